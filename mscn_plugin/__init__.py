@@ -1,0 +1,26 @@
+"""Masked Siamese ConvNets (Jing, Zhu, LeCun 2022) for VISSL.
+
+Importing this package imports neither PyTorch nor VISSL. :func:`register` adds the MSCN
+transforms, collator, loss, schedule, trunk and task to VISSL's registries; inside VISSL's own
+tools it is called by itself, in the launching process and in every process that it starts.
+"""
+
+from mscn_plugin.errors import ConfigError
+
+__version__ = "0.1.0"
+__all__ = ["ConfigError", "__version__", "register"]
+
+
+def register() -> None:
+    """Add everything of MSCN to VISSL's registries; calling it again changes nothing.
+
+    Notebooks and scripts that build VISSL objects themselves call it once. VISSL's tools need no
+    call: composing a configuration with Hydra registers the plugin.
+
+    Raises:
+        ImportError: VISSL is not installed.
+        RuntimeError: this VISSL lacks a name that the plugin hooks into.
+    """
+    from mscn_plugin.integration.registration import register_with_vissl
+
+    register_with_vissl()

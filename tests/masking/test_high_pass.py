@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from mscn_plugin.masking import high_pass
+from scipy import ndimage
+
+
+def scipy_high_pass(images: torch.Tensor, sigma: float) -> np.ndarray:
+    x = images.double().numpy()
+    axes_sigma = (0,) * (x.ndim - 2) + (sigma, sigma)
+    return x - ndimage.gaussian_filter(x, axes_sigma, mode="mirror")
+
+
+@pytest.mark.parametrize("sigma", [1, 3, 5, 7, 9, 1.25])
+@pytest.mark.parametrize("size", [(224, 224), (56, 56), (40, 97), (9, 17), (3, 2), (1, 5), (1, 1)])
+def test_agrees_with_scipy(sigma, size):
+    images = 3 * torch.randn(2, 3, *size)
+    filtered = high_pass(images, sigma)
+    assert filtered.shape == images.shape
+    np.testing.assert_allclose(filtered.numpy(), scipy_high_pass(images, sigma), atol=1e-4)
+
+
+def test_removes_constants_and_commutes_with_normalisation():
+    images = torch.rand(1, 3, 64, 64)
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    assert high_pass(torch.full((3, 64, 64), 7.0), 5).abs().max() < 1e-4
+    torch.testing.assert_close(
+        high_pass((images - mean) / std, 5), high_pass(images, 5) / std, atol=1e-4, rtol=0
+    )
+
+
+def test_half_precision_is_filtered_in_float32():
+    images = torch.randn(1, 3, 64, 64).half()
+    expected = high_pass(images.float(), 5)
+    for dtype in (torch.float16, torch.bfloat16):
+        filtered = high_pass(images.to(dtype), 5)
+        assert filtered.dtype == dtype
+        reference = high_pass(images.to(dtype).float(), 5)
+        torch.testing.assert_close(filtered, reference.to(dtype), atol=0, rtol=0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(high_pass(images.float(), 5), expected, atol=0, rtol=0)
+
+
+def test_sigma_zero_is_no_filter():
+    images = torch.randn(3, 8, 8)
+    assert torch.equal(high_pass(images, 0), images)
+
+
+def test_images_of_any_rank_and_gradients():
+    images = torch.randn(2, 2, 3, 20, 24, dtype=torch.float64, requires_grad=True)
+    filtered = high_pass(images, 2)
+    torch.testing.assert_close(
+        filtered[1, 0, 2], high_pass(images[1, 0, 2], 2), atol=1e-5, rtol=0
+    )
+    filtered.sum().backward()
+    assert torch.isfinite(images.grad).all()
+
+
+@pytest.mark.parametrize("sigma", [-1, float("nan"), float("inf"), "5", None, True])
+def test_refuses_sigmas_that_are_none(sigma):
+    with pytest.raises(ValueError, match="sigma is"):
+        high_pass(torch.zeros(3, 8, 8), sigma)
+
+
+def test_refuses_what_is_no_image():
+    with pytest.raises(TypeError, match="floating-point"):
+        high_pass(torch.zeros(3, 8, 8, dtype=torch.uint8), 1)
+    with pytest.raises(ValueError, match="H, W"):
+        high_pass(torch.zeros(8), 1)
