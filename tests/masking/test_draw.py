@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from mscn_plugin.masking import MaskDistribution, MaskDraw
 
 DRAWS = 10_000

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mscn_plugin.masking import MaskDistribution, fill
 from scipy import stats
+
+from mscn_plugin.masking import MaskDistribution, fill
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])

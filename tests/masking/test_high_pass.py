@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from mscn_plugin.masking import high_pass
 from scipy import ndimage
+
+from mscn_plugin.masking import high_pass
 
 
 def scipy_high_pass(images: torch.Tensor, sigma: float) -> np.ndarray:
@@ -52,9 +53,7 @@ def test_sigma_zero_is_no_filter():
 def test_images_of_any_rank_and_gradients():
     images = torch.randn(2, 2, 3, 20, 24, dtype=torch.float64, requires_grad=True)
     filtered = high_pass(images, 2)
-    torch.testing.assert_close(
-        filtered[1, 0, 2], high_pass(images[1, 0, 2], 2), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(filtered[1, 0, 2], high_pass(images[1, 0, 2], 2), atol=1e-5, rtol=0)
     filtered.sum().backward()
     assert torch.isfinite(images.grad).all()
 

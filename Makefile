@@ -1,0 +1,69 @@
+# make demo   sets everything up and pre-trains MSCN on real photographs
+# make test   sets everything up and runs lint, types and tests
+# VENV=       another place for the virtual environment (5.5 GB)
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+RUN ?= runs/mscn_quickstart
+PYTHON38 ?= python3.8
+VENV38 ?= .venv-reference
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+REQUIREMENTS := torch modern vissl classy-vision
+REQUIREMENT_FILES := $(REQUIREMENTS:%=requirements/%.txt)
+# Stamps are named after what they stand for, so that a change of it, and nothing else, installs again.
+hash = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
+DEPENDENCIES := $(VENV)/.dependencies-$(call hash,$(REQUIREMENT_FILES))
+PROJECT := $(VENV)/.project-$(shell echo $(CURDIR) | cat - setup.py | cksum | cut -d ' ' -f 1)
+REFERENCE := $(VENV38)/.dependencies-$(call hash,requirements/reference.txt requirements/classy-vision.txt)
+
+.PHONY: demo test lint setup reference clean
+
+demo: setup
+	$(BIN)/python -m tools.run_distributed_engines config=mscn/quickstart config.CHECKPOINT.DIR=$(RUN)
+	$(BIN)/python extra_scripts/summarize_run.py $(RUN)
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+setup: $(DEPENDENCIES) $(PROJECT)
+
+$(DEPENDENCIES):
+	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), f'Python 3.11 is needed (PYTHON=...), this is {sys.version}'"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet -r requirements/torch.txt
+	$(PIP) install --quiet -r requirements/modern.txt
+	$(PIP) install --quiet --no-deps -r requirements/vissl.txt
+	$(PIP) install --quiet --no-deps --force-reinstall -r requirements/classy-vision.txt
+	rm -f $(VENV)/.dependencies-*
+	touch $@
+
+$(PROJECT): $(DEPENDENCIES)
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	rm -f $(VENV)/.project-*
+	touch $@
+
+# VISSL's own pins of 2021: Python 3.8, torch 1.13.1, Hydra 1.0.7, NumPy 1.19.5 (3.8 GB).
+reference: $(REFERENCE)
+	$(VENV38)/bin/python -m pip install --quiet --no-deps --no-build-isolation .
+	$(VENV38)/bin/python -m tools.run_distributed_engines config=mscn/quickstart \
+	    config.CHECKPOINT.DIR=$(RUN)_reference
+	$(VENV38)/bin/python extra_scripts/summarize_run.py $(RUN)_reference
+
+$(REFERENCE):
+	$(PYTHON38) -c "import sys; assert sys.version_info[:2] == (3, 8), f'Python 3.8 is needed (PYTHON38=...), this is {sys.version}'"
+	$(PYTHON38) -m venv $(VENV38)
+	$(VENV38)/bin/python -m pip install --quiet pip==24.0 setuptools==65.7.0 wheel==0.38.4
+	$(VENV38)/bin/python -m pip install --quiet --no-build-isolation -r requirements/reference.txt
+	$(VENV38)/bin/python -m pip install --quiet --no-deps --force-reinstall -r requirements/classy-vision.txt
+	rm -f $(VENV38)/.dependencies-*
+	touch $@
+
+clean:
+	rm -rf build runs *.egg-info

@@ -1,0 +1,23 @@
+"""Adds the MSCN configs to Hydra's search path, and MSCN to VISSL where VISSL is running.
+
+Every application that uses Hydra imports this module if the package is installed, so it imports
+nothing heavy: neither PyTorch nor VISSL unless VISSL is already imported.
+"""
+
+import sys
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+
+class MSCNSearchPathPlugin(SearchPathPlugin):
+    """Puts the packaged configs last, so that a ``configs`` folder of the user's own wins."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if "vissl" not in sys.modules:
+            return
+        from mscn_plugin import register
+        from mscn_plugin.integration.config_folder import config_folder
+
+        search_path.append(provider="mscn-plugin", path=f"file://{config_folder()}")
+        register()

@@ -1,0 +1,56 @@
+"""What VISSL 0.1.6 of 2021 needs to run beside today's libraries; each part only where needed."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import Any, Callable
+
+import numpy as np
+
+_REMOVED_ALIASES = {"bool": bool, "float": float, "int": int, "object": object}
+
+
+def apply() -> None:
+    """Apply every shim that this environment needs; calling it again changes nothing."""
+    restore_numpy_aliases()
+    make_average_precision_scalar()
+
+
+def restore_numpy_aliases() -> None:
+    """Give NumPy 1.24 and later ``np.float``, ``np.int``, ``np.object`` and ``np.bool`` back.
+
+    VISSL's mean-AP meter, SVM evaluation, instance retrieval and mix-up collator use them.
+    """
+    for name, builtin in _REMOVED_ALIASES.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if not hasattr(np, name):
+                setattr(np, name, builtin)
+
+
+class _ScalarAP(float):
+    """An average precision that is a number, and that VISSL's meter may index with 0."""
+
+    def __getitem__(self, index: int) -> float:
+        return (float(self),)[index]
+
+
+def make_average_precision_scalar() -> None:
+    """Let ``calculate_ap`` return a number.
+
+    VISSL's returns an array of shape (1,), which NumPy 2.4 refuses to assign to one element of
+    a matrix, as the SVM trainers do.
+    """
+    from vissl.utils.svm_utils import evaluate
+
+    if not hasattr(evaluate.calculate_ap, "__wrapped__"):
+        evaluate.calculate_ap = _returning_scalar(evaluate.calculate_ap)
+
+
+def _returning_scalar(calculate_ap: Callable[..., Any]) -> Callable[..., _ScalarAP]:
+    @functools.wraps(calculate_ap)
+    def scalar_ap(rec: np.ndarray, prec: np.ndarray) -> _ScalarAP:
+        return _ScalarAP(np.asarray(calculate_ap(rec, prec)).reshape(-1)[0])
+
+    return scalar_ap

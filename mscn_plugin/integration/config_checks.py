@@ -1,0 +1,163 @@
+"""Checks of MSCN configurations: each failure is one sentence with the key and what is allowed."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+
+import torch
+
+from mscn_plugin.errors import ConfigError, suggestion
+from mscn_plugin.losses.mscn_info_nce_loss import MSCNInfoNCELoss
+from mscn_plugin.models.small_resnet import trunk_settings
+from mscn_plugin.training.warmup_cosine import WarmupCosineScheduler
+from mscn_plugin.views.branches import MASK_SETTINGS, mask_distributions, masks_per_branch
+from mscn_plugin.views.collator import NUM_BRANCHES
+from mscn_plugin.views.transforms import MSCNHighPass, MSCNMask, settings_of
+
+COLLATOR = "mscn_multimask_collator"
+LOSS = "mscn_info_nce_loss"
+SCHEDULER = "mscn_warmup_cosine"
+_CROPS = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
+
+
+def uses_mscn(cfg: Any) -> bool:
+    """Whether any part of a configuration is MSCN's; all others are left alone."""
+    return (
+        "MSCN" in cfg
+        or cfg.TRAINER.TASK_NAME == "mscn_task"
+        or cfg.LOSS.name == LOSS
+        or cfg.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR
+        or any(str(t.get("name", "")).startswith("MSCN") for _, t in _transforms(cfg))
+    )
+
+
+def check_parts(cfg: Any) -> None:
+    """Check transforms, collator, loss and schedule, each by itself and against each other.
+
+    Raises:
+        ConfigError: a part has an unknown key or a wrong value, or two parts disagree.
+    """
+    for path, transform in _transforms(cfg):
+        if transform.get("name") == "MSCNHighPass":
+            _build(path, MSCNHighPass, settings_of(transform))
+        elif transform.get("name") == "MSCNMask":
+            _build(path, MSCNMask, settings_of(transform), allowed=MASK_SETTINGS)
+    if cfg.MODEL.TRUNK.NAME == "small_resnet":
+        section = cfg.MODEL.TRUNK.get("SMALL_RESNET") or {}
+        _with_path("config.MODEL.TRUNK.SMALL_RESNET", trunk_settings, section)
+    _check_collator(cfg.DATA.TRAIN)
+    _check_loss(cfg)
+    for name in ("lr", "lr_head"):
+        schedule = cfg.OPTIMIZER.param_schedulers.get(name) or {}
+        if schedule.get("name") == SCHEDULER:
+            path = f"config.OPTIMIZER.param_schedulers.{name}"
+            settings = {**schedule, "num_epochs": cfg.OPTIMIZER.num_epochs}
+            _with_path(path, WarmupCosineScheduler.from_config, settings)
+
+
+def _check_collator(train: Any) -> None:
+    if train.COLLATE_FUNCTION != COLLATOR:
+        return
+    path = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
+    settings = dict(train.COLLATE_FUNCTION_PARAMS)
+    known = ("num_masks", "split_branches", *MASK_SETTINGS)
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"{path}.{key} is not a key of {COLLATOR}; {suggestion(key, known)}")
+    _with_path(path, masks_per_branch, settings.pop("num_masks", 2))
+    split = settings.pop("split_branches", False)
+    if not isinstance(split, bool):
+        raise ConfigError(f"{path}.split_branches is {split!r}; it must be True or False")
+    distributions = _with_path(path, mask_distributions, NUM_BRANCHES, settings)
+    size = _crop_size(train.TRANSFORMS)
+    for masks in distributions if size else []:
+        _with_path(path, masks.check_size, size)
+
+
+def _check_loss(cfg: Any) -> None:
+    if cfg.LOSS.name != LOSS:
+        return
+    path = f"config.LOSS.{LOSS}"
+    settings = {k: v for k, v in (cfg.LOSS.get(LOSS) or {}).items() if k != "name"}
+    loss = _build(path, MSCNInfoNCELoss, settings)
+    train = cfg.DATA.TRAIN
+    views = [1, 1]
+    if train.COLLATE_FUNCTION == COLLATOR:
+        views = masks_per_branch(train.COLLATE_FUNCTION_PARAMS.get("num_masks", 2))
+    if loss.num_masks != views:
+        raise ConfigError(
+            f"{path}.num_masks is {settings['num_masks']}, but the collator makes {views}: leave "
+            "the loss's key null to take the collator's value"
+        )
+
+
+def check_run(cfg: Any) -> None:
+    """Check that this machine can run what the configuration asks for.
+
+    Raises:
+        ConfigError: it cannot; the sentence gives the overrides that this machine needs.
+    """
+    batch_size = cfg.DATA.TRAIN.BATCHSIZE_PER_REPLICA
+    if not isinstance(batch_size, int) or batch_size < 2:
+        raise ConfigError(
+            f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {batch_size!r}; it must be a whole number "
+            "of at least 2, since an image's negatives are the other images"
+        )
+    if cfg.SLURM.USE_SLURM:
+        return
+    distributed = cfg.DISTRIBUTED
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    overrides: Dict[str, Any] = {}
+    if distributed.NUM_NODES > 1 and distributed.RUN_ID == "auto":
+        overrides["DISTRIBUTED.NUM_NODES"] = 1
+    if cfg.MACHINE.DEVICE == "gpu" and gpus < distributed.NUM_PROC_PER_NODE:
+        overrides["DISTRIBUTED.NUM_PROC_PER_NODE"] = max(gpus, 1)
+        if gpus == 0:
+            overrides["MACHINE.DEVICE"] = "cpu"
+            overrides["DISTRIBUTED.BACKEND"] = "gloo"
+    if not overrides:
+        return
+    asked = f"{distributed.NUM_NODES} x {distributed.NUM_PROC_PER_NODE} {cfg.MACHINE.DEVICE}s"
+    line = " ".join(f"config.{key}={value}" for key, value in overrides.items())
+    data = "" if cfg.MSCN.DATA else " config.MSCN.DATA=<folder of images>"
+    raise ConfigError(
+        f"this configuration asks for {asked} (nodes x processes) and this machine has "
+        f"{gpus or 'no'} GPU{'s' if gpus != 1 else ''}: add {line}{data} to run it here (and "
+        "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=<n> to fit its memory), or submit it with "
+        "config.SLURM.USE_SLURM=true config.SLURM.PARTITION=<partition>"
+    )
+
+
+def _transforms(cfg: Any) -> Iterator[Tuple[str, Dict[str, Any]]]:
+    for split in ("TRAIN", "TEST"):
+        for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
+            yield f"config.DATA.{split}.TRANSFORMS[{index}]", transform
+
+
+def _crop_size(transforms: List[Dict[str, Any]]) -> Optional[Tuple[int, int]]:
+    """The size (H, W) of the views, where a crop states it."""
+    for transform in reversed(transforms):
+        if transform.get("name") in _CROPS and "size" in transform:
+            size = transform["size"]
+            return (size, size) if isinstance(size, int) else (size[0], size[-1])
+    return None
+
+
+def _build(
+    path: str, part: Callable[..., Any], settings: Dict[str, Any], allowed: Any = None
+) -> Any:
+    known = allowed or tuple(inspect.signature(part).parameters)
+    for key in settings:
+        if key not in known:
+            name = part.__name__
+            raise ConfigError(f"{path}.{key} is not a key of {name}; {suggestion(key, known)}")
+    return _with_path(path, part, **settings)
+
+
+def _with_path(path: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call ``function``; its ValueErrors start with a key, to which ``path`` leads."""
+    try:
+        return function(*args, **kwargs)
+    except ValueError as error:
+        raise ConfigError(f"{path}.{error}") from None

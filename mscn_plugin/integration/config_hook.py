@@ -1,0 +1,65 @@
+"""Completes and checks MSCN configurations before VISSL starts anything."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import Any
+
+from vissl.utils import hydra_config
+
+from mscn_plugin.errors import print_config_errors_plainly
+from mscn_plugin.integration import config_checks, data_folders
+from mscn_plugin.training.settings import complete_settings
+
+if not hasattr(hydra_config, "infer_and_assert_hydra_config"):
+    raise RuntimeError(
+        "vissl.utils.hydra_config has no infer_and_assert_hydra_config: this VISSL is not 0.1.6, "
+        "and MSCN configurations would start unchecked"
+    )
+
+_vissl_infer_and_assert = hydra_config.infer_and_assert_hydra_config
+
+
+def install() -> None:
+    """Put :func:`infer_and_assert_hydra_config` in the place of VISSL's function of this name."""
+    hydra_config.infer_and_assert_hydra_config = infer_and_assert_hydra_config
+
+
+@functools.wraps(_vissl_infer_and_assert)
+def infer_and_assert_hydra_config(cfg: Any) -> Any:
+    if config_checks.uses_mscn(cfg):
+        print_config_errors_plainly()
+        prepare_config(cfg)
+    return _vissl_infer_and_assert(cfg)
+
+
+def prepare_config(cfg: Any) -> None:
+    """Fill in what MSCN infers and check the rest, in place.
+
+    Args:
+        cfg: the ``config`` part of a VISSL configuration, as an AttrDict.
+
+    Raises:
+        ConfigError: the configuration cannot run here; says what to change.
+    """
+    complete_settings(cfg)
+    if cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS is None:  # null on the command line: no parameters
+        cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS = type(cfg)({})
+    infer_num_masks(cfg)
+    # VISSL links its newest checkpoint by the path it was given; a relative one would dangle.
+    cfg.CHECKPOINT.DIR = os.path.abspath(cfg.CHECKPOINT.DIR)
+    config_checks.check_parts(cfg)
+    config_checks.check_run(cfg)
+    data_folders.resolve(cfg)
+
+
+def infer_num_masks(cfg: Any) -> None:
+    """Give the loss the collator's number of masks where the loss has none (null)."""
+    loss = cfg.LOSS.get("mscn_info_nce_loss")
+    if cfg.LOSS.name != "mscn_info_nce_loss" or loss is None:
+        return
+    if loss.get("num_masks") is None:
+        train = cfg.DATA.TRAIN
+        multimask = train.COLLATE_FUNCTION == "mscn_multimask_collator"
+        loss["num_masks"] = train.COLLATE_FUNCTION_PARAMS.get("num_masks", 2) if multimask else 1

@@ -1,0 +1,101 @@
+"""From ``config.MSCN.DATA`` to VISSL's data keys, and a check of the folders that result."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Optional
+
+from torchvision.datasets.folder import IMG_EXTENSIONS
+from vissl.data.dataset_catalog import VisslDatasetCatalog
+
+from mscn_plugin.data.photographs import build_photographs
+from mscn_plugin.errors import ConfigError
+
+PHOTOGRAPHS = "photographs"
+_KEY = "config.MSCN.DATA"
+
+
+def resolve(cfg: Any) -> None:
+    """Point ``DATA.TRAIN`` and ``DATA.TEST`` to the folders that ``MSCN.DATA`` names.
+
+    ``MSCN.DATA`` is an ImageFolder (one sub-folder per class), a folder that holds ``train`` and
+    ``val`` (or ``test``) ImageFolders, ``photographs``, or empty, which leaves VISSL's own keys
+    as they are. Labels come from the sub-folders' names; only online evaluation looks at them.
+
+    Raises:
+        ConfigError: a folder is missing, unreadable, or holds no images.
+    """
+    if cfg.MSCN.DATA:
+        train, val = _train_and_val(str(cfg.MSCN.DATA))
+        _use_folder(cfg.DATA.TRAIN, train)
+        _use_folder(cfg.DATA.TEST, val)
+    _check_split(cfg, "TRAIN")
+    if cfg.DATA.TEST.DATA_SOURCES:
+        _check_split(cfg, "TEST")
+
+
+def _train_and_val(name: str) -> Any:
+    folder = build_photographs() if name == PHOTOGRAPHS else Path(name).expanduser().absolute()
+    if not folder.is_dir():
+        raise ConfigError(f"{_KEY} is {name!r}, which is not a folder; it must be a {_WANTED}")
+    if not (folder / "train").is_dir():
+        return folder, None
+    val = next((folder / split for split in ("val", "test") if (folder / split).is_dir()), None)
+    return folder / "train", val
+
+
+_WANTED = "folder with one sub-folder of images per class, or with train/ and val/ of that kind"
+
+
+def _use_folder(split: Any, folder: Optional[Path]) -> None:
+    present = [folder] if folder else []
+    split.DATA_SOURCES = split.LABEL_SOURCES = ["disk_folder" for _ in present]
+    split.DATA_PATHS = split.LABEL_PATHS = [str(path) for path in present]
+    split.DATASET_NAMES = ["image_folder" for _ in present]
+
+
+def _check_split(cfg: Any, name: str) -> None:
+    split = cfg.DATA[name]
+    key = f"config.DATA.{name}"
+    if not split.DATA_SOURCES:
+        raise ConfigError(
+            f"{key}.DATA_SOURCES is empty: add {_KEY}=<{_WANTED}>, or {_KEY}={PHOTOGRAPHS} for "
+            "the pictures that come with the installed packages"
+        )
+    if not split.DATA_PATHS and split.DATA_SOURCES != ["synthetic"]:
+        for dataset in split.DATASET_NAMES:
+            if not VisslDatasetCatalog.has_data(dataset):
+                raise ConfigError(
+                    f"{key}.DATASET_NAMES names {dataset!r}, which VISSL's dataset catalog does "
+                    f"not have, and {key}.DATA_PATHS is empty: add {_KEY}=<{_WANTED}>"
+                )
+    for source, path in zip(split.DATA_SOURCES, split.DATA_PATHS):
+        if source == "disk_folder":
+            _check_image_folder(_KEY if cfg.MSCN.DATA else f"{key}.DATA_PATHS", path)
+
+
+def _check_image_folder(key: str, path: str) -> None:
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ConfigError(f"{key} names {path!r}, which is not a folder; it must be a {_WANTED}")
+    try:
+        classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+    except OSError as error:
+        raise ConfigError(f"{key} names {path!r}, which cannot be read: {error.strerror}") from None
+    if not classes:
+        raise ConfigError(f"{key} names {path!r}, which has no sub-folders; it must be a {_WANTED}")
+    for name in classes:
+        if not _has_image(folder / name):
+            raise ConfigError(
+                f"{key} names {path!r}, whose sub-folder {name!r} holds no images "
+                f"({', '.join(IMG_EXTENSIONS)}): remove it, or fill it"
+            )
+
+
+def _has_image(folder: Path) -> bool:
+    return any(
+        name.lower().endswith(IMG_EXTENSIONS)
+        for _, _, names in os.walk(folder, followlinks=True)
+        for name in names
+    )

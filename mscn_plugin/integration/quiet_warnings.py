@@ -1,0 +1,26 @@
+"""Silences warnings about VISSL's age, which its users cannot act on.
+
+By message and module, so that the same warning elsewhere is still shown. Imported before VISSL by
+every subpackage that imports VISSL: each spawned rank and, in every epoch, each loader worker
+would repeat the warnings. The launching tool has shown them by the time it loads a plugin.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+_OUTDATED = (
+    (r"pkg_resources is deprecated", r"vissl\.utils\.misc"),
+    (r"The 'torchvision\.transforms\._(functional|transforms)_video' module", r"torchvision\..*"),
+    (r"`torch\.jit\.script` is (deprecated|not supported)", r"torch\.jit\..*"),
+    (r"'pin_memory' argument is set as true but no accelerator", r"torch\.utils\.data\.dataloader"),
+)
+
+
+def quiet_warnings() -> None:
+    """Add the filters to Python's warnings."""
+    for message, module in _OUTDATED:
+        warnings.filterwarnings("ignore", message=message, module=module)
+
+
+quiet_warnings()

@@ -1,0 +1,3 @@
+"""Trunks."""
+
+import mscn_plugin.integration.quiet_warnings  # noqa: F401  before VISSL is imported

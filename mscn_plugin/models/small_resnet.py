@@ -1,0 +1,117 @@
+"""A ResNet-18 for small images and small machines, as a VISSL trunk.
+
+VISSL's own ResNet starts at depth 50 with a stem for 224 pixels. This one has basic blocks, any
+width, and a 3x3 stem without max-pooling; its parts have torchvision's names.
+"""
+
+from __future__ import annotations
+
+from typing import Any, List, Optional, Tuple
+
+import torch
+from torch import nn
+from torchvision.models.resnet import BasicBlock, ResNet
+from vissl.models.model_helpers import Flatten, get_trunk_forward_outputs
+from vissl.models.trunks import register_model_trunk
+
+from mscn_plugin.errors import suggestion
+
+BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+
+
+@register_model_trunk("small_resnet")
+class SmallResNet(nn.Module):
+    """ResNet of basic blocks with a small-image stem.
+
+    Its settings are the section ``MODEL.TRUNK.SMALL_RESNET``:
+
+    - ``DEPTH``: 10, 18 or 34; default 18.
+    - ``WIDTH``: channels of the first stage, at least 1; the features have 8 times as many.
+      Default 64, torchvision's.
+    - ``STEM_STRIDE``: stride of the 3x3 stem, 1 or 2; default 1.
+    - ``STEM_POOL``: True puts a 3x3 max-pooling of stride 2 behind the stem, as in the ImageNet
+      stem; default False. With a stem stride of 2 it makes a step four times cheaper.
+
+    Args:
+        model_config: VISSL's ``config.MODEL``.
+        model_name: the registered name; VISSL passes it to every trunk.
+
+    Raises:
+        ValueError: a setting is unknown or outside of its range.
+    """
+
+    def __init__(self, model_config: Any, model_name: str) -> None:
+        super().__init__()
+        self.model_config = model_config
+        settings = trunk_settings(model_config.TRUNK.get("SMALL_RESNET") or {})
+        depth, width, stem_stride, stem_pool = settings
+        resnet = ResNet(BasicBlock, list(BLOCKS[depth]))
+        resnet.inplanes = width
+        stages = {
+            f"layer{stage + 1}": resnet._make_layer(
+                BasicBlock, width * 2**stage, num_blocks, stride=1 if stage == 0 else 2
+            )
+            for stage, num_blocks in enumerate(BLOCKS[depth])
+        }
+        self._feature_blocks = nn.ModuleDict(
+            {
+                "conv1": nn.Conv2d(3, width, 3, stride=stem_stride, padding=1, bias=False),
+                "bn1": nn.BatchNorm2d(width),
+                "conv1_relu": nn.ReLU(inplace=True),
+                "maxpool": nn.MaxPool2d(3, 2, padding=1) if stem_pool else nn.Identity(),
+                **stages,
+                "avgpool": nn.AdaptiveAvgPool2d((1, 1)),
+                "flatten": Flatten(1),
+            }
+        )
+        self.feat_eval_mapping = {
+            "conv1": "conv1_relu",
+            "res1": "maxpool",
+            "res2": "layer1",
+            "res3": "layer2",
+            "res4": "layer3",
+            "res5": "layer4",
+            "res5avg": "avgpool",
+            "flatten": "flatten",
+        }
+        # As torchvision initialises its ResNets; the blocks above are new or were made after it.
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(
+        self, x: torch.Tensor, out_feat_keys: Optional[List[str]] = None
+    ) -> List[torch.Tensor]:
+        """Features of images ``[B, 3, H, W]`` at the named layers; else ``[B, 8 * WIDTH]``."""
+        checkpointing = self.model_config.ACTIVATION_CHECKPOINTING
+        return get_trunk_forward_outputs(
+            feat=x,
+            out_feat_keys=out_feat_keys or [],
+            feature_blocks=self._feature_blocks,
+            feature_mapping=self.feat_eval_mapping,
+            use_checkpointing=checkpointing.USE_ACTIVATION_CHECKPOINTING,
+            checkpointing_splits=checkpointing.NUM_ACTIVATION_CHECKPOINTING_SPLITS,
+        )
+
+
+def trunk_settings(section: Any) -> Tuple[int, int, int, bool]:
+    """Depth, width, stem stride and stem pooling of a ``SMALL_RESNET`` section, checked.
+
+    Raises:
+        ValueError: a setting is unknown or outside of its range; the message starts with it.
+    """
+    defaults = {"DEPTH": 18, "WIDTH": 64, "STEM_STRIDE": 1, "STEM_POOL": False}
+    allowed = {
+        "DEPTH": tuple(BLOCKS),
+        "WIDTH": range(1, 4097),
+        "STEM_STRIDE": (1, 2),
+        "STEM_POOL": (False, True),
+    }
+    for key, value in section.items():
+        if key not in allowed:
+            raise ValueError(f"{key} is not a setting of small_resnet; {suggestion(key, allowed)}")
+        if isinstance(value, bool) != (key == "STEM_POOL") or value not in allowed[key]:
+            choices = "from 1 to 4096" if key == "WIDTH" else f"one of {list(allowed[key])}"
+            raise ValueError(f"{key} is {value!r}; it must be {choices}")
+    depth, width, stem_stride, stem_pool = ({**defaults, **section}[key] for key in defaults)
+    return depth, width, stem_stride, stem_pool

@@ -1,0 +1,69 @@
+"""Statistics of the embedding, in which a collapse is seen and not guessed."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Dict, List
+
+import torch
+from classy_vision.generic.distributed_util import all_reduce_mean, is_primary
+from torch import Tensor
+from torch.nn import functional as F
+from vissl.utils.io import save_file
+
+from mscn_plugin.training.hook import MSCNHook, add_scalars, is_logging_step, masks_of
+
+
+def embedding_statistics(embeddings: Tensor, num_masks: List[int]) -> Dict[str, Tensor]:
+    """Describe a batch of embeddings.
+
+    Args:
+        embeddings: ``[(K0 + K1) * B, D]`` in the collator's order, not normalised, B at least 2.
+        num_masks: ``[K0, K1]``.
+
+    Returns:
+        Three scalars: ``std``, the standard deviation over the samples of the L2-normalised
+        embedding, averaged over its dimensions (1/sqrt(D) where the embeddings are spread over
+        the sphere, 0 where they have collapsed); ``positive_similarity`` and
+        ``negative_similarity``, the mean cosine of cross-branch pairs of the same image and of
+        different images, each from -1 to 1.
+    """
+    z = F.normalize(embeddings.detach().float(), dim=1)
+    num_images = len(z) // sum(num_masks)
+    masks = z.view(sum(num_masks), num_images, -1)
+    # The mean over pairs of masks factors into means over the masks of each branch.
+    means = [branch.mean(dim=0) for branch in masks.split(num_masks)]
+    positive = (means[0] * means[1]).sum(dim=1).sum()
+    everything = means[0].sum(dim=0) @ means[1].sum(dim=0)
+    return {
+        "std": z.std(dim=0).mean(),
+        "positive_similarity": positive / num_images,
+        "negative_similarity": (everything - positive) / (num_images * (num_images - 1)),
+    }
+
+
+class EmbeddingStatisticsHook(MSCNHook):
+    """Logs :func:`embedding_statistics` at VISSL's log frequency, averaged over the ranks.
+
+    They go to the log, to TensorBoard (``Embedding/...``) and, one JSON line each, to
+    ``embedding_statistics.json`` in the checkpoint folder.
+    """
+
+    def on_loss_and_meter(self, task: Any) -> None:
+        output = task.last_batch.model_output
+        if not (task.train and is_logging_step(task) and isinstance(output, Tensor)):
+            return
+        num_masks = masks_of(task)
+        if output.dim() != 2 or len(output) % sum(num_masks) or len(output) // sum(num_masks) < 2:
+            return
+        with torch.no_grad():
+            statistics = embedding_statistics(output, num_masks)
+            values = {name: all_reduce_mean(v).item() for name, v in statistics.items()}
+        if not is_primary():
+            return
+        text = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+        spread = output.shape[1] ** -0.5
+        logging.info(f"embedding: {text} (std {spread:.4f} when spread evenly, 0 when collapsed)")
+        line = {"iteration": task.iteration, **values}
+        save_file(line, f"{task.checkpoint_folder}/embedding_statistics.json", verbose=False)
+        add_scalars(task, "Embedding", values, task.iteration)

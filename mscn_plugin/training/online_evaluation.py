@@ -1,0 +1,209 @@
+"""kNN and linear-probe accuracy of the frozen trunk while pre-training goes on.
+
+Labels are read here and nowhere else; without labels there is no online evaluation.
+
+Shape shorthand: N training images, M validation images, F features.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import time
+import warnings
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+
+import numpy as np
+import torch
+from classy_vision.generic.distributed_util import (
+    barrier,
+    gather_from_all,
+    get_rank,
+    get_world_size,
+    is_primary,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from vissl.utils.io import save_file
+
+from mscn_plugin.training.hook import MSCNHook, add_scalars
+
+Labelled = Tuple[np.ndarray, np.ndarray]
+"""Features ``[N, F]`` and labels ``[N]``."""
+
+
+def knn_accuracy(train: Labelled, val: Labelled, num_neighbors: int, temperature: float) -> float:
+    """Accuracy in percent of the k nearest training images by cosine similarity.
+
+    A neighbour with similarity s votes with weight ``exp(s / temperature)``, as in VISSL's
+    nearest-neighbour benchmark.
+    """
+    classifier = KNeighborsClassifier(
+        n_neighbors=min(num_neighbors, len(train[1])),
+        metric="cosine",
+        algorithm="brute",
+        # Relative to similarity 1, so that the exponential stays in range.
+        weights=lambda distance: np.exp(-distance / temperature),
+    )
+    return 100 * classifier.fit(*train).score(*val)
+
+
+def probe_accuracy(train: Labelled, val: Labelled) -> float:
+    """Accuracy in percent of a logistic regression on standardised features.
+
+    An online stand-in for the paper's linear probe (A.2), which trains on augmented crops for
+    100 epochs: the same kind of classifier, fitted to features computed once.
+    """
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return 100 * probe.fit(*train).score(*val)
+
+
+def accuracies(train: Labelled, val: Labelled, settings: Any) -> Dict[str, float]:
+    """kNN and linear-probe accuracy in percent, with the settings of ``ONLINE_EVALUATION``."""
+    knn = knn_accuracy(train, val, settings.NUM_NEIGHBORS, settings.TEMPERATURE)
+    return {"knn": knn, "linear_probe": probe_accuracy(train, val)}
+
+
+class OnlineEvaluationHook(MSCNHook):
+    """Evaluates the trunk before the first epoch, every few epochs, and at the end.
+
+    All ranks compute features; the first rank fits and reports, like VISSL's meters, to the log
+    and to ``metrics.json``, and to TensorBoard (``Online/...``).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data: Optional[EvaluationData] = None
+
+    def on_start(self, task: Any) -> None:
+        if not task.config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS or task.test_only:
+            return
+        self.data = EvaluationData.of(task.config)
+        if self.data is not None and task.iteration == 0:
+            self._evaluate(task, epoch=-1)
+
+    def on_phase_end(self, task: Any) -> None:
+        if self.data is None or not task.train:
+            return
+        epoch = task.train_phase_idx
+        every = task.config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS
+        if (epoch + 1) % every == 0 or epoch + 1 == task.num_train_phases:
+            self._evaluate(task, epoch)
+
+    def _evaluate(self, task: Any, epoch: int) -> None:
+        """Evaluate after ``epoch``; -1 is before the first one, the random trunk."""
+        assert self.data is not None
+        start = time.monotonic()
+        with evaluation_mode(task.base_model.trunk) as trunk:
+            train, val = self.data.features(lambda images: trunk(images, [])[-1], task.device)
+        if is_primary():
+            values = accuracies(train, val, task.config.MSCN.ONLINE_EVALUATION)
+            seconds = time.monotonic() - start
+            text = {name: round(value, 2) for name, value in values.items()}
+            logging.info(f"Rank: 0, name: online_evaluation, value: {text} ({seconds:.1f} s)")
+            line = {"iteration": task.iteration, "train_phase_idx": epoch}
+            line["online_evaluation"] = values
+            save_file(line, f"{task.checkpoint_folder}/metrics.json", verbose=False)
+            add_scalars(task, "Online", values, epoch)
+        barrier()
+
+
+@contextlib.contextmanager
+def evaluation_mode(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """Switch ``module`` to evaluation and gradients off, and put both back."""
+    training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield module
+    finally:
+        module.train(training)
+
+
+class EvaluationData:
+    """The labelled images of an online evaluation, with the transforms of ``DATA.TEST``.
+
+    Training images are those of ``DATA.TRAIN``, validation images those of ``DATA.TEST``; where
+    there are none of the latter, every fifth training image is held out from the classifiers (the
+    trunk has seen it, without its label). Above the configured maximum a fixed random part is
+    used, the same in every epoch and run.
+    """
+
+    def __init__(self, config: Any, train: Subset, val: Subset) -> None:
+        self.config = config
+        self.train = train
+        self.val = val
+
+    @classmethod
+    def of(cls, config: Any) -> Optional[EvaluationData]:
+        """The data that ``config`` describes, or None, with the reason logged, without labels."""
+        from mscn_plugin.training.task import build_readable
+
+        settings = config.MSCN.ONLINE_EVALUATION
+        if not config.DATA.TRAIN.LABEL_SOURCES:
+            logging.info("no online evaluation: config.DATA.TRAIN.LABEL_SOURCES is empty")
+            return None
+        if not config.DATA.TEST.TRANSFORMS:
+            logging.info("no online evaluation: config.DATA.TEST.TRANSFORMS is empty")
+            return None
+        config = copy.deepcopy(config)
+        config.DATA.TRAIN.TRANSFORMS = config.DATA.TEST.TRANSFORMS
+        train = build_readable(config, "TRAIN")
+        order = np.random.RandomState(0).permutation(len(train))
+        if config.DATA.TEST.DATA_SOURCES and config.DATA.TEST.LABEL_SOURCES:
+            val = build_readable(config, "TEST")
+            held_out = np.random.RandomState(0).permutation(len(val))
+        else:
+            val, held_out, order = train, order[::5], np.delete(order, np.s_[::5])
+        return cls(
+            config,
+            Subset(train, order[: settings.MAX_TRAIN_IMAGES].tolist()),
+            Subset(val, held_out[: settings.MAX_VAL_IMAGES].tolist()),
+        )
+
+    def features(
+        self, extract: Callable[[Tensor], Tensor], device: torch.device
+    ) -> Tuple[Labelled, Labelled]:
+        """Features and labels of training and validation images, complete on every rank.
+
+        Args:
+            extract: from images ``[B, 3, H, W]`` on ``device`` to features ``[B, F, ...]``.
+        """
+        return self._labelled(self.train, extract, device), self._labelled(
+            self.val, extract, device
+        )
+
+    def _labelled(self, images: Subset, extract: Any, device: torch.device) -> Labelled:
+        # Every rank takes every world_size-th image; the last round is filled up to equal length.
+        world_size = get_world_size()
+        padded = -(-len(images) // world_size) * world_size
+        mine = [index % len(images) for index in range(get_rank(), padded, world_size)]
+        loader = DataLoader(
+            Subset(images, mine),
+            batch_size=max(32, self.config.DATA.TRAIN.BATCHSIZE_PER_REPLICA),
+            num_workers=self.config.DATA.NUM_DATALOADER_WORKERS,
+            collate_fn=_first_view,
+        )
+        features, labels = [], []
+        for batch, batch_labels in loader:
+            features.append(extract(batch.to(device)).flatten(1).float().cpu())
+            labels.append(batch_labels)
+        everyone = [
+            gather_from_all(part).view(world_size, len(mine), -1).transpose(0, 1)
+            for part in (torch.cat(features), torch.cat(labels))
+        ]
+        x, y = (part.reshape(padded, -1)[: len(images)].cpu().numpy() for part in everyone)
+        return x, y[:, 0]
+
+
+def _first_view(samples: Any) -> Tuple[Tensor, Tensor]:
+    images = torch.stack([sample["data"][0] for sample in samples])
+    return images, torch.tensor([int(sample["label"][0]) for sample in samples])

@@ -1,0 +1,168 @@
+"""MSCN inside VISSL's tools: search path, registries, worker processes, SLURM jobs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import tool_environment
+
+import mscn_plugin
+
+
+def python(code: str, cwd: Path, check: bool = True):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=cwd,
+        env=tool_environment(),
+        capture_output=True,
+        text=True,
+        check=check,
+    )
+
+
+def test_an_unrelated_hydra_application_stays_light(tmp_path):
+    code = """
+import sys
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+open("app.yaml", "w").write("a: 1")
+import os
+with initialize_config_dir(config_dir=os.getcwd(), version_base=None):
+    print(compose("app", return_hydra_config=True).hydra.runtime.config_sources)
+heavy = {"torch", "vissl", "mscn_plugin"} & {name.split(".")[0] for name in sys.modules}
+assert not heavy, heavy
+"""
+    assert "mscn" not in python(code, tmp_path).stdout
+
+
+def test_importing_the_package_imports_neither_torch_nor_vissl(tmp_path):
+    python("import mscn_plugin, sys; assert not {'torch', 'vissl'} & set(sys.modules)", tmp_path)
+
+
+def test_register_is_idempotent_and_fills_every_registry(registered):
+    from classy_vision.losses import LOSS_REGISTRY
+    from classy_vision.optim.param_scheduler import PARAM_SCHEDULER_REGISTRY
+    from classy_vision.tasks import TASK_REGISTRY
+    from vissl.data.collators import COLLATOR_REGISTRY
+    from vissl.models.trunks import MODEL_TRUNKS_REGISTRY
+    from vissl.utils import distributed_launcher, hydra_config
+
+    before = (distributed_launcher._distributed_worker, hydra_config.infer_and_assert_hydra_config)
+    mscn_plugin.register()
+    after = (distributed_launcher._distributed_worker, hydra_config.infer_and_assert_hydra_config)
+    assert before == after
+    assert "mscn_multimask_collator" in COLLATOR_REGISTRY
+    assert "mscn_info_nce_loss" in LOSS_REGISTRY
+    assert "mscn_warmup_cosine" in PARAM_SCHEDULER_REGISTRY
+    assert "mscn_task" in TASK_REGISTRY
+    assert "small_resnet" in MODEL_TRUNKS_REGISTRY
+
+
+def test_a_launcher_without_the_hooked_names_is_refused(tmp_path):
+    code = """
+from vissl.utils import distributed_launcher
+del distributed_launcher._ResumableSlurmJob
+import mscn_plugin
+mscn_plugin.register()
+"""
+    result = python(code, tmp_path, check=False)
+    assert result.returncode
+    assert "distributed_launcher has no _ResumableSlurmJob" in result.stderr
+
+
+def test_composing_registers(tmp_path):
+    code = """
+from vissl.utils.hydra_config import compose_hydra_configuration
+compose_hydra_configuration(["config=mscn/quickstart"])
+from vissl.data.collators import COLLATOR_REGISTRY
+assert "mscn_multimask_collator" in COLLATOR_REGISTRY
+"""
+    python(code, tmp_path)
+
+
+def test_a_users_own_configs_folder_wins(compose, tmp_path):
+    folder = tmp_path / "configs" / "config" / "mscn"
+    folder.mkdir(parents=True)
+    from mscn_plugin.integration.config_folder import config_folder
+
+    packaged = config_folder() / "config" / "mscn" / "quickstart.yaml"
+    mine = yaml.safe_load(packaged.read_text())
+    mine["config"]["SEED_VALUE"] = 77
+    (folder / "quickstart.yaml").write_text("# @package _global_\n" + yaml.safe_dump(mine))
+    (tmp_path / "tools").mkdir()  # as in a VISSL checkout
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    (tmp_path / "images" / "a" / "b.png").write_bytes(b"")
+    assert compose("config=mscn/quickstart", "config.MSCN.DATA=images").SEED_VALUE == 77
+    assert compose("config=mscn/simclr", "+config/mscn/machine=cpu", "config.MSCN.DATA=images")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("processes", "by_path"), [(1, True), (2, False)])
+def test_vissls_tool_trains_from_an_empty_folder(run_tool, tiny, tmp_path, processes, by_path):
+    run_tool(
+        "config=mscn/quickstart",
+        *tiny,
+        f"config.DISTRIBUTED.NUM_PROC_PER_NODE={processes}",
+        by_path=by_path,
+    )
+    run = tmp_path / "run"
+    metrics = [json.loads(line) for line in (run / "metrics.json").read_text().splitlines()]
+    online = [line["online_evaluation"] for line in metrics if "online_evaluation" in line]
+    assert len(online) == 2
+    assert all(0 <= value <= 100 for values in online for value in values.values())
+    assert (run / "masked_views.png").is_file()
+    assert (
+        not (run / "checkpoint.torch").readlink().is_absolute()
+        or (run / "checkpoint.torch").resolve().is_file()
+    )
+    checkpoint = torch.load(run / "checkpoint.torch", weights_only=True)
+    assert checkpoint["iteration"] == 32 // (8 * processes)
+    assert list((run / "tb_logs").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_loader_workers_of_every_start_method(run_tool, tiny, method):
+    run_tool(
+        "config=mscn/quickstart",
+        *tiny,
+        f"config.MULTI_PROCESSING_METHOD={method}",
+        "config.DATA.NUM_DATALOADER_WORKERS=1",
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+    )
+
+
+@pytest.mark.slow
+def test_a_slurm_job_registers_by_itself(tiny, tmp_path):
+    """VISSL submits through submitit, which runs the job locally where there is no SLURM."""
+    code = """
+import sys
+import submitit
+from tools.run_distributed_engines import compose_hydra_configuration, convert_to_attrdict
+from vissl.utils.distributed_launcher import launch_distributed_on_slurm
+args, config = convert_to_attrdict(compose_hydra_configuration(sys.argv[1:]))
+job = launch_distributed_on_slurm(cfg=config, engine_name=args.engine_name)
+job.result()
+from mscn_plugin.integration.launcher import ResumableSlurmJob
+resubmitted = ResumableSlurmJob("train", config).checkpoint()
+assert type(resubmitted.function) is ResumableSlurmJob
+"""
+    slurm = [
+        "config.SLURM.USE_SLURM=true",
+        "config.SLURM.PARTITION=any",
+        "config.SLURM.LOG_FOLDER=log",
+    ]
+    subprocess.run(
+        [sys.executable, "-c", code, "config=mscn/quickstart", *tiny, *slurm],
+        cwd=tmp_path,
+        env=tool_environment(),
+        check=True,
+        timeout=300,
+    )
+    assert (tmp_path / "run" / "checkpoint.torch").is_file()

@@ -1,0 +1,118 @@
+"""Each shim with what fails without it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+from mscn_plugin.integration import compat
+from mscn_plugin.integration.quiet_warnings import quiet_warnings
+
+MODERN_NUMPY = tuple(int(part) for part in np.__version__.split(".")[:2]) >= (2, 4)
+CODE = {
+    "mean AP meter": """
+import torch
+from vissl.meters.mean_ap_meter import MeanAPMeter
+meter = MeanAPMeter({"num_classes": 2})
+meter.update(torch.tensor([[0.9, 0.1], [0.2, 0.8]]), torch.tensor([[1, 0], [0, 1]]))
+meter.sync_state()
+assert abs(meter.value["mAP"] - 1) < 1e-6, meter.value
+""",
+    "SVM evaluation": """
+import numpy as np
+from vissl.utils.svm_utils.evaluate import get_precision_recall
+precision, recall, score, ap = get_precision_recall(np.array([1, 0, 1]), np.array([3.0, 2.0, 1.0]))
+matrix = np.zeros((1, 1))
+matrix[0][0] = ap
+assert abs(ap - (1 / 2 + 1 / 2 * 2 / 3)) < 0.1 and ap[0] == matrix[0, 0]
+""",
+    "SVM evaluation, aliases alone": """
+import numpy as np
+np.float = float
+from vissl.utils.svm_utils.evaluate import get_precision_recall
+np.zeros((1, 1))[0][0] = get_precision_recall(np.array([1, 0]), np.array([3.0, 2.0]))[3]
+""",
+    "R-MAC descriptors": """
+import torch
+from vissl.utils.instance_retrieval_utils.rmac import get_rmac_descriptors
+assert torch.isfinite(get_rmac_descriptors(torch.rand(2, 4, 7, 7), 3)).all()
+""",
+}
+ERRORS = {
+    "mean AP meter": "module 'numpy' has no attribute 'float'",
+    "SVM evaluation": "module 'numpy' has no attribute 'float'",
+    "SVM evaluation, aliases alone": "setting an array element with a sequence",
+    "R-MAC descriptors": "module 'numpy' has no attribute 'int'",
+}
+
+
+@pytest.fixture(scope="module")
+def errors_of_plain_vissl():
+    """What each use raises in a process without MSCN."""
+    code = f"""
+import json, vissl.data
+errors = dict()
+for use, code in {CODE!r}.items():
+    try:
+        exec(code, dict())
+        errors[use] = ""
+    except Exception as error:
+        errors[use] = str(error)
+print(json.dumps(errors))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+@pytest.mark.skipif(not MODERN_NUMPY, reason="needed from NumPy 1.24 and 2.4 on")
+@pytest.mark.parametrize("use", CODE)
+def test_vissl_fails_without_and_works_with_the_shim(registered, errors_of_plain_vissl, use):
+    assert ERRORS[use] in errors_of_plain_vissl[use]
+    exec(CODE[use], {})
+
+
+def test_average_precision_equals_vissls(registered):
+    from vissl.utils.svm_utils import evaluate
+
+    original = evaluate.calculate_ap.__wrapped__
+    random = np.random.RandomState(0)
+    recall, precision = np.sort(random.rand(20)), random.rand(20)
+    assert float(evaluate.calculate_ap(recall, precision)) == float(original(recall, precision)[0])
+    with pytest.raises(IndexError):
+        evaluate.calculate_ap(recall, precision)[1]
+
+
+def test_aliases_that_numpy_has_stay_as_they_are(monkeypatch):
+    marker = object()
+    monkeypatch.setattr(np, "float", marker, raising=False)
+    compat.restore_numpy_aliases()
+    assert np.float is marker
+
+
+OUTDATED = [
+    ("pkg_resources is deprecated as an API", "vissl.utils.misc"),
+    ("The 'torchvision.transforms._functional_video' module is d", "torchvision.transforms.x"),
+    ("`torch.jit.script` is deprecated. Please", "torch.jit._script"),
+    ("'pin_memory' argument is set as true but no accelerator is", "torch.utils.data.dataloader"),
+]
+
+
+@pytest.mark.parametrize(("message", "module"), OUTDATED)
+def test_warnings_are_filtered_by_message_and_module(message, module):
+    def shown(text: str, where: str) -> int:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.resetwarnings()
+            quiet_warnings()
+            warnings.warn_explicit(text, UserWarning, "file.py", 1, module=where)
+        return len(caught)
+
+    assert shown(message, module) == 0
+    assert shown("something else", module) == 1
+    assert shown(message, "users.module") == 1

@@ -1,0 +1,133 @@
+"""Wrong configurations stop before anything starts, with one sentence that names the key."""
+
+from __future__ import annotations
+
+import pytest
+
+from mscn_plugin import ConfigError
+
+COLLATOR = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
+LOSS = "config.LOSS.mscn_info_nce_loss"
+LR = "config.OPTIMIZER.param_schedulers.lr"
+
+WRONG = [
+    (f"{COLLATOR}.ratio=1.2", f"{COLLATOR}.ratio is 1.2; it must be a fraction"),
+    (f"{COLLATOR}.ratio=[0.1,0.2,0.3]", f"{COLLATOR}.ratio is [0.1, 0.2, 0.3]; it must be one"),
+    (f"{COLLATOR}.focal_probability=-0.1", f"{COLLATOR}.focal_probability is -0.1; it must be a"),
+    (f"{COLLATOR}.channelwise_probability=[0.5]", f"{COLLATOR}.channelwise_probability is [0.5]"),
+    (f"{COLLATOR}.noise_std=-1", f"{COLLATOR}.noise_std is -1; it must be at least 0"),
+    (f"{COLLATOR}.cell_size=57", f"{COLLATOR}.cell_size is 57; it must be at most the image's"),
+    (f"{COLLATOR}.focal_size=100", f"{COLLATOR}.focal_size is 100; it must be at most"),
+    (f"{COLLATOR}.num_masks=0", f"{COLLATOR}.num_masks is 0; it must be a whole number"),
+    (f"{COLLATOR}.num_masks=[1,2,3]", f"{COLLATOR}.num_masks is [1, 2, 3]; it must be"),
+    (f"{COLLATOR}.split_branches=3", f"{COLLATOR}.split_branches is 3; it must be True or False"),
+    (f"+{COLLATOR}.rato=0.2", f"{COLLATOR}.rato is not a key of mscn_multimask_collator; did you "),
+    (f"{LOSS}.temperature=0", f"{LOSS}.temperature is 0; it must be above 0"),
+    (f"{LOSS}.negatives=none", f"{LOSS}.negatives is 'none'; it must be one of ['pair', 'all']"),
+    (f"{LOSS}.num_masks=3", f"{LOSS}.num_masks is 3, but the collator makes [2, 2]"),
+    (f"+{LOSS}.temprature=1", f"{LOSS}.temprature is not a key of MSCNInfoNCELoss; did you mean"),
+    ("config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=1", "BATCHSIZE_PER_REPLICA is 1; it must be"),
+    (f"{LR}.warmup_epochs=1000", f"{LR}.warmup_epochs is 1000; it must be at least 0 and below"),
+    (f"{LR}.end_value=-1", f"{LR}.end_value is -1; it must be at least 0"),
+    ("config.OPTIMIZER.num_epochs=1", f"{LR}.warmup_epochs is 1; it must be"),
+    ("config.MODEL.TRUNK.SMALL_RESNET.DEPTH=50", "SMALL_RESNET.DEPTH is 50; it must be one of"),
+    ("+config.MODEL.TRUNK.SMALL_RESNET.WIDHT=8", "WIDHT is not a setting of small_resnet; did you"),
+    ("config.MSCN.DATA=/nowhere", "config.MSCN.DATA is '/nowhere', which is not a folder"),
+    ("+config.MSCN.ONLINE_EVALUATION.EVERY=2", "config.MSCN.ONLINE_EVALUATION.EVERY is not a key"),
+    ("config.MSCN.ONLINE_EVALUATION.NUM_NEIGHBORS=0", "NUM_NEIGHBORS is 0; it must be a whole"),
+    ("config.MSCN.ONLINE_EVALUATION.TEMPERATURE=0", "TEMPERATURE is 0; it must be above 0"),
+    ("config.MSCN.PROGRESS_BAR=7", "config.MSCN.PROGRESS_BAR is 7; it must be True, False or"),
+    ("config.DISTRIBUTED.NUM_NODES=2", "add config.DISTRIBUTED.NUM_NODES=1"),
+]
+
+
+@pytest.mark.parametrize(("override", "message"), WRONG, ids=[override for override, _ in WRONG])
+def test_one_sentence_names_the_key(compose, image_folder, tmp_path, override, message):
+    key, value = override.split("=", 1)
+    overrides = {"config.MSCN.DATA": str(image_folder), key: value}
+    with pytest.raises(ConfigError) as error:
+        compose("config=mscn/quickstart", *(f"{k}={v}" for k, v in overrides.items()))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_wrong_transforms_are_named_by_their_place(compose, image_folder):
+    crop = "{name: CenterCrop, size: 56}"
+    for wrong, message in (
+        ("{name: MSCNHighPass, sigma: -1}", "config.DATA.TEST.TRANSFORMS[1].sigma is -1; it must"),
+        ("{name: MSCNHighPass, sigm: 1}", "TRANSFORMS[1].sigm is not a key of MSCNHighPass"),
+        ("{name: MSCNMask, ratio: 2}", "config.DATA.TEST.TRANSFORMS[1].ratio is 2; it must be"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            compose(
+                "config=mscn/quickstart",
+                f"config.MSCN.DATA={image_folder}",
+                f"config.DATA.TEST.TRANSFORMS=[{crop},{wrong}]",
+            )
+        assert message in str(error.value)
+
+
+def test_empty_folders_are_refused(compose, tmp_path):
+    for make, message in (
+        (lambda folder: folder.mkdir(), "which has no sub-folders"),
+        (lambda folder: (folder / "cats").mkdir(), "whose sub-folder 'cats' holds no images"),
+        (lambda folder: (folder / "cats" / "x.txt").touch(), "holds no images"),
+    ):
+        make(tmp_path / "data")
+        with pytest.raises(ConfigError, match=message):
+            compose("config=mscn/quickstart", f"config.MSCN.DATA={tmp_path / 'data'}")
+
+
+def test_a_single_folder_of_classes_is_enough(compose, image_folder):
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={image_folder}/train")
+    assert [f"{image_folder}/train"] == config.DATA.TRAIN.DATA_PATHS
+    assert config.DATA.TEST.DATA_SOURCES == []
+
+
+def test_vissls_own_data_keys_still_work(compose, image_folder):
+    config = compose(
+        "config=mscn/quickstart",
+        "config.MSCN.DATA=''",
+        f"config.DATA.TRAIN.DATA_PATHS=[{image_folder}/train]",
+        f"config.DATA.TRAIN.LABEL_PATHS=[{image_folder}/train]",
+        "config.DATA.TEST.DATA_SOURCES=[]",
+    )
+    assert [f"{image_folder}/train"] == config.DATA.TRAIN.DATA_PATHS
+
+
+def test_the_paper_run_as_written_says_what_this_machine_needs(run_tool, tmp_path):
+    result = run_tool("config=mscn/simclr", check=False)
+    assert result.returncode == 1
+    (sentence,) = [line for line in result.stderr.splitlines() if line.startswith("mscn-plugin:")]
+    assert "Traceback" not in result.stderr
+    for needed in (
+        "4 x 8 gpus",
+        "config.DISTRIBUTED.NUM_NODES=1",
+        "config.DISTRIBUTED.NUM_PROC_PER_NODE=1",
+        "config.MACHINE.DEVICE=cpu",
+        "config.DISTRIBUTED.BACKEND=gloo",
+        "config.MSCN.DATA=",
+        "config.SLURM.USE_SLURM=true",
+    ):
+        assert needed in sentence
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_imagenet_is_named(compose):
+    with pytest.raises(ConfigError, match="DATASET_NAMES names 'imagenet1k_folder'"):
+        compose("config=mscn/simclr", "+config/mscn/machine=cpu")
+
+
+def test_num_masks_of_the_loss_is_the_collators(compose, image_folder):
+    data = f"config.MSCN.DATA={image_folder}"
+    config = compose("config=mscn/quickstart", data, f"{COLLATOR}.num_masks=[1,3]")
+    assert config.LOSS.mscn_info_nce_loss.num_masks == [1, 3]
+
+
+def test_other_configurations_are_left_alone(compose, monkeypatch):
+    from mscn_plugin.integration import config_hook
+
+    monkeypatch.setattr(config_hook, "prepare_config", lambda cfg: pytest.fail("touched"))
+    config = compose("config=test/cpu_test/test_cpu_resnet_simclr")
+    assert "MSCN" not in config

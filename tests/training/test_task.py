@@ -1,0 +1,112 @@
+"""mscn_task through VISSL's own tool: resume, other losses, the paper's trunk, the progress bar."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import tool, tool_environment
+
+pytestmark = pytest.mark.slow
+
+
+def test_goes_on_after_a_kill_in_mid_epoch(run_tool, tiny, tmp_path):
+    overrides = [
+        "config=mscn/quickstart",
+        *tiny,
+        "config.OPTIMIZER.num_epochs=4",
+        "config.CHECKPOINT.CHECKPOINT_FREQUENCY=1",
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+        "config.LOG_FREQUENCY=1",
+    ]
+    # A transform of 0.3 s per batch makes the epochs long enough to be killed in the middle.
+    slow = "import sys, time, torch, runpy\nstep = torch.optim.Optimizer.zero_grad\n"
+    slow += "torch.optim.Optimizer.zero_grad = lambda *a, **k: (time.sleep(0.5), step(*a, **k))\n"
+    slow += "runpy.run_module('tools.run_distributed_engines', run_name='__main__', alter_sys=True)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", slow, *overrides],
+        cwd=tmp_path,
+        env=tool_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    run = tmp_path / "run"
+    deadline = time.monotonic() + 120
+    while not (run / "model_phase1.torch").is_file():
+        assert process.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.7)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not list(run.glob("model_final*"))
+
+    result = run_tool(*overrides)
+    assert "Resume from file" in result.stdout
+    checkpoint = torch.load(run / "checkpoint.torch", weights_only=True)
+    assert checkpoint["iteration"] == 16
+    steps = [json.loads(line) for line in (run / "stdout.json").read_text().splitlines()]
+    resumed = [step["iter"] for step in steps if step["ep"] >= 2]
+    assert min(resumed) == 8
+
+
+def test_works_with_vissls_own_simclr(run_tool, tiny):
+    """VISSL's loss, collator and views under mscn_task."""
+    run_tool(
+        "config=mscn/quickstart",
+        *tiny,
+        "config.DATA.TRAIN.COLLATE_FUNCTION=simclr_collator",
+        "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS=null",
+        "config.LOSS.name=simclr_info_nce_loss",
+        "config.LOSS.simclr_info_nce_loss.buffer_params.embedding_dim=16",
+    )
+
+
+def test_branches_may_pass_the_trunk_one_by_one(run_tool, tiny):
+    run_tool(
+        "config=mscn/quickstart",
+        *tiny,
+        "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.split_branches=True",
+        "config.MODEL.SINGLE_PASS_EVERY_CROP=True",
+    )
+
+
+@pytest.mark.parametrize("memory", ["one_mask", "activation_checkpointing"])
+def test_the_papers_resnet_50_trains_on_a_cpu(run_tool, tmp_path, memory):
+    """The README's line for a machine without GPU and ImageNet."""
+    run_tool(
+        "config=mscn/simclr",
+        "+config/mscn/machine=cpu",
+        f"+config/mscn/memory={memory}",
+        "config.DATA.TRAIN.DATA_SOURCES=[synthetic]",
+        "config.DATA.TRAIN.LABEL_SOURCES=[]",
+        "config.DATA.TEST.DATA_SOURCES=[]",
+        "config.DATA.TRAIN.RANDOM_SYNTHETIC_IMAGES=True",
+        "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=2",
+        "config.DATA.TRAIN.DATA_LIMIT=4",
+        "config.DATA.NUM_DATALOADER_WORKERS=0",
+        "config.OPTIMIZER.num_epochs=1",
+        "config.OPTIMIZER.param_schedulers.lr.warmup_epochs=0",
+        "config.CHECKPOINT.DIR=run",
+    )
+    checkpoint = torch.load(tmp_path / "run" / "checkpoint.torch", weights_only=True)
+    assert checkpoint["iteration"] == 2
+
+
+def test_the_progress_bar_shows_the_time_left(tiny, tmp_path):
+    result = subprocess.run(
+        [sys.executable, *tool(), "config=mscn/quickstart", *tiny, "config.MSCN.PROGRESS_BAR=True"],
+        cwd=tmp_path,
+        env=tool_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "pre-training: 100%" in result.stderr
+    assert "loss=" in result.stderr
