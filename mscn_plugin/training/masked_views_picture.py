@@ -14,6 +14,7 @@ from torchvision.utils import make_grid
 from mscn_plugin.training.hook import MSCNHook, masks_of, tensorboard_writer
 
 FILE_NAME = "masked_views.png"
+MIN_TILE = 112
 
 
 def grid_of_views(views: Tensor, num_views: int, num_images: int) -> Tensor:
@@ -26,15 +27,17 @@ def grid_of_views(views: Tensor, num_views: int, num_images: int) -> Tensor:
 
     Returns:
         ``[3, height, width]`` in [0, 1]: the value 0, "no information" after the high-pass
-        filter, is mid-grey, and the 1% largest magnitudes are clipped.
+        filter, is mid-grey, and the 1% largest magnitudes of each row are clipped. Small views
+        are magnified to at least ``MIN_TILE`` pixels.
     """
     views = views.detach().float().cpu()
     rows = views.view(num_views, -1, *views.shape[1:])[:, :num_images].transpose(0, 1)
-    # kthvalue, since quantile takes at most 16 million numbers.
-    magnitudes = rows.abs().flatten()
-    scale = magnitudes.kthvalue(max(1, int(0.99 * magnitudes.numel()))).values.clamp(min=1e-6)
-    pixels = (0.5 + rows / (2 * scale)).clamp(0, 1)
-    return make_grid(pixels.reshape(-1, *views.shape[1:]), nrow=num_views, pad_value=1.0)
+    scale = rows.abs().flatten(1).quantile(0.99, dim=1).clamp(min=1e-6)
+    pixels = (0.5 + rows / (2 * scale.view(-1, 1, 1, 1, 1))).clamp(0, 1)
+    factor = max(1, -(-MIN_TILE // views.shape[-1]))
+    for axis in (-1, -2):
+        pixels = pixels.repeat_interleave(factor, dim=axis)
+    return make_grid(pixels.flatten(0, 1), nrow=num_views, pad_value=1.0)
 
 
 class MaskedViewsPictureHook(MSCNHook):
