@@ -21,7 +21,10 @@ REFERENCE := $(VENV38)/.dependencies-$(call hash,requirements/reference.txt requ
 .PHONY: demo test lint setup reference clean
 
 demo: setup
-	$(BIN)/python -m tools.run_distributed_engines config=mscn/quickstart config.CHECKPOINT.DIR=$(RUN)
+	@mkdir -p $(RUN)
+	@echo "Pre-training on real photographs; what VISSL prints goes to $(RUN)/console.txt"
+	$(BIN)/python -m tools.run_distributed_engines config=mscn/quickstart \
+	    config.CHECKPOINT.DIR=$(RUN) config.MSCN.PROGRESS_BAR=True >> $(RUN)/console.txt
 	$(BIN)/python extra_scripts/summarize_run.py $(RUN)
 
 test: lint
