@@ -164,7 +164,8 @@ def test_weight_decay_and_lars_leave_biases_and_norms_alone(compose, image_folde
     from vissl.models import build_model
     from vissl.optimizers import get_optimizer_param_groups
 
-    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={image_folder}")
+    config = compose("config=mscn/simclr", CPU, f"config.MSCN.DATA={image_folder}")
+    config.MODEL.TRUNK.NAME = "small_resnet"
     model = build_model(config.MODEL, config.OPTIMIZER)
     optimizer = build_optimizer(config.OPTIMIZER)
     schedulers = build_optimizer_schedulers(config.OPTIMIZER)
