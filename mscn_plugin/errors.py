@@ -23,7 +23,10 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def print_config_errors_plainly() -> None:
-    """Let an uncaught :class:`ConfigError` end the process with its sentence, no traceback."""
+    """Let an uncaught :class:`ConfigError` end the process with its sentence, no traceback.
+
+    The same holds for what Hydra says of overrides and configurations that it does not know.
+    """
     if sys.excepthook is not _excepthook:
         global _previous_excepthook
         _previous_excepthook = sys.excepthook
@@ -36,7 +39,9 @@ _previous_excepthook = sys.excepthook
 def _excepthook(
     kind: Type[BaseException], error: BaseException, traceback: Optional[TracebackType]
 ) -> None:
-    if isinstance(error, ConfigError):
-        print(f"mscn-plugin: {error}", file=sys.stderr)
+    from_hydra = kind.__module__.partition(".")[0] in ("hydra", "omegaconf")
+    if isinstance(error, ConfigError) or from_hydra:
+        lines = (line.strip() for line in str(error).splitlines())
+        print(f"mscn-plugin: {'; '.join(filter(None, lines))}", file=sys.stderr)
     else:
         _previous_excepthook(kind, error, traceback)

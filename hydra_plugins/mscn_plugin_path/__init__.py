@@ -17,7 +17,10 @@ class MSCNSearchPathPlugin(SearchPathPlugin):
         if "vissl" not in sys.modules:
             return
         from mscn_plugin import register
+        from mscn_plugin.errors import print_config_errors_plainly
         from mscn_plugin.integration.config_folder import config_folder
 
         search_path.append(provider="mscn-plugin", path=f"file://{config_folder()}")
+        if any(argument.startswith("config=mscn/") for argument in sys.argv):
+            print_config_errors_plainly()
         register()

@@ -114,6 +114,22 @@ def test_the_paper_run_as_written_says_what_this_machine_needs(run_tool, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["config=mscn/simcrl"], "Could not find 'config/mscn/simcrl'"),
+        (["config=mscn/quickstart", f"{COLLATOR}.rato=0.2"], "COLLATE_FUNCTION_PARAMS.rato'"),
+    ],
+)
+def test_what_hydra_does_not_know_is_one_sentence_too(run_tool, tmp_path, overrides, message):
+    result = run_tool(*overrides, check=False)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    (sentence,) = [line for line in result.stderr.splitlines() if line.startswith("mscn-plugin:")]
+    assert message in sentence
+    assert not list(tmp_path.iterdir())
+
+
 def test_missing_imagenet_is_named(compose):
     with pytest.raises(ConfigError, match="DATASET_NAMES names 'imagenet1k_folder'"):
         compose("config=mscn/simclr", "+config/mscn/machine=cpu")
