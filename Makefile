@@ -55,6 +55,7 @@ $(PROJECT): $(DEPENDENCIES)
 # VISSL's own pins of 2021: Python 3.8, torch 1.13.1, Hydra 1.0.7, NumPy 1.19.5 (3.8 GB).
 reference: $(REFERENCE)
 	$(VENV38)/bin/python -m pip install --quiet --no-deps --no-build-isolation .
+	rm -rf build
 	$(VENV38)/bin/python -m tools.run_distributed_engines config=mscn/quickstart \
 	    config.CHECKPOINT.DIR=$(RUN)_reference
 	$(VENV38)/bin/python extra_scripts/summarize_run.py $(RUN)_reference
