@@ -1,4 +1,4 @@
-"""The quickstart's dataset: honest splits, a cache that survives accidents, a task worth learning."""
+"""The dataset of the quickstart: honest splits, accidents survived, a task worth learning."""
 
 from __future__ import annotations
 
