@@ -1,4 +1,4 @@
-"""The dataset of the quickstart: honest splits, accidents survived, a task worth learning."""
+"""The quickstart's dataset: honest splits, a cache that survives accidents, a real task."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def dataset(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def few(monkeypatch):
-    """Datasets of a second: three patches of each photograph."""
+    """Make datasets of three patches of each photograph, in a second."""
     monkeypatch.setattr(module, "NUM_PATCHES", {"train": 2, "val": 1})
 
 
