@@ -9,13 +9,18 @@ Shape shorthand: H, W height and width in pixels.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from typing import Any, Iterator, List, NamedTuple
 
 import torch
 from torch import Tensor
 
 TRUNCATE = 4.0
 """Half-width of the Gaussian in standard deviations; SciPy's default."""
+
+BLOCK = 56
+"""Output pixels per block of the banded product; measured best of 28 to 224 at sigma 5."""
 
 
 def high_pass(images: Tensor, sigma: float) -> Tensor:
@@ -26,13 +31,16 @@ def high_pass(images: Tensor, sigma: float) -> Tensor:
     on the two last dimensions. Images smaller than the kernel are mirrored as often as needed.
     The border rule is not stated in the paper: mirroring adds no edge of its own.
 
+    An axis is blurred by a few dense products, one per block of :data:`BLOCK` pixels with its
+    halo: a banded matrix without most of its zeros. Time and memory are linear in the images.
+
     Because the filter is linear and removes constants, ``high_pass((x - mean) / std)`` equals
     ``high_pass(x) / std``: it may stand on either side of a normalisation.
 
     Args:
         images: ``[..., H, W]``, floating point, any scale. float16 and bfloat16 are filtered
-            in float32, and autocast is off inside: the difference of two nearly equal numbers
-            does not survive half precision.
+            in float32, with autocast, TF32 and bfloat16 products off inside: the difference of two
+            nearly equal numbers does not survive fewer digits.
         sigma: standard deviation of the Gaussian in pixels, at least 0. 0 returns the images
             unchanged (no filter, the paper's unmasked baseline).
 
@@ -52,11 +60,20 @@ def high_pass(images: Tensor, sigma: float) -> Tensor:
     sigma = check_sigma(sigma)
     if sigma == 0:
         return images
-    with torch.autocast(images.device.type, enabled=False):
-        x = images.float()
-        height, width = x.shape[-2:]
-        low = _blur_matrix(height, sigma, x.device) @ x @ _blur_matrix(width, sigma, x.device).T
-        return (x - low).to(images.dtype)
+    height, width = images.shape[-2:]
+    with torch.autocast(images.device.type, enabled=False), _full_precision():
+        x = images.float().reshape(-1, height, width)
+        blurred = torch.cat(
+            [b.weights @ x[:, b.begin : b.end] for b in _blocks(height, sigma, x.device)], dim=1
+        ).view(-1, width)
+        rows = x.reshape(-1, width)
+        filtered = [
+            torch.addmm(
+                rows[:, b.first : b.last], blurred[:, b.begin : b.end], b.weights.T, alpha=-1
+            )
+            for b in _blocks(width, sigma, x.device)
+        ]
+        return torch.cat(filtered, dim=1).view(images.shape).to(images.dtype)
 
 
 def check_sigma(sigma: float) -> float:
@@ -68,21 +85,73 @@ def check_sigma(sigma: float) -> float:
     return float(sigma)
 
 
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """Float32 products with all their digits, whatever the process allows elsewhere."""
+    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # PyTorch before 2.9
+        precision = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(precision)
+        return
+    # Not the function above: it raises once a process has used the newer settings.
+    products: List[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
+    before = [product.fp32_precision for product in products]
+    for product in products:
+        product.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for product, value in zip(products, before):
+            product.fp32_precision = value
+
+
+class _Block(NamedTuple):
+    """Weights ``[last - first, end - begin]`` from pixels begin..end to the blurred first..last."""
+
+    first: int
+    last: int
+    begin: int
+    end: int
+    weights: Tensor
+
+
 @functools.lru_cache(maxsize=64)
-def _blur_matrix(size: int, sigma: float, device: torch.device) -> Tensor:
+@torch.inference_mode(False)  # what is cached must serve training, too
+def _blocks(size: int, sigma: float, device: torch.device) -> List[_Block]:
+    """The blur of one axis, cut into blocks of at most :data:`BLOCK` pixels of equal size."""
+    matrix = _blur_matrix(size, sigma)
+    halo = _radius(sigma)
+    length = -(-size // -(-size // BLOCK))
+    blocks = []
+    for first in range(0, size, length):
+        last = min(first + length, size)
+        begin, end = max(first - halo, 0), min(last + halo, size)
+        weights = matrix[first:last, begin:end].contiguous()
+        blocks.append(_Block(first, last, begin, end, weights.to(device)))
+    return blocks
+
+
+def _radius(sigma: float) -> int:
+    return int(TRUNCATE * sigma + 0.5)
+
+
+def _blur_matrix(size: int, sigma: float) -> Tensor:
     """The blur of one axis as a matrix ``[size, size]``: row i holds the weights of pixel i.
 
     Mirroring folds the kernel's tails back into the image, which a matrix expresses exactly
     whatever the ratio of kernel to image.
     """
-    radius = int(TRUNCATE * sigma + 0.5)
+    radius = _radius(sigma)
     offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
     weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
     weights /= weights.sum()
     sources = _mirror(torch.arange(size)[:, None] + offsets.long()[None, :], size)
     matrix = torch.zeros(size, size, dtype=torch.float64)
     matrix.scatter_add_(1, sources, weights.expand(size, -1).contiguous())
-    return matrix.float().to(device)
+    return matrix.float()
 
 
 def _mirror(index: Tensor, size: int) -> Tensor:

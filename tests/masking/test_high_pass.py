@@ -15,7 +15,9 @@ def scipy_high_pass(images: torch.Tensor, sigma: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize("sigma", [1, 3, 5, 7, 9, 1.25])
-@pytest.mark.parametrize("size", [(224, 224), (56, 56), (40, 97), (9, 17), (3, 2), (1, 5), (1, 1)])
+@pytest.mark.parametrize(
+    "size", [(224, 224), (57, 113), (56, 56), (40, 97), (9, 17), (3, 2), (1, 5), (1, 1)]
+)
 def test_agrees_with_scipy(sigma, size):
     images = 3 * torch.randn(2, 3, *size)
     filtered = high_pass(images, sigma)
@@ -43,6 +45,39 @@ def test_half_precision_is_filtered_in_float32():
         torch.testing.assert_close(filtered, reference.to(dtype), atol=0, rtol=0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         torch.testing.assert_close(high_pass(images.float(), 5), expected, atol=0, rtol=0)
+
+
+@pytest.fixture
+def fast_matmul():
+    """The process allows bfloat16 and TF32 in float32 products."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+def test_keeps_its_digits_where_the_process_allows_fewer(fast_matmul):
+    images = 3 * torch.randn(8, 3, 224, 224)
+    expected = scipy_high_pass(images, 5)
+    np.testing.assert_allclose(high_pass(images, 5).numpy(), expected, atol=1e-5)
+    assert torch.get_float32_matmul_precision() == "medium"
+
+
+def test_a_filter_first_used_in_inference_serves_training():
+    with torch.inference_mode():
+        high_pass(torch.randn(3, 31, 33), 1.75)
+    images = torch.randn(3, 31, 33, requires_grad=True)
+    high_pass(images, 1.75).square().sum().backward()
+    assert float(images.grad.abs().sum()) > 0
+
+
+def test_takes_views_of_any_memory_layout():
+    images = torch.randn(4, 3, 70, 90)
+    for layout in (images.to(memory_format=torch.channels_last), images[::2], images.mT):
+        np.testing.assert_allclose(
+            high_pass(layout, 3).numpy(), scipy_high_pass(layout, 3), atol=1e-4
+        )
+    assert high_pass(torch.zeros(0, 3, 8, 8), 2).shape == (0, 3, 8, 8)
 
 
 def test_sigma_zero_is_no_filter():
