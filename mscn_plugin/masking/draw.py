@@ -167,16 +167,23 @@ class MaskDraw:
 
     def keep(self) -> Tensor:
         """The masks M as bool ``[N, C, H, W]``: True where the image stays (section 4.2)."""
+        return ~self.hidden()
+
+    def hidden(self) -> Tensor:
+        """The complement of :meth:`keep`, bool ``[N, C, H, W]``: True where noise goes."""
         height, width = self.size
-        dropped = self.dropped_cells.repeat_interleave(self.cell_size, dim=2)
-        dropped = dropped.repeat_interleave(self.cell_size, dim=3)[..., :height, :width]
-        rows = torch.arange(height, device=self.focal.device)
-        columns = torch.arange(width, device=self.focal.device)
+        focal = self.focal[:, None, None, None]
+        rows = torch.arange(height, device=focal.device)
+        columns = torch.arange(width, device=focal.device)
         top, left, box_height, box_width = self.kept_boxes[..., None].unbind(dim=2)
-        in_rows = (rows >= top) & (rows < top + box_height)
-        in_columns = (columns >= left) & (columns < left + box_width)
-        box = in_rows[..., :, None] & in_columns[..., None, :]
-        return torch.where(self.focal[:, None, None, None], box, ~dropped)
+        outside_rows = focal[..., 0] & ((rows < top) | (rows >= top + box_height))
+        outside_columns = focal[..., 0] & ((columns < left) | (columns >= left + box_width))
+        # What a row of pixels hides is the same all along a row of cells: said once per row of
+        # cells, then repeated, so that only two passes see every pixel.
+        strips = (self.dropped_cells & ~focal).repeat_interleave(self.cell_size, dim=3)
+        strips = strips[..., :width] | outside_columns[..., None, :]
+        hidden = strips.repeat_interleave(self.cell_size, dim=2)[:, :, :height]
+        return hidden | outside_rows[..., None]
 
     def to(self, device: Any) -> MaskDraw:
         """The same draw on another device."""

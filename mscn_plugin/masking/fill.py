@@ -27,25 +27,42 @@ def fill(
 
     Args:
         images: ``[N, C, H, W]``, floating point, normalised and (in MSCN) high-pass filtered.
-        draw: the masks of the N samples; it is moved to the images' device.
+        draw: K * N masks, mask 0 of all images first; it is moved to the images' device.
         generator: source of the noise, on the images' device; the global one if None.
-        noise: ``[N, C, H, W]`` of standard normal numbers to use in place of a fresh draw, to
+        noise: ``[K * N, C, H, W]`` of standard normal numbers to use in place of a fresh draw, to
             replay a batch exactly.
 
     Returns:
-        The masked images, a new tensor of the same shape, dtype and device. Pixels outside of
-        the mask are copied bit for bit.
+        The masked images ``[K * N, C, H, W]`` in the order of the draw, a new tensor of the same
+        dtype and device. Pixels outside of the mask are copied bit for bit.
 
     Raises:
-        ValueError: images and draw do not have the same N, C, H and W.
+        ValueError: images and draw do not have the same C, H and W, or N does not divide the
+            number of masks.
     """
-    expected = (len(draw), draw.dropped_cells.shape[1], *draw.size)
-    if tuple(images.shape) != expected:
-        raise ValueError(f"images have shape {tuple(images.shape)}; the draw is for {expected}")
+    expected = (draw.dropped_cells.shape[1], *draw.size)
+    if tuple(images.shape[1:]) != expected:
+        raise ValueError(
+            f"images have shape {tuple(images.shape)}; the draw is for images of shape {expected}"
+        )
+    num_masks, remainder = divmod(len(draw), len(images)) if len(images) else (1, len(draw))
+    if remainder:
+        raise ValueError(f"the draw has {len(draw)} masks, not a multiple of {len(images)} images")
     draw = draw.to(images.device)
-    if noise is None and not draw.noise_std.any():
-        return images.masked_fill(~draw.keep(), 0)
+    hidden = draw.hidden()
+    if noise is None and images.device.type == "cpu":
+        # A normal number costs more than all else: draw those that are seen.
+        counts = hidden.flatten(1).sum(dim=1, dtype=torch.int32)  # the default copies to int64
+        values = torch.empty(int(counts.sum()), dtype=torch.float32).normal_(generator=generator)
+        values *= draw.noise_std.repeat_interleave(counts)
+        repeated = images.repeat(num_masks, 1, 1, 1)
+        return repeated.masked_scatter_(hidden, values.to(images.dtype))
+    # On an accelerator counting the hidden pixels would make the host wait.
     if noise is None:
-        noise = torch.empty_like(images, dtype=torch.float32).normal_(generator=generator)
+        shape = (len(draw), *expected)
+        noise = torch.empty(shape, device=images.device).normal_(generator=generator)
     filling = (noise * draw.noise_std[:, None, None, None]).to(images.dtype)
-    return torch.where(draw.keep(), images, filling)
+    masked = torch.where(
+        hidden.unflatten(0, (num_masks, -1)), filling.unflatten(0, (num_masks, -1)), images
+    )
+    return masked.flatten(0, 1)

@@ -97,7 +97,8 @@ def _full_precision() -> Iterator[None]:
             torch.set_float32_matmul_precision(precision)
         return
     # Not the function above: it raises once a process has used the newer settings.
-    products: List[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
+    backends: Any = torch.backends
+    products = [backends.cuda.matmul, backends.mkldnn.matmul]
     before = [product.fp32_precision for product in products]
     for product in products:
         product.fp32_precision = "ieee"

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from mscn_plugin.masking import MaskDistribution, fill
+from mscn_plugin.masking import MaskDistribution, MaskDraw, fill
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
@@ -65,6 +65,45 @@ def test_generator_makes_noise_reproducible():
     assert torch.equal(first, second)
 
 
+@pytest.mark.parametrize("given_noise", [False, True])
+def test_several_masks_of_each_image_are_masks_of_the_repeated_images(given_noise):
+    draw = MaskDistribution(ratio=0.3).draw(12, (64, 64))
+    images = torch.randn(4, 3, 64, 64)
+    noise = torch.randn(12, 3, 64, 64) if given_noise else None
+    masked, expected = (
+        fill(x, draw, torch.Generator().manual_seed(3), noise)
+        for x in (images, torch.cat([images] * 3))
+    )
+    assert torch.equal(masked, expected)
+
+
+def test_given_noise_and_drawn_noise_are_scaled_alike():
+    """The device's way, noise for every pixel, and the CPU's way, for hidden pixels alone."""
+    loud, quiet = (MaskDistribution(ratio=0.5, noise_std=std) for std in (0.5, 0.1))
+    draw = MaskDraw.cat([loud.draw(8, (224, 224)), quiet.draw(8, (224, 224))])
+    images = torch.zeros(16, 3, 224, 224)
+    drawn, given = fill(images, draw), fill(images, draw, noise=torch.randn(16, 3, 224, 224))
+    for sample in range(16):
+        hidden = draw.hidden()[sample]
+        std = 0.5 if sample < 8 else 0.1
+        for masked in (drawn[sample][hidden], given[sample][hidden]):
+            assert float(masked.std()) == pytest.approx(std, rel=0.05)
+
+
+def test_gradients_flow_through_what_stays():
+    draw = MaskDistribution(ratio=0.5).draw(2, (64, 64))
+    images = torch.randn(2, 3, 64, 64, requires_grad=True)
+    fill(images, draw).sum().backward()
+    assert torch.equal(images.grad, draw.keep().float())
+
+
+def test_an_empty_batch_stays_empty():
+    draw = MaskDistribution().draw(0, (64, 64))
+    assert fill(torch.zeros(0, 3, 64, 64), draw).shape == (0, 3, 64, 64)
+
+
 def test_refuses_a_draw_of_another_size():
-    with pytest.raises(ValueError, match=r"the draw is for \(4, 3, 64, 64\)"):
+    with pytest.raises(ValueError, match=r"images of shape \(3, 64, 64\)"):
         fill(torch.zeros(4, 3, 56, 56), MaskDistribution().draw(4, (64, 64)))
+    with pytest.raises(ValueError, match="has 6 masks, not a multiple of 4 images"):
+        fill(torch.zeros(4, 3, 64, 64), MaskDistribution().draw(6, (64, 64)))
