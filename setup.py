@@ -52,6 +52,7 @@ setup(
         "iopath",
         "matplotlib",
         "numpy",
+        "opencv-python-headless>=4.5",
         "pillow",
         "scikit-image>=0.18",
         "scikit-learn>=0.24",

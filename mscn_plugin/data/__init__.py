@@ -1,5 +1,3 @@
-"""The quickstart's images: labelled patches of photographs that the installed packages bring."""
+"""Images: the quickstart's photographs, and folders that may hold damaged files."""
 
-from mscn_plugin.data.photographs import build_photographs
-
-__all__ = ["build_photographs"]
+import mscn_plugin.integration.quiet_warnings  # noqa: F401  before VISSL is imported

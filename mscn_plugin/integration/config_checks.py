@@ -10,6 +10,7 @@ import torch
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.losses.mscn_info_nce_loss import MSCNInfoNCELoss
 from mscn_plugin.models.small_resnet import trunk_settings
+from mscn_plugin.training.loader_config import loader_config
 from mscn_plugin.training.warmup_cosine import WarmupCosineScheduler
 from mscn_plugin.views.branches import MASK_SETTINGS, mask_distributions, masks_per_branch
 from mscn_plugin.views.collator import NUM_BRANCHES
@@ -48,6 +49,8 @@ def check_parts(cfg: Any) -> None:
         _with_path("config.MODEL.TRUNK.SMALL_RESNET", trunk_settings, section)
     _check_collator(cfg.DATA.TRAIN)
     _check_loss(cfg)
+    if cfg.TRAINER.TASK_NAME == "mscn_task":
+        loader_config(cfg)
     for name in ("lr", "lr_head"):
         schedule = cfg.OPTIMIZER.param_schedulers.get(name) or {}
         if schedule.get("name") == SCHEDULER:

@@ -6,6 +6,7 @@ import importlib
 
 REGISTERING_MODULES = (
     "mscn_plugin.views.transforms",
+    "mscn_plugin.views.augmentations",
     "mscn_plugin.views.collator",
     "mscn_plugin.losses.mscn_info_nce_loss",
     "mscn_plugin.models.small_resnet",

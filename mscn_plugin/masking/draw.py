@@ -185,9 +185,13 @@ class MaskDraw:
         hidden = strips.repeat_interleave(self.cell_size, dim=2)[:, :, :height]
         return hidden | outside_rows[..., None]
 
-    def to(self, device: Any) -> MaskDraw:
+    def to(self, device: Any, non_blocking: bool = False) -> MaskDraw:
         """The same draw on another device."""
-        return self._map(lambda tensor: tensor.to(device))
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> MaskDraw:
+        """The same draw in page-locked memory, as PyTorch's loaders ask for."""
+        return self._map(lambda tensor: tensor.pin_memory())
 
     def __getitem__(self, index: Any) -> MaskDraw:
         """The draws of some of the samples; ``index`` is a slice, a list or a tensor."""

@@ -32,6 +32,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from vissl.utils.io import save_file
 
+from mscn_plugin.data.readable_images import ReadableImagesDataset
 from mscn_plugin.training.hook import MSCNHook, add_scalars
 
 Labelled = Tuple[np.ndarray, np.ndarray]
@@ -145,8 +146,6 @@ class EvaluationData:
     @classmethod
     def of(cls, config: Any) -> Optional[EvaluationData]:
         """The data that ``config`` describes, or None, with the reason logged, without labels."""
-        from mscn_plugin.training.task import build_readable
-
         settings = config.MSCN.ONLINE_EVALUATION
         if not config.DATA.TRAIN.LABEL_SOURCES:
             logging.info("no online evaluation: config.DATA.TRAIN.LABEL_SOURCES is empty")
@@ -156,10 +155,10 @@ class EvaluationData:
             return None
         config = copy.deepcopy(config)
         config.DATA.TRAIN.TRANSFORMS = config.DATA.TEST.TRANSFORMS
-        train = build_readable(config, "TRAIN")
+        train = ReadableImagesDataset(config, "TRAIN")
         order = np.random.RandomState(0).permutation(len(train))
         if config.DATA.TEST.DATA_SOURCES and config.DATA.TEST.LABEL_SOURCES:
-            val = build_readable(config, "TEST")
+            val = ReadableImagesDataset(config, "TEST")
             held_out = np.random.RandomState(0).permutation(len(val))
         else:
             val, held_out, order = train, order[::5], np.delete(order, np.s_[::5])

@@ -20,6 +20,17 @@ DEFAULTS: Dict[str, Any] = {
     },
     "PICTURE_IMAGES": 6,  # images in the picture of masked views; 0: no picture
     "PROGRESS_BAR": "auto",  # True, False, or "auto": where the output is a terminal
+    # Normalisation, filter and masks on the training device, from uint8 views, in place of the
+    # loader's workers: True, False, or "auto": wherever the pipeline allows it.
+    "DEVICE_VIEWS": "auto",
+    # OpenCV's jitter and blur and reduced-size JPEG decoding in place of VISSL's: True, False.
+    "FAST_AUGMENTATIONS": True,
+}
+
+_SWITCHES = {  # allowed values
+    "PROGRESS_BAR": (True, False, "auto"),
+    "DEVICE_VIEWS": (True, False, "auto"),
+    "FAST_AUGMENTATIONS": (True, False),
 }
 
 _WHOLE_NUMBERS = {  # smallest allowed value
@@ -55,11 +66,10 @@ def complete_settings(cfg: Any) -> None:
         raise ConfigError(
             f"config.MSCN.ONLINE_EVALUATION.TEMPERATURE is {temperature!r}; it must be above 0"
         )
-    if settings["PROGRESS_BAR"] not in (True, False, "auto"):
-        raise ConfigError(
-            f"config.MSCN.PROGRESS_BAR is {settings['PROGRESS_BAR']!r}; it must be True, False or "
-            "auto"
-        )
+    for key, allowed in _SWITCHES.items():
+        if settings[key] not in allowed:
+            options = " or ".join(map(str, allowed))
+            raise ConfigError(f"config.MSCN.{key} is {settings[key]!r}; it must be {options}")
 
 
 def _complete(path: str, section: Any, defaults: Dict[str, Any]) -> None:

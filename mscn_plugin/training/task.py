@@ -6,15 +6,16 @@ from typing import Any, Dict, List, Tuple
 
 from classy_vision.hooks import ClassyHook
 from classy_vision.tasks import register_task
-from vissl.data import DATA_SOURCES_WITH_SUBSET_SUPPORT, DATASET_SOURCE_MAP
 from vissl.trainer.train_task import SelfSupervisionTask
 
+from mscn_plugin.data.readable_images import ReadableImagesDataset
 from mscn_plugin.training.embedding_statistics import EmbeddingStatisticsHook
+from mscn_plugin.training.loader_config import loader_config
 from mscn_plugin.training.masked_views_picture import MaskedViewsPictureHook
 from mscn_plugin.training.online_evaluation import OnlineEvaluationHook
 from mscn_plugin.training.progress_bar import ProgressBarHook
-from mscn_plugin.training.readable_images import ReadableImagesDataset
 from mscn_plugin.training.settings import complete_settings
+from mscn_plugin.views.on_device import DeviceViewsLoader
 
 
 @register_task("mscn_task")
@@ -26,9 +27,12 @@ class MSCNTask(SelfSupervisionTask):
     ``MSCN`` section of the configuration says (:mod:`mscn_plugin.training.settings`).
     """
 
+    config: Any
+
     def __init__(self, config: Any) -> None:
         complete_settings(config)
         super().__init__(config)
+        self.loader_config, self.device_views = loader_config(config)
 
     def set_hooks(self, hooks: List[ClassyHook]) -> MSCNTask:
         """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done."""
@@ -42,15 +46,20 @@ class MSCNTask(SelfSupervisionTask):
 
     def build_datasets(self, current_train_phase_idx: int = 0) -> Tuple[Dict[str, Any], Any]:
         """VISSL's datasets of all splits, with unreadable images skipped."""
-        _, keys = super().build_datasets(current_train_phase_idx)
-        return {s.lower(): build_readable(self.config, s) for s in self.available_splits}, keys
+        datasets, keys = {}, {}
+        for split in self.available_splits:
+            datasets[split.lower()] = ReadableImagesDataset(self.loader_config, split)
+            section = self.config.DATA[split]
+            keys = {"input": section.INPUT_KEY_NAMES, "target": section.TARGET_KEY_NAMES}
+        return datasets, keys
 
-
-def build_readable(config: Any, split: str) -> ReadableImagesDataset:
-    """The dataset of ``config.DATA[split]``; ``split`` is ``"TRAIN"`` or ``"TEST"``."""
-    return ReadableImagesDataset(
-        cfg=config,
-        split=split,
-        dataset_source_map=DATASET_SOURCE_MAP,
-        data_sources_with_subset=DATA_SOURCES_WITH_SUBSET_SUPPORT,
-    )
+    def build_dataloaders(self, *args: Any, **kwargs: Any) -> Dict[str, Any]:
+        """VISSL's loaders, the training one followed by the stage on the device if there is one."""
+        config, self.config = self.config, self.loader_config
+        try:
+            loaders = super().build_dataloaders(*args, **kwargs)
+        finally:
+            self.config = config
+        if self.device_views and "train" in loaders:
+            loaders["train"] = DeviceViewsLoader(loaders["train"], self.device_views, self.device)
+        return loaders

@@ -1,5 +1,8 @@
 """The multimask collator (section 4.5, Figure 5): K masked versions of each of two views.
 
+Drawing the masks and applying them are two steps. In a loader's worker one follows the other; with
+:mod:`mscn_plugin.views.on_device` the worker draws and the training device applies.
+
 Shape shorthand: B images, V = 2 branches, K0 and K1 masks, C, H, W channels, height, width.
 """
 
@@ -14,6 +17,7 @@ from mscn_plugin.masking import fill
 from mscn_plugin.views.branches import mask_distributions, masks_per_branch
 
 NUM_BRANCHES = 2
+_PER_VIEW = ("label", "data_valid", "data_idx")
 
 
 @register_collator("mscn_multimask_collator")
@@ -48,21 +52,52 @@ def mscn_multimask_collator(
         ValueError: a setting is wrong, the images do not have two views, or cells or boxes are
             larger than the images.
     """
+    return apply_masks(mscn_mask_drawing_collator(batch, num_masks, **settings), split_branches)
+
+
+@register_collator("mscn_mask_drawing_collator")
+def mscn_mask_drawing_collator(
+    batch: List[Dict[str, Any]], num_masks: Any = 2, **settings: Any
+) -> Dict[str, Any]:
+    """The first step of :func:`mscn_multimask_collator`: unmasked views and drawn masks.
+
+    Returns:
+        A batch without repetitions: ``data`` the views ``[V, B, C, H, W]`` of any dtype, ``masks``
+        a list with the :class:`~mscn_plugin.masking.MaskDraw` of each branch (``K * B`` masks,
+        mask 0 of all images first), ``label``, ``data_valid`` and ``data_idx`` ``[V, B]``. Its
+        size in bytes does not grow with K but for the draws, some 300 bytes each.
+
+    Raises:
+        ValueError: as :func:`mscn_multimask_collator`.
+    """
+    settings.pop("split_branches", None)
     counts = masks_per_branch(num_masks, NUM_BRANCHES)
     distributions = mask_distributions(NUM_BRANCHES, settings)
-    branches = []
-    for branch, (count, masks) in enumerate(zip(counts, distributions)):
-        views = torch.stack([_views_of(sample)[branch] for sample in batch])
-        repeated = views.repeat(count, 1, 1, 1)
-        draw = masks.draw(len(repeated), views.shape[-2:], views.shape[1])
-        branches.append(fill(repeated, draw))
-    order = [branch for branch, count in enumerate(counts) for _ in range(count)]
-    collated: Dict[str, List[Any]] = {
-        key: [torch.stack([torch.as_tensor(s[key][branch]) for branch in order for s in batch])]
-        for key in ("label", "data_valid", "data_idx")
+    views = torch.stack([torch.stack(images) for images in zip(*map(_views_of, batch))])
+    channels, *size = views.shape[2:]
+    collated: Dict[str, Any] = {
+        key: torch.as_tensor([[sample[key][v] for sample in batch] for v in range(NUM_BRANCHES)])
+        for key in _PER_VIEW
     }
-    collated["data"] = [branches if split_branches else torch.cat(branches)]
+    collated["data"] = views
+    collated["masks"] = [
+        masks.draw(count * len(batch), size, channels)
+        for count, masks in zip(counts, distributions)
+    ]
     return collated
+
+
+def apply_masks(batch: Dict[str, Any], split_branches: bool = False) -> Dict[str, Any]:
+    """The second step of :func:`mscn_multimask_collator`, on the device of ``batch["data"]``."""
+    num_images = batch["data"].shape[1]
+    counts = [len(masks) // num_images for masks in batch["masks"]]
+    branches = [fill(views, masks) for views, masks in zip(batch["data"], batch["masks"])]
+    masked: Dict[str, List[Any]] = {
+        key: [torch.cat([column.repeat(k) for column, k in zip(batch[key], counts)])]
+        for key in _PER_VIEW
+    }
+    masked["data"] = [branches if split_branches else torch.cat(branches)]
+    return masked
 
 
 def _views_of(sample: Dict[str, Any]) -> List[torch.Tensor]:

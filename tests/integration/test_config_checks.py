@@ -36,7 +36,9 @@ WRONG = [
     ("+config.MSCN.ONLINE_EVALUATION.EVERY=2", "config.MSCN.ONLINE_EVALUATION.EVERY is not a key"),
     ("config.MSCN.ONLINE_EVALUATION.NUM_NEIGHBORS=0", "NUM_NEIGHBORS is 0; it must be a whole"),
     ("config.MSCN.ONLINE_EVALUATION.TEMPERATURE=0", "TEMPERATURE is 0; it must be above 0"),
-    ("config.MSCN.PROGRESS_BAR=7", "config.MSCN.PROGRESS_BAR is 7; it must be True, False or"),
+    ("config.MSCN.PROGRESS_BAR=7", "config.MSCN.PROGRESS_BAR is 7; it must be True or False or"),
+    ("config.MSCN.FAST_AUGMENTATIONS=auto", "FAST_AUGMENTATIONS is 'auto'; it must be True or F"),
+    ("config.MSCN.DEVICE_VIEWS=2", "config.MSCN.DEVICE_VIEWS is 2; it must be True or False or"),
     ("config.DISTRIBUTED.NUM_NODES=2", "add config.DISTRIBUTED.NUM_NODES=1"),
 ]
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from conftest import tool, tool_environment
@@ -68,10 +69,12 @@ def test_works_with_vissls_own_simclr(run_tool, tiny):
     )
 
 
-def test_branches_may_pass_the_trunk_one_by_one(run_tool, tiny):
+@pytest.mark.parametrize("device_views", [True, False])
+def test_branches_may_pass_the_trunk_one_by_one(run_tool, tiny, device_views):
     run_tool(
         "config=mscn/quickstart",
         *tiny,
+        f"config.MSCN.DEVICE_VIEWS={device_views}",
         "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.split_branches=True",
         "config.MODEL.SINGLE_PASS_EVERY_CROP=True",
     )
@@ -110,3 +113,39 @@ def test_the_progress_bar_shows_the_time_left(tiny, tmp_path):
     )
     assert "pre-training: 100%" in result.stderr
     assert "loss=" in result.stderr
+
+
+@pytest.fixture
+def one_rank(tmp_path):
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/rendezvous", world_size=1, rank=0
+    )
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("device_views", [True, False])
+def test_vissl_extracts_features(compose, one_rank, tiny, tmp_path, monkeypatch, device_views):
+    """Training images with their masks, validation images without, in VISSL's own loop.
+
+    Its entry refuses the CPU, so that the test builds what it builds and takes ``.cuda()`` away.
+    """
+    from vissl.trainer import SelfSupervisionTrainer
+    from vissl.trainer.trainer_main import build_task
+
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda tensor, **options: tensor)
+    config = compose("config=mscn/quickstart", *tiny, f"config.MSCN.DEVICE_VIEWS={device_views}")
+    trainer = SelfSupervisionTrainer.__new__(SelfSupervisionTrainer)
+    trainer.cfg = config
+    task = build_task(config)
+    task.available_splits = ["TRAIN", "TEST"]
+    task.prepare_extraction()
+    task.init_distributed_data_parallel_model()
+    for split, count in (("TRAIN", 32), ("TEST", 12)):
+        task.data_iterator = iter(task.dataloaders[split.lower()])
+        trainer._extract_split_features(["heads"], task, split, str(tmp_path))
+        files = list(tmp_path.glob(f"rank0_chunk*_{split.lower()}_heads_features.npy"))
+        values = np.concatenate([np.load(file) for file in files])
+        assert values.shape == (count, 16)
+        assert np.isfinite(values).all()
+        assert values.std() > 0

@@ -1,3 +1,5 @@
+"""The multimask collator, and its two steps on worker and device, by the same assertions."""
+
 from __future__ import annotations
 
 import math
@@ -11,11 +13,23 @@ pytestmark = pytest.mark.usefixtures("registered")
 SIZE = 64
 
 
-def collate(batch, **settings):
+@pytest.fixture(params=["worker", "device"])
+def collate(request):
+    """The collator on float views, or its drawing step on bytes with the stage on the device."""
     from vissl.data.collators import get_collator
 
-    settings = {"cell_size": 8, **settings}
-    return get_collator("mscn_multimask_collator", settings)(batch)
+    from mscn_plugin.views.on_device import DeviceViews
+
+    def on_worker(batch, **settings):
+        return get_collator("mscn_multimask_collator", {"cell_size": 8, **settings})(batch)
+
+    def on_device(batch, split_branches=False, **settings):
+        batch = [{**s, "data": [view.to(torch.uint8) for view in s["data"]]} for s in batch]
+        collator = get_collator("mscn_mask_drawing_collator", {"cell_size": 8, **settings})
+        stage = DeviceViews(mean=(0.0,), std=(1 / 255,), split_branches=split_branches)
+        return stage(pickle.loads(pickle.dumps(collator(batch))), "cpu")
+
+    return on_worker if request.param == "worker" else on_device
 
 
 def constant_batch(num_images=4, size=SIZE):
@@ -32,24 +46,24 @@ def constant_batch(num_images=4, size=SIZE):
 
 
 @pytest.mark.parametrize(("num_masks", "counts"), [(1, [1, 1]), (2, [2, 2]), ([1, 3], [1, 3])])
-def test_order_is_branch_then_mask_then_image(num_masks, counts):
+def test_order_is_branch_then_mask_then_image(collate, num_masks, counts):
     batch = collate(constant_batch(), num_masks=num_masks)
     (data,) = batch["data"]
     assert data.shape == (sum(counts) * 4, 3, SIZE, SIZE)
     branches = [b for b, count in enumerate(counts) for _ in range(count)]
     expected = [10.0 * (b + 1) + i for b in branches for i in range(4)]
-    assert data.flatten(1).median(dim=1).values.tolist() == expected
+    assert data.flatten(1).median(dim=1).values.tolist() == pytest.approx(expected)
     for key, first in (("label", 0), ("data_idx", 100)):
         assert batch[key][0].tolist() == [first + i for _ in branches for i in range(4)]
     assert len(batch["data_valid"][0]) == len(data)
 
 
-def test_branches_can_be_split():
+def test_branches_can_be_split(collate):
     (data,) = collate(constant_batch(), num_masks=[1, 3], split_branches=True)["data"]
     assert [branch.shape[0] for branch in data] == [4, 12]
 
 
-def test_settings_differ_between_branches():
+def test_settings_differ_between_branches(collate):
     settings = {"ratio": [0.0, 0.5], "noise_std": 0.0, "focal_probability": 0.0}
     (data,) = collate(constant_batch(64), num_masks=1, **settings)["data"]
     hidden = (data == 0).float().mean(dim=(1, 2, 3))
@@ -58,7 +72,7 @@ def test_settings_differ_between_branches():
 
 
 @pytest.mark.parametrize(("setting", "values"), [("focal_probability", [0.1, 0.6])])
-def test_probabilities_hold_in_each_branch(setting, values):
+def test_probabilities_hold_in_each_branch(collate, setting, values):
     batch = constant_batch(500, size=16)
     settings = {"ratio": 0.75, "cell_size": 4, "noise_std": 0.0, "channelwise_probability": 0.0}
     (data,) = collate(batch, num_masks=2, **settings, **{setting: values})["data"]
@@ -74,7 +88,7 @@ def test_probabilities_hold_in_each_branch(setting, values):
         assert share == pytest.approx(expected, abs=5 * math.sqrt(0.25 / 1000))
 
 
-def test_the_masks_of_an_image_are_independent():
+def test_the_masks_of_an_image_are_independent(collate):
     settings = {"ratio": 0.3, "noise_std": 0.0, "focal_probability": 0.0}
     (data,) = collate(constant_batch(500), num_masks=2, **settings)["data"]
     hidden = (data == 0)[:, 0, ::8, ::8].reshape(4, 500, -1).float()
@@ -83,7 +97,7 @@ def test_the_masks_of_an_image_are_independent():
         assert float(both) == pytest.approx(0.09, abs=5 * math.sqrt(0.09 * 0.91 / (500 * 64)))
 
 
-def test_noise_differs_between_branches():
+def test_noise_differs_between_branches(collate):
     settings = {"noise_std": [0.15, 0.30], "ratio": 0.5}
     (data,) = collate(constant_batch(64), num_masks=1, **settings)["data"]
     for branch, std in ((data[:64], 0.15), (data[64:], 0.30)):
@@ -110,12 +124,12 @@ def test_survives_pickling_to_loader_workers():
         ({"rati": 0.2}, "rati is not a mask setting"),
     ],
 )
-def test_refuses_wrong_settings(settings, message):
+def test_refuses_wrong_settings(collate, settings, message):
     with pytest.raises(ValueError, match=message):
         collate(constant_batch(), **settings)
 
 
-def test_refuses_a_single_view():
+def test_refuses_a_single_view(collate):
     batch = [{**sample, "data": sample["data"][:1]} for sample in constant_batch()]
     with pytest.raises(ValueError, match="needs two"):
         collate(batch)

@@ -20,11 +20,11 @@ def damaged_folder(image_folder, tmp_path):
 
 
 def test_the_next_readable_sample_takes_the_place(compose, damaged_folder, caplog):
-    from mscn_plugin.training.task import build_readable
+    from mscn_plugin.data.readable_images import ReadableImagesDataset
 
     config = compose("config=mscn/quickstart", f"config.MSCN.DATA={damaged_folder}")
     config.DATA.TRAIN.TRANSFORMS = []
-    dataset = build_readable(config, "TRAIN")
+    dataset = ReadableImagesDataset(config, "TRAIN")
     samples = [dataset[index] for index in range(len(dataset))]
     assert len(samples) == 32
     assert all(isinstance(sample["data"][0], Image.Image) for sample in samples)
@@ -40,14 +40,14 @@ def test_the_next_readable_sample_takes_the_place(compose, damaged_folder, caplo
 
 
 def test_a_dataset_without_a_readable_image_says_so(compose, image_folder, tmp_path):
-    from mscn_plugin.training.task import build_readable
+    from mscn_plugin.data.readable_images import ReadableImagesDataset
 
     folder = tmp_path / "none" / "a"
     folder.mkdir(parents=True)
     (folder / "x.png").write_bytes(b"")
     config = compose("config=mscn/quickstart", f"config.MSCN.DATA={tmp_path / 'none'}")
     with pytest.raises(RuntimeError, match="none of the 1 images of split TRAIN can be read"):
-        build_readable(config, "TRAIN")[0]
+        ReadableImagesDataset(config, "TRAIN")[0]
 
 
 @pytest.mark.slow

@@ -1,0 +1,45 @@
+"""What a configuration means for the loader's workers, and what it leaves to the device."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Optional, Tuple
+
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.views.augmentations import opencv, with_fast_augmentations
+from mscn_plugin.views.on_device import DeviceViews, split_pipeline
+
+
+def loader_config(config: Any) -> Tuple[Any, Optional[DeviceViews]]:
+    """Apply ``MSCN.FAST_AUGMENTATIONS`` and ``MSCN.DEVICE_VIEWS`` to ``DATA.TRAIN``.
+
+    Args:
+        config: a completed configuration; it is not changed.
+
+    Returns:
+        The configuration for the training loader, and the stage behind it, if there is one.
+
+    Raises:
+        ConfigError: a switch is True where it cannot be.
+    """
+    config = copy.deepcopy(config)
+    train = config.DATA.TRAIN
+    if config.MSCN.FAST_AUGMENTATIONS:
+        train.TRANSFORMS = with_fast_augmentations(train.TRANSFORMS)
+        try:
+            opencv()
+        except ImportError:
+            raise ConfigError(
+                "config.MSCN.FAST_AUGMENTATIONS is True, which needs OpenCV: pip install "
+                "opencv-python-headless, or set it to False"
+            ) from None
+    stage = None
+    if config.MSCN.DEVICE_VIEWS is not False:
+        try:
+            config.DATA.TRAIN, stage = split_pipeline(train)
+        except ValueError as error:
+            if config.MSCN.DEVICE_VIEWS is True:
+                raise ConfigError(
+                    f"config.MSCN.DEVICE_VIEWS is True, but config.DATA.TRAIN.{error}"
+                ) from None
+    return config, stage
