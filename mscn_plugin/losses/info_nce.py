@@ -55,13 +55,14 @@ def info_nce(
         raise ValueError("InfoNCE needs at least 2 images over all ranks to have negatives")
 
     def log_sum_other_images(anchors: Tensor, embeddings: Tensor) -> Tensor:
-        logits = anchors @ embeddings.T / temperature
+        logits = anchors @ embeddings.T
         logits[:, first : first + num_local].fill_diagonal_(float("-inf"))
         return logits.logsumexp(dim=1)
 
     terms = []
     for branch, other in ((0, 1), (1, 0)):
-        for index, anchors in enumerate(local[branch]):
+        for index, mask_anchors in enumerate(local[branch]):
+            anchors = mask_anchors / temperature  # [B, D] divided, not many [B, N]
             same_branch = [
                 log_sum_other_images(anchors, embeddings)
                 for mask, embeddings in enumerate(gathered[branch])
@@ -69,7 +70,7 @@ def info_nce(
             ]
             cross_branch = [log_sum_other_images(anchors, z) for z in gathered[other]]
             for positives, of_pair in zip(local[other], cross_branch):
-                positive = (anchors * positives).sum(dim=1) / temperature
+                positive = (anchors * positives).sum(dim=1)
                 others = cross_branch if negatives == "all" else [of_pair]
                 denominator = torch.stack([positive, *same_branch, *others]).logsumexp(dim=0)
                 terms.append(denominator - positive)

@@ -88,7 +88,7 @@ def check_sigma(sigma: float) -> float:
 @contextlib.contextmanager
 def _full_precision() -> Iterator[None]:
     """Float32 products with all their digits, whatever the process allows elsewhere."""
-    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # PyTorch before 2.9
+    if not hasattr(torch.backends, "fp32_precision"):  # PyTorch before 2.9
         precision = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
         try:
