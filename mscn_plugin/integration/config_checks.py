@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import shutil
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import torch
@@ -107,8 +109,19 @@ def check_run(cfg: Any) -> None:
             f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {batch_size!r}; it must be a whole number "
             "of at least 2, since an image's negatives are the other images"
         )
+    if cfg.MSCN.COMPILE_TRUNK and not hasattr(torch.nn.Module, "compile"):
+        raise ConfigError(
+            "config.MSCN.COMPILE_TRUNK is True, which needs PyTorch 2.3 or later; this is "
+            f"{torch.__version__}"
+        )
     if cfg.SLURM.USE_SLURM:
         return
+    compiler = os.environ.get("CXX", "g++")
+    if cfg.MSCN.COMPILE_TRUNK and cfg.MACHINE.DEVICE == "cpu" and not shutil.which(compiler):
+        raise ConfigError(
+            f"config.MSCN.COMPILE_TRUNK is True, which on a CPU needs a C++ compiler; there is no "
+            f"{compiler} (CXX names another)"
+        )
     distributed = cfg.DISTRIBUTED
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     overrides: Dict[str, Any] = {}

@@ -25,12 +25,16 @@ DEFAULTS: Dict[str, Any] = {
     "DEVICE_VIEWS": "auto",
     # OpenCV's jitter and blur and reduced-size JPEG decoding in place of VISSL's: True, False.
     "FAST_AUGMENTATIONS": True,
+    "CHANNELS_LAST": False,  # memory format of the model; True, False
+    "COMPILE_TRUNK": False,  # torch.compile of the trunk, from PyTorch 2.3; True, False
 }
 
 _SWITCHES = {  # allowed values
     "PROGRESS_BAR": (True, False, "auto"),
     "DEVICE_VIEWS": (True, False, "auto"),
     "FAST_AUGMENTATIONS": (True, False),
+    "CHANNELS_LAST": (True, False),
+    "COMPILE_TRUNK": (True, False),
 }
 
 _WHOLE_NUMBERS = {  # smallest allowed value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Tuple
 
+import torch
 from classy_vision.hooks import ClassyHook
 from classy_vision.tasks import register_task
 from vissl.trainer.train_task import SelfSupervisionTask
@@ -33,6 +34,18 @@ class MSCNTask(SelfSupervisionTask):
         complete_settings(config)
         super().__init__(config)
         self.loader_config, self.device_views = loader_config(config)
+
+    def _build_model(self) -> torch.nn.Module:
+        """VISSL's model in the memory format and with the compilation that ``MSCN`` asks for.
+
+        Neither changes names or values of the parameters: checkpoints are interchangeable.
+        """
+        model = super()._build_model()
+        if self.config.MSCN.CHANNELS_LAST:
+            model = model.to(memory_format=torch.channels_last)
+        if self.config.MSCN.COMPILE_TRUNK:
+            model.trunk.compile()
+        return model
 
     def set_hooks(self, hooks: List[ClassyHook]) -> MSCNTask:
         """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done."""

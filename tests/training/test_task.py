@@ -115,6 +115,43 @@ def test_the_progress_bar_shows_the_time_left(tiny, tmp_path):
     assert "loss=" in result.stderr
 
 
+@pytest.mark.parametrize("switch", ["CHANNELS_LAST", "COMPILE_TRUNK"])
+def test_switches_of_the_model_change_its_speed_alone(compose, tiny, switch):
+    from vissl.trainer.trainer_main import build_task
+
+    images = torch.randn(4, 3, 56, 56)
+    outputs, states = [], []
+    for value in (False, True):
+        config = compose("config=mscn/quickstart", *tiny, f"config.MSCN.{switch}={value}")
+        torch.manual_seed(0)
+        model = build_task(config)._build_model()
+        outputs.append(model(images)[0])
+        outputs[-1].square().mean().backward()
+        states.append(model.state_dict())
+        gradient = model.trunk._feature_blocks["conv1"].weight.grad
+        outputs.append(gradient)
+    assert list(states[0]) == list(states[1])
+    torch.testing.assert_close(outputs[0], outputs[2], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(outputs[1], outputs[3], atol=1e-4, rtol=1e-3)
+    if switch == "CHANNELS_LAST":
+        assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_compiled_run_in_two_processes(run_tool, tiny, tmp_path):
+    run_tool(
+        "config=mscn/quickstart",
+        *tiny,
+        "config.MSCN.COMPILE_TRUNK=True",
+        "config.MSCN.CHANNELS_LAST=True",
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+        "config.DISTRIBUTED.NUM_PROC_PER_NODE=2",
+    )
+    checkpoint = torch.load(tmp_path / "run" / "checkpoint.torch", weights_only=True)
+    assert checkpoint["iteration"] == 2
+    trunk = checkpoint["classy_state_dict"]["base_model"]["model"]["trunk"]
+    assert "_feature_blocks.conv1.weight" in trunk
+
+
 @pytest.fixture
 def one_rank(tmp_path):
     torch.distributed.init_process_group(
