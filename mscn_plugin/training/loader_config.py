@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 from typing import Any, Optional, Tuple
 
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.views.augmentations import opencv, with_fast_augmentations
+from mscn_plugin.views.augmentations import with_fast_augmentations
 from mscn_plugin.views.on_device import DeviceViews, split_pipeline
 
 
@@ -26,13 +27,11 @@ def loader_config(config: Any) -> Tuple[Any, Optional[DeviceViews]]:
     train = config.DATA.TRAIN
     if config.MSCN.FAST_AUGMENTATIONS:
         train.TRANSFORMS = with_fast_augmentations(train.TRANSFORMS)
-        try:
-            opencv()
-        except ImportError:
+        if importlib.util.find_spec("cv2") is None:
             raise ConfigError(
                 "config.MSCN.FAST_AUGMENTATIONS is True, which needs OpenCV: pip install "
                 "opencv-python-headless, or set it to False"
-            ) from None
+            )
     stage = None
     if config.MSCN.DEVICE_VIEWS is not False:
         try:

@@ -23,11 +23,6 @@ from classy_vision.generic.distributed_util import (
     get_world_size,
     is_primary,
 )
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from vissl.utils.io import save_file
@@ -45,6 +40,9 @@ def knn_accuracy(train: Labelled, val: Labelled, num_neighbors: int, temperature
     A neighbour with similarity s votes with weight ``exp(s / temperature)``, as in VISSL's
     nearest-neighbour benchmark.
     """
+    # scikit-learn takes a second to import, which every start and every loader worker would pay.
+    from sklearn.neighbors import KNeighborsClassifier
+
     classifier = KNeighborsClassifier(
         n_neighbors=min(num_neighbors, len(train[1])),
         metric="cosine",
@@ -61,6 +59,11 @@ def probe_accuracy(train: Labelled, val: Labelled) -> float:
     An online stand-in for the paper's linear probe (A.2), which trains on augmented crops for
     100 epochs: the same kind of classifier, fitted to features computed once.
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

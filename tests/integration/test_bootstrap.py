@@ -45,6 +45,18 @@ def test_importing_the_package_imports_neither_torch_nor_vissl(tmp_path):
     python("import mscn_plugin, sys; assert not {'torch', 'vissl'} & set(sys.modules)", tmp_path)
 
 
+def test_registering_imports_nothing_heavy_beside_what_vissls_launcher_imports(tmp_path):
+    code = """
+import sys, tools.run_distributed_engines, vissl.engines.train, vissl.hooks
+before = set(sys.modules)
+import mscn_plugin
+mscn_plugin.register()
+added = {name.split(".")[0] for name in set(sys.modules) - before}
+assert not added & {"cv2", "scipy", "skimage", "sklearn", "matplotlib", "pandas"}, added
+"""
+    python(code, tmp_path)
+
+
 def test_register_is_idempotent_and_fills_every_registry(registered):
     from classy_vision.losses import LOSS_REGISTRY
     from classy_vision.optim.param_scheduler import PARAM_SCHEDULER_REGISTRY

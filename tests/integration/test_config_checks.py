@@ -39,7 +39,7 @@ WRONG = [
     ("config.MSCN.PROGRESS_BAR=7", "config.MSCN.PROGRESS_BAR is 7; it must be True or False or"),
     ("config.MSCN.FAST_AUGMENTATIONS=auto", "FAST_AUGMENTATIONS is 'auto'; it must be True or F"),
     ("config.MSCN.CHANNELS_LAST=3", "config.MSCN.CHANNELS_LAST is 3; it must be True or False"),
-    ("config.MSCN.COMPILE_TRUNK=no!", "config.MSCN.COMPILE_TRUNK is 'no!'; it must be True or"),
+    ("config.MSCN.COMPILE_TRUNK=maybe", "config.MSCN.COMPILE_TRUNK is 'maybe'; it must be True or"),
     ("config.MSCN.DEVICE_VIEWS=2", "config.MSCN.DEVICE_VIEWS is 2; it must be True or False or"),
     ("config.DISTRIBUTED.NUM_NODES=2", "add config.DISTRIBUTED.NUM_NODES=1"),
 ]
