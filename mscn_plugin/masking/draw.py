@@ -171,19 +171,39 @@ class MaskDraw:
 
     def hidden(self) -> Tensor:
         """The complement of :meth:`keep`, bool ``[N, C, H, W]``: True where noise goes."""
+        rows, index = self._rows()
+        return rows[index].view(*self.dropped_cells.shape[:2], *self.size)
+
+    def num_hidden(self) -> Tensor:
+        """The number of hidden pixels of each sample, over all channels: int64 ``[N]``."""
+        rows, index = self._rows()
+        rows_of_pixels = self.dropped_cells.shape[1] * self.size[0]
+        return rows.sum(dim=1)[index].view(-1, rows_of_pixels).sum(dim=1)
+
+    def _rows(self) -> Tuple[Tensor, Tensor]:
+        """The different rows of pixels that the masks are made of, and where they lie.
+
+        A mask of one channel has one kind of row per row of cells, and one kind that is hidden
+        altogether: pixels are looked up instead of computed.
+
+        Returns:
+            bool ``[N * C * (R + 1), W]``, and for each row of pixels its place there, int64
+            ``[N * C * H]``.
+        """
         height, width = self.size
-        focal = self.focal[:, None, None, None]
-        rows = torch.arange(height, device=focal.device)
-        columns = torch.arange(width, device=focal.device)
+        samples, channels, num_rows, _ = self.dropped_cells.shape
+        focal = self.focal[:, None, None]
+        y = torch.arange(height, device=focal.device)
+        x = torch.arange(width, device=focal.device)
         top, left, box_height, box_width = self.kept_boxes[..., None].unbind(dim=2)
-        outside_rows = focal[..., 0] & ((rows < top) | (rows >= top + box_height))
-        outside_columns = focal[..., 0] & ((columns < left) | (columns >= left + box_width))
-        # What a row of pixels hides is the same all along a row of cells: said once per row of
-        # cells, then repeated, so that only two passes see every pixel.
-        strips = (self.dropped_cells & ~focal).repeat_interleave(self.cell_size, dim=3)
-        strips = strips[..., :width] | outside_columns[..., None, :]
-        hidden = strips.repeat_interleave(self.cell_size, dim=2)[:, :, :height]
-        return hidden | outside_rows[..., None]
+        above_or_below = focal & ((y < top) | (y >= top + box_height))
+        beside = focal & ((x < left) | (x >= left + box_width))
+        cells = self.dropped_cells & ~focal[..., None]
+        rows = cells.repeat_interleave(self.cell_size, dim=3)[..., :width] | beside[:, :, None]
+        rows = torch.cat([rows, torch.ones_like(rows[:, :, :1])], dim=2)
+        first = torch.arange(samples * channels, device=focal.device) * (num_rows + 1)
+        index = torch.where(above_or_below, num_rows, y // self.cell_size)
+        return rows.flatten(0, 2), (index + first.view(samples, channels, 1)).flatten()
 
     def to(self, device: Any, non_blocking: bool = False) -> MaskDraw:
         """The same draw on another device."""

@@ -52,7 +52,7 @@ def fill(
     hidden = draw.hidden()
     if noise is None and images.device.type == "cpu":
         # A normal number costs more than all else: draw those that are seen.
-        counts = hidden.flatten(1).sum(dim=1, dtype=torch.int32)  # the default copies to int64
+        counts = draw.num_hidden()
         values = torch.empty(int(counts.sum()), dtype=torch.float32).normal_(generator=generator)
         values *= draw.noise_std.repeat_interleave(counts)
         repeated = images.repeat(num_masks, 1, 1, 1)

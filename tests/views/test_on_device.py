@@ -150,5 +150,6 @@ def test_the_loader_forwards_all_else(pictures):
     assert len(loader) == 3
     assert loader.sampler is inner.sampler
     assert loader.batch_size == 8
+    assert len(iter(loader)) == 3
     for _ in range(2):
         assert [len(batch["data"][0]) for batch in loader] == [32, 32, 16]
