@@ -1,5 +1,6 @@
 # make demo   sets everything up and pre-trains MSCN on real photographs
 # make test   sets everything up and runs lint, types and tests
+# make benchmarks   speed beside torchvision, kornia, OpenCV, lightly and VISSL, 30 minutes
 # VENV=       another place for the virtual environment (5.5 GB)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -16,9 +17,10 @@ REQUIREMENT_FILES := $(REQUIREMENTS:%=requirements/%.txt)
 hash = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 DEPENDENCIES := $(VENV)/.dependencies-$(call hash,$(REQUIREMENT_FILES))
 PROJECT := $(VENV)/.project-$(shell echo $(CURDIR) | cat - setup.py | cksum | cut -d ' ' -f 1)
+PEERS := $(VENV)/.peers-$(call hash,requirements/benchmarks.txt)
 REFERENCE := $(VENV38)/.dependencies-$(call hash,requirements/reference.txt requirements/classy-vision.txt)
 
-.PHONY: demo test lint setup reference clean
+.PHONY: demo test lint setup benchmarks reference clean
 
 demo: setup
 	@mkdir -p $(RUN)
@@ -50,6 +52,14 @@ $(DEPENDENCIES):
 $(PROJECT): $(DEPENDENCIES)
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	rm -f $(VENV)/.project-*
+	touch $@
+
+benchmarks: setup $(PEERS)
+	$(BIN)/python -W ignore -m benchmarks $(NAMES)
+
+$(PEERS): $(DEPENDENCIES)
+	$(PIP) install --quiet --no-deps -r requirements/benchmarks.txt
+	rm -f $(VENV)/.peers-*
 	touch $@
 
 # VISSL's own pins of 2021: Python 3.8, torch 1.13.1, Hydra 1.0.7, NumPy 1.19.5 (3.8 GB).

@@ -25,6 +25,7 @@ CONFIGURATIONS = {
     "MSCN, K = 4": masked(4),
     "MSCN, K = 1": masked(1),
     "MSCN, K = 4, filter and masks in the workers": masked(4, IN_WORKERS),
+    "MSCN, K = 1, filter and masks in the workers": masked(1, IN_WORKERS),
     "MSCN, K = 4, as in VISSL": masked(4, AS_IN_VISSL),
     "VISSL SimCLR, no masks": VISSLS,
     "VISSL SimCLR, no masks, files from a list": [
