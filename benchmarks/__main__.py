@@ -54,7 +54,7 @@ def table(rows: List[Dict[str, Any]]) -> str:
         what = row["what"] if row["what"] not in seen else ""
         lines.append([what, median, spread, row["against"] or "", ratio, asked])
         seen.add(row["what"])
-    headers = ["", "median", "quartiles", "against", "times better", "asked for"]
+    headers = ["", "median", "quartiles", "against", "times better", "target"]
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
@@ -90,7 +90,7 @@ def draw(results: Dict[str, Any]) -> None:
     axes.set_xscale("log")
     axes.axvline(1, color="black", linewidth=0.8)
     axes.tick_params(axis="y", labelsize=6.5)
-    axes.set_xlabel("times better (orange: asked for)")
+    axes.set_xlabel("times better (orange: target)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.12)
     figure.savefig(DOCS / "benchmarks.png", dpi=120)

@@ -92,7 +92,11 @@ def machine() -> Dict[str, str]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    versions = ", ".join(
+        f"{d.metadata['Name']} {d.version}"
+        for n in PACKAGES
+        for d in metadata.distributions(name=n)
+    )
     return {
         "processor": f"{model}, {os.cpu_count()} cores, {memory:.0f} GB",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",

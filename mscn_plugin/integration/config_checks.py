@@ -16,6 +16,7 @@ from mscn_plugin.training.loader_config import loader_config
 from mscn_plugin.training.warmup_cosine import WarmupCosineScheduler
 from mscn_plugin.views.branches import MASK_SETTINGS, mask_distributions, masks_per_branch
 from mscn_plugin.views.collator import NUM_BRANCHES
+from mscn_plugin.views.on_device import COLLATORS
 from mscn_plugin.views.transforms import MSCNHighPass, MSCNMask, settings_of
 
 COLLATOR = "mscn_multimask_collator"
@@ -62,6 +63,11 @@ def check_parts(cfg: Any) -> None:
 
 
 def _check_collator(train: Any) -> None:
+    if COLLATORS[COLLATOR] == train.COLLATE_FUNCTION:
+        raise ConfigError(
+            f"config.DATA.TRAIN.COLLATE_FUNCTION is {train.COLLATE_FUNCTION}, which MSCN itself "
+            f"puts in place; it must be {COLLATOR}"
+        )
     if train.COLLATE_FUNCTION != COLLATOR:
         return
     path = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"

@@ -57,12 +57,13 @@ def fill(
         values *= draw.noise_std.repeat_interleave(counts)
         repeated = images.repeat(num_masks, 1, 1, 1)
         return repeated.masked_scatter_(hidden, values.to(images.dtype))
-    # On an accelerator counting the hidden pixels would make the host wait.
+    std = draw.noise_std[:, None, None, None]
     if noise is None:
-        shape = (len(draw), *expected)
-        noise = torch.empty(shape, device=images.device).normal_(generator=generator)
-    filling = (noise * draw.noise_std[:, None, None, None]).to(images.dtype)
-    masked = torch.where(
-        hidden.unflatten(0, (num_masks, -1)), filling.unflatten(0, (num_masks, -1)), images
-    )
-    return masked.flatten(0, 1)
+        # For every pixel: counting the hidden ones would make the host wait for an accelerator.
+        filling = torch.empty(hidden.shape, device=images.device).normal_(generator=generator)
+        filling *= std
+    else:
+        filling = noise * std
+    by_mask = (num_masks, len(images), *expected)
+    filling = filling.to(images.dtype).view(by_mask)
+    return torch.where(hidden.view(by_mask), filling, images).flatten(0, 1)

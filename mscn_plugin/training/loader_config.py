@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import logging
 from typing import Any, Optional, Tuple
 
 from mscn_plugin.errors import ConfigError
@@ -26,8 +27,8 @@ def loader_config(config: Any) -> Tuple[Any, Optional[DeviceViews]]:
     config = copy.deepcopy(config)
     train = config.DATA.TRAIN
     if config.MSCN.FAST_AUGMENTATIONS:
-        train.TRANSFORMS = with_fast_augmentations(train.TRANSFORMS)
-        if importlib.util.find_spec("cv2") is None:
+        given, train.TRANSFORMS = train.TRANSFORMS, with_fast_augmentations(train.TRANSFORMS)
+        if given != train.TRANSFORMS and importlib.util.find_spec("cv2") is None:
             raise ConfigError(
                 "config.MSCN.FAST_AUGMENTATIONS is True, which needs OpenCV: pip install "
                 "opencv-python-headless, or set it to False"
@@ -36,7 +37,9 @@ def loader_config(config: Any) -> Tuple[Any, Optional[DeviceViews]]:
     if config.MSCN.DEVICE_VIEWS is not False:
         try:
             config.DATA.TRAIN, stage = split_pipeline(train)
+            logging.info("normalisation, filter and masks run on the training device")
         except ValueError as error:
+            logging.info(f"the loader's workers finish the views: config.DATA.TRAIN.{error}")
             if config.MSCN.DEVICE_VIEWS is True:
                 raise ConfigError(
                     f"config.MSCN.DEVICE_VIEWS is True, but config.DATA.TRAIN.{error}"

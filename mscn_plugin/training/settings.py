@@ -71,7 +71,8 @@ def complete_settings(cfg: Any) -> None:
             f"config.MSCN.ONLINE_EVALUATION.TEMPERATURE is {temperature!r}; it must be above 0"
         )
     for key, allowed in _SWITCHES.items():
-        if settings[key] not in allowed:
+        # By type, too: 0 and 1 equal False and True.
+        if not any(settings[key] == v and type(settings[key]) is type(v) for v in allowed):
             options = " or ".join(map(str, allowed))
             raise ConfigError(f"config.MSCN.{key} is {settings[key]!r}; it must be {options}")
 

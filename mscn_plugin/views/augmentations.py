@@ -24,10 +24,10 @@ from mscn_plugin.data.readable_images import reading, to_rgb
 from mscn_plugin.views.transforms import settings_of
 
 REPLACEMENTS = {
-    "ImgPilColorDistortion": "MSCNColorDistortion",
-    "ImgPilGaussianBlur": "MSCNGaussianBlur",
+    "ImgPilColorDistortion": ("MSCNColorDistortion", ("strength",)),
+    "ImgPilGaussianBlur": ("MSCNGaussianBlur", ("p", "radius_min", "radius_max")),
 }
-"""VISSL's transforms and those that take their places with the same keys."""
+"""VISSL's transforms, those that take their places, and the keys that both know."""
 
 
 def with_fast_augmentations(pipeline: Sequence[Dict[str, Any]]) -> List[Dict[str, Any]]:
@@ -36,7 +36,10 @@ def with_fast_augmentations(pipeline: Sequence[Dict[str, Any]]) -> List[Dict[str
     ``ImgReplicatePil`` directly followed by ``RandomResizedCrop`` becomes one part, which must see
     the file before it is decoded and therefore only replaces them at the beginning.
     """
-    fast = [{**t, "name": REPLACEMENTS.get(t["name"], t["name"])} for t in pipeline]
+    fast = []
+    for transform in pipeline:
+        name, keys = REPLACEMENTS.get(transform["name"], (transform["name"], tuple(transform)))
+        fast.append({**{k: transform[k] for k in keys if k in transform}, "name": name})
     if [t["name"] for t in fast[:2]] == ["ImgReplicatePil", "RandomResizedCrop"]:
         fast[:2] = [{**fast[0], **fast[1], "name": "MSCNRandomResizedCrops"}]
     return fast
@@ -59,6 +62,8 @@ class FastColorJitter(transforms.ColorJitter):
     """torchvision's ``ColorJitter`` for RGB pictures, computed by OpenCV."""
 
     def forward(self, image: Image.Image) -> Image.Image:
+        if image.mode != "RGB":
+            return super().forward(image)
         order, *factors = self.get_params(self.brightness, self.contrast, self.saturation, self.hue)
         adjust = (_brightness, _contrast, _saturation, _hue)
         pixels = np.asarray(image)
@@ -184,20 +189,23 @@ class MSCNRandomResizedCrops(transforms.RandomResizedCrop):
             self.get_params(image, list(self.scale), list(self.ratio))
             for _ in range(self.num_times)
         ]
-        width, height = image.size
+        scale = 1.0
         if image.format == "JPEG" and image.mode == "RGB":
             reduction = min(min(h // self.size[0], w // self.size[1]) for _, _, h, w in boxes)
+            width, height = image.size
             if reduction >= 2:
-                image.draft("RGB", (width // reduction, height // reduction))
+                drafted = image.draft("RGB", (width // reduction, height // reduction))
+                # The picture's extent in reduced pixels, of which the last may be cut.
+                scale = drafted[1][2] / width if drafted else 1.0
         with reading(getattr(image, "filename", "image")):
             image = to_rgb(image)
-        return [self._crop(image, box, image.width / width, image.height / height) for box in boxes]
+        return [self._crop(image, box, scale) for box in boxes]
 
-    def _crop(self, image: Image.Image, box: Any, x: float, y: float) -> Image.Image:
-        if x == y == 1:
+    def _crop(self, image: Image.Image, box: Sequence[int], scale: float) -> Image.Image:
+        if scale == 1:
             return F.resized_crop(image, *box, self.size, self.interpolation)
-        top, left, height, width = box
-        region = (left * x, top * y, (left + width) * x, (top + height) * y)
+        top, left, height, width = (scale * edge for edge in box)
+        region = (left, top, left + width, top + height)
         mode = F.pil_modes_mapping[self.interpolation]
         return image.resize((self.size[1], self.size[0]), mode, box=region)
 

@@ -3,8 +3,8 @@
 Normalisation, filter, masks and noise are the same few operations for every pixel. The loader's
 workers stop before them: they send each view once, as uint8, with the drawn masks as a few numbers,
 and this stage does the rest for the whole batch, after the copy to the device and before the
-training step, hence outside of autocast. What reaches the device is a quarter of one float32 view
-whatever the number of masks.
+training step, hence outside of autocast. What travels is a quarter of two float32 views, whatever
+the number of masks.
 
 Shape shorthand: B images, V = 2 branches, K0 and K1 masks, C, H, W channels, height, width.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
 import torch
 from classy_vision.generic.util import recursive_copy_to_device
@@ -24,8 +24,8 @@ from mscn_plugin.masking import high_pass
 from mscn_plugin.views.collator import apply_masks
 from mscn_plugin.views.transforms import MSCNHighPass, settings_of
 
-STAGE = {"ToTensor": (), "Normalize": ("mean", "std"), "MSCNHighPass": ("sigma",)}
-"""Transforms that the stage stands for, in their order, with the keys that it knows."""
+STAGE = ("ToTensor", "Normalize", "MSCNHighPass")
+"""Transforms that the stage stands for, in their order; the first alone is necessary."""
 
 COLLATORS = {"mscn_multimask_collator": "mscn_mask_drawing_collator"}
 """Collators whose masks the stage applies, and what the workers run in their place."""
@@ -91,7 +91,10 @@ class DeviceViewsLoader:
         return DeviceViewsLoader(iter(self.dataloader), self.stage, self.device)
 
     def __next__(self) -> Dict[str, Any]:
-        return self.stage(next(self.dataloader), self.device)
+        # Kept until the next batch is there: VISSL's loader copies on a CUDA stream of its own,
+        # and memory that is freed while this stream still reads it could be written to.
+        self.batch = next(self.dataloader)
+        return self.stage(self.batch, self.device)
 
     def __len__(self) -> int:
         return len(self.dataloader)
@@ -120,19 +123,23 @@ def split_pipeline(train: Any) -> Tuple[Any, DeviceViews]:
     names = [transform["name"] for transform in train.TRANSFORMS]
     start = names.index("ToTensor") if "ToTensor" in names else len(names)
     parts = {transform["name"]: settings_of(transform) for transform in train.TRANSFORMS[start:]}
-    unknown = [
-        key for name, part in parts.items() for key in part if key not in STAGE.get(name, ())
-    ]
-    if not parts or unknown or names[start:] != [name for name in STAGE if name in parts]:
+    if not parts or names[start:] != [name for name in STAGE if name in parts]:
         raise ValueError(
-            f"TRANSFORMS ends in {', '.join(names[start:] or names[-1:])}"
-            f"{' with ' + ', '.join(unknown) if unknown else ''}; it must end in "
-            f"{', '.join(STAGE)} with their keys mean, std and sigma alone"
+            f"TRANSFORMS ends in {', '.join(names[start:] or names[-1:])}; it must end in "
+            f"{', '.join(STAGE)}, of which the last two may be absent"
+        )
+    normalize = parts.get("Normalize", {"mean": [0.0], "std": [1.0]})
+    lists: List[Any] = [normalize.get(key) for key in ("mean", "std")]
+    if len(normalize) != 2 or not all(isinstance(values, list) for values in lists):
+        raise ValueError(
+            f"TRANSFORMS[{start + 1}] is Normalize with {normalize}; it must have mean and std, "
+            "each a list with one value per channel"
         )
     stage = DeviceViews(
-        split_branches=bool(train.COLLATE_FUNCTION_PARAMS.get("split_branches", False)),
+        mean=tuple(map(float, lists[0])),
+        std=tuple(map(float, lists[1])),
         sigma=MSCNHighPass(**parts["MSCNHighPass"]).sigma if "MSCNHighPass" in parts else 0.0,
-        **{key: tuple(values) for key, values in parts.get("Normalize", {}).items()},
+        split_branches=bool(train.COLLATE_FUNCTION_PARAMS.get("split_branches", False)),
     )
     workers = copy.deepcopy(train)
     workers.TRANSFORMS = [*workers.TRANSFORMS[:start], {"name": "PILToTensor"}]

@@ -38,6 +38,11 @@ WRONG = [
     ("config.MSCN.ONLINE_EVALUATION.TEMPERATURE=0", "TEMPERATURE is 0; it must be above 0"),
     ("config.MSCN.PROGRESS_BAR=7", "config.MSCN.PROGRESS_BAR is 7; it must be True or False or"),
     ("config.MSCN.FAST_AUGMENTATIONS=auto", "FAST_AUGMENTATIONS is 'auto'; it must be True or F"),
+    ("config.MSCN.DEVICE_VIEWS=0", "config.MSCN.DEVICE_VIEWS is 0; it must be True or False or"),
+    (
+        "config.DATA.TRAIN.COLLATE_FUNCTION=mscn_mask_drawing_collator",
+        "which MSCN itself puts in place; it must be mscn_multimask_collator",
+    ),
     ("config.MSCN.CHANNELS_LAST=3", "config.MSCN.CHANNELS_LAST is 3; it must be True or False"),
     ("config.MSCN.COMPILE_TRUNK=maybe", "config.MSCN.COMPILE_TRUNK is 'maybe'; it must be True or"),
     ("config.MSCN.DEVICE_VIEWS=2", "config.MSCN.DEVICE_VIEWS is 2; it must be True or False or"),

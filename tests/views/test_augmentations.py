@@ -133,11 +133,14 @@ def test_without_reduction_crops_are_torchvisions_bit_for_bit(jpeg):
         assert all(np.array_equal(a, b) for a, b in zip(theirs, ours))
 
 
+@pytest.mark.parametrize("side", [512, 509])
 @pytest.mark.parametrize(("size", "reduction"), [(300, 1), (224, 2), (100, 4), (64, 4), (32, 8)])
-def test_large_crops_are_decoded_at_a_reduced_size(jpeg, size, reduction, monkeypatch):
-    """512 pixels; whole-image crops. The picture stays the same to the antialiasing."""
+def test_large_crops_are_decoded_at_a_reduced_size(tmp_path, side, size, reduction, monkeypatch):
+    """Whole-image crops. The picture stays the same to the antialiasing."""
     from PIL import JpegImagePlugin
 
+    jpeg = tmp_path / "photo.jpg"
+    Image.fromarray(data.astronaut()[:side, :side]).save(jpeg, quality=95)
     scale = {"scale": [0.9, 1.0], "ratio": [1.0, 1.0]}
     steps = [{"name": "ImgReplicatePil"}, {"name": "RandomResizedCrop", "size": size, **scale}]
     decoded = []
@@ -150,7 +153,7 @@ def test_large_crops_are_decoded_at_a_reduced_size(jpeg, size, reduction, monkey
     theirs = views_of(steps, Image.open(jpeg).convert("RGB"), 0)
     decoded.clear()
     ours = views_of(fast(steps), Image.open(jpeg), 0)
-    assert decoded[0] == (512 // reduction, 512 // reduction)
+    assert decoded[0] == (-(-side // reduction),) * 2
     for a, b in zip(theirs, ours):
         assert np.abs(a - b).mean() < 4
         # Not displaced: any shift by a pixel is farther away than the picture itself.
@@ -179,6 +182,16 @@ def test_other_modes_become_rgb(tmp_path, mode):
     assert all(
         np.array_equal(*pair) for pair in zip(theirs, views_of(fast(steps), Image.open(path), 0))
     )
+
+
+def test_grey_pictures_are_jittered_by_torchvision():
+    from mscn_plugin.views.augmentations import MSCNColorDistortion
+
+    assert MSCNColorDistortion()(photograph().convert("L")).mode == "L"
+
+
+def test_keys_that_vissl_ignores_are_left_out():
+    assert fast([{**VISSLS[3], "comment": 1}]) == [{"name": "MSCNColorDistortion", "strength": 1.0}]
 
 
 def test_a_truncated_file_is_named(jpeg):

@@ -73,6 +73,35 @@ def test_agrees_with_the_workers(pictures, tail, split, num_masks):
     torch.testing.assert_close(result["data"], expected["data"], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("chunk", [1, 10**12])
+def test_the_order_does_not_depend_on_how_many_are_worked_on_at_a_time(
+    pictures, chunk, monkeypatch
+):
+    """An accelerator takes the whole batch at once."""
+    from mscn_plugin.views import collator
+    from mscn_plugin.views.on_device import split_pipeline
+
+    tail = [{"name": "ToTensor"}, NORMALIZE, HIGH_PASS]
+    workers, stage = split_pipeline(train_section(tail, num_masks=[1, 3], noise_std=0.0))
+    sent = batch_of(workers, pictures)
+    (expected,) = stage(sent, "cpu")["data"]
+    monkeypatch.setattr(collator, "CPU_CHUNK", chunk)
+    torch.testing.assert_close(stage(sent, "cpu")["data"][0], expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_cuda_device_agrees_under_autocast(pictures):
+    from mscn_plugin.views.on_device import split_pipeline
+
+    tail = [{"name": "ToTensor"}, NORMALIZE, HIGH_PASS]
+    workers, stage = split_pipeline(train_section(tail, num_masks=[1, 3], noise_std=0.0))
+    sent = batch_of(workers, pictures)
+    (expected,) = stage(sent, "cpu")["data"]
+    with torch.autocast("cuda"):
+        (data,) = stage({**sent, "data": sent["data"].pin_memory()}, "cuda")["data"]
+    torch.testing.assert_close(data.cpu(), expected, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.uint8])
 def test_an_accelerator_never_waits_for_the_host(pictures, dtype, monkeypatch):
     """Meta tensors have no values: an operation that needs one on the host fails on them."""
@@ -114,14 +143,19 @@ def test_what_travels_does_not_grow_with_the_masks(pictures):
         ([], "ends in RandomResizedCrop"),
         ([{"name": "ToTensor"}, HIGH_PASS, NORMALIZE], "ends in ToTensor, MSCNHighPass, Normalize"),
         ([{"name": "ToTensor"}, NORMALIZE, {"name": "MSCNMask"}], "it must end in"),
-        ([{"name": "ToTensor"}, {**NORMALIZE, "inplace": True}], "with inplace"),
+        ([{"name": "ToTensor"}, {**NORMALIZE, "inplace": True}], "must have mean and std"),
+        ([{"name": "ToTensor"}, {"name": "Normalize", "mean": [0.5]}], "must have mean and std"),
+        (
+            [{"name": "ToTensor"}, {"name": "Normalize", "mean": 0.5, "std": 0.5}],
+            "each a list with one value per channel",
+        ),
         ([{"name": "ToTensor"}, NORMALIZE, NORMALIZE], "ends in ToTensor, Normalize, Normalize"),
     ],
 )
 def test_says_what_is_in_its_way(tail, message):
     from mscn_plugin.views.on_device import split_pipeline
 
-    with pytest.raises(ValueError, match=f"^TRANSFORMS .*{message}"):
+    with pytest.raises(ValueError, match=f"^TRANSFORMS.*{message}"):
         split_pipeline(train_section(tail))
 
 
