@@ -198,8 +198,9 @@ class MaskDraw:
         top, left, box_height, box_width = self.kept_boxes[..., None].unbind(dim=2)
         above_or_below = focal & ((y < top) | (y >= top + box_height))
         beside = focal & ((x < left) | (x >= left + box_width))
-        cells = self.dropped_cells & ~focal[..., None]
-        rows = cells.repeat_interleave(self.cell_size, dim=3)[..., :width] | beside[:, :, None]
+        cells = (self.dropped_cells & ~focal[..., None])[..., None]
+        rows = cells.expand(*cells.shape[:-1], self.cell_size).flatten(3)[..., :width]
+        rows = rows | beside[:, :, None]
         rows = torch.cat([rows, torch.ones_like(rows[:, :, :1])], dim=2)
         first = torch.arange(samples * channels, device=focal.device) * (num_rows + 1)
         index = torch.where(above_or_below, num_rows, y // self.cell_size)
