@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 import torch
@@ -242,12 +243,12 @@ class MaskDraw:
 
 def _check_real(owner: Any, name: str, allowed: Any, description: str) -> None:
     value = getattr(owner, name)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not allowed(value):
         raise ValueError(f"{name} is {value!r}; it must be {description}")
 
 
 def _check_pixels(owner: Any, name: str) -> None:
     value = getattr(owner, name)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of pixels, at least 1")

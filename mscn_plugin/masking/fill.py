@@ -37,13 +37,21 @@ def fill(
         dtype and device. Pixels outside of the mask are copied bit for bit.
 
     Raises:
-        ValueError: images and draw do not have the same C, H and W, or N does not divide the
-            number of masks.
+        TypeError: the images are not floating point.
+        ValueError: images, noise and draw do not fit each other in shape, or N does not divide
+            the number of masks.
     """
+    if not images.is_floating_point():
+        raise TypeError(f"fill needs floating-point images, got {images.dtype}")
     expected = (draw.dropped_cells.shape[1], *draw.size)
-    if tuple(images.shape[1:]) != expected:
+    if images.dim() != 4 or tuple(images.shape[1:]) != expected:
         raise ValueError(
-            f"images have shape {tuple(images.shape)}; the draw is for images of shape {expected}"
+            f"images have shape {tuple(images.shape)}; the draw is for a batch of images of shape "
+            f"{expected}"
+        )
+    if noise is not None and tuple(noise.shape) != (len(draw), *expected):
+        raise ValueError(
+            f"noise has shape {tuple(noise.shape)}; the draw needs {(len(draw), *expected)}"
         )
     num_masks, remainder = divmod(len(draw), len(images)) if len(images) else (1, len(draw))
     if remainder:

@@ -38,9 +38,9 @@ def high_pass(images: Tensor, sigma: float) -> Tensor:
     ``high_pass(x) / std``: it may stand on either side of a normalisation.
 
     Args:
-        images: ``[..., H, W]``, floating point, any scale. float16 and bfloat16 are filtered
-            in float32, with autocast, TF32 and bfloat16 products off inside: the difference of two
-            nearly equal numbers does not survive fewer digits.
+        images: ``[..., H, W]``, floating point, any scale. Every type is filtered in float32,
+            with autocast, TF32 and bfloat16 products off inside: the difference of two nearly
+            equal numbers does not survive fewer digits.
         sigma: standard deviation of the Gaussian in pixels, at least 0. 0 returns the images
             unchanged (no filter, the paper's unmasked baseline).
 

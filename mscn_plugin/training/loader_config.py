@@ -33,15 +33,19 @@ def loader_config(config: Any) -> Tuple[Any, Optional[DeviceViews]]:
                 "config.MSCN.FAST_AUGMENTATIONS is True, which needs OpenCV: pip install "
                 "opencv-python-headless, or set it to False"
             )
-    stage = None
-    if config.MSCN.DEVICE_VIEWS is not False:
+    asked, stage = config.MSCN.DEVICE_VIEWS, None
+    where = f"finish the views, for config.MSCN.DEVICE_VIEWS is {asked}"
+    if asked is not False:
         try:
             config.DATA.TRAIN, stage = split_pipeline(train)
-            logging.info("normalisation, filter and masks run on the training device")
+            where = "leave normalisation, filter and masks to the training device"
         except ValueError as error:
-            logging.info(f"the loader's workers finish the views: config.DATA.TRAIN.{error}")
-            if config.MSCN.DEVICE_VIEWS is True:
+            reason = f"but config.DATA.TRAIN.{error}"
+            where = f"{where}, {reason}"
+            if asked is True:
                 raise ConfigError(
-                    f"config.MSCN.DEVICE_VIEWS is True, but config.DATA.TRAIN.{error}"
+                    f"config.MSCN.DEVICE_VIEWS is True, {reason}; or set DEVICE_VIEWS to auto"
                 ) from None
+    steps = [transform["name"] for transform in config.DATA.TRAIN.TRANSFORMS]
+    logging.info(f"the loader's workers run {', '.join(steps)} and {where}")
     return config, stage

@@ -105,5 +105,12 @@ def test_an_empty_batch_stays_empty():
 def test_refuses_a_draw_of_another_size():
     with pytest.raises(ValueError, match=r"images of shape \(3, 64, 64\)"):
         fill(torch.zeros(4, 3, 56, 56), MaskDistribution().draw(4, (64, 64)))
+    draw, images = MaskDistribution().draw(4, (64, 64)), torch.zeros(4, 3, 64, 64)
+    with pytest.raises(ValueError, match="a batch of images"):
+        fill(images[0], draw)
+    with pytest.raises(ValueError, match=r"noise has shape \(1, 3, 64, 64\); .* \(4, 3, 64, 64\)"):
+        fill(images, draw, noise=images[:1])
+    with pytest.raises(TypeError, match="floating-point images, got torch.uint8"):
+        fill(images.byte(), draw)
     with pytest.raises(ValueError, match="has 6 masks, not a multiple of 4 images"):
         fill(torch.zeros(4, 3, 64, 64), MaskDistribution().draw(6, (64, 64)))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import re
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_true_says_what_is_in_its_way(compose, tiny):
         compose("config=mscn/quickstart", *tiny, *SIMCLR, "config.MSCN.DEVICE_VIEWS=True")
     assert str(error.value) == (
         "config.MSCN.DEVICE_VIEWS is True, but config.DATA.TRAIN.COLLATE_FUNCTION is "
-        "simclr_collator; it must be mscn_multimask_collator"
+        "simclr_collator; it must be mscn_multimask_collator; or set DEVICE_VIEWS to auto"
     )
 
 
@@ -67,3 +68,20 @@ def test_a_machine_without_opencv_is_told_so(compose, tiny, monkeypatch):
     with pytest.raises(ConfigError, match="FAST_AUGMENTATIONS is True, which needs OpenCV"):
         compose("config=mscn/quickstart", *tiny)
     assert compose("config=mscn/quickstart", *tiny, "config.MSCN.FAST_AUGMENTATIONS=False")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ((), "MSCNGaussianBlur, PILToTensor and leave normalisation, filter and masks to the"),
+        (("config.MSCN.DEVICE_VIEWS=False",), "finish the views, for .*DEVICE_VIEWS is False$"),
+        (SIMCLR, "finish the views, for .* is auto, but config.DATA.TRAIN.COLLATE_FUNCTION is sim"),
+    ],
+)
+def test_the_log_says_who_does_what_and_why(compose, tiny, caplog, overrides, message):
+    from mscn_plugin.training.loader_config import loader_config
+
+    config = compose("config=mscn/quickstart", *tiny, *overrides)
+    with caplog.at_level("INFO"):
+        loader_config(config)
+    assert re.search(message, caplog.messages[-1])
