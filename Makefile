@@ -1,6 +1,6 @@
 # make demo   sets everything up and pre-trains MSCN on real photographs
 # make test   sets everything up and runs lint, types and tests
-# make benchmarks   speed beside torchvision, kornia, OpenCV, lightly and VISSL, 30 minutes
+# make benchmarks   speed beside torchvision, kornia, OpenCV, lightly and VISSL, 20 minutes
 # VENV=       another place for the virtual environment (5.5 GB)
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
