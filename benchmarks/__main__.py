@@ -26,7 +26,7 @@ NAMES = ("masking", "augmentations", "loader", "step", "loss", "model", "startup
 
 
 def run(name: str) -> Dict[str, Any]:
-    """Run one benchmark; returns its description, rows and machine."""
+    """Run one benchmark; returns its rows and the machine."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.json"

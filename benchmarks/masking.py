@@ -21,17 +21,16 @@ def rows() -> List[Row]:
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     masks = MaskDistribution()
 
-    def torchvision_view() -> torch.Tensor:
-        high = image - F.gaussian_blur(image, [31, 31], [SIGMA, SIGMA])
+    def torchvision_blur() -> torch.Tensor:
+        return F.gaussian_blur(image, [31, 31], [SIGMA, SIGMA])
+
+    def kornia_blur() -> torch.Tensor:
+        return kornia.filters.gaussian_blur2d(image[None], (41, 41), (SIGMA, SIGMA))[0]
+
+    def masked(high: torch.Tensor) -> torch.Tensor:
         cells = torch.rand(3, SIZE // CELL, SIZE // CELL) < masks.ratio
         hidden = F.resize(cells.byte(), [SIZE, SIZE], F.InterpolationMode.NEAREST).bool()
         return torch.where(hidden, masks.noise_std * torch.randn_like(high), high)
-
-    def kornia_view() -> torch.Tensor:
-        blurred = kornia.filters.gaussian_blur2d(image[None], (41, 41), (SIGMA, SIGMA))[0]
-        cells = torch.rand(3, SIZE // CELL, SIZE // CELL) < masks.ratio
-        hidden = F.resize(cells.byte(), [SIZE, SIZE], F.InterpolationMode.NEAREST).bool()
-        return torch.where(hidden, masks.noise_std * torch.randn_like(image), image - blurred)
 
     def opencv_view() -> np.ndarray:
         high = pixels - cv2.GaussianBlur(pixels, (41, 41), SIGMA)
@@ -43,13 +42,9 @@ def rows() -> List[Row]:
     filters = milliseconds(
         {
             "high_pass": lambda: high_pass(image, SIGMA),
-            "torchvision gaussian_blur, 31 taps": lambda: F.gaussian_blur(
-                image, [31, 31], [SIGMA, SIGMA]
-            ),
+            "torchvision gaussian_blur, 31 taps": torchvision_blur,
             "OpenCV GaussianBlur, 41 taps": lambda: cv2.GaussianBlur(pixels, (41, 41), SIGMA),
-            "kornia gaussian_blur2d, 41 taps": lambda: kornia.filters.gaussian_blur2d(
-                image[None], (41, 41), (SIGMA, SIGMA)
-            ),
+            "kornia gaussian_blur2d, 41 taps": kornia_blur,
         },
         repeats=15,
         calls=10,
@@ -59,8 +54,8 @@ def rows() -> List[Row]:
             "filter, mask and noise": lambda: fill(
                 high_pass(image, SIGMA)[None], masks.draw(1, (SIZE, SIZE))
             ),
-            "the same of torchvision's operations": torchvision_view,
-            "the same with kornia's filter": kornia_view,
+            "the same of torchvision's operations": lambda: masked(image - torchvision_blur()),
+            "the same with kornia's filter": lambda: masked(image - kornia_blur()),
             "the same with OpenCV's and NumPy's operations": opencv_view,
         },
         repeats=15,

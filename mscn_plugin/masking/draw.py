@@ -10,6 +10,7 @@ Shape shorthand: N samples, C colour channels, R x S rows and columns of cells.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import numbers
 from typing import Any, Dict, Optional, Sequence, Tuple
@@ -172,15 +173,16 @@ class MaskDraw:
 
     def hidden(self) -> Tensor:
         """The complement of :meth:`keep`, bool ``[N, C, H, W]``: True where noise goes."""
-        rows, index = self._rows()
+        rows, index = self._rows
         return rows[index].view(*self.dropped_cells.shape[:2], *self.size)
 
     def num_hidden(self) -> Tensor:
         """The number of hidden pixels of each sample, over all channels: int64 ``[N]``."""
-        rows, index = self._rows()
+        rows, index = self._rows
         rows_of_pixels = self.dropped_cells.shape[1] * self.size[0]
         return rows.sum(dim=1)[index].view(-1, rows_of_pixels).sum(dim=1)
 
+    @functools.cached_property
     def _rows(self) -> Tuple[Tensor, Tensor]:
         """The different rows of pixels that the masks are made of, and where they lie.
 

@@ -21,7 +21,7 @@ from torchvision.transforms import functional as F
 from vissl.data.ssl_transforms import ssl_transforms_wrapper
 
 from mscn_plugin.data.readable_images import reading, to_rgb
-from mscn_plugin.views.transforms import settings_of
+from mscn_plugin.views.transforms import FromSettings
 
 REPLACEMENTS = {
     "ImgPilColorDistortion": ("MSCNColorDistortion", ("strength",)),
@@ -38,8 +38,10 @@ def with_fast_augmentations(pipeline: Sequence[Dict[str, Any]]) -> List[Dict[str
     """
     fast = []
     for transform in pipeline:
-        name, keys = REPLACEMENTS.get(transform["name"], (transform["name"], tuple(transform)))
-        fast.append({**{k: transform[k] for k in keys if k in transform}, "name": name})
+        if transform["name"] in REPLACEMENTS:
+            name, keys = REPLACEMENTS[transform["name"]]
+            transform = {"name": name, **{k: v for k, v in transform.items() if k in keys}}
+        fast.append(transform)
     if [t["name"] for t in fast[:2]] == ["ImgReplicatePil", "RandomResizedCrop"]:
         fast[:2] = [{**fast[0], **fast[1], "name": "MSCNRandomResizedCrops"}]
     return fast
@@ -107,7 +109,7 @@ def _hue(pixels: np.ndarray, factor: float) -> np.ndarray:
 
 
 @register_transform("MSCNColorDistortion")
-class MSCNColorDistortion(ClassyTransform):
+class MSCNColorDistortion(FromSettings, ClassyTransform):
     """VISSL's ``ImgPilColorDistortion``, SimCLR's colour jitter and grayscale (supplement A.1).
 
     Args:
@@ -124,13 +126,9 @@ class MSCNColorDistortion(ClassyTransform):
     def __call__(self, image: Image.Image) -> Image.Image:
         return self.distort(image)
 
-    @classmethod
-    def from_config(cls, config: Dict[str, Any]) -> MSCNColorDistortion:
-        return cls(**settings_of(config))
-
 
 @register_transform("MSCNGaussianBlur")
-class MSCNGaussianBlur(ClassyTransform):
+class MSCNGaussianBlur(FromSettings, ClassyTransform):
     """VISSL's ``ImgPilGaussianBlur`` with a Gaussian in place of Pillow's three box blurs.
 
     Args:
@@ -158,13 +156,9 @@ class MSCNGaussianBlur(ClassyTransform):
         )
         return Image.fromarray(blurred)
 
-    @classmethod
-    def from_config(cls, config: Dict[str, Any]) -> MSCNGaussianBlur:
-        return cls(**settings_of(config))
-
 
 @register_transform("MSCNRandomResizedCrops")
-class MSCNRandomResizedCrops(transforms.RandomResizedCrop):
+class MSCNRandomResizedCrops(FromSettings, transforms.RandomResizedCrop):
     """``ImgReplicatePil`` and ``RandomResizedCrop`` in one, of a file that is not yet decoded.
 
     Crops are drawn from the size in the file's header. Where all of them are at least twice (four
@@ -208,10 +202,6 @@ class MSCNRandomResizedCrops(transforms.RandomResizedCrop):
         region = (left, top, left + width, top + height)
         mode = F.pil_modes_mapping[self.interpolation]
         return image.resize((self.size[1], self.size[0]), mode, box=region)
-
-    @classmethod
-    def from_config(cls, config: Dict[str, Any]) -> MSCNRandomResizedCrops:
-        return cls(**settings_of(config))
 
 
 # VISSL spreads what a transform returns over the views only if its name is in this list.

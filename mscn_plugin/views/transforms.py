@@ -18,8 +18,21 @@ from mscn_plugin.masking import check_sigma, fill, high_pass
 from mscn_plugin.views.branches import mask_distributions
 
 
+def settings_of(config: Dict[str, Any]) -> Dict[str, Any]:
+    """A transform's settings without the keys that belong to VISSL's wrapper."""
+    return {k: v for k, v in config.items() if k not in ("name", "indices", "transform_type")}
+
+
+class FromSettings:
+    """Builds a transform from its configuration: the keys are the arguments."""
+
+    @classmethod
+    def from_config(cls, config: Dict[str, Any]) -> Any:
+        return cls(**settings_of(config))
+
+
 @register_transform("MSCNHighPass")
-class MSCNHighPass(ClassyTransform):
+class MSCNHighPass(FromSettings, ClassyTransform):
     """High-pass filter of one image ``[C, H, W]``: ``x - G_sigma * x`` (section 4.3, A.2).
 
     Args:
@@ -33,13 +46,9 @@ class MSCNHighPass(ClassyTransform):
     def __call__(self, image: Tensor) -> Tensor:
         return high_pass(_require_tensor("MSCNHighPass", image), self.sigma)
 
-    @classmethod
-    def from_config(cls, config: Dict[str, Any]) -> MSCNHighPass:
-        return cls(**settings_of(config))
-
 
 @register_transform("MSCNMask")
-class MSCNMask(ClassyTransform):
+class MSCNMask(FromSettings, ClassyTransform):
     """One random mask for each view, filled with noise (sections 4.3 and 4.4).
 
     VISSL hands over the list of an image's views, so that every setting of
@@ -60,15 +69,6 @@ class MSCNMask(ClassyTransform):
             channels, *size = _require_tensor("MSCNMask", image).shape
             masked.append(fill(image[None], masks.draw(1, size, channels))[0])
         return masked
-
-    @classmethod
-    def from_config(cls, config: Dict[str, Any]) -> MSCNMask:
-        return cls(**settings_of(config))
-
-
-def settings_of(config: Dict[str, Any]) -> Dict[str, Any]:
-    """A transform's settings without the keys that belong to VISSL's wrapper."""
-    return {k: v for k, v in config.items() if k not in ("name", "indices", "transform_type")}
 
 
 def _require_tensor(name: str, image: Any) -> Tensor:

@@ -28,15 +28,20 @@ def train_section(tail, **params):
     )
 
 
-def batch_of(train, pictures):
-    """What a loader in this process makes of ``pictures`` with the pipeline of ``train``."""
+def samples_and_collator(train, pictures):
+    """What the pipeline of ``train`` makes of ``pictures`` one by one, and what joins them."""
     from vissl.data.collators import get_collator
     from vissl.data.ssl_transforms import get_transform
 
     transform = get_transform(copy.deepcopy(train.TRANSFORMS))
     one = {"label": [7], "data_valid": [1], "data_idx": [0]}
     samples = [transform({"data": [image], **copy.deepcopy(one)}) for image in pictures]
-    return get_collator(train.COLLATE_FUNCTION, dict(train.COLLATE_FUNCTION_PARAMS))(samples)
+    return samples, get_collator(train.COLLATE_FUNCTION, dict(train.COLLATE_FUNCTION_PARAMS))
+
+
+def batch_of(train, pictures):
+    samples, collator = samples_and_collator(train, pictures)
+    return collator(samples)
 
 
 @pytest.fixture
@@ -169,16 +174,10 @@ def test_other_collators_stay_with_the_workers():
 
 
 def test_the_loader_forwards_all_else(pictures):
-    from vissl.data.collators import get_collator
-    from vissl.data.ssl_transforms import get_transform
-
     from mscn_plugin.views.on_device import DeviceViewsLoader, split_pipeline
 
     workers, stage = split_pipeline(train_section([{"name": "ToTensor"}, NORMALIZE, HIGH_PASS]))
-    transform = get_transform(workers.TRANSFORMS)
-    one = {"label": [7], "data_valid": [1], "data_idx": [0]}
-    samples = [transform({"data": [image], **copy.deepcopy(one)}) for image in pictures]
-    collator = get_collator(workers.COLLATE_FUNCTION, workers.COLLATE_FUNCTION_PARAMS)
+    samples, collator = samples_and_collator(workers, pictures)
     inner = DataLoader(samples, batch_size=8, collate_fn=collator, num_workers=1)
     loader = DeviceViewsLoader(inner, stage, "cpu")
     assert len(loader) == 3
