@@ -10,17 +10,30 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 import torch
 
 from mscn_plugin.errors import ConfigError, suggestion
+from mscn_plugin.losses.byol_loss import BYOLLoss
 from mscn_plugin.losses.mscn_info_nce_loss import MSCNInfoNCELoss
 from mscn_plugin.models.small_resnet import trunk_settings
 from mscn_plugin.training.loader_config import loader_config
 from mscn_plugin.training.warmup_cosine import WarmupCosineScheduler
 from mscn_plugin.views.branches import MASK_SETTINGS, mask_distributions, masks_per_branch
-from mscn_plugin.views.collator import NUM_BRANCHES
+from mscn_plugin.views.collator import LAYOUT_SETTINGS, NUM_BRANCHES
 from mscn_plugin.views.on_device import COLLATORS
 from mscn_plugin.views.transforms import MSCNHighPass, MSCNMask, settings_of
 
 COLLATOR = "mscn_multimask_collator"
-LOSS = "mscn_info_nce_loss"
+LOSSES = {"mscn_info_nce_loss": MSCNInfoNCELoss, "byol_loss": BYOLLoss}
+"""Losses that take several masks per branch."""
+ONE_MASK_LOSSES = (
+    "barlow_twins_loss",
+    "deepclusterv2_loss",
+    "dino_loss",
+    "moco_loss",
+    "multicrop_simclr_info_nce_loss",
+    "simclr_info_nce_loss",
+    "swav_loss",
+    "swav_momentum_loss",
+)
+"""VISSL's siamese losses. They see two views of an image, or take all of its views for equals."""
 SCHEDULER = "mscn_warmup_cosine"
 _CROPS = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
 
@@ -30,7 +43,7 @@ def uses_mscn(cfg: Any) -> bool:
     return (
         "MSCN" in cfg
         or cfg.TRAINER.TASK_NAME == "mscn_task"
-        or cfg.LOSS.name == LOSS
+        or cfg.LOSS.name in LOSSES
         or cfg.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR
         or any(str(t.get("name", "")).startswith("MSCN") for _, t in _transforms(cfg))
     )
@@ -72,34 +85,81 @@ def _check_collator(train: Any) -> None:
         return
     path = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
     settings = dict(train.COLLATE_FUNCTION_PARAMS)
-    known = ("num_masks", "split_branches", *MASK_SETTINGS)
+    known = ("num_masks", *LAYOUT_SETTINGS, *MASK_SETTINGS)
     for key in settings:
         if key not in known:
             raise ConfigError(f"{path}.{key} is not a key of {COLLATOR}; {suggestion(key, known)}")
     _with_path(path, masks_per_branch, settings.pop("num_masks", 2))
-    split = settings.pop("split_branches", False)
-    if not isinstance(split, bool):
-        raise ConfigError(f"{path}.split_branches is {split!r}; it must be True or False")
+    for key in LAYOUT_SETTINGS:
+        value = settings.pop(key, False)
+        if not isinstance(value, bool):
+            raise ConfigError(f"{path}.{key} is {value!r}; it must be True or False")
     distributions = _with_path(path, mask_distributions, NUM_BRANCHES, settings)
-    size = _crop_size(train.TRANSFORMS)
+    size = crop_size(train.TRANSFORMS)
     for masks in distributions if size else []:
         _with_path(path, masks.check_size, size)
 
 
 def _check_loss(cfg: Any) -> None:
-    if cfg.LOSS.name != LOSS:
+    name, train = cfg.LOSS.name, cfg.DATA.TRAIN
+    multimask = train.COLLATE_FUNCTION == COLLATOR
+    collator = train.COLLATE_FUNCTION_PARAMS if multimask else {}
+    views = masks_per_branch(collator.get("num_masks", 2 if multimask else 1))
+    collator_path = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
+    if name in ONE_MASK_LOSSES and views != [1, 1]:
+        raise ConfigError(
+            f"{collator_path}.num_masks is {collator.get('num_masks', 2)}, but {name} is VISSL's "
+            f"and takes one mask per branch: it must be 1 ({' and '.join(LOSSES)} take more)"
+        )
+    momentum_branch = collator.get("momentum_branch", False)
+    if multimask and momentum_branch != (name == "moco_loss"):
+        raise ConfigError(
+            f"{collator_path}.momentum_branch is {momentum_branch}; it must be True with moco_loss "
+            f"and False with every other loss, here {name}"
+        )
+    evaluated = cfg.MSCN.ONLINE_EVALUATION.NETWORK
+    if evaluated == "target" and name != "byol_loss":
+        raise ConfigError(
+            f"config.MSCN.ONLINE_EVALUATION.NETWORK is target, which {name} does not have; it must "
+            "be online"
+        )
+    if name not in LOSSES:
         return
-    path = f"config.LOSS.{LOSS}"
-    settings = {k: v for k, v in (cfg.LOSS.get(LOSS) or {}).items() if k != "name"}
-    loss = _build(path, MSCNInfoNCELoss, settings)
-    train = cfg.DATA.TRAIN
-    views = [1, 1]
-    if train.COLLATE_FUNCTION == COLLATOR:
-        views = masks_per_branch(train.COLLATE_FUNCTION_PARAMS.get("num_masks", 2))
+    path = f"config.LOSS.{name}"
+    settings = {k: v for k, v in (cfg.LOSS.get(name) or {}).items() if k != "name"}
+    loss = _build(path, LOSSES[name], settings)
     if loss.num_masks != views:
         raise ConfigError(
             f"{path}.num_masks is {settings['num_masks']}, but the collator makes {views}: leave "
             "the loss's key null to take the collator's value"
+        )
+    if name == "byol_loss":
+        _check_byol(cfg, loss, multimask)
+
+
+def _check_byol(cfg: Any, loss: BYOLLoss, multimask: bool) -> None:
+    if cfg.TRAINER.TASK_NAME != "mscn_task":
+        raise ConfigError(
+            f"config.TRAINER.TASK_NAME is {cfg.TRAINER.TASK_NAME}; it must be mscn_task, which "
+            "runs the target network of byol_loss"
+        )
+    if loss.target_input == "unmasked" and not multimask:
+        raise ConfigError(
+            "config.LOSS.byol_loss.target_input is unmasked, which needs masks: with "
+            f"COLLATE_FUNCTION {cfg.DATA.TRAIN.COLLATE_FUNCTION} it must be masked"
+        )
+    heads = cfg.MODEL.HEAD.PARAMS
+    names = [str(cfg.MODEL.TRUNK.NAME), *(str(head[0]) for head in heads)]
+    if any("fsdp" in name for name in names):
+        raise ConfigError(
+            f"config.MODEL names {', '.join(names)}: byol_loss copies the model for its target "
+            "and takes no FSDP trunk or head"
+        )
+    sizes = [head[1]["dims"][-1] for head in heads if head[0] == "mlp"]
+    if len(heads) < 2 or (len(sizes) == len(heads) and sizes[-1] != sizes[-2]):
+        raise ConfigError(
+            f"config.MODEL.HEAD.PARAMS has {len(heads)} heads with outputs {sizes}; byol_loss "
+            "needs at least two, the last of them the predictor, with the projector's output size"
         )
 
 
@@ -157,7 +217,7 @@ def _transforms(cfg: Any) -> Iterator[Tuple[str, Dict[str, Any]]]:
             yield f"config.DATA.{split}.TRANSFORMS[{index}]", transform
 
 
-def _crop_size(transforms: List[Dict[str, Any]]) -> Optional[Tuple[int, int]]:
+def crop_size(transforms: List[Dict[str, Any]]) -> Optional[Tuple[int, int]]:
     """The size (H, W) of the views, where a crop states it."""
     for transform in reversed(transforms):
         if transform.get("name") in _CROPS and "size" in transform:

@@ -9,7 +9,7 @@ from typing import Any
 from vissl.utils import hydra_config
 
 from mscn_plugin.errors import print_config_errors_plainly
-from mscn_plugin.integration import config_checks, data_folders
+from mscn_plugin.integration import config_checks, data_folders, projector_input
 from mscn_plugin.training.settings import complete_settings
 
 if not hasattr(hydra_config, "infer_and_assert_hydra_config"):
@@ -47,19 +47,29 @@ def prepare_config(cfg: Any) -> None:
     if cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS is None:  # null on the command line: no parameters
         cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS = type(cfg)({})
     infer_num_masks(cfg)
+    infer_unmasked_views(cfg)
     # VISSL links its newest checkpoint by the path it was given; a relative one would dangle.
     cfg.CHECKPOINT.DIR = os.path.abspath(cfg.CHECKPOINT.DIR)
     config_checks.check_parts(cfg)
+    projector_input.infer_and_check(cfg)
     config_checks.check_run(cfg)
     data_folders.resolve(cfg)
 
 
 def infer_num_masks(cfg: Any) -> None:
     """Give the loss the collator's number of masks where the loss has none (null)."""
-    loss = cfg.LOSS.get("mscn_info_nce_loss")
-    if cfg.LOSS.name != "mscn_info_nce_loss" or loss is None:
+    loss = cfg.LOSS.get(cfg.LOSS.name)
+    if cfg.LOSS.name not in config_checks.LOSSES or loss is None:
         return
     if loss.get("num_masks") is None:
         train = cfg.DATA.TRAIN
         multimask = train.COLLATE_FUNCTION == "mscn_multimask_collator"
         loss["num_masks"] = train.COLLATE_FUNCTION_PARAMS.get("num_masks", 2) if multimask else 1
+
+
+def infer_unmasked_views(cfg: Any) -> None:
+    """Let the collator keep the unmasked views where BYOL's target looks at them."""
+    loss, train = cfg.LOSS.get("byol_loss") or {}, cfg.DATA.TRAIN
+    wanted = cfg.LOSS.name == "byol_loss" and loss.get("target_input") == "unmasked"
+    if wanted and train.COLLATE_FUNCTION == "mscn_multimask_collator":
+        train.COLLATE_FUNCTION_PARAMS["unmasked_views"] = True

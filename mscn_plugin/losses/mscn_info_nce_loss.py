@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from vissl.utils.distributed_utils import gather_from_all
 
 from mscn_plugin.losses.info_nce import NEGATIVES, info_nce
-from mscn_plugin.views.branches import masks_per_branch
+from mscn_plugin.views.branches import masks_per_branch, split_by_branch
 
 
 @register_loss("mscn_info_nce_loss")
@@ -74,15 +74,7 @@ class MSCNInfoNCELoss(ClassyLoss):
         return [[torch.cat(masks) for masks in zip(*branch)] for branch in zip(*ranks)]
 
     def _split(self, embeddings: Tensor) -> List[List[Tensor]]:
-        """``[(K0 + K1) * B, D]`` as two lists of ``[B, D]``."""
-        sets = sum(self.num_masks)
-        if len(embeddings) % sets:
-            raise ValueError(
-                f"mscn_info_nce_loss got {len(embeddings)} embeddings, which {sets} masks "
-                f"(num_masks {self.num_masks}) do not divide: collator and loss must agree"
-            )
-        masks = list(embeddings.split(len(embeddings) // sets))
-        return [masks[: self.num_masks[0]], masks[self.num_masks[0] :]]
+        return split_by_branch("mscn_info_nce_loss", embeddings, self.num_masks)
 
     def extra_repr(self) -> str:
         return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Dict, List
+from typing import Any, Dict, Iterator, List, Tuple
 
 import torch
 from classy_vision.generic.distributed_util import all_reduce_mean, is_primary
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from vissl.utils.io import save_file
 
+from mscn_plugin.losses.byol_loss import BYOLLoss
 from mscn_plugin.training.hook import MSCNHook, add_scalars, is_logging_step, masks_of
 
 
@@ -45,6 +46,8 @@ def embedding_statistics(embeddings: Tensor, num_masks: List[int]) -> Dict[str, 
 class EmbeddingStatisticsHook(MSCNHook):
     """Logs :func:`embedding_statistics` at VISSL's log frequency, averaged over the ranks.
 
+    The embedding is the model's output; with MoCo that and the keys of the other branch; with
+    BYOL the target network's projection, and beside it the predictor's output (``prediction_...``).
     They go to the log, to TensorBoard (``Embedding/...``) and, one JSON line each, to
     ``embedding_statistics.json`` in the checkpoint folder.
     """
@@ -53,12 +56,13 @@ class EmbeddingStatisticsHook(MSCNHook):
         output = task.last_batch.model_output
         if not (task.train and is_logging_step(task) and isinstance(output, Tensor)):
             return
-        num_masks = masks_of(task)
-        if output.dim() != 2 or len(output) % sum(num_masks) or len(output) // sum(num_masks) < 2:
-            return
-        with torch.no_grad():
-            statistics = embedding_statistics(output, num_masks)
-            values = {name: all_reduce_mean(v).item() for name, v in statistics.items()}
+        values = {}
+        for prefix, embeddings, num_masks in embeddings_of(task):
+            sets = sum(num_masks)
+            if embeddings.dim() != 2 or len(embeddings) % sets or len(embeddings) // sets < 2:
+                return
+            for name, value in embedding_statistics(embeddings, num_masks).items():
+                values[prefix + name] = all_reduce_mean(value).item()
         if not is_primary():
             return
         text = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
@@ -67,3 +71,16 @@ class EmbeddingStatisticsHook(MSCNHook):
         line = {"iteration": task.iteration, **values}
         save_file(line, f"{task.checkpoint_folder}/embedding_statistics.json", verbose=False)
         add_scalars(task, "Embedding", values, task.iteration)
+
+
+def embeddings_of(task: Any) -> Iterator[Tuple[str, Tensor, List[int]]]:
+    """What to describe of a batch: a prefix of the names, the embeddings, and ``[K0, K1]``."""
+    output, num_masks = task.last_batch.model_output, masks_of(task)
+    if isinstance(task.loss, BYOLLoss):
+        assert task.loss.projections is not None
+        yield "", task.loss.projections, task.loss.target_masks
+        yield "prediction_", output, num_masks
+    elif "data_momentum" in task.last_batch.sample:
+        yield "", torch.cat([output, task.loss.key]), [1, 1]
+    else:
+        yield "", output, num_masks

@@ -47,7 +47,10 @@ class MaskedViewsPictureHook(MSCNHook):
         num_images = task.config.MSCN.PICTURE_IMAGES
         if not (task.train and task.iteration == 0 and num_images and is_primary()):
             return
-        views = task.last_batch.sample["input"]
+        sample = task.last_batch.sample
+        views = sample["input"]
+        if "data_momentum" in sample:  # MoCo's second branch
+            views = [views, *sample["data_momentum"]]
         if isinstance(views, (list, tuple)):
             if len({view.shape[1:] for view in views}) > 1:
                 return

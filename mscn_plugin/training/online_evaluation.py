@@ -106,7 +106,10 @@ class OnlineEvaluationHook(MSCNHook):
         """Evaluate after ``epoch``; -1 is before the first one, the random trunk."""
         assert self.data is not None
         start = time.monotonic()
-        with evaluation_mode(task.base_model.trunk) as trunk:
+        network = task.base_model
+        if task.config.MSCN.ONLINE_EVALUATION.NETWORK == "target":
+            network = task.loss.target
+        with evaluation_mode(network.trunk) as trunk:
             train, val = self.data.features(lambda images: trunk(images, [])[-1], task.device)
         if is_primary():
             values = accuracies(train, val, task.config.MSCN.ONLINE_EVALUATION)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any, Dict
 
 from mscn_plugin.errors import ConfigError, suggestion
@@ -13,6 +15,7 @@ DEFAULTS: Dict[str, Any] = {
     # Accuracy of the frozen trunk on labelled images while pre-training goes on.
     "ONLINE_EVALUATION": {
         "EVERY_NUM_EPOCHS": 10,  # also after the last epoch; 0: never
+        "NETWORK": "online",  # whose trunk; "target": that of byol_loss's target network
         "NUM_NEIGHBORS": 20,  # k of kNN
         "TEMPERATURE": 0.07,  # of kNN's votes, as in VISSL's and DINO's kNN
         "MAX_TRAIN_IMAGES": 10000,  # labelled images that kNN and probe learn from
@@ -35,6 +38,7 @@ _SWITCHES = {  # allowed values
     "FAST_AUGMENTATIONS": (True, False),
     "CHANNELS_LAST": (True, False),
     "COMPILE_TRUNK": (True, False),
+    "ONLINE_EVALUATION.NETWORK": ("online", "target"),
 }
 
 _WHOLE_NUMBERS = {  # smallest allowed value
@@ -57,10 +61,12 @@ def complete_settings(cfg: Any) -> None:
     _complete("config.MSCN", cfg["MSCN"], DEFAULTS)
     cfg["MSCN"] = type(cfg)(cfg["MSCN"])
     settings = cfg["MSCN"]
+
+    def value_of(key: str) -> Any:
+        return functools.reduce(operator.getitem, key.split("."), settings)
+
     for key, smallest in _WHOLE_NUMBERS.items():
-        value = settings
-        for part in key.split("."):
-            value = value[part]
+        value = value_of(key)
         if not isinstance(value, int) or isinstance(value, bool) or value < smallest:
             raise ConfigError(
                 f"config.MSCN.{key} is {value!r}; it must be a whole number of at least {smallest}"
@@ -72,9 +78,10 @@ def complete_settings(cfg: Any) -> None:
         )
     for key, allowed in _SWITCHES.items():
         # By type, too: 0 and 1 equal False and True.
-        if not any(settings[key] == v and type(settings[key]) is type(v) for v in allowed):
+        value = value_of(key)
+        if not any(value == v and type(value) is type(v) for v in allowed):
             options = " or ".join(map(str, allowed))
-            raise ConfigError(f"config.MSCN.{key} is {settings[key]!r}; it must be {options}")
+            raise ConfigError(f"config.MSCN.{key} is {value!r}; it must be {options}")
 
 
 def _complete(path: str, section: Any, defaults: Dict[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+import contextlib
+import copy
+from typing import Any, Dict, Iterator, List, Tuple
 
 import torch
 from classy_vision.hooks import ClassyHook
@@ -16,6 +18,7 @@ from mscn_plugin.training.masked_views_picture import MaskedViewsPictureHook
 from mscn_plugin.training.online_evaluation import OnlineEvaluationHook
 from mscn_plugin.training.progress_bar import ProgressBarHook
 from mscn_plugin.training.settings import complete_settings
+from mscn_plugin.training.target_network import TargetNetworkHook
 from mscn_plugin.views.on_device import DeviceViewsLoader
 
 
@@ -23,9 +26,10 @@ from mscn_plugin.views.on_device import DeviceViewsLoader
 class MSCNTask(SelfSupervisionTask):
     """VISSL's self-supervision task, extended from outside.
 
-    It works with every VISSL loss and collator. Beside VISSL's own hooks it runs the online
-    evaluation, the embedding statistics, the picture of masked views and the progress bar, as the
-    ``MSCN`` section of the configuration says (:mod:`mscn_plugin.training.settings`).
+    It works with every VISSL loss and collator. Beside VISSL's own hooks it runs the target
+    network of ``byol_loss``, the online evaluation, the embedding statistics, the picture of
+    masked views and the progress bar, as the ``MSCN`` section of the configuration says
+    (:mod:`mscn_plugin.training.settings`).
     """
 
     config: Any
@@ -40,7 +44,10 @@ class MSCNTask(SelfSupervisionTask):
 
         Neither changes names or values of the parameters: checkpoints are interchangeable.
         """
-        model = super()._build_model()
+        # VISSL's EfficientNet takes keys out of the configuration that it is built from, and MoCo
+        # builds a second model from it.
+        with self._configured_by(copy.deepcopy(self.config)):
+            model = super()._build_model()
         if self.config.MSCN.CHANNELS_LAST:
             model = model.to(memory_format=torch.channels_last)
         if self.config.MSCN.COMPILE_TRUNK:
@@ -50,6 +57,7 @@ class MSCNTask(SelfSupervisionTask):
     def set_hooks(self, hooks: List[ClassyHook]) -> MSCNTask:
         """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done."""
         mine = (
+            TargetNetworkHook,
             EmbeddingStatisticsHook,
             OnlineEvaluationHook,
             MaskedViewsPictureHook,
@@ -68,11 +76,16 @@ class MSCNTask(SelfSupervisionTask):
 
     def build_dataloaders(self, *args: Any, **kwargs: Any) -> Dict[str, Any]:
         """VISSL's loaders, the training one followed by the stage on the device if there is one."""
-        config, self.config = self.config, self.loader_config
-        try:
+        with self._configured_by(self.loader_config):
             loaders = super().build_dataloaders(*args, **kwargs)
-        finally:
-            self.config = config
         if self.device_views and "train" in loaders:
             loaders["train"] = DeviceViewsLoader(loaders["train"], self.device_views, self.device)
         return loaders
+
+    @contextlib.contextmanager
+    def _configured_by(self, config: Any) -> Iterator[None]:
+        own, self.config = self.config, config
+        try:
+            yield
+        finally:
+            self.config = own

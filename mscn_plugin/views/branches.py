@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Dict, List, Sequence
 
+from torch import Tensor
+
 from mscn_plugin.masking import MaskDistribution
 
 MASK_SETTINGS = tuple(field.name for field in dataclasses.fields(MaskDistribution))
@@ -65,3 +67,19 @@ def masks_per_branch(num_masks: Any, num_branches: int = 2) -> List[int]:
                 f"with one for each of the {num_branches} branches"
             )
     return counts
+
+
+def split_by_branch(loss: str, embeddings: Tensor, num_masks: Sequence[int]) -> List[List[Tensor]]:
+    """Return ``[(K0 + K1) * B, D]``, in the collator's order, as two lists of ``[B, D]``.
+
+    Raises:
+        ValueError: K0 + K1 does not divide the number of embeddings; the message names ``loss``.
+    """
+    sets = sum(num_masks)
+    if len(embeddings) % sets:
+        raise ValueError(
+            f"{loss} got {len(embeddings)} embeddings, which {sets} masks "
+            f"(num_masks {list(num_masks)}) do not divide: collator and loss must agree"
+        )
+    masks = list(embeddings.split(len(embeddings) // sets))
+    return [masks[: num_masks[0]], masks[num_masks[0] :]]

@@ -8,6 +8,7 @@ Shape shorthand: B images, V = 2 branches, K0 and K1 masks, C, H, W channels, he
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, Callable, Dict, List
 
 import torch
@@ -20,6 +21,30 @@ from mscn_plugin.views.branches import mask_distributions, masks_per_branch
 NUM_BRANCHES = 2
 _PER_VIEW = ("label", "data_valid", "data_idx")
 
+
+@dataclasses.dataclass(frozen=True)
+class BatchLayout:
+    """How the masked views are handed to VISSL's trainer; by default as one tensor ``data``.
+
+    Attributes:
+        split_branches: ``data`` is a list with one tensor per branch, which with
+            ``MODEL.SINGLE_PASS_EVERY_CROP: True`` passes the trunk branch by branch, as in Barlow
+            Twins; else both share the trunk's batch statistics, as in SimCLR. Not stated in the
+            paper.
+        momentum_branch: ``data`` is branch 0 alone, and branch 1 is ``data_momentum``, as VISSL's
+            MoCo hook expects it.
+        unmasked_views: beside the masked views, ``unmasked_views`` holds both views of each
+            image without masks, ``[V * B, C, H, W]``, or a list like ``data``.
+    """
+
+    split_branches: bool = False
+    momentum_branch: bool = False
+    unmasked_views: bool = False
+
+
+LAYOUT_SETTINGS = tuple(field.name for field in dataclasses.fields(BatchLayout))
+"""The keys by which the collator's layout is described."""
+
 CPU_CHUNK = 400_000
 """Numbers that a CPU masks at a time, two views of 224 pixels. Measured best of one to 16 views."""
 
@@ -28,7 +53,6 @@ CPU_CHUNK = 400_000
 def mscn_multimask_collator(
     batch: List[Dict[str, Any]],
     num_masks: Any = 2,
-    split_branches: bool = False,
     **settings: Any,
 ) -> Dict[str, Any]:
     """Mask the two views of each image K times.
@@ -40,23 +64,20 @@ def mscn_multimask_collator(
         batch: B samples of VISSL, ``sample["data"]`` the two views ``[C, H, W]`` of an image.
         num_masks: K, or ``[K0, K1]``. The number is not stated in the paper; 2 doubles the
             number of views, K = 1 turns multimasks off.
-        split_branches: False gives one tensor, so that both branches share the trunk's batch
-            statistics, as in SimCLR; True gives a list with one tensor per branch, which with
-            ``MODEL.SINGLE_PASS_EVERY_CROP: True`` passes the trunk branch by branch, as in
-            Barlow Twins. Not stated in the paper.
         settings: see :class:`~mscn_plugin.masking.MaskDistribution`; each one value for both
-            branches or a list of two.
+            branches or a list of two. And those of :class:`BatchLayout`, each True or False.
 
     Returns:
         VISSL's batch. ``data`` is ``[(K0 + K1) * B, C, H, W]`` in the order branch 0 mask 0 (all
         images), branch 0 mask 1, ..., branch 1 mask 0, ...; ``label``, ``data_valid`` and
-        ``data_idx`` follow the same order.
+        ``data_idx`` follow the same order. A :class:`BatchLayout` changes it.
 
     Raises:
         ValueError: a setting is wrong, the images do not have two views, or cells or boxes are
             larger than the images.
     """
-    return apply_masks(mscn_mask_drawing_collator(batch, num_masks, **settings), split_branches)
+    layout = BatchLayout(**{k: v for k, v in settings.items() if k in LAYOUT_SETTINGS})
+    return apply_masks(mscn_mask_drawing_collator(batch, num_masks, **settings), layout)
 
 
 @register_collator("mscn_mask_drawing_collator")
@@ -74,9 +95,9 @@ def mscn_mask_drawing_collator(
     Raises:
         ValueError: as :func:`mscn_multimask_collator`.
     """
-    settings.pop("split_branches", None)
     counts = masks_per_branch(num_masks, NUM_BRANCHES)
-    distributions = mask_distributions(NUM_BRANCHES, settings)
+    masks_of = {k: v for k, v in settings.items() if k not in LAYOUT_SETTINGS}
+    distributions = mask_distributions(NUM_BRANCHES, masks_of)
     views = torch.stack([torch.stack(images) for images in zip(*map(_views_of, batch))])
     channels, *size = views.shape[2:]
     collated: Dict[str, Any] = {
@@ -93,14 +114,14 @@ def mscn_mask_drawing_collator(
 
 def apply_masks(
     batch: Dict[str, Any],
-    split_branches: bool = False,
+    layout: BatchLayout = BatchLayout(),
     prepare: Callable[[Tensor], Tensor] = lambda views: views,
 ) -> Dict[str, Any]:
     """The second step of :func:`mscn_multimask_collator`, on the device of ``batch["data"]``.
 
     Args:
         batch: what :func:`mscn_mask_drawing_collator` returns.
-        split_branches: see :func:`mscn_multimask_collator`.
+        layout: how the result is laid out.
         prepare: what comes before the masks: from views ``[b, C, H, W]`` to float32 ones.
     """
     views = batch["data"]
@@ -108,22 +129,33 @@ def apply_masks(
     counts = [len(masks) // num_images for masks in batch["masks"]]
     data = torch.empty((sum(counts) * num_images, *views.shape[2:]), device=views.device)
     branches = list(data.split([count * num_images for count in counts]))
+    unmasked = data.new_empty(views.shape) if layout.unmasked_views else None
     # An accelerator takes all images at once; a CPU takes what its cache holds.
     chunk = num_images
     if views.device.type == "cpu":
         chunk = max(1, CPU_CHUNK // views[0, 0].numel())
-    for branch, masks, masked in zip(views, batch["masks"], branches):
-        by_mask = masked.view(-1, *branch.shape)
+    for index, (branch, masks) in enumerate(zip(views, batch["masks"])):
+        by_mask = branches[index].view(-1, *branch.shape)
         order = torch.arange(len(masks), device=views.device).view(-1, num_images)
         for first in range(0, num_images, chunk):
             part = slice(first, first + chunk)
-            filled = fill(prepare(branch[part]), masks[order[:, part].flatten()])
+            prepared = prepare(branch[part])
+            if unmasked is not None:
+                unmasked[index, part] = prepared
+            filled = fill(prepared, masks[order[:, part].flatten()])
             by_mask[:, part] = filled.view(len(order), -1, *branch.shape[1:])
+    in_data = counts[:1] if layout.momentum_branch else counts
     collated: Dict[str, List[Any]] = {
-        key: [torch.cat([column.repeat(k) for column, k in zip(batch[key], counts)])]
+        key: [torch.cat([column.repeat(k) for column, k in zip(batch[key], in_data)])]
         for key in _PER_VIEW
     }
-    collated["data"] = [branches if split_branches else data]
+    collated["data"] = [branches if layout.split_branches else data]
+    if layout.momentum_branch:
+        collated["data"], collated["data_momentum"] = [[branch] for branch in branches]
+    if unmasked is not None:
+        collated["unmasked_views"] = [
+            list(unmasked) if layout.split_branches else unmasked.flatten(0, 1)
+        ]
     return collated
 
 

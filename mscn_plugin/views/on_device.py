@@ -21,7 +21,7 @@ from classy_vision.generic.util import recursive_copy_to_device
 from torch import Tensor
 
 from mscn_plugin.masking import high_pass
-from mscn_plugin.views.collator import apply_masks
+from mscn_plugin.views.collator import LAYOUT_SETTINGS, BatchLayout, apply_masks
 from mscn_plugin.views.transforms import MSCNHighPass, settings_of
 
 STAGE = ("ToTensor", "Normalize", "MSCNHighPass")
@@ -39,13 +39,13 @@ class DeviceViews:
         mean: per channel, in units of a pixel range of [0, 1].
         std: per channel, in the same units, above 0.
         sigma: width of the high-pass filter in pixels; 0: no filter.
-        split_branches: see :func:`~mscn_plugin.views.collator.mscn_multimask_collator`.
+        layout: how the batch is handed to the trainer.
     """
 
     mean: Tuple[float, ...] = (0.0,)
     std: Tuple[float, ...] = (1.0,)
     sigma: float = 0.0
-    split_branches: bool = False
+    layout: BatchLayout = dataclasses.field(default_factory=BatchLayout)
 
     def filtered(self, views: Tensor) -> Tensor:
         """Normalise and filter ``[..., C, H, W]`` of uint8; returns float32 on the same device."""
@@ -66,7 +66,7 @@ class DeviceViews:
             views as its own to 1e-5, given the same draws and noise.
         """
         batch = recursive_copy_to_device(batch, non_blocking=True, device=torch.device(device))
-        return apply_masks(batch, self.split_branches, prepare=self.filtered)
+        return apply_masks(batch, self.layout, prepare=self.filtered)
 
 
 @functools.lru_cache(maxsize=None)
@@ -135,11 +135,12 @@ def split_pipeline(train: Any) -> Tuple[Any, DeviceViews]:
             f"TRANSFORMS[{start + 1}] is Normalize with {normalize}; it must have mean and std, "
             "each a list with one value per channel"
         )
+    params = train.COLLATE_FUNCTION_PARAMS
     stage = DeviceViews(
         mean=tuple(map(float, lists[0])),
         std=tuple(map(float, lists[1])),
         sigma=MSCNHighPass(**parts["MSCNHighPass"]).sigma if "MSCNHighPass" in parts else 0.0,
-        split_branches=bool(train.COLLATE_FUNCTION_PARAMS.get("split_branches", False)),
+        layout=BatchLayout(**{k: v for k, v in params.items() if k in LAYOUT_SETTINGS}),
     )
     workers = copy.deepcopy(train)
     workers.TRANSFORMS = [*workers.TRANSFORMS[:start], {"name": "PILToTensor"}]

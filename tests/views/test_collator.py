@@ -18,15 +18,17 @@ def collate(request):
     """The collator on float views, or its drawing step on bytes with the stage on the device."""
     from vissl.data.collators import get_collator
 
+    from mscn_plugin.views.collator import LAYOUT_SETTINGS, BatchLayout
     from mscn_plugin.views.on_device import DeviceViews
 
     def on_worker(batch, **settings):
         return get_collator("mscn_multimask_collator", {"cell_size": 8, **settings})(batch)
 
-    def on_device(batch, split_branches=False, **settings):
+    def on_device(batch, **settings):
         batch = [{**s, "data": [view.to(torch.uint8) for view in s["data"]]} for s in batch]
         collator = get_collator("mscn_mask_drawing_collator", {"cell_size": 8, **settings})
-        stage = DeviceViews(mean=(0.0,), std=(1 / 255,), split_branches=split_branches)
+        layout = BatchLayout(**{k: v for k, v in settings.items() if k in LAYOUT_SETTINGS})
+        stage = DeviceViews(mean=(0.0,), std=(1 / 255,), layout=layout)
         return stage(pickle.loads(pickle.dumps(collator(batch))), "cpu")
 
     return on_worker if request.param == "worker" else on_device
@@ -61,6 +63,29 @@ def test_order_is_branch_then_mask_then_image(collate, num_masks, counts):
 def test_branches_can_be_split(collate):
     (data,) = collate(constant_batch(), num_masks=[1, 3], split_branches=True)["data"]
     assert [branch.shape[0] for branch in data] == [4, 12]
+
+
+def test_one_branch_can_be_the_momentum_encoders(collate):
+    """As VISSL's MoCo hook expects it; labels are those of the other branch."""
+    batch = collate(constant_batch(), num_masks=1, ratio=0.0, momentum_branch=True)
+    for key, value in (("data", 10), ("data_momentum", 20)):
+        (data,) = batch[key]
+        assert data.flatten(1).median(dim=1).values.tolist() == [value + i for i in range(4)]
+    assert batch["data_idx"][0].tolist() == [100, 101, 102, 103]
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_unmasked_views_can_come_along(collate, split):
+    settings = {"num_masks": [1, 3], "split_branches": split, "ratio": 0.5}
+    batch = collate(constant_batch(6), unmasked_views=True, **settings)
+    (unmasked,) = batch["unmasked_views"]
+    if split:
+        unmasked = torch.cat(unmasked)
+    expected = torch.tensor([10.0 * (b + 1) + i for b in range(2) for i in range(6)])
+    torch.testing.assert_close(unmasked, expected.view(-1, 1, 1, 1).expand_as(unmasked))
+    masked = torch.cat(batch["data"][0]) if split else batch["data"][0]
+    assert len(masked) == 24
+    assert "unmasked_views" not in collate(constant_batch(), **settings)
 
 
 def test_settings_differ_between_branches(collate):
