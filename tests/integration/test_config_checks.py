@@ -46,8 +46,59 @@ WRONG = [
     ("config.MSCN.CHANNELS_LAST=3", "config.MSCN.CHANNELS_LAST is 3; it must be True or False"),
     ("config.MSCN.COMPILE_TRUNK=maybe", "config.MSCN.COMPILE_TRUNK is 'maybe'; it must be True or"),
     ("config.MSCN.DEVICE_VIEWS=2", "config.MSCN.DEVICE_VIEWS is 2; it must be True or False or"),
+    ("config.LOSS.name=barlow_twins_loss", "num_masks is 2, but barlow_twins_loss is VISSL's and"),
+    ("config.LOSS.name=moco_loss", "num_masks is 2, but moco_loss is VISSL's and takes one mask"),
+    (
+        f"+{COLLATOR}.momentum_branch=true",
+        "momentum_branch is True; it must be True with moco_loss",
+    ),
+    (f"+{COLLATOR}.momentum_branch=2", "momentum_branch is 2; it must be True or False"),
+    ("config.MSCN.ONLINE_EVALUATION.NETWORK=target", "NETWORK is target, which mscn_info_nce_loss"),
+    ("config.MSCN.ONLINE_EVALUATION.NETWORK=teacher", "NETWORK is 'teacher'; it must be online or"),
+    (
+        "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[64,16]}]]",
+        "dims[0] is 64, but the trunk small_resnet",
+    ),
     ("config.DISTRIBUTED.NUM_NODES=2", "add config.DISTRIBUTED.NUM_NODES=1"),
 ]
+
+
+BYOL = "config.LOSS.byol_loss"
+WRONG_BYOL = [
+    (f"{BYOL}.target_momentum=1", f"{BYOL}.target_momentum is 1; it must be at least 0 and below"),
+    (f"{BYOL}.target_input=clean", f"{BYOL}.target_input is 'clean'; it must be one of"),
+    (f"{BYOL}.num_masks=3", f"{BYOL}.num_masks is 3, but the collator makes [2, 2]"),
+    (f"+{BYOL}.tau=0.9", f"{BYOL}.tau is not a key of BYOLLoss; "),
+    (
+        "config.TRAINER.TASK_NAME=self_supervision_task",
+        "TASK_NAME is self_supervision_task; it must",
+    ),
+    (
+        "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[128,64]}]]",
+        "has 1 heads with outputs [64]; byol_loss",
+    ),
+    (
+        "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,64]}],[mlp,{dims:[64,32]}]]",
+        "has 2 heads with outputs [64, 32]; byol_loss needs at least two, the last of them the",
+    ),
+    ("config.MODEL.HEAD.PARAMS.0.0=mlp_fsdp", "takes no FSDP trunk or head"),
+    (
+        "config.DATA.TRAIN.COLLATE_FUNCTION=simclr_collator",
+        f"{BYOL}.target_input is unmasked, which",
+    ),
+]
+
+
+@pytest.mark.parametrize(("override", "message"), WRONG_BYOL, ids=[o for o, _ in WRONG_BYOL])
+def test_one_sentence_names_the_key_of_byol(compose, image_folder, override, message):
+    if "COLLATE_FUNCTION" in override:
+        extra = [f"{BYOL}.target_input=unmasked", "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS=null"]
+    else:
+        extra = []
+    with pytest.raises(ConfigError) as error:
+        compose("config=mscn/byol_quickstart", f"config.MSCN.DATA={image_folder}", *extra, override)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("override", "message"), WRONG, ids=[override for override, _ in WRONG])
@@ -148,6 +199,26 @@ def test_num_masks_of_the_loss_is_the_collators(compose, image_folder):
     data = f"config.MSCN.DATA={image_folder}"
     config = compose("config=mscn/quickstart", data, f"{COLLATOR}.num_masks=[1,3]")
     assert config.LOSS.mscn_info_nce_loss.num_masks == [1, 3]
+
+
+def test_the_target_sees_unmasked_views_if_asked_to(compose, image_folder):
+    data = f"config.MSCN.DATA={image_folder}"
+    for target_input in ("masked", "unmasked"):
+        config = compose("config=mscn/byol_quickstart", data, f"{BYOL}.target_input={target_input}")
+        kept = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.get("unmasked_views", False)
+        assert kept == (target_input == "unmasked")
+
+
+def test_the_projectors_input_follows_the_trunk(compose, image_folder):
+    data = f"config.MSCN.DATA={image_folder}"
+    for page, features in (("simclr", 440), ("byol", 440), ("moco", 440)):
+        config = compose(
+            f"config=mscn/{page}",
+            "+config/mscn/machine=cpu",
+            "+config/mscn/models=regnet400mf",
+            data,
+        )
+        assert config.MODEL.HEAD.PARAMS[0][1]["dims"][0] == features
 
 
 def test_other_configurations_are_left_alone(compose, monkeypatch):

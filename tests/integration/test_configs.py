@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 from pathlib import Path
 
@@ -36,9 +35,10 @@ def differences(first, second, path=()):
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_page_composes(compose, image_folder, name):
-    machine = [] if name == "quickstart" else [CPU]
+    machine = [] if "quickstart" in name else [CPU]
     config = compose(f"config=mscn/{name}", *machine, f"config.MSCN.DATA={image_folder}")
     assert config.TRAINER.TASK_NAME == "mscn_task"
+    assert config.MODEL.HEAD.PARAMS[0][1]["dims"][0] == (128 if "quickstart" in name else 2048)
     assert Path(config.CHECKPOINT.DIR).is_absolute()
 
 
@@ -77,7 +77,66 @@ def test_the_unmasked_baseline_differs_in_filter_and_masks_alone():
         assert [t for t in masked if t["name"] != "MSCNHighPass"] == unmasked
 
 
-@pytest.mark.parametrize("name", ["simclr", "simclr_100ep", "quickstart"])
+def test_byol_differs_from_simclr_in_head_loss_and_optimizer_alone():
+    assert differences(page("simclr"), page("byol")) == {
+        "MODEL.HEAD.PARAMS",
+        "LOSS.name",
+        "LOSS.mscn_info_nce_loss",
+        "LOSS.byol_loss",
+        "OPTIMIZER.num_epochs",
+        "OPTIMIZER.weight_decay",
+        "OPTIMIZER.param_schedulers.lr.auto_lr_scaling.base_value",
+        "OPTIMIZER.param_schedulers.lr.start_value",
+        "CHECKPOINT.DIR",
+    }
+
+
+def test_one_hundred_epochs_of_byol_differ_in_what_was_chosen():
+    assert differences(page("byol"), page("byol_100ep")) == {
+        "LOSS.byol_loss.target_momentum",
+        "OPTIMIZER.num_epochs",
+        "OPTIMIZER.weight_decay",
+        "OPTIMIZER.param_schedulers.lr.auto_lr_scaling.base_value",
+        "OPTIMIZER.param_schedulers.lr.start_value",
+        "CHECKPOINT.DIR",
+    }
+
+
+def test_unmasked_byol_differs_in_views_alone():
+    assert differences(page("byol"), page("byol_unmasked")) == {
+        "DATA.TRAIN.COLLATE_FUNCTION",
+        "DATA.TRAIN.COLLATE_FUNCTION_PARAMS",
+        "DATA.TRAIN.TRANSFORMS",
+        "DATA.TEST.TRANSFORMS",
+        "LOSS.byol_loss.num_masks",
+        "CHECKPOINT.DIR",
+    }
+    overlays = {
+        name: yaml.safe_load((FOLDER / f"augmentations/{name}.yaml").read_text())["config"]["DATA"]
+        for name in ("byol", "symmetric_unmasked")
+    }
+    high_pass = [{"name": "MSCNHighPass", "sigma": 5.0}]
+    masked, unmasked = (page(n)["DATA"]["TRAIN"]["TRANSFORMS"] for n in ("byol", "byol_unmasked"))
+    assert masked == overlays["symmetric_unmasked"]["TRAIN"]["TRANSFORMS"] + high_pass
+    assert unmasked + high_pass == overlays["byol"]["TRAIN"]["TRANSFORMS"]
+
+
+@pytest.mark.parametrize("name", ["barlow_twins", "moco"])
+def test_other_losses_have_the_views_of_the_papers_run(name):
+    views, mine = page("simclr")["DATA"]["TRAIN"], page(name)["DATA"]["TRAIN"]
+    assert differences(views, mine) <= {
+        "BATCHSIZE_PER_REPLICA",
+        "COLLATE_FUNCTION_PARAMS.num_masks",
+        "COLLATE_FUNCTION_PARAMS.split_branches",
+        "COLLATE_FUNCTION_PARAMS.momentum_branch",
+    }
+    assert mine["COLLATE_FUNCTION_PARAMS"]["num_masks"] == 1
+
+
+MULTIMASK_PAGES = ["simclr", "simclr_100ep", "quickstart", "byol", "byol_100ep", "byol_quickstart"]
+
+
+@pytest.mark.parametrize("name", [*MULTIMASK_PAGES, "barlow_twins", "moco"])
 def test_branches_differ_around_the_papers_best_values(name):
     settings = page(name)["DATA"]["TRAIN"]["COLLATE_FUNCTION_PARAMS"]
     focal, channelwise = (0.2, 0.7) if name == "simclr_100ep" else (0.4, 0.8)
@@ -95,10 +154,13 @@ def test_evaluation_filters_like_pre_training(name):
     assert sigmas[0] == sigmas[1]
 
 
-@pytest.mark.parametrize(("name", "epochs"), [("simclr", 800), ("simclr_100ep", 100)])
+RUNS = [("simclr", 800, 4.8), ("simclr_100ep", 100, 4.8), ("byol", 1000, 3.2)]
+
+
+@pytest.mark.parametrize(("name", "epochs", "rate"), [*RUNS, ("byol_100ep", 100, 7.2)])
 @pytest.mark.parametrize(("nodes", "processes"), [(1, 1), (1, 8), (4, 8)])
 def test_the_learning_rate_that_vissl_applies(
-    compose, image_folder, monkeypatch, name, epochs, nodes, processes
+    compose, image_folder, monkeypatch, name, epochs, rate, nodes, processes
 ):
     """Through VISSL's own inference, optimizer and parameter groups, step by step."""
     from classy_vision.optim import build_optimizer, build_optimizer_schedulers
@@ -113,7 +175,7 @@ def test_the_learning_rate_that_vissl_applies(
         f"config.DISTRIBUTED.NUM_NODES={nodes}",
         f"config.DISTRIBUTED.NUM_PROC_PER_NODE={processes}",
     )
-    peak = 4.8 * (nodes * processes * 128) / 4096
+    peak = rate * (nodes * processes * 128) / 4096
     optimizer = build_optimizer(config.OPTIMIZER)
     schedulers = build_optimizer_schedulers(config.OPTIMIZER)
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
@@ -145,17 +207,38 @@ def test_the_projector_is_the_papers(compose, image_folder, name):
     config = compose(f"config=mscn/{name}", CPU, f"config.MSCN.DATA={image_folder}")
     config.MODEL.TRUNK.NAME = "small_resnet"  # the projector's dimensions are its own
     model = build_model(config.MODEL, config.OPTIMIZER)
-    layers = list(itertools.chain(*(head.clf for head in model.heads)))
-    shapes = [
-        (type(layer).__name__, tuple(layer.weight.shape) if hasattr(layer, "weight") else ())
-        for layer in layers
-    ]
-    assert shapes == [
+    assert [shape for head in model.heads for shape in shapes(head)] == [
         ("Linear", (2048, 2048)),
         ("BatchNorm1d", (2048,)),
         ("ReLU", ()),
         ("Linear", (256, 2048)),
         ("BatchNorm1d", (256,)),
+    ]
+
+
+@pytest.mark.parametrize("name", ["byol", "byol_100ep", "byol_unmasked"])
+def test_projector_and_predictor_of_byol_are_the_papers(compose, image_folder, name):
+    from vissl.models import build_model
+
+    config = compose(f"config=mscn/{name}", CPU, f"config.MSCN.DATA={image_folder}")
+    config.MODEL.TRUNK.NAME = "small_resnet"
+    model = build_model(config.MODEL, config.OPTIMIZER)
+    assert [shapes(head) for head in model.heads] == [
+        [
+            ("Linear", (4096, size)),
+            ("BatchNorm1d", (4096,)),
+            ("ReLU", ()),
+            ("Linear", (256, 4096)),
+        ]
+        for size in (2048, 256)
+    ]
+
+
+def shapes(head):
+    """Kind and weight of each layer of a head."""
+    return [
+        (type(layer).__name__, tuple(layer.weight.shape) if hasattr(layer, "weight") else ())
+        for layer in head.clf
     ]
 
 

@@ -1,0 +1,61 @@
+"""Write the target network of a checkpoint as a checkpoint of its own, for VISSL's evaluations.
+
+    python extra_scripts/extract_target.py runs/mscn_byol/checkpoint.torch target.torch
+
+VISSL's evaluations load the online network of a checkpoint as it is:
+``config.MODEL.WEIGHTS_INIT.PARAMS_FILE=runs/mscn_byol/checkpoint.torch``. The file that this script
+writes takes the same place and needs no other key. It works for BYOL's target network and for the
+momentum encoder of VISSL's MoCo.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any, Dict
+
+import torch
+
+PREFIXES = ("target.", "moco_encoder.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint of byol_loss or moco_loss")
+    parser.add_argument("output", type=Path, help="the file to write")
+    arguments = parser.parse_args()
+    if not arguments.checkpoint.is_file():
+        sys.exit(f"{arguments.checkpoint} is not a file; it must be a checkpoint of VISSL")
+    if arguments.output.resolve() == arguments.checkpoint.resolve():
+        sys.exit(f"{arguments.output} is the checkpoint itself; the output must be another file")
+    checkpoint = torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)
+    model = target_network(checkpoint)
+    if not model["trunk"]:
+        sys.exit(
+            f"{arguments.checkpoint} holds no target network: byol_loss and moco_loss have one"
+        )
+    staged = arguments.output.with_suffix(".tmp")
+    torch.save({"classy_state_dict": {"base_model": {"model": model}}}, staged)
+    os.replace(staged, arguments.output)
+    print(f"{len(model['trunk'])} tensors of the trunk, {len(model['heads'])} of the projector")
+    print(f"config.MODEL.WEIGHTS_INIT.PARAMS_FILE={arguments.output.resolve()}")
+
+
+def target_network(checkpoint: Dict[str, Any]) -> Dict[str, Dict[str, torch.Tensor]]:
+    """Trunk and heads of the target network, by the names that VISSL gives a model's."""
+    loss = checkpoint.get("loss") or {}
+    parts = {}
+    for part in ("trunk", "heads"):
+        starts = tuple(f"{prefix}{part}." for prefix in PREFIXES)
+        parts[part] = {
+            name.split(f"{part}.", 1)[1]: tensor
+            for name, tensor in loss.items()
+            if name.startswith(starts)
+        }
+    return parts
+
+
+if __name__ == "__main__":
+    main()

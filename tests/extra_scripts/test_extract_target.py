@@ -1,0 +1,96 @@
+"""Online and target network of a BYOL run under VISSL's own evaluations, by file name alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).parents[2] / "extra_scripts" / "extract_target.py"
+
+
+def extract(*arguments):
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_vissl_evaluates_either_network(run_tool, tiny, tmp_path, image_folder):
+    """A linear evaluation on frozen features, whose trunk must be the one that was asked for."""
+    run_tool(
+        "config=mscn/byol_quickstart",
+        *tiny,
+        "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,24,8],use_bn:true,use_relu:true}],"
+        "[mlp,{dims:[8,24,8],use_bn:true,use_relu:true}]]",
+        "config.LOSS.byol_loss.target_momentum=0.9",
+        "config.MSCN.ONLINE_EVALUATION.NETWORK=target",
+    )
+    checkpoint = tmp_path / "run" / "checkpoint.torch"
+    result = extract(checkpoint, tmp_path / "target.torch")
+    assert result.returncode == 0, result.stderr
+    assert "WEIGHTS_INIT.PARAMS_FILE=" in result.stdout
+
+    state = torch.load(checkpoint, weights_only=True)
+    online = state["classy_state_dict"]["base_model"]["model"]["trunk"]
+    target = {
+        name[len("target.trunk.") :]: tensor
+        for name, tensor in state["loss"].items()
+        if name.startswith("target.trunk.")
+    }
+    conv = "_feature_blocks.conv1.weight"
+    assert not torch.equal(online[conv], target[conv])
+    for weights, expected in ((checkpoint, online), (tmp_path / "target.torch", target)):
+        run_tool(
+            "config=mscn/quickstart",
+            *tiny,
+            f"config.CHECKPOINT.DIR={weights.stem}_linear",
+            "config.TRAINER.TASK_NAME=self_supervision_task",
+            "config.DATA.TRAIN.TRANSFORMS=[{name:CenterCrop,size:56},{name:ToTensor}]",
+            "config.DATA.TRAIN.COLLATE_FUNCTION=default_collate",
+            "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS=null",
+            "config.LOSS.name=cross_entropy_multiple_output_single_target",
+            "config.MODEL.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON=True",
+            "config.MODEL.FEATURE_EVAL_SETTINGS.FREEZE_TRUNK_ONLY=True",
+            "config.MODEL.FEATURE_EVAL_SETTINGS.SHOULD_FLATTEN_FEATS=False",
+            "config.MODEL.FEATURE_EVAL_SETTINGS.LINEAR_EVAL_FEAT_POOL_OPS_MAP="
+            "[[res5avg,[Identity,[]]]]",
+            "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[32,4]}]]",
+            f"config.MODEL.WEIGHTS_INIT.PARAMS_FILE={weights}",
+        )
+        trained = torch.load(
+            tmp_path / f"{weights.stem}_linear" / "checkpoint.torch", weights_only=True
+        )
+        trunk = trained["classy_state_dict"]["base_model"]["model"]["trunk"]
+        for name, tensor in expected.items():
+            if name.endswith("num_batches_tracked"):  # VISSL leaves these out by default
+                continue
+            assert torch.equal(trunk[f"base_model.{name}"], tensor), name
+
+
+def test_wrong_files_are_one_sentence(tmp_path):
+    other = tmp_path / "simclr.torch"
+    torch.save({"loss": {}}, other)
+    for arguments, message in (
+        ((tmp_path / "none.torch", tmp_path / "out"), "is not a file"),
+        ((other, tmp_path / "out"), "holds no target network"),
+        ((other, other), "is the checkpoint itself"),
+    ):
+        result = extract(*arguments)
+        assert result.returncode == 1
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_momentum_encoder_of_moco_is_one_too(tmp_path):
+    tensor = torch.arange(3.0)
+    names = ("moco_encoder.trunk._feature_blocks.a", "moco_encoder.heads.0.b", "queue")
+    torch.save({"loss": dict.fromkeys(names, tensor)}, tmp_path / "moco.torch")
+    assert extract(tmp_path / "moco.torch", tmp_path / "out.torch").returncode == 0
+    model = torch.load(tmp_path / "out.torch", weights_only=True)["classy_state_dict"]["base_model"]
+    assert model["model"].keys() == {"trunk", "heads"}
+    assert set(model["model"]["trunk"]) == {"_feature_blocks.a"}
+    assert set(model["model"]["heads"]) == {"0.b"}
