@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import shutil
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
@@ -147,6 +148,15 @@ def _check_byol(cfg: Any, loss: BYOLLoss, multimask: bool) -> None:
         raise ConfigError(
             "config.LOSS.byol_loss.target_input is unmasked, which needs masks: with "
             f"COLLATE_FUNCTION {cfg.DATA.TRAIN.COLLATE_FUNCTION} it must be masked"
+        )
+    params = cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS if multimask else {}
+    separate = params.get("split_branches", False) and cfg.MODEL.SINGLE_PASS_EVERY_CROP
+    if multimask and not separate and any(isinstance(params.get(k), list) for k in MASK_SETTINGS):
+        logging.warning(
+            "byol_loss with masks that differ between the branches, and one trunk pass for both: "
+            "batch normalisation keeps the difference, and the network may learn it in place of "
+            "the images; COLLATE_FUNCTION_PARAMS.split_branches and MODEL.SINGLE_PASS_EVERY_CROP "
+            "True give each branch a pass of its own"
         )
     heads = cfg.MODEL.HEAD.PARAMS
     names = [str(cfg.MODEL.TRUNK.NAME), *(str(head[0]) for head in heads)]

@@ -201,6 +201,30 @@ def test_num_masks_of_the_loss_is_the_collators(compose, image_folder):
     assert config.LOSS.mscn_info_nce_loss.num_masks == [1, 3]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "warns"),
+    [
+        ([], False),
+        ([f"{COLLATOR}.split_branches=False"], True),
+        (["config.MODEL.SINGLE_PASS_EVERY_CROP=False"], True),
+        (
+            [
+                f"{COLLATOR}.split_branches=False",
+                f"{COLLATOR}.focal_probability=0.4",
+                f"{COLLATOR}.channelwise_probability=0.8",
+                f"{COLLATOR}.noise_std=0.2",
+            ],
+            False,
+        ),
+    ],
+)
+def test_byol_warns_of_branches_that_it_can_tell_apart(
+    compose, image_folder, caplog, overrides, warns
+):
+    compose("config=mscn/byol_quickstart", f"config.MSCN.DATA={image_folder}", *overrides)
+    assert ("one trunk pass for both" in caplog.text) == warns
+
+
 def test_the_target_sees_unmasked_views_if_asked_to(compose, image_folder):
     data = f"config.MSCN.DATA={image_folder}"
     for target_input in ("masked", "unmasked"):

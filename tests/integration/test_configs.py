@@ -77,8 +77,10 @@ def test_the_unmasked_baseline_differs_in_filter_and_masks_alone():
         assert [t for t in masked if t["name"] != "MSCNHighPass"] == unmasked
 
 
-def test_byol_differs_from_simclr_in_head_loss_and_optimizer_alone():
+def test_byol_differs_from_simclr_in_trunk_passes_head_loss_and_optimizer():
     assert differences(page("simclr"), page("byol")) == {
+        "DATA.TRAIN.COLLATE_FUNCTION_PARAMS.split_branches",
+        "MODEL.SINGLE_PASS_EVERY_CROP",
         "MODEL.HEAD.PARAMS",
         "LOSS.name",
         "LOSS.mscn_info_nce_loss",

@@ -17,7 +17,7 @@ MODELS = sorted(
 
 SMALL_CROPS = (
     "config.DATA.TRAIN.TRANSFORMS=[{name:ImgReplicatePil,num_times:2},"
-    "{name:RandomResizedCrop,size:64},{name:ToTensor},{name:MSCNHighPass,sigma:1.25}]"
+    "{name:RandomResizedCrop,size:32},{name:ToTensor},{name:MSCNHighPass,sigma:1.25}]"
 )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -42,3 +43,39 @@ def test_shows_collapse_and_spread():
     spread = statistics(torch.randn(2000, 64), [1, 1])
     assert spread["std"] == pytest.approx(64**-0.5, rel=0.02)
     assert spread["negative_similarity"] == pytest.approx(0, abs=0.01)
+
+
+def task(loss, output, num_masks, **sample):
+    """As much of a task as the hook looks at."""
+    train = SimpleNamespace(
+        COLLATE_FUNCTION="mscn_multimask_collator", COLLATE_FUNCTION_PARAMS={"num_masks": num_masks}
+    )
+    return SimpleNamespace(
+        config=SimpleNamespace(DATA=SimpleNamespace(TRAIN=train)),
+        loss=loss,
+        last_batch=SimpleNamespace(model_output=output, sample=sample),
+    )
+
+
+@pytest.mark.usefixtures("registered")
+def test_momentum_methods_compare_what_they_compare():
+    """MoCo's queries with its keys; BYOL's projections, and beside them its predictions."""
+    from mscn_plugin.losses.byol_loss import BYOLLoss
+    from mscn_plugin.training.embedding_statistics import embeddings_of
+
+    output = torch.randn(6, 3)
+    assert list(embeddings_of(task(object(), output, [1, 2]))) == [("", output, [1, 2])]
+
+    queries, keys = torch.randn(4, 3), torch.randn(4, 3)
+    moco = task(SimpleNamespace(key=keys), queries, 1, data_momentum=[None])
+    ((prefix, embeddings, num_masks),) = embeddings_of(moco)
+    assert (prefix, num_masks) == ("", [1, 1])
+    assert torch.equal(embeddings, torch.cat([queries, keys]))
+
+    for target_input, target_masks in (("masked", [1, 2]), ("unmasked", [1, 1])):
+        loss = BYOLLoss(num_masks=[1, 2], target_input=target_input)
+        loss.projections = torch.randn(4 * sum(target_masks), 3)
+        predictions = torch.randn(12, 3)
+        target, online = embeddings_of(task(loss, predictions, [1, 2]))
+        assert target == ("", loss.projections, target_masks)
+        assert online == ("prediction_", predictions, [1, 2])

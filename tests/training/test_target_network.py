@@ -236,6 +236,50 @@ def test_stopped_in_mid_epoch_and_resumed(run_tool, image_folder, tmp_path):
     assert rates[1].items() <= rates[0].items()
 
 
+HEADS = (
+    "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,24,8],use_bn:true,use_relu:true}],"
+    "[mlp,{dims:[8,24,8],use_bn:true,use_relu:true}]]"
+)
+
+
+@pytest.mark.parametrize("device_views", [True, False])
+def test_the_target_may_see_unmasked_views(run_tool, tiny, tmp_path, device_views):
+    run_tool(
+        "config=mscn/byol_quickstart",
+        *tiny,
+        HEADS,
+        f"config.MSCN.DEVICE_VIEWS={device_views}",
+        "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.num_masks=[1,3]",
+        "config.LOSS.byol_loss.target_input=unmasked",
+    )
+    (line, *_) = (tmp_path / "run" / "embedding_statistics.json").read_text().splitlines()
+    names = {"std", "positive_similarity", "negative_similarity"}
+    assert set(json.loads(line)) == {"iteration", *names, *(f"prediction_{n}" for n in names)}
+
+
+@pytest.mark.parametrize(
+    "switches",
+    [
+        ["config.MSCN.COMPILE_TRUNK=True", "config.MSCN.CHANNELS_LAST=True"],
+        ["+config/mscn/memory=activation_checkpointing"],
+    ],
+    ids=["compiled", "checkpointed"],
+)
+def test_switches_of_the_model_serve_the_target_too(run_tool, tiny, tmp_path, switches):
+    run_tool(
+        "config=mscn/byol_quickstart",
+        *tiny,
+        HEADS,
+        *switches,
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+    )
+    checkpoint = torch.load(tmp_path / "run" / "checkpoint.torch", weights_only=True)
+    trunk = checkpoint["classy_state_dict"]["base_model"]["model"]["trunk"]
+    prefix = "target.trunk."
+    target = {k[len(prefix) :] for k in checkpoint["loss"] if k.startswith(prefix)}
+    assert target == set(trunk)
+
+
 def flat(state, prefix):
     """The tensors and numbers of a nested state by their path."""
     if isinstance(state, dict):
