@@ -36,6 +36,7 @@ ONE_MASK_LOSSES = (
 )
 """VISSL's siamese losses. They see two views of an image, or take all of its views for equals."""
 SCHEDULER = "mscn_warmup_cosine"
+BRANCHWISE_MODEL = "mscn_branchwise_model"
 _CROPS = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
 
 
@@ -150,13 +151,13 @@ def _check_byol(cfg: Any, loss: BYOLLoss, multimask: bool) -> None:
             f"COLLATE_FUNCTION {cfg.DATA.TRAIN.COLLATE_FUNCTION} it must be masked"
         )
     params = cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS if multimask else {}
-    separate = params.get("split_branches", False) and cfg.MODEL.SINGLE_PASS_EVERY_CROP
+    separate = params.get("split_branches") and cfg.MODEL.BASE_MODEL_NAME == BRANCHWISE_MODEL
     if multimask and not separate and any(isinstance(params.get(k), list) for k in MASK_SETTINGS):
         logging.warning(
-            "byol_loss with masks that differ between the branches, and one trunk pass for both: "
+            "byol_loss with masks that differ between the branches, and a common pass for both: "
             "batch normalisation keeps the difference, and the network may learn it in place of "
-            "the images; COLLATE_FUNCTION_PARAMS.split_branches and MODEL.SINGLE_PASS_EVERY_CROP "
-            "True give each branch a pass of its own"
+            f"the images; COLLATE_FUNCTION_PARAMS.split_branches=True with MODEL.BASE_MODEL_NAME="
+            f"{BRANCHWISE_MODEL} gives each branch a pass of its own"
         )
     heads = cfg.MODEL.HEAD.PARAMS
     names = [str(cfg.MODEL.TRUNK.NAME), *(str(head[0]) for head in heads)]

@@ -10,6 +10,7 @@ REGISTERING_MODULES = (
     "mscn_plugin.views.collator",
     "mscn_plugin.losses.mscn_info_nce_loss",
     "mscn_plugin.losses.byol_loss",
+    "mscn_plugin.models.branchwise_model",
     "mscn_plugin.models.small_resnet",
     "mscn_plugin.training.warmup_cosine",
     "mscn_plugin.training.task",

@@ -28,9 +28,9 @@ class BatchLayout:
 
     Attributes:
         split_branches: ``data`` is a list with one tensor per branch, which with
-            ``MODEL.SINGLE_PASS_EVERY_CROP: True`` passes the trunk branch by branch, as in
-            BYOL; else both share the trunk's batch statistics, as in SimCLR. Not stated in the
-            paper.
+            :class:`~mscn_plugin.models.branchwise_model.BranchwiseModel` passes the network branch
+            by branch, as in BYOL, and with ``MODEL.SINGLE_PASS_EVERY_CROP: True`` the trunk; else
+            both share the batch statistics, as in SimCLR. Not stated in the paper.
         momentum_branch: ``data`` is branch 0 alone, and branch 1 is ``data_momentum``, as VISSL's
             MoCo hook expects it.
         unmasked_views: beside the masked views, ``unmasked_views`` holds both views of each

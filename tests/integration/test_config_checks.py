@@ -206,7 +206,7 @@ def test_num_masks_of_the_loss_is_the_collators(compose, image_folder):
     [
         ([], False),
         ([f"{COLLATOR}.split_branches=False"], True),
-        (["config.MODEL.SINGLE_PASS_EVERY_CROP=False"], True),
+        (["config.MODEL.BASE_MODEL_NAME=multi_input_output_model"], True),
         (
             [
                 f"{COLLATOR}.split_branches=False",
@@ -222,7 +222,7 @@ def test_byol_warns_of_branches_that_it_can_tell_apart(
     compose, image_folder, caplog, overrides, warns
 ):
     compose("config=mscn/byol_quickstart", f"config.MSCN.DATA={image_folder}", *overrides)
-    assert ("one trunk pass for both" in caplog.text) == warns
+    assert ("a common pass for both" in caplog.text) == warns
 
 
 def test_the_target_sees_unmasked_views_if_asked_to(compose, image_folder):

@@ -80,7 +80,7 @@ def test_the_unmasked_baseline_differs_in_filter_and_masks_alone():
 def test_byol_differs_from_simclr_in_trunk_passes_head_loss_and_optimizer():
     assert differences(page("simclr"), page("byol")) == {
         "DATA.TRAIN.COLLATE_FUNCTION_PARAMS.split_branches",
-        "MODEL.SINGLE_PASS_EVERY_CROP",
+        "MODEL.BASE_MODEL_NAME",
         "MODEL.HEAD.PARAMS",
         "LOSS.name",
         "LOSS.mscn_info_nce_loss",
