@@ -30,7 +30,7 @@ demo: setup
 	$(BIN)/python extra_scripts/summarize_run.py $(RUN)
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: setup
 	$(BIN)/ruff check .

@@ -186,6 +186,12 @@ def check_run(cfg: Any) -> None:
             f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {batch_size!r}; it must be a whole number "
             "of at least 2, since an image's negatives are the other images"
         )
+    batch_size *= cfg.DISTRIBUTED.NUM_NODES * cfg.DISTRIBUTED.NUM_PROC_PER_NODE
+    if cfg.LOSS.name == "moco_loss" and cfg.LOSS.moco_loss.queue_size % batch_size:
+        raise ConfigError(
+            f"config.LOSS.moco_loss.queue_size is {cfg.LOSS.moco_loss.queue_size}; it must be a "
+            f"multiple of the batch of all processes, {batch_size}"
+        )
     if cfg.MSCN.COMPILE_TRUNK and not hasattr(torch.nn.Module, "compile"):
         raise ConfigError(
             "config.MSCN.COMPILE_TRUNK is True, which needs PyTorch 2.3 or later; this is "

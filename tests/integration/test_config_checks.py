@@ -225,6 +225,16 @@ def test_byol_warns_of_branches_that_it_can_tell_apart(
     assert ("a common pass for both" in caplog.text) == warns
 
 
+def test_mocos_queue_takes_whole_batches(compose, image_folder):
+    with pytest.raises(ConfigError, match="queue_size is 65536; it must be a multiple of .*, 48"):
+        compose(
+            "config=mscn/moco",
+            "+config/mscn/machine=cpu",
+            f"config.MSCN.DATA={image_folder}",
+            "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=48",
+        )
+
+
 def test_the_target_sees_unmasked_views_if_asked_to(compose, image_folder):
     data = f"config.MSCN.DATA={image_folder}"
     for target_input in ("masked", "unmasked"):
