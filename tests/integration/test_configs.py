@@ -123,6 +123,16 @@ def test_unmasked_byol_differs_in_views_alone():
     assert unmasked + high_pass == overlays["byol"]["TRAIN"]["TRANSFORMS"]
 
 
+@pytest.mark.parametrize("name", ["quickstart", "byol_quickstart"])
+def test_the_unmasked_quickstart_differs_in_filter_and_masks_alone(compose, image_folder, name):
+    overlay = "+config/mscn/augmentations=quickstart_unmasked"
+    config = compose(f"config=mscn/{name}", overlay, f"config.MSCN.DATA={image_folder}")
+    assert config.LOSS[config.LOSS.name]["num_masks"] == 1
+    for split in ("TRAIN", "TEST"):
+        masked = page(name)["DATA"][split]["TRANSFORMS"]
+        assert config.DATA[split].TRANSFORMS == [t for t in masked if t["name"] != "MSCNHighPass"]
+
+
 @pytest.mark.parametrize("name", ["barlow_twins", "moco"])
 def test_other_losses_have_the_views_of_the_papers_run(name):
     views, mine = page("simclr")["DATA"]["TRAIN"], page(name)["DATA"]["TRAIN"]
