@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import sys
 from types import TracebackType
-from typing import Iterable, Optional, Type
+from typing import Any, Callable, Dict, Iterable, Optional, Type
 
 
 class ConfigError(ValueError):
@@ -20,6 +21,33 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     nearest = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
+
+
+def build_part(
+    path: str, part: Callable[..., Any], settings: Dict[str, Any], allowed: Any = None
+) -> Any:
+    """Build ``part`` from ``settings``, the section of a configuration that ``path`` names.
+
+    Args:
+        allowed: the keys of the section; by default the arguments of ``part``.
+
+    Raises:
+        ConfigError: an unknown key, or what :func:`with_path` raises.
+    """
+    known = allowed or tuple(inspect.signature(part).parameters)
+    for key in settings:
+        if key not in known:
+            name = part.__name__
+            raise ConfigError(f"{path}.{key} is not a key of {name}; {suggestion(key, known)}")
+    return with_path(path, part, **settings)
+
+
+def with_path(path: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call ``function``; its ValueErrors start with a key, to which ``path`` leads."""
+    try:
+        return function(*args, **kwargs)
+    except ValueError as error:
+        raise ConfigError(f"{path}.{error}") from None
 
 
 def print_config_errors_plainly() -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
 import os
 import shutil
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import torch
 
-from mscn_plugin.errors import ConfigError, suggestion
-from mscn_plugin.losses.byol_loss import BYOLLoss
-from mscn_plugin.losses.mscn_info_nce_loss import MSCNInfoNCELoss
+from mscn_plugin.errors import ConfigError, build_part, suggestion, with_path
+from mscn_plugin.integration.loss_checks import COLLATOR, LOSSES, check_loss
 from mscn_plugin.models.small_resnet import trunk_settings
 from mscn_plugin.training.loader_config import loader_config
 from mscn_plugin.training.warmup_cosine import WarmupCosineScheduler
@@ -21,22 +18,7 @@ from mscn_plugin.views.collator import LAYOUT_SETTINGS, NUM_BRANCHES
 from mscn_plugin.views.on_device import COLLATORS
 from mscn_plugin.views.transforms import MSCNHighPass, MSCNMask, settings_of
 
-COLLATOR = "mscn_multimask_collator"
-LOSSES = {"mscn_info_nce_loss": MSCNInfoNCELoss, "byol_loss": BYOLLoss}
-"""Losses that take several masks per branch."""
-ONE_MASK_LOSSES = (
-    "barlow_twins_loss",
-    "deepclusterv2_loss",
-    "dino_loss",
-    "moco_loss",
-    "multicrop_simclr_info_nce_loss",
-    "simclr_info_nce_loss",
-    "swav_loss",
-    "swav_momentum_loss",
-)
-"""VISSL's siamese losses. They see two views of an image, or take all of its views for equals."""
 SCHEDULER = "mscn_warmup_cosine"
-BRANCHWISE_MODEL = "mscn_branchwise_model"
 _CROPS = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
 
 
@@ -59,14 +41,14 @@ def check_parts(cfg: Any) -> None:
     """
     for path, transform in _transforms(cfg):
         if transform.get("name") == "MSCNHighPass":
-            _build(path, MSCNHighPass, settings_of(transform))
+            build_part(path, MSCNHighPass, settings_of(transform))
         elif transform.get("name") == "MSCNMask":
-            _build(path, MSCNMask, settings_of(transform), allowed=MASK_SETTINGS)
+            build_part(path, MSCNMask, settings_of(transform), allowed=MASK_SETTINGS)
     if cfg.MODEL.TRUNK.NAME == "small_resnet":
         section = cfg.MODEL.TRUNK.get("SMALL_RESNET") or {}
-        _with_path("config.MODEL.TRUNK.SMALL_RESNET", trunk_settings, section)
+        with_path("config.MODEL.TRUNK.SMALL_RESNET", trunk_settings, section)
     _check_collator(cfg.DATA.TRAIN)
-    _check_loss(cfg)
+    check_loss(cfg)
     if cfg.TRAINER.TASK_NAME == "mscn_task":
         loader_config(cfg)
     for name in ("lr", "lr_head"):
@@ -74,7 +56,7 @@ def check_parts(cfg: Any) -> None:
         if schedule.get("name") == SCHEDULER:
             path = f"config.OPTIMIZER.param_schedulers.{name}"
             settings = {**schedule, "num_epochs": cfg.OPTIMIZER.num_epochs}
-            _with_path(path, WarmupCosineScheduler.from_config, settings)
+            with_path(path, WarmupCosineScheduler.from_config, settings)
 
 
 def _check_collator(train: Any) -> None:
@@ -91,87 +73,15 @@ def _check_collator(train: Any) -> None:
     for key in settings:
         if key not in known:
             raise ConfigError(f"{path}.{key} is not a key of {COLLATOR}; {suggestion(key, known)}")
-    _with_path(path, masks_per_branch, settings.pop("num_masks", 2))
+    with_path(path, masks_per_branch, settings.pop("num_masks", 2))
     for key in LAYOUT_SETTINGS:
         value = settings.pop(key, False)
         if not isinstance(value, bool):
             raise ConfigError(f"{path}.{key} is {value!r}; it must be True or False")
-    distributions = _with_path(path, mask_distributions, NUM_BRANCHES, settings)
+    distributions = with_path(path, mask_distributions, NUM_BRANCHES, settings)
     size = crop_size(train.TRANSFORMS)
     for masks in distributions if size else []:
-        _with_path(path, masks.check_size, size)
-
-
-def _check_loss(cfg: Any) -> None:
-    name, train = cfg.LOSS.name, cfg.DATA.TRAIN
-    multimask = train.COLLATE_FUNCTION == COLLATOR
-    collator = train.COLLATE_FUNCTION_PARAMS if multimask else {}
-    views = masks_per_branch(collator.get("num_masks", 2 if multimask else 1))
-    collator_path = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
-    if name in ONE_MASK_LOSSES and views != [1, 1]:
-        raise ConfigError(
-            f"{collator_path}.num_masks is {collator.get('num_masks', 2)}, but {name} is VISSL's "
-            f"and takes one mask per branch: it must be 1 ({' and '.join(LOSSES)} take more)"
-        )
-    momentum_branch = collator.get("momentum_branch", False)
-    if multimask and momentum_branch != (name == "moco_loss"):
-        raise ConfigError(
-            f"{collator_path}.momentum_branch is {momentum_branch}; it must be True with moco_loss "
-            f"and False with every other loss, here {name}"
-        )
-    evaluated = cfg.MSCN.ONLINE_EVALUATION.NETWORK
-    if evaluated == "target" and name != "byol_loss":
-        raise ConfigError(
-            f"config.MSCN.ONLINE_EVALUATION.NETWORK is target, which {name} does not have; it must "
-            "be online"
-        )
-    if name not in LOSSES:
-        return
-    path = f"config.LOSS.{name}"
-    settings = {k: v for k, v in (cfg.LOSS.get(name) or {}).items() if k != "name"}
-    loss = _build(path, LOSSES[name], settings)
-    if loss.num_masks != views:
-        raise ConfigError(
-            f"{path}.num_masks is {settings['num_masks']}, but the collator makes {views}: leave "
-            "the loss's key null to take the collator's value"
-        )
-    if name == "byol_loss":
-        _check_byol(cfg, loss, multimask)
-
-
-def _check_byol(cfg: Any, loss: BYOLLoss, multimask: bool) -> None:
-    if cfg.TRAINER.TASK_NAME != "mscn_task":
-        raise ConfigError(
-            f"config.TRAINER.TASK_NAME is {cfg.TRAINER.TASK_NAME}; it must be mscn_task, which "
-            "runs the target network of byol_loss"
-        )
-    if loss.target_input == "unmasked" and not multimask:
-        raise ConfigError(
-            "config.LOSS.byol_loss.target_input is unmasked, which needs masks: with "
-            f"COLLATE_FUNCTION {cfg.DATA.TRAIN.COLLATE_FUNCTION} it must be masked"
-        )
-    params = cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS if multimask else {}
-    separate = params.get("split_branches") and cfg.MODEL.BASE_MODEL_NAME == BRANCHWISE_MODEL
-    if multimask and not separate and any(isinstance(params.get(k), list) for k in MASK_SETTINGS):
-        logging.warning(
-            "byol_loss with masks that differ between the branches, and a common pass for both: "
-            "batch normalisation keeps the difference, and the network may learn it in place of "
-            f"the images; COLLATE_FUNCTION_PARAMS.split_branches=True with MODEL.BASE_MODEL_NAME="
-            f"{BRANCHWISE_MODEL} gives each branch a pass of its own"
-        )
-    heads = cfg.MODEL.HEAD.PARAMS
-    names = [str(cfg.MODEL.TRUNK.NAME), *(str(head[0]) for head in heads)]
-    if any("fsdp" in name for name in names):
-        raise ConfigError(
-            f"config.MODEL names {', '.join(names)}: byol_loss copies the model for its target "
-            "and takes no FSDP trunk or head"
-        )
-    sizes = [head[1]["dims"][-1] for head in heads if head[0] == "mlp"]
-    if len(heads) < 2 or (len(sizes) == len(heads) and sizes[-1] != sizes[-2]):
-        raise ConfigError(
-            f"config.MODEL.HEAD.PARAMS has {len(heads)} heads with outputs {sizes}; byol_loss "
-            "needs at least two, the last of them the predictor, with the projector's output size"
-        )
+        with_path(path, masks.check_size, size)
 
 
 def check_run(cfg: Any) -> None:
@@ -241,22 +151,3 @@ def crop_size(transforms: List[Dict[str, Any]]) -> Optional[Tuple[int, int]]:
             size = transform["size"]
             return (size, size) if isinstance(size, int) else (size[0], size[-1])
     return None
-
-
-def _build(
-    path: str, part: Callable[..., Any], settings: Dict[str, Any], allowed: Any = None
-) -> Any:
-    known = allowed or tuple(inspect.signature(part).parameters)
-    for key in settings:
-        if key not in known:
-            name = part.__name__
-            raise ConfigError(f"{path}.{key} is not a key of {name}; {suggestion(key, known)}")
-    return _with_path(path, part, **settings)
-
-
-def _with_path(path: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call ``function``; its ValueErrors start with a key, to which ``path`` leads."""
-    try:
-        return function(*args, **kwargs)
-    except ValueError as error:
-        raise ConfigError(f"{path}.{error}") from None

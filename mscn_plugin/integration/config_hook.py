@@ -9,7 +9,7 @@ from typing import Any
 from vissl.utils import hydra_config
 
 from mscn_plugin.errors import print_config_errors_plainly
-from mscn_plugin.integration import config_checks, data_folders, projector_input
+from mscn_plugin.integration import config_checks, data_folders, loss_checks, projector_input
 from mscn_plugin.training.settings import complete_settings
 
 if not hasattr(hydra_config, "infer_and_assert_hydra_config"):
@@ -59,7 +59,7 @@ def prepare_config(cfg: Any) -> None:
 def infer_num_masks(cfg: Any) -> None:
     """Give the loss the collator's number of masks where the loss has none (null)."""
     loss = cfg.LOSS.get(cfg.LOSS.name)
-    if cfg.LOSS.name not in config_checks.LOSSES or loss is None:
+    if cfg.LOSS.name not in loss_checks.LOSSES or loss is None:
         return
     if loss.get("num_masks") is None:
         train = cfg.DATA.TRAIN

@@ -50,7 +50,7 @@ WRONG = [
     ("config.LOSS.name=moco_loss", "num_masks is 2, but moco_loss is VISSL's and takes one mask"),
     (
         f"+{COLLATOR}.momentum_branch=true",
-        "momentum_branch is True; it must be True with moco_loss",
+        "momentum_branch is True; with mscn_info_nce_loss it must",
     ),
     (f"+{COLLATOR}.momentum_branch=2", "momentum_branch is 2; it must be True or False"),
     ("config.MSCN.ONLINE_EVALUATION.NETWORK=target", "NETWORK is target, which mscn_info_nce_loss"),

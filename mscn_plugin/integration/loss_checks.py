@@ -1,0 +1,105 @@
+"""Checks of a configuration's loss against the parts around it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mscn_plugin.errors import ConfigError, build_part
+from mscn_plugin.losses.byol_loss import BYOLLoss
+from mscn_plugin.losses.mscn_info_nce_loss import MSCNInfoNCELoss
+from mscn_plugin.views.branches import MASK_SETTINGS, masks_per_branch
+
+COLLATOR = "mscn_multimask_collator"
+BRANCHWISE_MODEL = "mscn_branchwise_model"
+LOSSES = {"mscn_info_nce_loss": MSCNInfoNCELoss, "byol_loss": BYOLLoss}
+"""Losses that take several masks per branch."""
+ONE_MASK_LOSSES = (
+    "barlow_twins_loss",
+    "deepclusterv2_loss",
+    "dino_loss",
+    "moco_loss",
+    "multicrop_simclr_info_nce_loss",
+    "simclr_info_nce_loss",
+    "swav_loss",
+    "swav_momentum_loss",
+)
+"""VISSL's siamese losses. They see two views of an image, or take all of its views for equals."""
+
+
+def check_loss(cfg: Any) -> None:
+    """Check the loss, and whether collator, model and task give it what it needs.
+
+    Raises:
+        ConfigError: a wrong setting, or two parts disagree.
+    """
+    name, train = cfg.LOSS.name, cfg.DATA.TRAIN
+    multimask = train.COLLATE_FUNCTION == COLLATOR
+    collator = train.COLLATE_FUNCTION_PARAMS if multimask else {}
+    views = masks_per_branch(collator.get("num_masks", 2 if multimask else 1))
+    collator_path = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
+    if name in ONE_MASK_LOSSES and views != [1, 1]:
+        raise ConfigError(
+            f"{collator_path}.num_masks is {collator.get('num_masks', 2)}, but {name} is VISSL's "
+            f"and takes one mask per branch: it must be 1 ({' and '.join(LOSSES)} take more)"
+        )
+    momentum_branch = collator.get("momentum_branch", False)
+    known = name in LOSSES or name in ONE_MASK_LOSSES
+    if multimask and known and momentum_branch != (name == "moco_loss"):
+        raise ConfigError(
+            f"{collator_path}.momentum_branch is {momentum_branch}; with {name} it must be "
+            f"{name == 'moco_loss'}"
+        )
+    evaluated = cfg.MSCN.ONLINE_EVALUATION.NETWORK
+    if evaluated == "target" and name != "byol_loss":
+        raise ConfigError(
+            f"config.MSCN.ONLINE_EVALUATION.NETWORK is target, which {name} does not have; it must "
+            "be online"
+        )
+    if name not in LOSSES:
+        return
+    path = f"config.LOSS.{name}"
+    settings = {k: v for k, v in (cfg.LOSS.get(name) or {}).items() if k != "name"}
+    loss = build_part(path, LOSSES[name], settings)
+    if loss.num_masks != views:
+        raise ConfigError(
+            f"{path}.num_masks is {settings['num_masks']}, but the collator makes {views}: leave "
+            "the loss's key null to take the collator's value"
+        )
+    if name == "byol_loss":
+        _check_byol(cfg, loss, multimask)
+
+
+def _check_byol(cfg: Any, loss: BYOLLoss, multimask: bool) -> None:
+    if cfg.TRAINER.TASK_NAME != "mscn_task":
+        raise ConfigError(
+            f"config.TRAINER.TASK_NAME is {cfg.TRAINER.TASK_NAME}; it must be mscn_task, which "
+            "runs the target network of byol_loss"
+        )
+    if loss.target_input == "unmasked" and not multimask:
+        raise ConfigError(
+            "config.LOSS.byol_loss.target_input is unmasked, which needs masks: with "
+            f"COLLATE_FUNCTION {cfg.DATA.TRAIN.COLLATE_FUNCTION} it must be masked"
+        )
+    params = cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS if multimask else {}
+    separate = params.get("split_branches") and cfg.MODEL.BASE_MODEL_NAME == BRANCHWISE_MODEL
+    if multimask and not separate and any(isinstance(params.get(k), list) for k in MASK_SETTINGS):
+        logging.warning(
+            "byol_loss with masks that differ between the branches, and a common pass for both: "
+            "batch normalisation keeps the difference, and the network may learn it in place of "
+            f"the images; COLLATE_FUNCTION_PARAMS.split_branches=True with MODEL.BASE_MODEL_NAME="
+            f"{BRANCHWISE_MODEL} gives each branch a pass of its own"
+        )
+    heads = cfg.MODEL.HEAD.PARAMS
+    names = [str(cfg.MODEL.TRUNK.NAME), *(str(head[0]) for head in heads)]
+    if any("fsdp" in name for name in names):
+        raise ConfigError(
+            f"config.MODEL names {', '.join(names)}: byol_loss copies the model for its target "
+            "and takes no FSDP trunk or head"
+        )
+    sizes = [head[1]["dims"][-1] for head in heads if head[0] == "mlp"]
+    if len(heads) < 2 or (len(sizes) == len(heads) and sizes[-1] != sizes[-2]):
+        raise ConfigError(
+            f"config.MODEL.HEAD.PARAMS has {len(heads)} heads with outputs {sizes}; byol_loss "
+            "needs at least two, the last of them the predictor, with the projector's output size"
+        )
