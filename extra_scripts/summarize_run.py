@@ -96,9 +96,23 @@ def draw_curves(run: Path, evaluations: List[Dict[str, Any]]) -> Optional[Path]:
     steps = json_lines(run / "stdout.json")
     if not steps:
         return None
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.5), constrained_layout=True)
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.5), constrained_layout=True)
     left.plot([step["iter"] for step in steps], [step["loss"] for step in steps])
     left.set(xlabel="iteration", ylabel="loss", title="pre-training loss")
+    statistics = json_lines(run / "embedding_statistics.json")
+    for name, label in (("std", "embedding"), ("prediction_std", "prediction")):
+        lines = [line for line in statistics if name in line]
+        if lines:
+            iterations = [line["iteration"] for line in lines]
+            middle.plot(iterations, [line[name] for line in lines], label=label)
+    middle.set(
+        xlabel="iteration",
+        ylabel="standard deviation",
+        title="spread of the embedding, 0: collapsed",
+    )
+    middle.set_ylim(bottom=0)
+    if statistics:
+        middle.legend()
     for name, label in (("knn", "kNN"), ("linear_probe", "linear probe")):
         epochs = [line["train_phase_idx"] + 1 for line in evaluations]
         values = [line["online_evaluation"][name] for line in evaluations]

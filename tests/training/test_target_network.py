@@ -223,8 +223,11 @@ def test_stopped_in_mid_epoch_and_resumed(run_tool, image_folder, tmp_path):
     )
     assert resumed["iteration"] == STEPS
     states = [
-        {**c["loss"], **flat(c["classy_state_dict"]["base_model"], "model")}
-        | flat(c["classy_state_dict"]["optimizer"], "optimizer")
+        {
+            **c["loss"],
+            **flat(c["classy_state_dict"]["base_model"], "model"),
+            **flat(c["classy_state_dict"]["optimizer"], "optimizer"),
+        }
         for c in (unbroken, resumed)
     ]
     assert states[0].keys() == states[1].keys()
