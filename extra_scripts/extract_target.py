@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import sys
 from pathlib import Path
 from typing import Any, Dict
@@ -25,12 +26,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path, help="a checkpoint of byol_loss or moco_loss")
     parser.add_argument("output", type=Path, help="the file to write")
+    parser.add_argument(
+        "--trusted", action="store_true", help="load the checkpoint by pickle, which can run code"
+    )
     arguments = parser.parse_args()
     if not arguments.checkpoint.is_file():
         sys.exit(f"{arguments.checkpoint} is not a file; it must be a checkpoint of VISSL")
     if arguments.output.resolve() == arguments.checkpoint.resolve():
         sys.exit(f"{arguments.output} is the checkpoint itself; the output must be another file")
-    checkpoint = torch.load(arguments.checkpoint, map_location="cpu", weights_only=True)
+    try:
+        checkpoint = torch.load(
+            arguments.checkpoint, map_location="cpu", weights_only=not arguments.trusted
+        )
+    except pickle.UnpicklingError:
+        sys.exit(
+            f"{arguments.checkpoint} holds more than PyTorch {torch.__version__} loads without "
+            "running code (1.13 refuses every checkpoint of VISSL); pass --trusted if it is your own"
+        )
     model = target_network(checkpoint)
     if not model["trunk"]:
         sys.exit(

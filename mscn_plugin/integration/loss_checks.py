@@ -81,16 +81,19 @@ def _check_byol(cfg: Any, loss: BYOLLoss, multimask: bool) -> None:
             "config.LOSS.byol_loss.target_input is unmasked, which needs masks: with "
             f"COLLATE_FUNCTION {cfg.DATA.TRAIN.COLLATE_FUNCTION} it must be masked"
         )
-    params = cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS if multimask else {}
-    separate = params.get("split_branches") and cfg.MODEL.BASE_MODEL_NAME == BRANCHWISE_MODEL
-    if multimask and not separate and any(isinstance(params.get(k), list) for k in MASK_SETTINGS):
-        logging.warning(
-            "byol_loss with masks that differ between the branches, and a common pass for both: "
-            "batch normalisation keeps the difference, and the network may learn it in place of "
-            f"the images; COLLATE_FUNCTION_PARAMS.split_branches=True with MODEL.BASE_MODEL_NAME="
-            f"{BRANCHWISE_MODEL} gives each branch a pass of its own"
-        )
     heads = cfg.MODEL.HEAD.PARAMS
+    params = cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS if multimask else {}
+    differ = any(isinstance(params.get(key), list) for key in MASK_SETTINGS)
+    separate = params.get("split_branches") and cfg.MODEL.BASE_MODEL_NAME == BRANCHWISE_MODEL
+    biases = any(head[0] == "mlp" and head[1].get("use_bias", True) for head in heads)
+    if differ and not separate and biases:
+        logging.warning(
+            "byol_loss with masks that differ between the branches, a common pass for both, and "
+            "biases in the heads: the network may learn to tell the branches apart in place of "
+            "the images; use_bias: False in HEAD.PARAMS prevents it, as does a pass for each "
+            f"branch (COLLATE_FUNCTION_PARAMS.split_branches: True with MODEL.BASE_MODEL_NAME: "
+            f"{BRANCHWISE_MODEL})"
+        )
     names = [str(cfg.MODEL.TRUNK.NAME), *(str(head[0]) for head in heads)]
     if any("fsdp" in name for name in names):
         raise ConfigError(

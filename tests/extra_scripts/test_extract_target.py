@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import pathlib
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-SCRIPT = Path(__file__).parents[2] / "extra_scripts" / "extract_target.py"
+SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "extract_target.py"
 
 
 def extract(*arguments):
@@ -73,10 +73,12 @@ def test_vissl_evaluates_either_network(run_tool, tiny, tmp_path, image_folder):
 def test_wrong_files_are_one_sentence(tmp_path):
     other = tmp_path / "simclr.torch"
     torch.save({"loss": {}}, other)
+    torch.save({"loss": pathlib.PurePath}, tmp_path / "code.torch")
     for arguments, message in (
         ((tmp_path / "none.torch", tmp_path / "out"), "is not a file"),
         ((other, tmp_path / "out"), "holds no target network"),
         ((other, other), "is the checkpoint itself"),
+        ((tmp_path / "code.torch", tmp_path / "out"), "pass --trusted if it is your own"),
     ):
         result = extract(*arguments)
         assert result.returncode == 1

@@ -177,7 +177,7 @@ def test_the_paper_run_as_written_says_what_this_machine_needs(run_tool, tmp_pat
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["config=mscn/simcrl"], "Could not find 'config/mscn/simcrl'"),
+        (["config=mscn/simcrl"], "config/mscn/simcrl"),
         (["config=mscn/quickstart", f"{COLLATOR}.rato=0.2"], "COLLATE_FUNCTION_PARAMS.rato'"),
     ],
 )
@@ -201,14 +201,20 @@ def test_num_masks_of_the_loss_is_the_collators(compose, image_folder):
     assert config.LOSS.mscn_info_nce_loss.num_masks == [1, 3]
 
 
+BIASES = "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,24,8]}],[mlp,{dims:[8,24,8]}]]"
+
+
 @pytest.mark.parametrize(
     ("overrides", "warns"),
     [
         ([], False),
-        ([f"{COLLATOR}.split_branches=False"], True),
-        (["config.MODEL.BASE_MODEL_NAME=multi_input_output_model"], True),
+        ([BIASES], False),
+        ([f"{COLLATOR}.split_branches=False"], False),
+        ([BIASES, f"{COLLATOR}.split_branches=False"], True),
+        ([BIASES, "config.MODEL.BASE_MODEL_NAME=multi_input_output_model"], True),
         (
             [
+                BIASES,
                 f"{COLLATOR}.split_branches=False",
                 f"{COLLATOR}.focal_probability=0.4",
                 f"{COLLATOR}.channelwise_probability=0.8",
@@ -222,7 +228,7 @@ def test_byol_warns_of_branches_that_it_can_tell_apart(
     compose, image_folder, caplog, overrides, warns
 ):
     compose("config=mscn/byol_quickstart", f"config.MSCN.DATA={image_folder}", *overrides)
-    assert ("a common pass for both" in caplog.text) == warns
+    assert ("to tell the branches apart" in caplog.text) == warns
 
 
 def test_mocos_queue_takes_whole_batches(compose, image_folder):
