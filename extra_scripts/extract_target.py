@@ -41,7 +41,7 @@ def main() -> None:
     except pickle.UnpicklingError:
         sys.exit(
             f"{arguments.checkpoint} holds more than PyTorch {torch.__version__} loads without "
-            "running code (1.13 refuses every checkpoint of VISSL); pass --trusted if it is your own"
+            "running code (1.13: every checkpoint of VISSL); pass --trusted if it is your own"
         )
     model = target_network(checkpoint)
     if not model["trunk"]:
