@@ -38,7 +38,11 @@ def main() -> None:
         checkpoint = torch.load(
             arguments.checkpoint, map_location="cpu", weights_only=not arguments.trusted
         )
-    except pickle.UnpicklingError:
+    except Exception as error:
+        if not isinstance(error, pickle.UnpicklingError):
+            sys.exit(
+                f"{arguments.checkpoint} cannot be read as a checkpoint of PyTorch ({error!r})"
+            )
         sys.exit(
             f"{arguments.checkpoint} holds more than PyTorch {torch.__version__} loads without "
             "running code (1.13: every checkpoint of VISSL); pass --trusted if it is your own"

@@ -58,9 +58,11 @@ def prepare_config(cfg: Any) -> None:
 
 def infer_num_masks(cfg: Any) -> None:
     """Give the loss the collator's number of masks where the loss has none (null)."""
-    loss = cfg.LOSS.get(cfg.LOSS.name)
-    if cfg.LOSS.name not in loss_checks.LOSSES or loss is None:
+    if cfg.LOSS.name not in loss_checks.LOSSES:
         return
+    if cfg.LOSS.get(cfg.LOSS.name) is None:  # VISSL wants a section of every loss
+        cfg.LOSS[cfg.LOSS.name] = type(cfg)({})
+    loss = cfg.LOSS[cfg.LOSS.name]
     if loss.get("num_masks") is None:
         train = cfg.DATA.TRAIN
         multimask = train.COLLATE_FUNCTION == "mscn_multimask_collator"

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from mscn_plugin.errors import ConfigError, build_part
 from mscn_plugin.losses.byol_loss import BYOLLoss
 from mscn_plugin.losses.mscn_info_nce_loss import MSCNInfoNCELoss
-from mscn_plugin.views.branches import MASK_SETTINGS, masks_per_branch
+from mscn_plugin.views.branches import masks_per_branch
 
 COLLATOR = "mscn_multimask_collator"
-BRANCHWISE_MODEL = "mscn_branchwise_model"
+OTHER_COLLATORS = (
+    "cutmixup_collator",
+    "default_collate",
+    "moco_collator",
+    "multicrop_mixup_collator",
+    "patch_and_image_collator",
+    "siamese_collator",
+    "targets_one_hot_default_collator",
+)
+"""VISSL's collators that do not hand over two views of each image."""
 LOSSES = {"mscn_info_nce_loss": MSCNInfoNCELoss, "byol_loss": BYOLLoss}
 """Losses that take several masks per branch."""
 ONE_MASK_LOSSES = (
@@ -81,19 +89,14 @@ def _check_byol(cfg: Any, loss: BYOLLoss, multimask: bool) -> None:
             "config.LOSS.byol_loss.target_input is unmasked, which needs masks: with "
             f"COLLATE_FUNCTION {cfg.DATA.TRAIN.COLLATE_FUNCTION} it must be masked"
         )
-    heads = cfg.MODEL.HEAD.PARAMS
-    params = cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS if multimask else {}
-    differ = any(isinstance(params.get(key), list) for key in MASK_SETTINGS)
-    separate = params.get("split_branches") and cfg.MODEL.BASE_MODEL_NAME == BRANCHWISE_MODEL
-    biases = any(head[0] == "mlp" and head[1].get("use_bias", True) for head in heads)
-    if differ and not separate and biases:
-        logging.warning(
-            "byol_loss with masks that differ between the branches, a common pass for both, and "
-            "biases in the heads: the network may learn to tell the branches apart in place of "
-            "the images; use_bias: False in HEAD.PARAMS prevents it, as does a pass for each "
-            f"branch (COLLATE_FUNCTION_PARAMS.split_branches: True with MODEL.BASE_MODEL_NAME: "
-            f"{BRANCHWISE_MODEL})"
+    collator = cfg.DATA.TRAIN.COLLATE_FUNCTION
+    if collator in OTHER_COLLATORS:
+        raise ConfigError(
+            f"config.DATA.TRAIN.COLLATE_FUNCTION is {collator}; byol_loss compares two views of "
+            f"each image and needs {COLLATOR}, or without masks simclr_collator or "
+            "multicrop_collator"
         )
+    heads = cfg.MODEL.HEAD.PARAMS
     names = [str(cfg.MODEL.TRUNK.NAME), *(str(head[0]) for head in heads)]
     if any("fsdp" in name for name in names):
         raise ConfigError(

@@ -124,8 +124,12 @@ class BYOLLoss(ClassyLoss):
             )
 
     @torch.no_grad()
-    def update_target(self, model: Any, update: int, num_updates: int) -> None:
-        """Move the target towards ``model`` after optimizer step ``update`` of ``num_updates``."""
+    def update_target(self, model: Any, update: int, num_updates: int) -> float:
+        """Move the target towards ``model`` after optimizer step ``update`` of ``num_updates``.
+
+        Returns:
+            The momentum tau of this update.
+        """
         assert self.target is not None
         names, weights = zip(*self.target.named_parameters())
         online = dict(model.named_parameters())
@@ -133,6 +137,7 @@ class BYOLLoss(ClassyLoss):
         follow(weights, (online[name] for name in names), momentum)
         if is_distributed_training_run():
             broadcast(b for b in self.target.buffers() if b.is_floating_point())
+        return momentum
 
     def extra_repr(self) -> str:
         return (

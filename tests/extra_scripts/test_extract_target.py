@@ -74,7 +74,9 @@ def test_wrong_files_are_one_sentence(tmp_path):
     other = tmp_path / "simclr.torch"
     torch.save({"loss": {}}, other)
     torch.save({"loss": pathlib.PurePath}, tmp_path / "code.torch")
+    (tmp_path / "junk.torch").write_text("junk")
     for arguments, message in (
+        ((tmp_path / "junk.torch", tmp_path / "out"), "junk.torch"),
         ((tmp_path / "none.torch", tmp_path / "out"), "is not a file"),
         ((other, tmp_path / "out"), "holds no target network"),
         ((other, other), "is the checkpoint itself"),

@@ -81,6 +81,10 @@ WRONG_BYOL = [
         "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,64]}],[mlp,{dims:[64,32]}]]",
         "has 2 heads with outputs [64, 32]; byol_loss needs at least two, the last of them the",
     ),
+    (
+        "config.DATA.TRAIN.COLLATE_FUNCTION=moco_collator",
+        "is moco_collator; byol_loss compares two",
+    ),
     ("config.MODEL.HEAD.PARAMS.0.0=mlp_fsdp", "takes no FSDP trunk or head"),
     (
         "config.DATA.TRAIN.COLLATE_FUNCTION=simclr_collator",
@@ -91,7 +95,7 @@ WRONG_BYOL = [
 
 @pytest.mark.parametrize(("override", "message"), WRONG_BYOL, ids=[o for o, _ in WRONG_BYOL])
 def test_one_sentence_names_the_key_of_byol(compose, image_folder, override, message):
-    if "COLLATE_FUNCTION" in override:
+    if "simclr_collator" in override:
         extra = [f"{BYOL}.target_input=unmasked", "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS=null"]
     else:
         extra = []
@@ -201,36 +205,6 @@ def test_num_masks_of_the_loss_is_the_collators(compose, image_folder):
     assert config.LOSS.mscn_info_nce_loss.num_masks == [1, 3]
 
 
-BIASES = "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,24,8]}],[mlp,{dims:[8,24,8]}]]"
-
-
-@pytest.mark.parametrize(
-    ("overrides", "warns"),
-    [
-        ([], False),
-        ([BIASES], False),
-        ([f"{COLLATOR}.split_branches=False"], False),
-        ([BIASES, f"{COLLATOR}.split_branches=False"], True),
-        ([BIASES, "config.MODEL.BASE_MODEL_NAME=multi_input_output_model"], True),
-        (
-            [
-                BIASES,
-                f"{COLLATOR}.split_branches=False",
-                f"{COLLATOR}.focal_probability=0.4",
-                f"{COLLATOR}.channelwise_probability=0.8",
-                f"{COLLATOR}.noise_std=0.2",
-            ],
-            False,
-        ),
-    ],
-)
-def test_byol_warns_of_branches_that_it_can_tell_apart(
-    compose, image_folder, caplog, overrides, warns
-):
-    compose("config=mscn/byol_quickstart", f"config.MSCN.DATA={image_folder}", *overrides)
-    assert ("to tell the branches apart" in caplog.text) == warns
-
-
 def test_mocos_queue_takes_whole_batches(compose, image_folder):
     with pytest.raises(ConfigError, match="queue_size is 65536; it must be a multiple of .*, 48"):
         compose(
@@ -239,6 +213,14 @@ def test_mocos_queue_takes_whole_batches(compose, image_folder):
             f"config.MSCN.DATA={image_folder}",
             "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=48",
         )
+
+
+def test_a_loss_without_a_section_has_the_defaults(compose, image_folder):
+    """As in a VISSL page in which LOSS.name alone is changed."""
+    data = f"config.MSCN.DATA={image_folder}"
+    for page, loss in (("byol_quickstart", "byol_loss"), ("quickstart", "mscn_info_nce_loss")):
+        config = compose(f"config=mscn/{page}", data, f"~config.LOSS.{loss}")
+        assert config.LOSS[loss] == {"num_masks": 2}
 
 
 def test_the_target_sees_unmasked_views_if_asked_to(compose, image_folder):

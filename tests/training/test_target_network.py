@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections import OrderedDict
@@ -176,6 +177,11 @@ def test_equals_a_plain_loop(run_tool, image_folder, tmp_path, processes):
     assert loss.keys() == expected.keys()
     for name in expected:
         torch.testing.assert_close(loss[name], expected[name], atol=1e-6, rtol=1e-6)
+    log = (tmp_path / "run" / "log.txt").read_text()
+    taus = [float(tau) for tau in re.findall(r"target momentum: (\S+)", log)]
+    assert taus[0] == TAU
+    assert taus[-1] == 1.0
+
     # Neither stands still, so that the comparison means something.
     moved = "_feature_blocks.layer4.0.conv1.weight"
     assert (loss[f"target.trunk.{moved}"] - start[moved]).abs().max() > 1e-3
@@ -284,6 +290,37 @@ def test_switches_of_the_model_serve_the_target_too(run_tool, tiny, tmp_path, sw
     prefix = "target.trunk."
     target = {k[len(prefix) :] for k in checkpoint["loss"] if k.startswith(prefix)}
     assert target == set(trunk)
+
+
+BIASES = "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,24,8]}],[mlp,{dims:[8,24,8]}]]"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warns"),
+    [
+        ([], False),
+        ([BIASES], False),
+        (["config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.split_branches=False"], False),
+        ([BIASES, "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.split_branches=False"], True),
+        ([BIASES, "config.MODEL.BASE_MODEL_NAME=multi_input_output_model"], True),
+        (
+            [
+                BIASES,
+                "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.split_branches=False",
+                "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.focal_probability=0.4",
+                "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.channelwise_probability=0.8",
+                "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.noise_std=0.2",
+            ],
+            False,
+        ),
+    ],
+)
+def test_byol_warns_of_branches_that_it_can_tell_apart(compose, image_folder, overrides, warns):
+    from mscn_plugin.training.target_network import branches_can_be_told_apart
+
+    data = f"config.MSCN.DATA={image_folder}"
+    config = compose("config=mscn/byol_quickstart", data, *overrides)
+    assert branches_can_be_told_apart(config) == warns
 
 
 def flat(state, prefix):
