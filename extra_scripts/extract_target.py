@@ -38,15 +38,13 @@ def main() -> None:
         checkpoint = torch.load(
             arguments.checkpoint, map_location="cpu", weights_only=not arguments.trusted
         )
-    except Exception as error:
-        if not isinstance(error, pickle.UnpicklingError):
-            sys.exit(
-                f"{arguments.checkpoint} cannot be read as a checkpoint of PyTorch ({error!r})"
-            )
+    except pickle.UnpicklingError:
         sys.exit(
             f"{arguments.checkpoint} holds more than PyTorch {torch.__version__} loads without "
             "running code (1.13: every checkpoint of VISSL); pass --trusted if it is your own"
         )
+    except Exception as error:
+        sys.exit(f"{arguments.checkpoint} cannot be read as a checkpoint of PyTorch ({error!r})")
     model = target_network(checkpoint)
     if not model["trunk"]:
         sys.exit(

@@ -43,7 +43,11 @@ def build_part(
 
 
 def with_path(path: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call ``function``; its ValueErrors start with a key, to which ``path`` leads."""
+    """Call ``function``; its ValueErrors start with a key, to which ``path`` leads.
+
+    Raises:
+        ConfigError: in the place of a ValueError.
+    """
     try:
         return function(*args, **kwargs)
     except ValueError as error:

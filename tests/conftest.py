@@ -75,6 +75,13 @@ TINY = (
 """Overrides that make of mscn/quickstart a run of seconds."""
 
 
+BYOL_HEADS = (
+    "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,24,8],use_bn:true,use_relu:true}],"
+    "[mlp,{dims:[8,24,8],use_bn:true,use_relu:true}]]"
+)
+"""Projector and predictor of a BYOL run of seconds."""
+
+
 @pytest.fixture
 def tiny(image_folder):
     """The overrides of a run of seconds on :func:`image_folder`."""

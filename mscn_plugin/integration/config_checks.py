@@ -9,12 +9,12 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import torch
 
 from mscn_plugin.errors import ConfigError, build_part, suggestion, with_path
-from mscn_plugin.integration.loss_checks import COLLATOR, LOSSES, check_loss
+from mscn_plugin.integration.loss_checks import LOSSES, check_loss
 from mscn_plugin.models.small_resnet import trunk_settings
 from mscn_plugin.training.loader_config import loader_config
 from mscn_plugin.training.warmup_cosine import WarmupCosineScheduler
 from mscn_plugin.views.branches import MASK_SETTINGS, mask_distributions, masks_per_branch
-from mscn_plugin.views.collator import LAYOUT_SETTINGS, NUM_BRANCHES
+from mscn_plugin.views.collator import COLLATOR, LAYOUT_SETTINGS, NUM_BRANCHES
 from mscn_plugin.views.on_device import COLLATORS
 from mscn_plugin.views.transforms import MSCNHighPass, MSCNMask, settings_of
 

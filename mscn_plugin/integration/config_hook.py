@@ -11,6 +11,7 @@ from vissl.utils import hydra_config
 from mscn_plugin.errors import print_config_errors_plainly
 from mscn_plugin.integration import config_checks, data_folders, loss_checks, projector_input
 from mscn_plugin.training.settings import complete_settings
+from mscn_plugin.views.collator import COLLATOR, num_masks_of
 
 if not hasattr(hydra_config, "infer_and_assert_hydra_config"):
     raise RuntimeError(
@@ -64,14 +65,12 @@ def infer_num_masks(cfg: Any) -> None:
         cfg.LOSS[cfg.LOSS.name] = type(cfg)({})
     loss = cfg.LOSS[cfg.LOSS.name]
     if loss.get("num_masks") is None:
-        train = cfg.DATA.TRAIN
-        multimask = train.COLLATE_FUNCTION == "mscn_multimask_collator"
-        loss["num_masks"] = train.COLLATE_FUNCTION_PARAMS.get("num_masks", 2) if multimask else 1
+        loss["num_masks"] = num_masks_of(cfg.DATA.TRAIN)
 
 
 def infer_unmasked_views(cfg: Any) -> None:
     """Let the collator keep the unmasked views where BYOL's target looks at them."""
     loss, train = cfg.LOSS.get("byol_loss") or {}, cfg.DATA.TRAIN
     wanted = cfg.LOSS.name == "byol_loss" and loss.get("target_input") == "unmasked"
-    if wanted and train.COLLATE_FUNCTION == "mscn_multimask_collator":
+    if wanted and train.COLLATE_FUNCTION == COLLATOR:
         train.COLLATE_FUNCTION_PARAMS["unmasked_views"] = True

@@ -8,8 +8,8 @@ from mscn_plugin.errors import ConfigError, build_part
 from mscn_plugin.losses.byol_loss import BYOLLoss
 from mscn_plugin.losses.mscn_info_nce_loss import MSCNInfoNCELoss
 from mscn_plugin.views.branches import masks_per_branch
+from mscn_plugin.views.collator import COLLATOR, num_masks_of
 
-COLLATOR = "mscn_multimask_collator"
 OTHER_COLLATORS = (
     "cutmixup_collator",
     "default_collate",
@@ -44,11 +44,11 @@ def check_loss(cfg: Any) -> None:
     name, train = cfg.LOSS.name, cfg.DATA.TRAIN
     multimask = train.COLLATE_FUNCTION == COLLATOR
     collator = train.COLLATE_FUNCTION_PARAMS if multimask else {}
-    views = masks_per_branch(collator.get("num_masks", 2 if multimask else 1))
+    views = masks_per_branch(num_masks_of(train))
     collator_path = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
     if name in ONE_MASK_LOSSES and views != [1, 1]:
         raise ConfigError(
-            f"{collator_path}.num_masks is {collator.get('num_masks', 2)}, but {name} is VISSL's "
+            f"{collator_path}.num_masks is {num_masks_of(train)}, but {name} is VISSL's "
             f"and takes one mask per branch: it must be 1 ({' and '.join(LOSSES)} take more)"
         )
     momentum_branch = collator.get("momentum_branch", False)

@@ -21,7 +21,7 @@ def trunk_features(model_config: Any, size: Tuple[int, int] = (224, 224)) -> int
     try:
         # Shapes are enough where a trunk can do with them, from PyTorch 2.
         return _features(model_config, size, meta)
-    except (RuntimeError, NotImplementedError, AttributeError):
+    except (RuntimeError, AttributeError):  # the latter before PyTorch 2
         return _features(model_config, size, contextlib.nullcontext())
 
 

@@ -9,6 +9,7 @@ from classy_vision.hooks import ClassyHook
 from vissl.hooks import SSLTensorboardHook
 
 from mscn_plugin.views.branches import masks_per_branch
+from mscn_plugin.views.collator import num_masks_of
 
 
 class MSCNHook(ClassyHook):
@@ -48,7 +49,4 @@ def is_logging_step(task: Any) -> bool:
 
 def masks_of(task: Any) -> List[int]:
     """``[K0, K1]`` of the task's batches; ``[1, 1]`` for VISSL's two-view collators."""
-    train = task.config.DATA.TRAIN
-    if train.COLLATE_FUNCTION == "mscn_multimask_collator":
-        return masks_per_branch(train.COLLATE_FUNCTION_PARAMS.get("num_masks", 2))
-    return [1, 1]
+    return masks_per_branch(num_masks_of(task.config.DATA.TRAIN))

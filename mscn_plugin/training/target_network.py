@@ -5,48 +5,43 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from mscn_plugin.losses.byol_loss import BYOLLoss
 from mscn_plugin.training.hook import MSCNHook, add_scalars, is_logging_step
 from mscn_plugin.views.branches import MASK_SETTINGS
 
 
 class TargetNetworkHook(MSCNHook):
-    """Runs the target network of ``byol_loss``; with every other loss it does nothing."""
+    """Runs the target network of a task whose loss is ``byol_loss``."""
 
     def on_start(self, task: Any) -> None:
         """Build the target: the model has its weights, restored ones included."""
-        if isinstance(task.loss, BYOLLoss):
-            if branches_can_be_told_apart(task.config):
-                logging.warning(
-                    "byol_loss with masks that differ between the branches, a common pass for "
-                    "both, and biases in the heads: the network may learn to tell the branches "
-                    "apart in place of the images; use_bias: False in MODEL.HEAD.PARAMS prevents "
-                    "it, as does a pass for each branch (COLLATE_FUNCTION_PARAMS.split_branches: "
-                    "True with MODEL.BASE_MODEL_NAME: mscn_branchwise_model)"
-                )
-            task.loss.build_target(task.base_model)
-            if task.config.MSCN.COMPILE_TRUNK:
-                task.loss.target.trunk.compile()
+        if branches_can_be_told_apart(task.config):
+            logging.warning(
+                "byol_loss with masks that differ between the branches, a common pass for "
+                "both, and biases in the heads: the network may learn to tell the branches "
+                "apart in place of the images; use_bias: False in MODEL.HEAD.PARAMS prevents "
+                "it, as does a pass for each branch (COLLATE_FUNCTION_PARAMS.split_branches: "
+                "True with MODEL.BASE_MODEL_NAME: mscn_branchwise_model)"
+            )
+        task.loss.build_target(task.base_model)
+        if task.config.MSCN.COMPILE_TRUNK:
+            task.loss.target.trunk.compile()
 
     def on_phase_start(self, task: Any) -> None:
-        if isinstance(task.loss, BYOLLoss):
-            task.loss.train(task.train)
+        task.loss.train(task.train)
 
     def on_forward(self, task: Any) -> None:
         """Project the batch, inside of the step's autocast."""
-        if isinstance(task.loss, BYOLLoss):
-            sample = task.last_batch.sample
-            masked = task.loss.target_input == "masked"
-            task.loss.project(sample["input"] if masked else sample["unmasked_views"][0])
+        sample = task.last_batch.sample
+        masked = task.loss.target_input == "masked"
+        task.loss.project(sample["input"] if masked else sample["unmasked_views"][0])
 
     def on_update(self, task: Any) -> None:
         """Move the target: VISSL counts the iteration up only after this hook."""
-        if isinstance(task.loss, BYOLLoss):
-            steps = task.iteration, task.max_iteration
-            momentum = task.loss.update_target(task.base_model, *steps)
-            if is_logging_step(task):
-                logging.info(f"target momentum: {momentum:.6f}")
-                add_scalars(task, "BYOL", {"target_momentum": momentum}, task.iteration)
+        steps = task.iteration, task.max_iteration
+        momentum = task.loss.update_target(task.base_model, *steps)
+        if is_logging_step(task):
+            logging.info(f"target momentum: {momentum:.6f}")
+            add_scalars(task, "BYOL", {"target_momentum": momentum}, task.iteration)
 
 
 def branches_can_be_told_apart(config: Any) -> bool:

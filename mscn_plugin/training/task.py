@@ -57,7 +57,7 @@ class MSCNTask(SelfSupervisionTask):
     def set_hooks(self, hooks: List[ClassyHook]) -> MSCNTask:
         """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done."""
         mine = (
-            TargetNetworkHook,
+            *([TargetNetworkHook] if self.config.LOSS.name == "byol_loss" else []),
             EmbeddingStatisticsHook,
             OnlineEvaluationHook,
             MaskedViewsPictureHook,

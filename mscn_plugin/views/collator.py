@@ -18,6 +18,7 @@ from vissl.data.collators import register_collator
 from mscn_plugin.masking import fill
 from mscn_plugin.views.branches import mask_distributions, masks_per_branch
 
+COLLATOR = "mscn_multimask_collator"
 NUM_BRANCHES = 2
 _PER_VIEW = ("label", "data_valid", "data_idx")
 
@@ -41,6 +42,11 @@ class BatchLayout:
     momentum_branch: bool = False
     unmasked_views: bool = False
 
+    @classmethod
+    def of(cls, settings: Dict[str, Any]) -> BatchLayout:
+        """The layout that the collator's ``settings`` describe among others."""
+        return cls(**{k: v for k, v in settings.items() if k in LAYOUT_SETTINGS})
+
 
 LAYOUT_SETTINGS = tuple(field.name for field in dataclasses.fields(BatchLayout))
 """The keys by which the collator's layout is described."""
@@ -49,7 +55,14 @@ CPU_CHUNK = 400_000
 """Numbers that a CPU masks at a time, two views of 224 pixels. Measured best of one to 16 views."""
 
 
-@register_collator("mscn_multimask_collator")
+def num_masks_of(train: Any) -> Any:
+    """``num_masks`` of a ``DATA.TRAIN`` as it is given: K, ``[K0, K1]``, or 1 without masks."""
+    if train.COLLATE_FUNCTION != COLLATOR:
+        return 1
+    return train.COLLATE_FUNCTION_PARAMS.get("num_masks", 2)
+
+
+@register_collator(COLLATOR)
 def mscn_multimask_collator(
     batch: List[Dict[str, Any]],
     num_masks: Any = 2,
@@ -76,8 +89,8 @@ def mscn_multimask_collator(
         ValueError: a setting is wrong, the images do not have two views, or cells or boxes are
             larger than the images.
     """
-    layout = BatchLayout(**{k: v for k, v in settings.items() if k in LAYOUT_SETTINGS})
-    return apply_masks(mscn_mask_drawing_collator(batch, num_masks, **settings), layout)
+    drawn = mscn_mask_drawing_collator(batch, num_masks, **settings)
+    return apply_masks(drawn, BatchLayout.of(settings))
 
 
 @register_collator("mscn_mask_drawing_collator")

@@ -21,13 +21,13 @@ from classy_vision.generic.util import recursive_copy_to_device
 from torch import Tensor
 
 from mscn_plugin.masking import high_pass
-from mscn_plugin.views.collator import LAYOUT_SETTINGS, BatchLayout, apply_masks
+from mscn_plugin.views.collator import COLLATOR, BatchLayout, apply_masks
 from mscn_plugin.views.transforms import MSCNHighPass, settings_of
 
 STAGE = ("ToTensor", "Normalize", "MSCNHighPass")
 """Transforms that the stage stands for, in their order; the first alone is necessary."""
 
-COLLATORS = {"mscn_multimask_collator": "mscn_mask_drawing_collator"}
+COLLATORS = {COLLATOR: "mscn_mask_drawing_collator"}
 """Collators whose masks the stage applies, and what the workers run in their place."""
 
 
@@ -135,12 +135,11 @@ def split_pipeline(train: Any) -> Tuple[Any, DeviceViews]:
             f"TRANSFORMS[{start + 1}] is Normalize with {normalize}; it must have mean and std, "
             "each a list with one value per channel"
         )
-    params = train.COLLATE_FUNCTION_PARAMS
     stage = DeviceViews(
         mean=tuple(map(float, lists[0])),
         std=tuple(map(float, lists[1])),
         sigma=MSCNHighPass(**parts["MSCNHighPass"]).sigma if "MSCNHighPass" in parts else 0.0,
-        layout=BatchLayout(**{k: v for k, v in params.items() if k in LAYOUT_SETTINGS}),
+        layout=BatchLayout.of(train.COLLATE_FUNCTION_PARAMS),
     )
     workers = copy.deepcopy(train)
     workers.TRANSFORMS = [*workers.TRANSFORMS[:start], {"name": "PILToTensor"}]

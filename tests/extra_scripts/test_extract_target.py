@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from conftest import BYOL_HEADS
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "extract_target.py"
 
@@ -23,8 +24,7 @@ def test_vissl_evaluates_either_network(run_tool, tiny, tmp_path, image_folder):
     run_tool(
         "config=mscn/byol_quickstart",
         *tiny,
-        "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,24,8],use_bn:true,use_relu:true}],"
-        "[mlp,{dims:[8,24,8],use_bn:true,use_relu:true}]]",
+        BYOL_HEADS,
         "config.LOSS.byol_loss.target_momentum=0.9",
         "config.MSCN.ONLINE_EVALUATION.NETWORK=target",
     )

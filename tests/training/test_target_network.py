@@ -11,7 +11,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from conftest import tool_environment
+from conftest import BYOL_HEADS, tool_environment
 from PIL import ImageOps
 from torch import nn
 from torch.nn import functional as F
@@ -46,8 +46,7 @@ def overrides(image_folder, processes=1):
         "config.DATA.TRAIN.COLLATE_FUNCTION=multicrop_collator",
         "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS=null",
         f"config.MODEL.TRUNK.SMALL_RESNET={{DEPTH:10,WIDTH:{WIDTH},STEM_STRIDE:2,STEM_POOL:false}}",
-        "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,24,8],use_bn:true,use_relu:true}],"
-        "[mlp,{dims:[8,24,8],use_bn:true,use_relu:true}]]",
+        BYOL_HEADS,
         f"config.LOSS.byol_loss.target_momentum={TAU}",
         f"config.OPTIMIZER.num_epochs={EPOCHS}",
         "config.OPTIMIZER.name=sgd",
@@ -248,18 +247,12 @@ def test_stopped_in_mid_epoch_and_resumed(run_tool, image_folder, tmp_path):
     assert rates[1].items() <= rates[0].items()
 
 
-HEADS = (
-    "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,24,8],use_bn:true,use_relu:true}],"
-    "[mlp,{dims:[8,24,8],use_bn:true,use_relu:true}]]"
-)
-
-
 @pytest.mark.parametrize("device_views", [True, False])
 def test_the_target_may_see_unmasked_views(run_tool, tiny, tmp_path, device_views):
     run_tool(
         "config=mscn/byol_quickstart",
         *tiny,
-        HEADS,
+        BYOL_HEADS,
         f"config.MSCN.DEVICE_VIEWS={device_views}",
         "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.num_masks=[1,3]",
         "config.LOSS.byol_loss.target_input=unmasked",
@@ -281,7 +274,7 @@ def test_switches_of_the_model_serve_the_target_too(run_tool, tiny, tmp_path, sw
     run_tool(
         "config=mscn/byol_quickstart",
         *tiny,
-        HEADS,
+        BYOL_HEADS,
         *switches,
         "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
     )

@@ -18,7 +18,7 @@ def collate(request):
     """The collator on float views, or its drawing step on bytes with the stage on the device."""
     from vissl.data.collators import get_collator
 
-    from mscn_plugin.views.collator import LAYOUT_SETTINGS, BatchLayout
+    from mscn_plugin.views.collator import BatchLayout
     from mscn_plugin.views.on_device import DeviceViews
 
     def on_worker(batch, **settings):
@@ -27,8 +27,7 @@ def collate(request):
     def on_device(batch, **settings):
         batch = [{**s, "data": [view.to(torch.uint8) for view in s["data"]]} for s in batch]
         collator = get_collator("mscn_mask_drawing_collator", {"cell_size": 8, **settings})
-        layout = BatchLayout(**{k: v for k, v in settings.items() if k in LAYOUT_SETTINGS})
-        stage = DeviceViews(mean=(0.0,), std=(1 / 255,), layout=layout)
+        stage = DeviceViews(mean=(0.0,), std=(1 / 255,), layout=BatchLayout.of(settings))
         return stage(pickle.loads(pickle.dumps(collator(batch))), "cpu")
 
     return on_worker if request.param == "worker" else on_device
