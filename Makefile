@@ -11,7 +11,7 @@ VENV38 ?= .venv-reference
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-REQUIREMENTS := torch modern vissl classy-vision
+REQUIREMENTS := torch modern vissl classy-vision export
 REQUIREMENT_FILES := $(REQUIREMENTS:%=requirements/%.txt)
 # Stamps are named after what they stand for, so that a change of it, and nothing else, installs again.
 hash = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
@@ -46,6 +46,7 @@ $(DEPENDENCIES):
 	$(PIP) install --quiet -r requirements/modern.txt
 	$(PIP) install --quiet --no-deps -r requirements/vissl.txt
 	$(PIP) install --quiet --no-deps --force-reinstall -r requirements/classy-vision.txt
+	$(PIP) install --quiet --no-deps -r requirements/export.txt
 	rm -f $(VENV)/.dependencies-*
 	touch $@
 

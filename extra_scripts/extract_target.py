@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import pickle
 import sys
 from pathlib import Path
 from typing import Any, Dict
 
 import torch
+
+from mscn_plugin.evaluation.checkpoint import SIGMA_KEY, CheckpointError, load_checkpoint
 
 PREFIXES = ("target.", "moco_encoder.")
 
@@ -30,28 +31,23 @@ def main() -> None:
         "--trusted", action="store_true", help="load the checkpoint by pickle, which can run code"
     )
     arguments = parser.parse_args()
-    if not arguments.checkpoint.is_file():
-        sys.exit(f"{arguments.checkpoint} is not a file; it must be a checkpoint of VISSL")
     if arguments.output.resolve() == arguments.checkpoint.resolve():
         sys.exit(f"{arguments.output} is the checkpoint itself; the output must be another file")
     try:
-        checkpoint = torch.load(
-            arguments.checkpoint, map_location="cpu", weights_only=not arguments.trusted
-        )
-    except pickle.UnpicklingError:
-        sys.exit(
-            f"{arguments.checkpoint} holds more than PyTorch {torch.__version__} loads without "
-            "running code (1.13: every checkpoint of VISSL); pass --trusted if it is your own"
-        )
-    except Exception as error:
-        sys.exit(f"{arguments.checkpoint} cannot be read as a checkpoint of PyTorch ({error!r})")
+        checkpoint = load_checkpoint(arguments.checkpoint, arguments.trusted)
+    except CheckpointError as error:
+        sys.exit(str(error))
     model = target_network(checkpoint)
     if not model["trunk"]:
         sys.exit(
             f"{arguments.checkpoint} holds no target network: byol_loss and moco_loss have one"
         )
+    state: Dict[str, Any] = {"base_model": {"model": model}}
+    sigma = checkpoint.get("classy_state_dict", {}).get(SIGMA_KEY)
+    if sigma is not None:
+        state[SIGMA_KEY] = sigma  # an evaluation has to filter as pre-training did
     staged = arguments.output.with_suffix(".tmp")
-    torch.save({"classy_state_dict": {"base_model": {"model": model}}}, staged)
+    torch.save({"classy_state_dict": state}, staged)
     os.replace(staged, arguments.output)
     print(f"{len(model['trunk'])} tensors of the trunk, {len(model['heads'])} of the projector")
     print(f"config.MODEL.WEIGHTS_INIT.PARAMS_FILE={arguments.output.resolve()}")

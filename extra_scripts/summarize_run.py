@@ -8,7 +8,6 @@ Reads the folder that ``config.CHECKPOINT.DIR`` named; writes ``training_curves.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +16,8 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 import yaml
 from tabulate import tabulate
+
+from mscn_plugin.evaluation.run_folder import json_lines
 
 
 def main() -> None:
@@ -93,7 +94,7 @@ def draw_curves(run: Path, evaluations: List[Dict[str, Any]]) -> Optional[Path]:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    steps = json_lines(run / "stdout.json")
+    steps = [line for line in json_lines(run / "stdout.json") if "loss" in line]
     if not steps:
         return None
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.5), constrained_layout=True)
@@ -123,17 +124,6 @@ def draw_curves(run: Path, evaluations: List[Dict[str, Any]]) -> Optional[Path]:
     path = run / "training_curves.png"
     figure.savefig(path, dpi=120)
     return path
-
-
-def json_lines(path: Path) -> List[Dict[str, Any]]:
-    """The lines of a JSON-lines file; a line cut by a kill is left out."""
-    lines = []
-    for line in path.read_text().splitlines() if path.is_file() else ():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue
-    return lines
 
 
 if __name__ == "__main__":

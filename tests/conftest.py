@@ -121,3 +121,27 @@ def tool(by_path: bool = False):
 
 def tool_environment():
     return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "WORLD_SIZE", "RANK")}
+
+
+@pytest.fixture(scope="session")
+def checkpoints(image_folder, tmp_path_factory):
+    """Folders of a SimCLR and a BYOL run of seconds, by the loss's first word."""
+    folders = {}
+    pages = {"simclr": ("quickstart",), "byol": ("byol_quickstart", BYOL_HEADS)}
+    for name, (page, *heads) in pages.items():
+        folders[name] = tmp_path_factory.mktemp(name) / "run"
+        result = subprocess.run(
+            [
+                *(sys.executable, *tool(), f"config=mscn/{page}", *TINY, *heads),
+                f"config.MSCN.DATA={image_folder}",
+                f"config.CHECKPOINT.DIR={folders[name]}",
+                "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+            ],
+            cwd=folders[name].parent,
+            env=tool_environment(),
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert result.returncode == 0, result.stderr[-5000:]
+    return folders

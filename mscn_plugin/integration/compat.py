@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import collections.abc
 import functools
 import warnings
 from typing import Any, Callable
@@ -14,7 +16,9 @@ _REMOVED_ALIASES = {"bool": bool, "float": float, "int": int, "object": object}
 def apply() -> None:
     """Apply every shim that this environment needs; calling it again changes nothing."""
     restore_numpy_aliases()
+    restore_collections_alias()
     make_average_precision_scalar()
+    let_tensorboard_log_one_of_two_rates()
 
 
 def restore_numpy_aliases() -> None:
@@ -27,6 +31,15 @@ def restore_numpy_aliases() -> None:
             warnings.simplefilter("ignore")
             if not hasattr(np, name):
                 setattr(np, name, builtin)
+
+
+def restore_collections_alias() -> None:
+    """Give Python 3.10 and later ``collections.MutableMapping`` back.
+
+    VISSL's benchmark-suite scheduler collects results with it.
+    """
+    if not hasattr(collections, "MutableMapping"):
+        collections.MutableMapping = collections.abc.MutableMapping  # type: ignore[attr-defined]
 
 
 class _ScalarAP(float):
@@ -54,3 +67,18 @@ def _returning_scalar(calculate_ap: Callable[..., Any]) -> Callable[..., _Scalar
         return _ScalarAP(np.asarray(calculate_ap(rec, prec)).reshape(-1)[0])
 
     return scalar_ap
+
+
+def let_tensorboard_log_one_of_two_rates() -> None:
+    """Let VISSL's TensorBoard hook run where trunk and head have rates of their own (A.3).
+
+    It rounds what may be a list of rates. TensorBoard gets the first, the trunk's; VISSL's log has
+    all of them.
+    """
+    from vissl.hooks import tensorboard_hook
+
+    tensorboard_hook.round = _round_first
+
+
+def _round_first(value: Any, digits: int) -> float:
+    return round(value[0] if isinstance(value, list) else value, digits)

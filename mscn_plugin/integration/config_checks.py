@@ -10,6 +10,7 @@ import torch
 
 from mscn_plugin.errors import ConfigError, build_part, suggestion, with_path
 from mscn_plugin.integration.loss_checks import LOSSES, check_loss
+from mscn_plugin.models.high_pass_trunk import PREFIX
 from mscn_plugin.models.small_resnet import trunk_settings
 from mscn_plugin.training.loader_config import loader_config
 from mscn_plugin.training.warmup_cosine import WarmupCosineScheduler
@@ -29,6 +30,7 @@ def uses_mscn(cfg: Any) -> bool:
         or cfg.TRAINER.TASK_NAME == "mscn_task"
         or cfg.LOSS.name in LOSSES
         or cfg.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR
+        or str(cfg.MODEL.TRUNK.NAME).startswith(PREFIX)
         or any(str(t.get("name", "")).startswith("MSCN") for _, t in _transforms(cfg))
     )
 
@@ -44,7 +46,7 @@ def check_parts(cfg: Any) -> None:
             build_part(path, MSCNHighPass, settings_of(transform))
         elif transform.get("name") == "MSCNMask":
             build_part(path, MSCNMask, settings_of(transform), allowed=MASK_SETTINGS)
-    if cfg.MODEL.TRUNK.NAME == "small_resnet":
+    if cfg.MODEL.TRUNK.NAME in ("small_resnet", f"{PREFIX}small_resnet"):
         section = cfg.MODEL.TRUNK.get("SMALL_RESNET") or {}
         with_path("config.MODEL.TRUNK.SMALL_RESNET", trunk_settings, section)
     _check_collator(cfg.DATA.TRAIN)

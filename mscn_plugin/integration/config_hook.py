@@ -9,7 +9,13 @@ from typing import Any
 from vissl.utils import hydra_config
 
 from mscn_plugin.errors import print_config_errors_plainly
-from mscn_plugin.integration import config_checks, data_folders, loss_checks, projector_input
+from mscn_plugin.integration import (
+    config_checks,
+    data_folders,
+    evaluation_checks,
+    loss_checks,
+    projector_input,
+)
 from mscn_plugin.training.settings import complete_settings
 from mscn_plugin.views.collator import COLLATOR, num_masks_of
 
@@ -32,6 +38,8 @@ def infer_and_assert_hydra_config(cfg: Any) -> Any:
     if config_checks.uses_mscn(cfg):
         print_config_errors_plainly()
         prepare_config(cfg)
+    else:
+        evaluation_checks.refuse_unfiltered(cfg)
     return _vissl_infer_and_assert(cfg)
 
 
@@ -51,10 +59,13 @@ def prepare_config(cfg: Any) -> None:
     infer_unmasked_views(cfg)
     # VISSL links its newest checkpoint by the path it was given; a relative one would dangle.
     cfg.CHECKPOINT.DIR = os.path.abspath(cfg.CHECKPOINT.DIR)
+    evaluation_checks.check_checkpoint(cfg)
     config_checks.check_parts(cfg)
     projector_input.infer_and_check(cfg)
     config_checks.check_run(cfg)
     data_folders.resolve(cfg)
+    evaluation_checks.check_classes(cfg)
+    data_folders.take_subset(cfg)
 
 
 def infer_num_masks(cfg: Any) -> None:

@@ -10,7 +10,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from vissl.data.dataset_catalog import VisslDatasetCatalog
 
 from mscn_plugin.data.photographs import build_photographs
-from mscn_plugin.errors import ConfigError
+from mscn_plugin.data.train_subset import check_fraction, class_names, train_subset, write_subset
+from mscn_plugin.errors import ConfigError, with_path
 
 PHOTOGRAPHS = "photographs"
 _KEY = "config.MSCN.DATA"
@@ -35,6 +36,28 @@ def resolve(cfg: Any) -> None:
         _check_split(cfg, "TEST")
 
 
+def take_subset(cfg: Any) -> None:
+    """Let ``DATA.TRAIN`` read the images that ``MSCN.TRAIN_SUBSET`` asks for.
+
+    Their list is written to the checkpoint folder, in VISSL's format; all else has been checked.
+
+    Raises:
+        ConfigError: a wrong value, or training images that are no folder.
+    """
+    subset, train = cfg.MSCN.TRAIN_SUBSET, cfg.DATA.TRAIN
+    if not isinstance(subset, str) and with_path("config.MSCN", check_fraction, subset) == 1:
+        return
+    if list(train.DATA_SOURCES) != ["disk_folder"] or not train.DATA_PATHS:
+        raise ConfigError(
+            f"config.MSCN.TRAIN_SUBSET is {subset!r}, which takes a part of a folder; "
+            f"config.DATA.TRAIN.DATA_SOURCES is {list(train.DATA_SOURCES)}: set {_KEY}"
+        )
+    images = with_path("config.MSCN", train_subset, train.DATA_PATHS[0], subset)
+    paths, labels = write_subset(Path(cfg.CHECKPOINT.DIR), *images)
+    train.DATA_SOURCES = train.LABEL_SOURCES = ["disk_filelist"]
+    train.DATA_PATHS, train.LABEL_PATHS = [str(paths)], [str(labels)]
+
+
 def _train_and_val(name: str) -> Any:
     folder = build_photographs() if name == PHOTOGRAPHS else Path(name).expanduser().absolute()
     if not folder.is_dir():
@@ -53,6 +76,7 @@ def _use_folder(split: Any, folder: Optional[Path]) -> None:
     split.DATA_SOURCES = split.LABEL_SOURCES = ["disk_folder" for _ in present]
     split.DATA_PATHS = split.LABEL_PATHS = [str(path) for path in present]
     split.DATASET_NAMES = ["image_folder" for _ in present]
+    split.COPY_TO_LOCAL_DISK = False  # VISSL's copying of a folder fails
 
 
 def _check_split(cfg: Any, name: str) -> None:
@@ -80,7 +104,7 @@ def _check_image_folder(key: str, path: str) -> None:
     if not folder.is_dir():
         raise ConfigError(f"{key} names {path!r}, which is not a folder; it must be a {_WANTED}")
     try:
-        classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
+        classes = class_names(folder)
     except OSError as error:
         raise ConfigError(f"{key} names {path!r}, which cannot be read: {error.strerror}") from None
     if not classes:

@@ -1,4 +1,4 @@
-"""The projector's input follows the trunk: ``dims: [null, 4096, 256]`` fits any of them."""
+"""The first head's input follows the trunk: ``dims: [null, 4096, 256]`` fits any of them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def infer_and_check(cfg: Any) -> None:
     """
     model = cfg.MODEL
     heads = model.HEAD.PARAMS
-    if not heads or heads[0][0] != "mlp" or model.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON:
-        return
-    if model.MULTI_INPUT_HEAD_MAPPING:
+    if not heads or heads[0][0] != "mlp" or model.MULTI_INPUT_HEAD_MAPPING:
         return
     dims = heads[0][1]["dims"]
+    if model.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON and dims[0] is not None:
+        return  # of whatever layer, pooled in whatever way
     try:
         features = trunk_features(model, crop_size(cfg.DATA.TRAIN.TRANSFORMS) or (224, 224))
     except Exception as error:

@@ -12,8 +12,10 @@ REGISTERING_MODULES = (
     "mscn_plugin.losses.byol_loss",
     "mscn_plugin.models.branchwise_model",
     "mscn_plugin.models.small_resnet",
+    "mscn_plugin.models.high_pass_trunk",
     "mscn_plugin.training.warmup_cosine",
     "mscn_plugin.training.task",
+    "mscn_plugin.evaluation.frozen_features_engine",
 )
 """Modules whose import fills VISSL's registries; Python imports each of them once."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from typing import Any, Tuple
+from typing import Any, Callable, Dict, Tuple, TypeVar
 
 import torch
 from vissl.models.trunks import get_model_trunk
+
+T = TypeVar("T")
 
 
 def trunk_features(model_config: Any, size: Tuple[int, int] = (224, 224)) -> int:
@@ -17,17 +18,38 @@ def trunk_features(model_config: Any, size: Tuple[int, int] = (224, 224)) -> int
         model_config: VISSL's ``config.MODEL``; it is not changed.
         size: height and width of an image in pixels.
     """
-    meta: Any = torch.device("meta")
-    try:
-        # Shapes are enough where a trunk can do with them, from PyTorch 2.
-        return _features(model_config, size, meta)
-    except (RuntimeError, AttributeError):  # the latter before PyTorch 2
-        return _features(model_config, size, contextlib.nullcontext())
+
+    def ask() -> int:
+        return (
+            build_trunk(model_config).eval()(torch.zeros(1, 3, *size), [])[-1].flatten(1).shape[1]
+        )
+
+    return _of_shapes(ask)
 
 
-def _features(model_config: Any, size: Tuple[int, int], place: Any) -> int:
+def trunk_shapes(model_config: Any) -> Dict[str, Tuple[int, ...]]:
+    """Names and shapes of a trunk's parameters and buffers."""
+
+    def ask() -> Dict[str, Tuple[int, ...]]:
+        state = build_trunk(model_config).state_dict()
+        return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+    return _of_shapes(ask)
+
+
+def build_trunk(model_config: Any) -> torch.nn.Module:
+    """The trunk of VISSL's ``config.MODEL``, newly initialised."""
     name = model_config.TRUNK.NAME
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), place:
-        # A copy: VISSL's EfficientNet takes keys out of the configuration that it is built from.
-        trunk = get_model_trunk(name)(copy.deepcopy(model_config), name).eval()
-        return trunk(torch.zeros(1, 3, *size), [])[-1].flatten(1).shape[1]
+    # A copy: VISSL's EfficientNet takes keys out of the configuration that it is built from.
+    return get_model_trunk(name)(copy.deepcopy(model_config), name)
+
+
+def _of_shapes(ask: Callable[[], T]) -> T:
+    meta: Any = torch.device("meta")
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            # Shapes are enough where a trunk can do with them, from PyTorch 2.
+            with meta:
+                return ask()
+        except (RuntimeError, AttributeError):  # the latter before PyTorch 2
+            return ask()

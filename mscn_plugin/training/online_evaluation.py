@@ -11,7 +11,6 @@ import contextlib
 import copy
 import logging
 import time
-import warnings
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import numpy as np
@@ -28,52 +27,14 @@ from torch.utils.data import DataLoader, Subset
 from vissl.utils.io import save_file
 
 from mscn_plugin.data.readable_images import ReadableImagesDataset
+from mscn_plugin.evaluation.classifiers import Labelled, knn_accuracy, probe_accuracy
 from mscn_plugin.training.hook import MSCNHook, add_scalars
-
-Labelled = Tuple[np.ndarray, np.ndarray]
-"""Features ``[N, F]`` and labels ``[N]``."""
-
-
-def knn_accuracy(train: Labelled, val: Labelled, num_neighbors: int, temperature: float) -> float:
-    """Accuracy in percent of the k nearest training images by cosine similarity.
-
-    A neighbour with similarity s votes with weight ``exp(s / temperature)``, as in VISSL's
-    nearest-neighbour benchmark.
-    """
-    # scikit-learn takes a second to import, which every start and every loader worker would pay.
-    from sklearn.neighbors import KNeighborsClassifier
-
-    classifier = KNeighborsClassifier(
-        n_neighbors=min(num_neighbors, len(train[1])),
-        metric="cosine",
-        algorithm="brute",
-        # Relative to similarity 1, so that the exponential stays in range.
-        weights=lambda distance: np.exp(-distance / temperature),
-    )
-    return 100 * classifier.fit(*train).score(*val)
-
-
-def probe_accuracy(train: Labelled, val: Labelled) -> float:
-    """Accuracy in percent of a logistic regression on standardised features.
-
-    An online stand-in for the paper's linear probe (A.2), which trains on augmented crops for
-    100 epochs: the same kind of classifier, fitted to features computed once.
-    """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return 100 * probe.fit(*train).score(*val)
 
 
 def accuracies(train: Labelled, val: Labelled, settings: Any) -> Dict[str, float]:
     """kNN and linear-probe accuracy in percent, with the settings of ``ONLINE_EVALUATION``."""
     knn = knn_accuracy(train, val, settings.NUM_NEIGHBORS, settings.TEMPERATURE)
-    return {"knn": knn, "linear_probe": probe_accuracy(train, val)}
+    return {"knn": knn[1], "linear_probe": probe_accuracy(train, val)}
 
 
 class OnlineEvaluationHook(MSCNHook):

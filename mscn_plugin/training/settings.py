@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import operator
 from typing import Any, Dict
 
 from mscn_plugin.errors import ConfigError, suggestion
+from mscn_plugin.evaluation.classifiers import EVALUATIONS
+from mscn_plugin.masking import check_sigma
 
 DEFAULTS: Dict[str, Any] = {
     # An ImageFolder, a folder that holds train/ and val/ (or test/) ImageFolders, "photographs"
     # for the pictures that ship with scikit-image and scikit-learn, or "" for DATA.* as given.
     "DATA": "",
+    # Of the training images, which: a fraction of each class drawn once (1.0: all), or the path of
+    # a text file that lists images, one on a line, such as SimCLR's 1percent.txt.
+    "TRAIN_SUBSET": 1.0,
+    # Sigma of the high-pass filter in the pre-training of the checkpoint that is evaluated, pixels;
+    # null: the checkpoint says it.
+    "PRETRAINING_SIGMA": None,
+    # What engine_name=mscn_frozen_features does with features: knn, svm, logistic_regression.
+    "FROZEN_EVALUATIONS": ["knn", "svm"],
     # Accuracy of the frozen trunk on labelled images while pre-training goes on.
     "ONLINE_EVALUATION": {
         "EVERY_NUM_EPOCHS": 10,  # also after the last epoch; 0: never
@@ -76,6 +87,19 @@ def complete_settings(cfg: Any) -> None:
         raise ConfigError(
             f"config.MSCN.ONLINE_EVALUATION.TEMPERATURE is {temperature!r}; it must be above 0"
         )
+    sigma = settings["PRETRAINING_SIGMA"]
+    try:
+        settings["PRETRAINING_SIGMA"] = None if sigma is None else check_sigma(sigma)
+    except ValueError:
+        raise ConfigError(
+            f"config.MSCN.PRETRAINING_SIGMA is {sigma!r}; it must be null or at least 0 pixels"
+        ) from None
+    evaluations = settings["FROZEN_EVALUATIONS"]
+    if not evaluations or not isinstance(evaluations, list) or set(evaluations) - set(EVALUATIONS):
+        raise ConfigError(
+            f"config.MSCN.FROZEN_EVALUATIONS is {evaluations!r}; it must list some of "
+            f"{', '.join(EVALUATIONS)}"
+        )
     for key, allowed in _SWITCHES.items():
         # By type, too: 0 and 1 equal False and True.
         value = value_of(key)
@@ -93,4 +117,4 @@ def _complete(path: str, section: Any, defaults: Dict[str, Any]) -> None:
             section.setdefault(key, {})
             _complete(f"{path}.{key}", section[key], default)
         else:
-            section.setdefault(key, default)
+            section.setdefault(key, copy.copy(default))

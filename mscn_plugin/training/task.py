@@ -12,11 +12,14 @@ from classy_vision.tasks import register_task
 from vissl.trainer.train_task import SelfSupervisionTask
 
 from mscn_plugin.data.readable_images import ReadableImagesDataset
+from mscn_plugin.evaluation.checkpoint import SIGMA_KEY
+from mscn_plugin.evaluation.input_filter import input_sigma
 from mscn_plugin.training.embedding_statistics import EmbeddingStatisticsHook
 from mscn_plugin.training.loader_config import loader_config
 from mscn_plugin.training.masked_views_picture import MaskedViewsPictureHook
 from mscn_plugin.training.online_evaluation import OnlineEvaluationHook
 from mscn_plugin.training.progress_bar import ProgressBarHook
+from mscn_plugin.training.run_length import RunLengthHook
 from mscn_plugin.training.settings import complete_settings
 from mscn_plugin.training.target_network import TargetNetworkHook
 from mscn_plugin.views.on_device import DeviceViewsLoader
@@ -54,6 +57,12 @@ class MSCNTask(SelfSupervisionTask):
             model.trunk.compile()
         return model
 
+    def get_classy_state(self, deep_copy: bool = False) -> Dict[str, Any]:
+        """VISSL's state with pre-training's sigma: every evaluation has to filter by the same."""
+        state = super().get_classy_state(deep_copy)
+        state[SIGMA_KEY] = torch.tensor(input_sigma(self.config, "TRAIN"), dtype=torch.float64)
+        return state
+
     def set_hooks(self, hooks: List[ClassyHook]) -> MSCNTask:
         """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done."""
         mine = (
@@ -62,6 +71,7 @@ class MSCNTask(SelfSupervisionTask):
             OnlineEvaluationHook,
             MaskedViewsPictureHook,
             ProgressBarHook,
+            RunLengthHook,
         )
         return super().set_hooks([*hooks, *(hook() for hook in mine)])
 

@@ -116,3 +116,16 @@ def test_warnings_are_filtered_by_message_and_module(message, module):
     assert shown(message, module) == 0
     assert shown("something else", module) == 1
     assert shown(message, "users.module") == 1
+
+
+def test_tensorboard_gets_the_trunks_rate_where_the_heads_is_another(registered):
+    from vissl.hooks import tensorboard_hook
+
+    assert tensorboard_hook.round([0.0123456, 0.5], 5) == 0.01235
+    assert tensorboard_hook.round(0.0123456, 5) == 0.01235
+
+
+def test_vissls_scheduler_flattens_results(registered):
+    from vissl.utils.misc import flatten_dict
+
+    assert flatten_dict({"a": {"b": 1}, "c": 2}) == {"a_b": 1, "c": 2}

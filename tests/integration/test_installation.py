@@ -35,9 +35,10 @@ def test_the_wheel_owns_no_top_level_name_of_vissl(wheel):
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"mscn_plugin", "hydra_plugins"}
     assert "hydra_plugins/__init__.py" not in names
-    yaml = {str(p.relative_to(ROOT / "configs")) for p in (ROOT / "configs").rglob("*.yaml")}
+    folder = ROOT / "configs"
+    shipped = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     packaged = "mscn_plugin/configs/"
-    assert yaml == {n[len(packaged) :] for n in names if n.startswith(packaged) and n[-1] != "/"}
+    assert shipped == {n[len(packaged) :] for n in names if n.startswith(packaged) and n[-1] != "/"}
 
 
 @pytest.mark.slow

@@ -7,39 +7,6 @@ import torch
 pytestmark = pytest.mark.usefixtures("registered")
 
 
-def blobs(num_classes, per_class, seed):
-    random = np.random.RandomState(seed)
-    centers = np.random.RandomState(0).randn(num_classes, 16) * 0.8
-    labels = np.repeat(np.arange(num_classes), per_class)
-    return centers[labels] + random.randn(len(labels), 16), labels
-
-
-def test_knn_equals_the_weighted_vote():
-    from mscn_plugin.training.online_evaluation import knn_accuracy
-
-    train, val = blobs(5, 30, seed=1), blobs(5, 20, seed=2)
-    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (train[0], val[0])]
-    similarity = unit[1] @ unit[0].T
-    right = 0
-    for row, label in zip(similarity, val[1]):
-        nearest = np.argsort(-row)[:20]
-        votes = np.bincount(train[1][nearest], np.exp(row[nearest] / 0.07), minlength=5)
-        right += votes.argmax() == label
-    accuracy = knn_accuracy(train, val, num_neighbors=20, temperature=0.07)
-    assert accuracy == pytest.approx(100 * right / len(val[1]))
-    assert 40 < accuracy < 100
-
-
-def test_probe_is_near_the_best_possible_on_gaussian_classes():
-    from mscn_plugin.training.online_evaluation import probe_accuracy
-
-    train, val = blobs(5, 200, seed=1), blobs(5, 200, seed=2)
-    centers = np.random.RandomState(0).randn(5, 16) * 0.8
-    distance = ((val[0][:, None] - centers) ** 2).sum(axis=2)
-    best = 100 * (distance.argmin(axis=1) == val[1]).mean()
-    assert best - 5 < probe_accuracy(train, val) <= best + 5
-
-
 @pytest.fixture
 def config(compose, image_folder, tiny):
     def make(*overrides):

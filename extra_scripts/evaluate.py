@@ -1,0 +1,178 @@
+"""Evaluate a checkpoint as the paper does, and set the numbers beside the paper's.
+
+    python extra_scripts/evaluate.py runs/mscn_quickstart --suite quick
+    python extra_scripts/evaluate.py runs/mscn_simclr --suite paper --data imagenet1k=/data/imagenet
+
+Runs the pages of ``configs/config/mscn/benchmark`` through VISSL's launcher, here or with
+``--slurm`` as SLURM jobs. One failure does not stop the others; what is done is not done again.
+Writes ``results.json``, ``results.md`` and ``results.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import torch
+from tqdm import tqdm
+
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.launch import EvaluationFailedError, Launch
+from mscn_plugin.evaluation.report import markdown, plot
+from mscn_plugin.evaluation.run_folder import file_digest, save_json
+from mscn_plugin.evaluation.suites import SUITES, Evaluation, Run
+
+SUITE_BATCH = 256  # A.2, A.3
+
+
+def main() -> None:
+    options = arguments()
+    try:
+        run = Run.of(options.checkpoint, options.sigma)
+        folders = data_folders(options, run)
+        baseline = load_baseline(options.baseline)
+    except ConfigError as error:
+        sys.exit(f"evaluate: {error}")
+    output = (options.output or run.folder / "evaluation").resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    results: Dict[str, Any] = {
+        "checkpoint": str(run.checkpoint),
+        "sha256": file_digest(run.checkpoint),
+        "sigma": run.sigma,
+        "loss": run.loss,
+        "suite": options.suite,
+        "evaluations": {},
+    }
+    chosen = [e for e in SUITES[options.suite] if not options.only or e.page in options.only]
+    with tqdm(total=len(chosen), bar_format="{desc:<42}{percentage:3.0f}%|{bar}| {elapsed}") as bar:
+        for place, evaluation in enumerate(chosen):
+            bar.set_description_str(evaluation.page)
+            results["evaluations"][evaluation.page] = evaluate(
+                Launch(
+                    evaluation,
+                    tuple(overrides(options, run, folders, evaluation)),
+                    output,
+                    results["sha256"],
+                    slurm(options),
+                )
+                if evaluation.dataset in folders
+                else None,
+                lambda done, place=place: show(bar, place + done),
+            )
+            save_json(output / "results.json", results)
+    report = markdown(results, baseline)
+    (output / "results.md").write_text(report)
+    plot(results, baseline, output / "results.png")
+    print(report)
+    for name in ("results.json", "results.md", "results.png"):
+        print(output / name)
+    if any("error" in evaluation for evaluation in results["evaluations"].values()):
+        sys.exit(1)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint of VISSL, or a run's folder")
+    parser.add_argument("--suite", choices=sorted(SUITES), default="quick")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help="folder with train/ and val/; for the paper's suite imagenet1k=, places205=, "
+        "inaturalist18=; default: the run's own",
+    )
+    parser.add_argument("--output", type=Path, help="default: evaluation/ beside the checkpoint")
+    parser.add_argument("--baseline", type=Path, help="results.json of another checkpoint")
+    parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=[evaluation.page for suite in SUITES.values() for evaluation in suite],
+        metavar="NAME",
+        help="some of the suite's evaluations",
+    )
+    parser.add_argument("--slurm", metavar="PARTITION", help="submit to SLURM and wait")
+    parser.add_argument(
+        "--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="for VISSL, behind ours"
+    )
+    return parser.parse_args()
+
+
+def data_folders(options: argparse.Namespace, run: Run) -> Dict[str, str]:
+    """The folder of each data set that is known."""
+    datasets = dict.fromkeys(evaluation.dataset for evaluation in SUITES[options.suite])
+    default = next(iter(datasets))
+    folders = {default: run.data} if run.data else {}
+    for item in options.data:
+        name, _, folder = item.rpartition("=")
+        if name and name not in datasets:
+            raise ConfigError(f"--data {item}: the suite {options.suite} has {', '.join(datasets)}")
+        if folder != "photographs" and not Path(folder).is_dir():
+            raise ConfigError(f"--data {item}: {folder} is not a folder")
+        folders[name or default] = str(Path(folder).resolve()) if Path(folder).is_dir() else folder
+    if not folders:
+        raise ConfigError(f"{options.checkpoint} does not say its data: give --data <folder>")
+    return folders
+
+
+def load_baseline(path: Optional[Path]) -> Optional[Dict[str, Any]]:
+    if path is None:
+        return None
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        baseline = json.loads(file.read_text())
+        return {"evaluations": baseline["evaluations"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(f"--baseline {path}: not the results.json of an evaluation") from None
+
+
+def overrides(
+    options: argparse.Namespace, run: Run, folders: Dict[str, str], evaluation: Evaluation
+) -> List[str]:
+    machine: List[str] = []
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if not options.slurm and options.suite == "paper":
+        machine = [f"+config/mscn/machine={'gpu_1' if gpus else 'cpu'}"]
+        if gpus:
+            machine += [
+                f"config.DISTRIBUTED.NUM_PROC_PER_NODE={gpus}",
+                f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA={max(2, SUITE_BATCH // gpus)}",
+            ]
+    data = f"config.MSCN.DATA={folders[evaluation.dataset]}"
+    return [*machine, *run.overrides(evaluation.page), data, *options.overrides]
+
+
+def slurm(options: argparse.Namespace) -> Any:
+    if not options.slurm:
+        return ()
+    return "config.SLURM.USE_SLURM=true", f"config.SLURM.PARTITION={options.slurm}"
+
+
+def show(bar: Any, done: float) -> None:
+    bar.n = done
+    bar.refresh()
+
+
+def evaluate(launch: Optional[Launch], progress: Any) -> Dict[str, Any]:
+    """The entry of one evaluation in ``results.json``: its metrics or its error."""
+    if launch is None:
+        progress(1.0)
+        return {"skipped": "its data was not given"}
+    start = time.monotonic()
+    entry = {"folder": str(launch.output), "reused": launch.metrics() is not None}
+    try:
+        entry["metrics"] = launch.run(progress)
+    except EvaluationFailedError as error:
+        entry["error"] = str(error)
+        progress(1.0)
+    entry["seconds"] = round(time.monotonic() - start, 1)
+    return entry
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Export the trunk of a checkpoint of VISSL to other libraries and runtimes, and check every file.
+
+    python extra_scripts/export.py runs/mscn_simclr/checkpoint.torch --format torchvision onnx \\
+        --output exports/mscn_simclr
+
+- ``torchvision``, ``timm``, ``detectron2``: weights by the library's names, as ``.pth`` and as
+  ``.safetensors``. The high-pass filter is not in them: it belongs in front of the model.
+- ``torchscript``, ``onnx``: trunk and filter in one graph, from normalised images to features.
+
+``model_card.md`` beside the files says how to load each. The architecture and the images' size
+come from the ``train_config.yaml`` that VISSL puts beside its checkpoints; for the target network
+of BYOL, export the file that ``extra_scripts/extract_target.py`` writes. The formats need libraries
+of their own: ``pip install --no-deps -r requirements/export.txt``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import mscn_plugin
+from mscn_plugin.errors import print_config_errors_plainly
+from mscn_plugin.export.pretrained import load_pretrained
+from mscn_plugin.export.results import read_results
+from mscn_plugin.export.run import FORMATS, export_trunk
+
+
+def main() -> None:
+    print_config_errors_plainly()
+    arguments = parse_arguments()
+    mscn_plugin.register()
+    pretrained = load_pretrained(
+        arguments.checkpoint, arguments.sigma, arguments.trusted, arguments.size
+    )
+    files = export_trunk(
+        pretrained,
+        arguments.format,
+        arguments.output,
+        read_results(arguments.results) if arguments.results else (),
+        arguments.licence,
+    )
+    for file in files:
+        differences = ", ".join(f"{kind} {value:.1e}" for kind, value in file.differences.items())
+        print(f"{arguments.output / file.name}: features differ from VISSL's by {differences}")
+    print(arguments.output / "model_card.md")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint of VISSL")
+    parser.add_argument("--format", nargs="+", action="extend", required=True, choices=FORMATS)
+    parser.add_argument("--output", type=Path, required=True, help="the folder to write to")
+    parser.add_argument(
+        "--sigma", type=float, help="of pre-training's filter in pixels, where no file says it"
+    )
+    parser.add_argument(
+        "--size", type=int, help="side of the images in pixels (default: the run's, else 224)"
+    )
+    parser.add_argument(
+        "--trusted", action="store_true", help="load the checkpoint by pickle, which can run code"
+    )
+    parser.add_argument("--licence", default="not stated", help="of the weights, for the card")
+    parser.add_argument("--results", type=Path, help="results.json of evaluations, for the card")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

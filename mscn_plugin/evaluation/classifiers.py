@@ -1,0 +1,141 @@
+"""Classifiers on features of a frozen trunk: nearest neighbours, logistic regression, SVMs.
+
+Shape shorthand: N training images, M validation images, F features, C classes, k neighbours.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Dict, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+Labelled = Tuple[np.ndarray, np.ndarray]
+"""Features ``[N, F]`` and labels: classes ``[N]``, or for SVMs of several labels ``[N, C]``."""
+
+EVALUATIONS = ("knn", "svm", "logistic_regression")
+"""Names of the three, as ``MSCN.FROZEN_EVALUATIONS`` knows them."""
+_CHUNK = 1024  # validation images at a time: 5 GB of similarities to ImageNet's training images
+
+
+def knn_accuracy(
+    train: Labelled,
+    val: Labelled,
+    num_neighbors: int,
+    temperature: Optional[float],
+    normalize: bool = True,
+    topk: Sequence[int] = (1,),
+    device: Any = "cpu",
+) -> Dict[int, float]:
+    """Accuracy in percent of the k nearest training images, as VISSL's nearest-neighbour benchmark.
+
+    A neighbour with similarity s votes for its class with weight ``exp(s / temperature)``.
+
+    Args:
+        num_neighbors: k; all N training images where there are fewer.
+        temperature: above 0; None gives every neighbour the same vote.
+        normalize: cosine similarity; else the dot product.
+        topk: the accuracies to return: the class is among the that many classes with most votes.
+        device: where the similarities are computed.
+
+    Returns:
+        Accuracy for each of ``topk``; 100 where there are no more than that many classes.
+    """
+    x, y = (torch.as_tensor(part, device=device) for part in train)
+    queries, truth = (torch.as_tensor(part, device=device) for part in val)
+    x, queries = x.float(), queries.float()
+    if normalize:
+        x, queries = F.normalize(x, dim=1), F.normalize(queries, dim=1)
+    k, num_classes = min(num_neighbors, len(x)), int(max(y.max(), truth.max())) + 1
+    hits = dict.fromkeys(topk, 0)
+    for images, correct in zip(queries.split(_CHUNK), truth.split(_CHUNK)):
+        similarities, neighbors = (images @ x.T).topk(k, dim=1)
+        if temperature is None:
+            weights = torch.ones_like(similarities)
+        else:
+            # Relative to the nearest, so that the exponential stays in range.
+            weights = ((similarities - similarities[:, :1]) / temperature).exp()
+        votes = weights.new_zeros(len(images), num_classes)
+        votes.scatter_add_(1, y[neighbors], weights)
+        ranked = votes.argsort(dim=1, descending=True, stable=True)
+        for top in topk:
+            hits[top] += int((ranked[:, :top] == correct[:, None]).sum())
+    return {top: 100 * count / len(truth) for top, count in hits.items()}
+
+
+def probe_accuracy(train: Labelled, val: Labelled) -> float:
+    """Accuracy in percent of a logistic regression on standardised features.
+
+    A stand-in for the paper's linear probe (A.2), which trains on augmented crops for 100 epochs:
+    the same kind of classifier, fitted to features computed once.
+    """
+    # scikit-learn takes a second to import, which every start and every loader worker would pay.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return 100 * probe.fit(*train).score(*val)
+
+
+def svm_average_precision(train: Labelled, val: Labelled, settings: Any) -> Dict[str, float]:
+    """Mean average precision in percent of one-against-all linear SVMs, VISSL's VOC07 protocol.
+
+    For each class a cost is chosen by cross-validated average precision on the training images;
+    the SVM with that cost is fitted to all of them. Average precision is VISSL's (VOC's area under
+    the interpolated curve).
+
+    Args:
+        train: labels ``[N]`` are classes; ``[N, C]`` are VISSL's 1 (present), 0 (absent), -1
+            (not evaluated; absent in training).
+        settings: VISSL's section ``config.SVM``.
+
+    Returns:
+        ``mAP``, and for classes ``[N]`` also ``top_1``: accuracy of the largest decision value.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.svm import LinearSVC
+    from vissl.utils.svm_utils.evaluate import get_precision_recall
+
+    (x, y), (queries, truth) = train, val
+    if settings["normalize"]:
+        x, queries = (f / (np.linalg.norm(f, axis=1, keepdims=True) + 1e-5) for f in (x, queries))
+    num_classes = y.shape[1] if y.ndim == 2 else int(max(y.max(), truth.max())) + 1
+    targets, truths = (
+        labels if labels.ndim == 2 else np.eye(num_classes)[labels] for labels in (y, truth)
+    )
+    svm = LinearSVC(
+        class_weight={1: 2, -1: 1},
+        **{key: settings[key] for key in ("penalty", "loss", "dual", "max_iter")},
+    )
+    folds = settings["cross_val_folds"]
+    search = GridSearchCV(svm, {"C": costs(settings)}, scoring="average_precision", cv=folds)
+    precisions, decisions = [], np.full((len(queries), num_classes), -np.inf)
+    for label in range(num_classes):
+        positive = targets[:, label] == 1
+        if not folds <= positive.sum() <= len(positive) - folds:
+            continue  # too few images of the class, or of any other, to cross-validate
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            search.fit(x, np.where(positive, 1, -1))
+        decisions[:, label] = search.decision_function(queries)
+        judged = truths[:, label] != -1
+        signs = np.where(truths[judged, label] == 1, 1, -1)
+        precisions.append(float(get_precision_recall(signs, decisions[judged, label])[-1]))
+    result = {"mAP": 100 * float(np.mean(precisions)) if precisions else 0.0}
+    if y.ndim == 1:
+        result["top_1"] = 100 * float((decisions.argmax(axis=1) == truth).mean())
+    return result
+
+
+def costs(settings: Any) -> Sequence[float]:
+    """The costs that VISSL's section ``config.SVM.costs`` asks for."""
+    section = settings["costs"]
+    powers = range(*section["power_range"]) if section["base"] > 0 else ()
+    return [*section["costs_list"], *(section["base"] ** power for power in powers)]

@@ -1,0 +1,42 @@
+"""The paper's own results, to stand beside what is measured (Tables 1 and 3)."""
+
+from __future__ import annotations
+
+from typing import Dict, Optional
+
+TABLES = {
+    "SimCLR": {
+        "imagenet1k_linear": 69.5,
+        "imagenet1k_1percent": 48.3,
+        "places205_linear": 52.5,
+        "inaturalist18_linear": 37.2,
+    },
+    "SimCLR + MSCN": {
+        "imagenet1k_linear": 71.5,
+        "imagenet1k_1percent": 54.0,
+        "places205_linear": 53.8,
+        "inaturalist18_linear": 38.2,
+    },
+    "BYOL": {
+        "imagenet1k_linear": 74.3,
+        "imagenet1k_1percent": 53.2,
+        "places205_linear": 54.0,
+        "inaturalist18_linear": 47.6,
+    },
+    "BYOL + MSCN": {
+        "imagenet1k_linear": 74.4,
+        "imagenet1k_1percent": 55.2,
+        "places205_linear": 54.2,
+        "inaturalist18_linear": 44.3,
+    },
+}
+"""Top-1 accuracy in percent of a ResNet-50 pre-trained on ImageNet-1K, by method and evaluation."""
+
+COUNTERPARTS = {"quick_linear": "imagenet1k_linear"}
+"""Evaluations of the quick suite that follow one of the paper's, on other data."""
+
+
+def paper_rows(loss: Optional[str]) -> Dict[str, Dict[str, float]]:
+    """The rows that stand beside a run with the loss of this name: its method's two."""
+    method = "BYOL" if loss == "byol_loss" else "SimCLR"
+    return {name: TABLES[name] for name in (method, f"{method} + MSCN")}

@@ -1,0 +1,107 @@
+"""A checkpoint's results beside a baseline's and the paper's: table and plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from mscn_plugin.evaluation.paper_results import COUNTERPARTS, paper_rows
+from mscn_plugin.evaluation.suites import SUITES
+
+TITLE = "this checkpoint"
+BASELINE = "baseline"
+PAPER = "the paper, {} (ResNet-50, ImageNet-1K)"
+
+
+def columns(
+    results: Dict[str, Any], baseline: Optional[Dict[str, Any]]
+) -> Dict[str, Dict[str, float]]:
+    """Numbers in percent, by column and by title of the metric.
+
+    Args:
+        results: content of ``results.json``: ``suite``, ``loss`` and, by evaluation,
+            ``evaluations[name]["metrics"]``.
+        baseline: the same of another checkpoint.
+    """
+    table = {TITLE: _metrics(results)}
+    if baseline is not None:
+        table[BASELINE] = _metrics(baseline)
+    for method, accuracies in paper_rows(results["loss"]).items():
+        table[PAPER.format(method)] = {
+            title: accuracies[counterpart]
+            for evaluation in SUITES[results["suite"]]
+            for counterpart in [COUNTERPARTS.get(evaluation.page, evaluation.page)]
+            if counterpart in accuracies
+            for title in evaluation.metrics
+        }
+    return table
+
+
+def _metrics(results: Dict[str, Any]) -> Dict[str, float]:
+    return {
+        title: value
+        for evaluation in results["evaluations"].values()
+        for title, value in evaluation.get("metrics", {}).items()
+    }
+
+
+def rows(results: Dict[str, Any], table: Dict[str, Dict[str, float]]) -> List[List[Any]]:
+    """The table's rows: title, then a number or None for each column."""
+    titles = [title for e in SUITES[results["suite"]] for title in e.metrics]
+    return [[title, *(column.get(title) for column in table.values())] for title in titles]
+
+
+def markdown(results: Dict[str, Any], baseline: Optional[Dict[str, Any]]) -> str:
+    """The table in markdown, with what it is about and what failed."""
+    from tabulate import tabulate
+
+    table = columns(results, baseline)
+    text = tabulate(
+        rows(results, table),
+        headers=["in %", *table],
+        floatfmt=".1f",
+        missingval="-",
+        tablefmt="github",
+    )
+    about = (
+        f"`{results['checkpoint']}`, sigma {results['sigma']:g}, SHA-256 {results['sha256'][:12]}"
+    )
+    failures = [
+        f"- {name}: {evaluation['error']}"
+        for name, evaluation in results["evaluations"].items()
+        if "error" in evaluation
+    ]
+    parts = [f"# Evaluation\n\n{about}", text]
+    if failures:
+        parts.append("Without a result:\n\n" + "\n".join(failures))
+    return "\n\n".join(parts) + "\n"
+
+
+def plot(results: Dict[str, Any], baseline: Optional[Dict[str, Any]], path: Path) -> None:
+    """Draw the table as bars, one group for each metric."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    table = columns(results, baseline)
+    titles = [row[0] for row in rows(results, table) if any(v is not None for v in row[1:])]
+    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.75 * len(titles)), constrained_layout=True)
+    height = 0.8 / len(table)
+    for place, (name, column) in enumerate(table.items()):
+        there = [(index, column[title]) for index, title in enumerate(titles) if title in column]
+        bars = axis.barh(
+            [index + (place - (len(table) - 1) / 2) * height for index, _ in there],
+            [value for _, value in there],
+            height=height,
+            label=name,
+            color=f"C{place}" if place < 2 else ("0.75" if place == len(table) - 2 else "0.55"),
+        )
+        axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
+    axis.set_yticks(range(len(titles)), titles)
+    axis.invert_yaxis()
+    axis.set(xlabel="%", xlim=(0, 100))
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=1, fontsize=8, frameon=False)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)

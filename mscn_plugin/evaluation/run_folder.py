@@ -1,0 +1,36 @@
+"""The files of a run's folder: VISSL's JSON lines, and what is written beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Dict, List
+
+
+def json_lines(path: Path) -> List[Dict[str, Any]]:
+    """The lines of a JSON-lines file; a line cut by a kill is left out."""
+    lines = []
+    for line in path.read_text().splitlines() if path.is_file() else ():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def save_json(path: Path, content: Any) -> None:
+    """Write ``content`` so that a reader never sees half of it."""
+    staged = path.with_suffix(".tmp")
+    staged.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(staged, path)

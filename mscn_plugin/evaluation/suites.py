@@ -1,0 +1,169 @@
+"""Which evaluations a checkpoint gets, and the overrides that fit VISSL's configurations to it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+import yaml
+
+from mscn_plugin.evaluation.checkpoint import (
+    load_checkpoint,
+    training_config,
+    trunk_weights,
+)
+from mscn_plugin.evaluation.input_filter import TRANSFORM, pretraining_sigma, resolve_sigma
+from mscn_plugin.integration.config_folder import config_folder
+
+METER = "test_accuracy_list_meter"
+FROZEN = "test_frozen_features"
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """One page of ``mscn/benchmark`` and the numbers that it gives.
+
+    Attributes:
+        page: its name, and the evaluation's.
+        dataset: the data set that it is about: ``--data <dataset>=<folder>``.
+        metrics: title of each number, and the keys that lead to it in a line of ``metrics.json``.
+    """
+
+    page: str
+    dataset: str
+    metrics: Mapping[str, Tuple[str, ...]]
+
+
+def _accuracy(page: str, dataset: str, title: str) -> Evaluation:
+    return Evaluation(page, dataset, {title: (METER, "top_1")})
+
+
+_KNN: Dict[str, Tuple[str, ...]] = {"kNN, top-1": (FROZEN, "knn", "top_1")}
+SUITES = {
+    "quick": (
+        Evaluation(
+            "quick_frozen",
+            "data",
+            {**_KNN, "SVM, mAP": (FROZEN, "svm", "mAP"), "SVM, top-1": (FROZEN, "svm", "top_1")},
+        ),
+        _accuracy("quick_10percent", "data", "fine-tuned with 10% of labels, top-1"),
+        _accuracy("quick_linear", "data", "linear probe, top-1"),
+    ),
+    "paper": (
+        Evaluation("imagenet1k_nearest_neighbor", "imagenet1k", _KNN),
+        _accuracy("imagenet1k_1percent", "imagenet1k", "fine-tuned with 1% of labels, top-1"),
+        _accuracy("imagenet1k_10percent", "imagenet1k", "fine-tuned with 10% of labels, top-1"),
+        _accuracy("imagenet1k_linear", "imagenet1k", "linear probe, top-1"),
+        _accuracy("places205_linear", "places205", "Places-205, linear, top-1"),
+        _accuracy("inaturalist18_linear", "inaturalist18", "iNaturalist 2018, linear, top-1"),
+    ),
+}
+"""In order of their length, the shortest first."""
+
+_SECTIONS = {
+    "resnet": "RESNETS",
+    "regnet": "REGNET",
+    "efficientnet": "EFFICIENT_NETS",
+    "small_resnet": "SMALL_RESNET",
+}
+_CROPS = ("RandomResizedCrop", "ImgPilToMultiCrop")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a pre-training run leaves that its evaluations depend on.
+
+    Attributes:
+        folder: where the checkpoint was looked for.
+        checkpoint: the file; links are resolved.
+        config: the run's configuration, or None where it does not lie beside the file.
+        sigma: of its high-pass filter in pixels, 0 without one.
+        crop: side of its views in pixels, or None where that is not known.
+    """
+
+    folder: Path
+    checkpoint: Path
+    config: Optional[Dict[str, Any]]
+    sigma: float
+    crop: Optional[int]
+
+    @classmethod
+    def of(cls, path: Path, sigma: Optional[float] = None) -> Run:
+        """Read a checkpoint, or the newest one of the folder that ``path`` names.
+
+        Args:
+            sigma: of pre-training, where neither checkpoint nor configuration say it.
+
+        Raises:
+            CheckpointError: it is no checkpoint, or says another sigma or none.
+        """
+        path = path / "checkpoint.torch" if path.is_dir() else path
+        folder, path = path.absolute().parent, path.resolve()
+        checkpoint = load_checkpoint(path)
+        trunk_weights(checkpoint, path)
+        config = training_config(path)
+        sigma = resolve_sigma(path, pretraining_sigma(checkpoint, config), sigma)
+        transforms = config["DATA"]["TRAIN"]["TRANSFORMS"] if config else []
+        crop = next((t["size"] for t in transforms if t["name"] in _CROPS), None)
+        return cls(folder, path, config, sigma, crop if isinstance(crop, int) else None)
+
+    @property
+    def loss(self) -> Optional[str]:
+        """Name of the pre-training's loss."""
+        return self.config["LOSS"]["name"] if self.config else None
+
+    @property
+    def data(self) -> str:
+        """The folder that the run was pre-trained on, as ``config.MSCN.DATA`` named it."""
+        return (self.config or {}).get("MSCN", {}).get("DATA") or ""
+
+    def overrides(self, page: str) -> List[str]:
+        """Overrides that give ``mscn/benchmark/<page>`` the run's trunk, crop and filter."""
+        settings = yaml.safe_load(
+            (config_folder() / f"config/mscn/benchmark/{page}.yaml").read_text()
+        )
+        settings = settings["config"]
+        overrides = [f"config.MODEL.WEIGHTS_INIT.PARAMS_FILE={self.checkpoint}"]
+        overrides += [f"config.MSCN.PRETRAINING_SIGMA={self.sigma!r}"]
+        overrides += _trunk_overrides(self.config, settings["MODEL"]["TRUNK"])
+        for split in ("TRAIN", "TEST"):
+            transforms = [
+                _fitted(transform, self.crop, self.sigma)
+                for transform in settings["DATA"][split]["TRANSFORMS"]
+                if transform["name"] != TRANSFORM or self.sigma
+            ]
+            if transforms != settings["DATA"][split]["TRANSFORMS"]:
+                overrides.append(f"config.DATA.{split}.TRANSFORMS={in_hydra(transforms)}")
+        return overrides
+
+
+def _fitted(transform: Dict[str, Any], crop: Optional[int], sigma: float) -> Dict[str, Any]:
+    """A transform of A.2 at the run's scale: 256 / 224 of the crop, cut to the crop."""
+    if transform["name"] == TRANSFORM:
+        return {**transform, "sigma": sigma}
+    if crop and "size" in transform:
+        return {**transform, "size": crop if transform["name"] != "Resize" else round(crop * 8 / 7)}
+    return transform
+
+
+def _trunk_overrides(config: Optional[Dict[str, Any]], known: Dict[str, Any]) -> List[str]:
+    if config is None:
+        return []
+    trunk = config["MODEL"]["TRUNK"]
+    section = _SECTIONS.get(trunk["NAME"], "")
+    overrides = [f"config.MODEL.TRUNK.NAME={trunk['NAME']}"]
+    for key, value in sorted((trunk.get(section) or {}).items()):
+        there = section == "RESNETS" or key in known.get(section, {})
+        path = f"config.MODEL.TRUNK.{section}.{key}"
+        overrides.append(f"{'' if there else '+'}{path}={in_hydra(value)}")
+    return overrides
+
+
+def in_hydra(value: Any) -> str:
+    """A value of a configuration in the grammar of Hydra's command line, without spaces."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{in_hydra(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(in_hydra, value)) + "]"
+    return "null" if value is None else str(value)

@@ -1,0 +1,82 @@
+"""Does an exported file compute the features of the model that it was made from?"""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, List, NamedTuple, Sequence
+
+import skimage.data
+import torch
+from PIL import Image
+from torch import Tensor
+
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.export.pretrained import Pretrained
+
+TOLERANCE = 1e-5
+"""Largest difference that passes, in units of an image's largest feature."""
+
+
+class Sample(NamedTuple):
+    """Images of one kind and what an export has to make of them.
+
+    Attributes:
+        images: ``[B, 3, H, W]``, normalised, not filtered.
+        features: ``[B, F]``, of VISSL's model behind the filter.
+    """
+
+    kind: str
+    images: Tensor
+    features: Tensor
+
+
+def check_samples(pretrained: Pretrained) -> List[Sample]:
+    """Two images of Gaussian noise and, by itself, a photograph."""
+    side = pretrained.preprocessing.crop
+    noise = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    cat = pretrained.preprocessing(Image.fromarray(skimage.data.chelsea()))[None]
+    return [
+        Sample(kind, images, pretrained.features(images))
+        for kind, images in (("noise", noise), ("photograph", cat))
+    ]
+
+
+def check(
+    file: str, reader: Callable[[Tensor], Tensor], samples: Sequence[Sample]
+) -> Dict[str, float]:
+    """Compare what an exported file computes with what it should.
+
+    Args:
+        file: its name, for the error.
+        reader: from images ``[B, 3, H, W]`` to the file's features ``[B, F]``.
+
+    Returns:
+        :func:`largest_difference` by kind of sample.
+
+    Raises:
+        ConfigError: one is larger than :data:`TOLERANCE`, or not a number.
+    """
+    differences = {}
+    for kind, images, expected in samples:
+        difference = largest_difference(reader(images), expected)
+        if not difference <= TOLERANCE:
+            raise ConfigError(
+                f"{file} is not exported: its features of the {kind} differ from VISSL's by "
+                f"{difference:.1e} of the largest feature, more than {TOLERANCE:.0e}"
+            )
+        differences[kind] = difference
+    return differences
+
+
+def largest_difference(features: Tensor, expected: Tensor) -> float:
+    """The largest ``|features - expected|`` of an image over its largest ``|expected|``.
+
+    Args:
+        features, expected: ``[B, F]``.
+
+    Returns:
+        The maximum over the images; infinite where the shapes differ.
+    """
+    if features.shape != expected.shape:
+        return float("inf")
+    difference = (features - expected).abs().amax(dim=1)
+    return float((difference / expected.abs().amax(dim=1)).max())

@@ -1,0 +1,20 @@
+"""What the export to one format hands over to the check and to the model card."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, NamedTuple
+
+from torch import Tensor
+
+
+class Export(NamedTuple):
+    """The files of one format.
+
+    Attributes:
+        readers: by file name, what computes features ``[B, F]`` of normalised, unfiltered images
+            ``[B, 3, H, W]`` from the file as it was read back.
+        loading: how to use the files, in Markdown.
+    """
+
+    readers: Dict[str, Callable[[Tensor], Tensor]]
+    loading: str

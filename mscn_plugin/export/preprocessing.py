@@ -1,0 +1,58 @@
+"""What a picture goes through before a trunk, the high-pass filter apart."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, NamedTuple, Optional, Tuple
+
+from PIL import Image
+from torch import Tensor
+from torchvision import transforms
+
+
+class Preprocessing(NamedTuple):
+    """Resize, crop and normalisation of an evaluation; the defaults are ImageNet's (A.2).
+
+    Attributes:
+        resize: shorter side after resizing, in pixels.
+        crop: side of the central square, in pixels.
+        mean, std: of the RGB channels, for pixels from 0 to 1.
+    """
+
+    resize: int = 256
+    crop: int = 224
+    mean: Tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: Tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def __call__(self, picture: Image.Image) -> Tensor:
+        """Return the normalised, unfiltered image ``[3, crop, crop]`` of a picture."""
+        steps = [
+            transforms.Resize(self.resize),
+            transforms.CenterCrop(self.crop),
+            transforms.ToTensor(),
+            transforms.Normalize(self.mean, self.std),
+        ]
+        return transforms.Compose(steps)(picture.convert("RGB"))
+
+
+def preprocessing_of(config: Optional[Dict[str, Any]], size: Optional[int]) -> Preprocessing:
+    """What a run's configuration says under ``DATA.TEST.TRANSFORMS``, for the rest ImageNet's.
+
+    Args:
+        size: side of the central square in pixels, in place of the configuration's.
+
+    Raises:
+        ValueError, TypeError: a value of the configuration is none of its kind.
+    """
+    test = (config or {}).get("DATA", {}).get("TEST", {}).get("TRANSFORMS") or []
+    by_name = {transform["name"]: transform for transform in test}
+    found = Preprocessing()
+    if "Resize" in by_name:
+        found = found._replace(resize=int(by_name["Resize"]["size"]))
+    if "CenterCrop" in by_name:
+        found = found._replace(crop=int(by_name["CenterCrop"]["size"]))
+    if "Normalize" in by_name:
+        mean, std = (tuple(map(float, by_name["Normalize"][key])) for key in ("mean", "std"))
+        found = found._replace(mean=mean, std=std)
+    if size is not None:
+        found = found._replace(resize=round(size * found.resize / found.crop), crop=size)
+    return found

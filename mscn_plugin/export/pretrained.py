@@ -1,0 +1,148 @@
+"""The trunk of a checkpoint as every export starts from it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import torch
+import vissl.config
+import yaml
+from torch import Tensor, nn
+from vissl.config import AttrDict
+
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    training_config,
+    trunk_weights,
+)
+from mscn_plugin.evaluation.input_filter import pretraining_sigma, resolve_sigma
+from mscn_plugin.export.preprocessing import Preprocessing, preprocessing_of
+from mscn_plugin.masking import high_pass
+from mscn_plugin.models.high_pass_trunk import PREFIX
+from mscn_plugin.models.trunk_features import build_trunk
+
+COUNTER = "num_batches_tracked"
+"""Batch normalisation's count of training steps, the one tensor that no output depends on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """A trunk with what an export must know of its pre-training.
+
+    Attributes:
+        trunk: VISSL's trunk in evaluation mode, on the CPU; it does not filter.
+        model_config: VISSL's ``config.MODEL``, from which the trunk was built.
+        sigma: of the high-pass filter in front of the trunk, in pixels; 0: there is none.
+        preprocessing: of the images in front of the filter.
+        config: the run's configuration, or None where it is not known.
+        epochs: how many epochs the checkpoint has seen, or None.
+    """
+
+    trunk: nn.Module
+    model_config: Any
+    sigma: float
+    preprocessing: Preprocessing
+    config: Optional[Dict[str, Any]]
+    epochs: Optional[int]
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """VISSL's model behind the filter: what every export has to give.
+
+        Args:
+            images: ``[B, 3, H, W]``, float32, normalised, not filtered.
+
+        Returns:
+            ``[B, F]``, the trunk's last output.
+        """
+        return self.trunk(high_pass(images, self.sigma), [])[-1].flatten(1)
+
+
+def load_pretrained(
+    path: Path,
+    sigma: Optional[float] = None,
+    trusted: bool = False,
+    size: Optional[int] = None,
+) -> Pretrained:
+    """Load the trunk of a checkpoint of VISSL.
+
+    Its architecture is read from the ``train_config.yaml`` beside it; without one it has to be a
+    ResNet-50.
+
+    Args:
+        sigma: of pre-training's filter in pixels, for a checkpoint that does not say it.
+        trusted: load by pickle, which can run code that the file holds.
+        size: side of the images in pixels; None: that of the run's evaluation, else 224.
+
+    Raises:
+        CheckpointError: the file, or the configuration beside it, is not what it should be.
+        ConfigError: sigma is missing or contradicts the checkpoint, or the size is none.
+    """
+    if size is not None and size < 1:
+        raise ConfigError(f"--size is {size}; it must be at least 1 pixel")
+    checkpoint = load_checkpoint(path, trusted)
+    weights = trunk_weights(checkpoint, path)
+    source = path.resolve().parent / "train_config.yaml"
+    try:
+        config = training_config(path)
+        model_config = _model_config(config)
+        preprocessing = preprocessing_of(config, size)
+        stated = pretraining_sigma(checkpoint, config)
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from None
+    phase = checkpoint.get("train_phase_idx")
+    return Pretrained(
+        trunk=_trunk(model_config, weights, path),
+        model_config=model_config,
+        sigma=resolve_sigma(path, stated, sigma),
+        preprocessing=preprocessing,
+        config=config,
+        epochs=phase + 1 if isinstance(phase, int) else None,
+    )
+
+
+def _model_config(config: Optional[Dict[str, Any]]) -> Any:
+    """``config.MODEL`` of a run, or else VISSL's default, a ResNet-50; of a trunk as it is."""
+    if config is None:
+        defaults = Path(vissl.config.__file__).with_name("defaults.yaml")
+        config = yaml.safe_load(defaults.read_text())["config"]
+    model_config = AttrDict(config).MODEL
+    model_config.TRUNK.NAME = str(model_config.TRUNK.NAME).replace(PREFIX, "", 1)
+    model_config.ACTIVATION_CHECKPOINTING.USE_ACTIVATION_CHECKPOINTING = False
+    return model_config
+
+
+def _trunk(model_config: Any, weights: Dict[str, Tensor], path: Path) -> nn.Module:
+    try:
+        trunk = build_trunk(model_config).eval()
+    except Exception as error:  # every trunk has its own way to refuse a configuration
+        raise CheckpointError(
+            f"{path} has a trunk {model_config.TRUNK.NAME!r} that VISSL cannot build ({error!r})"
+        ) from None
+    try:
+        missing, unexpected = trunk.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        wrong = [str(error).splitlines()[-1].strip()]
+    else:
+        wrong = [f"{key} is missing" for key in missing if not key.endswith(COUNTER)]
+        wrong += [f"{key} is not a name of this trunk" for key in unexpected]
+    if wrong:
+        raise CheckpointError(
+            f"{path} does not hold the weights of a {describe(model_config)}, the trunk of the "
+            f"train_config.yaml beside it or, without one, VISSL's default: {wrong[0]}"
+        )
+    return trunk
+
+
+def describe(model_config: Any) -> str:
+    """A trunk in words: its name and, of a ResNet, all that makes its architecture."""
+    trunk = model_config.TRUNK
+    if trunk.NAME != "resnet":
+        return str(trunk.NAME)
+    keys = ("DEPTH", "GROUPS", "WIDTH_PER_GROUP", "WIDTH_MULTIPLIER", "NORM", "LAYER4_STRIDE")
+    settings = ", ".join(f"{key} {trunk.RESNETS[key]}" for key in keys)
+    return f"resnet ({settings}, INPUT_TYPE {model_config.INPUT_TYPE})"

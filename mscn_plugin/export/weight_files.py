@@ -1,0 +1,43 @@
+"""Weights by their names, as a file of PyTorch and as one of safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, Optional
+
+import torch
+from torch import Tensor
+
+from mscn_plugin.evaluation.checkpoint import SIGMA_KEY
+
+
+def write_and_read(
+    weights: Dict[str, Tensor],
+    folder: Path,
+    name: str,
+    sigma: float,
+    wrapper: Optional[Dict[str, Any]] = None,
+) -> Dict[str, Dict[str, Tensor]]:
+    """Write ``<name>.pth`` and ``<name>.safetensors``, and read both back.
+
+    Args:
+        weights: what both files hold.
+        sigma: in pixels; the metadata of safetensors says it.
+        wrapper: what the ``.pth`` holds beside the weights, which are then its ``"model"``; None:
+            it holds the weights alone.
+
+    Returns:
+        What was read, by file name.
+    """
+    from safetensors.torch import load_file, save
+
+    weights = {key: tensor.detach().clone().contiguous() for key, tensor in weights.items()}
+    plain, safe = folder / f"{name}.pth", folder / f"{name}.safetensors"
+    torch.save(weights if wrapper is None else {"model": weights, **wrapper}, str(plain))
+    # save_file would let nobody else read the file.
+    safe.write_bytes(save(weights, metadata={"format": "pt", SIGMA_KEY: repr(sigma)}))
+    read = torch.load(str(plain), weights_only=True)
+    return {
+        plain.name: read if wrapper is None else read["model"],
+        safe.name: load_file(str(safe)),
+    }

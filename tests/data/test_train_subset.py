@@ -1,0 +1,86 @@
+"""Parts of a folder's labels: drawn and listed."""
+
+from __future__ import annotations
+
+import collections
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.usefixtures("registered")
+
+
+@pytest.fixture
+def folder(image_folder):
+    return image_folder / "train"  # 4 classes of 8 images
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(0.5, 4), (0.25, 2), (0.01, 1), (1.0, 8)])
+def test_every_class_has_its_fraction_and_at_least_one(folder, fraction, count):
+    from mscn_plugin.data.train_subset import train_subset
+
+    paths, labels = train_subset(folder, fraction)
+    assert collections.Counter(labels.tolist()) == dict.fromkeys(range(4), count)
+    assert len(set(paths.tolist())) == len(paths)
+    assert all(f"class{label}" in path for path, label in zip(paths, labels))
+
+
+def test_the_seed_decides_alone(folder):
+    from mscn_plugin.data.train_subset import train_subset
+
+    drawn = [tuple(train_subset(folder, 0.25, seed)[0]) for seed in (0, 0, 1, 2)]
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn)) == 3
+
+
+def test_every_image_is_as_likely_as_any_other(folder):
+    from mscn_plugin.data.train_subset import train_subset
+
+    counts = collections.Counter()
+    for seed in range(400):
+        counts.update(train_subset(folder, 0.25, seed)[0].tolist())
+    assert len(counts) == 32
+    # 400 draws of probability 1/4: five standard errors are 43.
+    assert all(abs(count - 100) < 43 for count in counts.values())
+
+
+def test_lists_name_images_by_file_or_by_path(folder, tmp_path):
+    from mscn_plugin.data.train_subset import train_subset
+
+    by_path = [f"class{label}/{label}.png" for label in range(4)]
+    (tmp_path / "list.txt").write_text("\n".join([*by_path, by_path[0], ""]))
+    paths, labels = train_subset(folder, str(tmp_path / "list.txt"))
+    assert [str(folder / name) for name in by_path] == paths.tolist()
+    assert labels.tolist() == [0, 1, 2, 3]
+    assert labels.dtype == np.int64
+
+
+def test_wrong_subsets_are_one_sentence(folder, tmp_path):
+    from mscn_plugin.data.train_subset import train_subset
+
+    (tmp_path / "unknown.txt").write_text("class0/0.png\nclass9/0.png\n")
+    (tmp_path / "lacking.txt").write_text("class0/0.png\nclass1/0.png\nclass2/0.png")
+    (tmp_path / "empty.txt").touch()
+    for subset, message in (
+        (0, "TRAIN_SUBSET is 0; it must be a fraction above 0"),
+        (1.5, "TRAIN_SUBSET is 1.5; it must be a fraction above 0"),
+        (True, "TRAIN_SUBSET is True; it must be"),
+        (None, "TRAIN_SUBSET is None; it must be"),
+        (str(tmp_path / "none.txt"), "none.txt', which is not a file"),
+        (str(tmp_path / "unknown.txt"), "which lists 'class9/0.png': no image of"),
+        (str(tmp_path / "lacking.txt"), "which has no image of class 'class3'"),
+        (str(tmp_path / "empty.txt"), "which has no image of class 'class0'"),
+    ):
+        with pytest.raises(ValueError, match="TRAIN_SUBSET") as error:
+            train_subset(folder, subset)
+        assert message in str(error.value)
+
+
+def test_files_are_vissls(folder, tmp_path):
+    from mscn_plugin.data.train_subset import train_subset, write_subset
+
+    images = train_subset(folder, 0.5)
+    files = write_subset(tmp_path / "new" / "folder", *images)
+    for file, array in zip(files, images):
+        assert (np.load(file, allow_pickle=False) == array).all()
+    assert sorted(path.name for path in files[0].parent.iterdir()) == sorted(f.name for f in files)

@@ -1,0 +1,113 @@
+"""What a suite gives VISSL for a checkpoint: trunk, crop, filter."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import yaml
+
+from mscn_plugin.integration.config_folder import config_folder
+
+pytestmark = pytest.mark.usefixtures("registered")
+
+
+@pytest.fixture
+def save(tmp_path_factory):
+    """Write a checkpoint with the configuration of a page, changed by keys; returns its path."""
+
+    def write(page=None, sigma=None, **changes):
+        from mscn_plugin.evaluation.checkpoint import SIGMA_KEY
+
+        folder = tmp_path_factory.mktemp("run")
+        state = {"base_model": {"model": {"trunk": {"_feature_blocks.a": torch.ones(1)}}}}
+        if sigma is not None:
+            state[SIGMA_KEY] = torch.tensor(sigma, dtype=torch.float64)
+        torch.save({"classy_state_dict": state}, folder / "checkpoint.torch")
+        if page:
+            file = config_folder() / "config" / "mscn" / f"{page}.yaml"
+            config = yaml.safe_load(file.read_text())["config"]
+            config["MODEL"]["TRUNK"].update(changes)
+            (folder / "train_config.yaml").write_text(yaml.safe_dump(config))
+        return folder / "checkpoint.torch"
+
+    return write
+
+
+def test_every_evaluation_of_a_suite_is_a_page():
+    from mscn_plugin.evaluation.suites import SUITES
+
+    pages = {e.page for suite in SUITES.values() for e in suite}
+    folder = config_folder() / "config" / "mscn" / "benchmark"
+    assert pages == {path.stem for path in folder.glob("*.yaml")}
+
+
+def test_the_papers_run_needs_no_change_of_the_papers_pages(save):
+    from mscn_plugin.evaluation.suites import Run
+
+    file = save("simclr", 5.0)
+    run = Run.of(file)
+    assert (run.sigma, run.crop, run.loss) == (5.0, 224, "mscn_info_nce_loss")
+    assert run.overrides("imagenet1k_linear") == [
+        f"config.MODEL.WEIGHTS_INIT.PARAMS_FILE={file}",
+        "config.MSCN.PRETRAINING_SIGMA=5.0",
+        "config.MODEL.TRUNK.NAME=resnet",
+        "config.MODEL.TRUNK.RESNETS.DEPTH=50",
+    ]
+
+
+def test_another_scale_brings_its_transforms(save):
+    from mscn_plugin.evaluation.suites import Run
+
+    overrides = Run.of(save("quickstart", 1.25)).overrides("imagenet1k_linear")
+    train, test = overrides[-2:]
+    assert "{name:RandomResizedCrop,size:56}" in train
+    assert "{name:Resize,size:64},{name:CenterCrop,size:56}" in test
+    assert train.endswith("{name:MSCNHighPass,sigma:1.25}]")
+    assert "+config.MODEL.TRUNK.SMALL_RESNET.WIDTH=16" in overrides
+    assert "config.MODEL.TRUNK.SMALL_RESNET.WIDTH=16" in Run.of(save("quickstart", 1.25)).overrides(
+        "quick_linear"
+    )
+
+
+def test_an_unmasked_run_is_evaluated_without_a_filter(save):
+    from mscn_plugin.evaluation.suites import Run
+
+    run = Run.of(save("simclr_unmasked", 0.0))
+    overrides = run.overrides("imagenet1k_linear")
+    assert "config.MSCN.PRETRAINING_SIGMA=0.0" in overrides
+    assert not any("MSCNHighPass" in override for override in overrides)
+    assert sum("TRANSFORMS=" in override for override in overrides) == 2
+
+
+def test_the_overrides_compose(save, compose, image_folder):
+    """With all trunks, by Hydra's grammar; other checks would want a whole checkpoint."""
+    from vissl.utils.hydra_config import compose_hydra_configuration
+
+    from mscn_plugin.evaluation.suites import SUITES, Run
+
+    regnet = {"NAME": "regnet", "REGNET": {"depth": 13, "w_a": 36.44, "name": "x"}}
+    for file in (save("simclr", 5.0), save("quickstart", 2 / 3), save("byol", 5.0, **regnet)):
+        run = Run.of(file)
+        for evaluation in SUITES["quick"] + SUITES["paper"]:
+            page = f"config=mscn/benchmark/{evaluation.page}"
+            config = compose_hydra_configuration([page, *run.overrides(evaluation.page)]).config
+            assert run.config["MODEL"]["TRUNK"]["NAME"] == config.MODEL.TRUNK.NAME
+            assert config.DATA.TEST.TRANSFORMS[-1].sigma == run.sigma
+
+
+def test_sigma_is_the_checkpoints_the_runs_or_the_users(save):
+    from mscn_plugin.evaluation.checkpoint import CheckpointError
+    from mscn_plugin.evaluation.suites import Run
+
+    assert Run.of(save(None, 2.0)).sigma == 2
+    assert Run.of(save("simclr", None)).sigma == 5
+    assert Run.of(save("simclr_unmasked", None)).sigma == 0
+    assert Run.of(save(None, None), sigma=3).sigma == 3
+    assert Run.of(save(None, 2.0).parent).sigma == 2  # a folder
+    for arguments, message in (
+        ((save(None, None),), "does not say which high-pass filter its images passed"),
+        ((save("simclr", 5.0), 3), "--sigma is 3, but .* was pre-trained with 5"),
+        ((config_folder(),), "is not a file; it must be a checkpoint of VISSL"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            Run.of(*arguments)

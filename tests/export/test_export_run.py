@@ -1,0 +1,146 @@
+"""Files appear when all of them are right, with a card that says what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+import torch
+from vissl_checkpoints import model_config, random_trunk
+
+from mscn_plugin import ConfigError
+from mscn_plugin.export import run
+from mscn_plugin.export.check import check, check_samples, largest_difference
+from mscn_plugin.export.export import Export
+from mscn_plugin.export.preprocessing import Preprocessing
+from mscn_plugin.export.pretrained import Pretrained
+from mscn_plugin.export.results import Result, read_results
+from mscn_plugin.export.run import Format, export_trunk
+from mscn_plugin.export.staging import staged
+
+pytestmark = pytest.mark.usefixtures("registered")
+
+
+@pytest.fixture
+def model():
+    config = model_config("small_resnet", WIDTH=4, DEPTH=10)
+    return Pretrained(random_trunk(config), config, 2.0, Preprocessing(36, 32), None, 3)
+
+
+def test_the_measure():
+    expected = torch.tensor([[1.0, -4.0], [0.0, 0.5]])
+    changed = expected + torch.tensor([[0.0, 0.2], [0.1, 0.0]])
+    assert largest_difference(changed, expected) == pytest.approx(0.2)
+    assert largest_difference(expected, expected) == 0
+    assert largest_difference(expected[:, :1], expected) == float("inf")
+
+
+def test_the_samples(model):
+    noise, photograph = check_samples(model)
+    assert noise.images.shape == (2, 3, 32, 32)
+    assert photograph.images.shape == (1, 3, 32, 32)
+    assert photograph.images.std() < 2
+    for sample in (noise, photograph):
+        assert torch.equal(sample.features, model.features(sample.images))
+
+
+@pytest.mark.parametrize("error", [1e-4, float("nan"), float("inf")])
+def test_other_features_are_refused(error, model):
+    def reader(images):
+        return model.features(images) * (1 + error)
+
+    with pytest.raises(ConfigError, match=r"a.pt is not exported: its features of the noise"):
+        check("a.pt", reader, check_samples(model))
+
+
+def test_a_failure_leaves_nothing(model, tmp_path, monkeypatch):
+    def export_wrongly(pretrained, folder):
+        (folder / "wrong.pt").write_text("")
+        return Export({"wrong.pt": lambda images: torch.zeros(len(images), 32)}, "")
+
+    monkeypatch.setitem(run.FORMATS, "wrong", Format(export_wrongly, ()))
+    with pytest.raises(ConfigError, match="wrong.pt is not exported"):
+        export_trunk(model, ["torchscript", "wrong"], tmp_path / "new")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "features.pt").write_text("before")
+    with pytest.raises(ConfigError, match="wrong.pt is not exported"):
+        export_trunk(model, ["torchscript", "wrong"], tmp_path / "old")
+    assert [file.read_text() for file in (tmp_path / "old").iterdir()] == ["before"]
+    export_trunk(model, ["torchscript"], tmp_path / "old")
+    assert {file.name for file in (tmp_path / "old").iterdir()} == {"features.pt", "model_card.md"}
+
+
+def test_the_output_is_a_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ConfigError, match="is no folder to write to"), staged(place):
+            pass
+
+
+def test_missing_libraries_are_one_sentence(model, tmp_path, monkeypatch):
+    without = Format(run.FORMATS["onnx"].export, ("not_installed", "json", "nor_this"))
+    monkeypatch.setitem(run.FORMATS, "onnx", without)
+    with pytest.raises(ConfigError, match=r"--format onnx .*pip install not_installed nor_this$"):
+        export_trunk(model, ["onnx"], tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_card(model, tmp_path):
+    config = {
+        "MSCN": {"DATA": "/home/somebody/flowers"},
+        "LOSS": {"name": "byol_loss", "byol_loss": {"target_momentum": 0.996}},
+        "DATA": {"TRAIN": {"COLLATE_FUNCTION": "a\n# Title | `code`"}},
+        "OPTIMIZER": {"num_epochs": 1000},
+    }
+    results = [Result("linear", "accuracy", 71.5), Result("a|b", "<b>`x`</b>", None)]
+    model = Pretrained(**{**vars(model), "config": config})
+    (file,) = export_trunk(model, ["torchscript"], tmp_path, results, "CC BY 4.0")
+    card = (tmp_path / "model_card.md").read_text()
+    for text in (
+        "trained with `byol_loss`, without its heads: 32 features",
+        "a sigma of\n2.0 pixels",
+        "| epochs of this checkpoint | `3` |",
+        "| epochs of the whole run | `1000` |",
+        '| settings of the loss | `{"target_momentum": 0.996}` |',
+        "| data | `flowers` |",
+        r"| collator | `a # Title \| 'code'` |",
+        "transforms.Resize(36)",
+        "transforms.CenterCrop(32)",
+        "| `linear` | `accuracy` | `71.5` |",
+        r"| `a\|b` | `<b>'x'</b>` | `null` |",
+        "## Licence\n\nCC BY 4.0\n",
+        f"{file.differences['noise']:.1e} | {file.differences['photograph']:.1e} |",
+        hashlib.sha256((tmp_path / "features.pt").read_bytes()).hexdigest(),
+    ):
+        assert text in card
+    assert "/home" not in card
+
+
+def test_the_card_of_little_knowledge(model, tmp_path):
+    model = Pretrained(**{**vars(model), "sigma": 0.0, "epochs": None})
+    export_trunk(model, ["torchscript"], tmp_path)
+    card = (tmp_path / "model_card.md").read_text()
+    assert "Its images passed no high-pass filter." in card
+    assert "`None`" not in card
+    assert "`null`" not in card
+    assert "## Results\n\nNot stated.\n\n## Licence\n\nnot stated\n" in card
+
+
+def test_results_are_read(tmp_path):
+    metrics = {"top1": 71.5, "per_class": {"cat": 1, "dog": [1, 2]}}
+    file = tmp_path / "results.json"
+    evaluations = {"linear": {"metrics": metrics}, "knn": {"metrics": {}}}
+    file.write_text(json.dumps({"evaluations": evaluations}))
+    assert read_results(file) == [
+        ("linear", "top1", 71.5),
+        ("linear", "per_class.cat", 1),
+        ("linear", "per_class.dog", [1, 2]),
+    ]
+    for text in ("", "{}", "[]", '{"evaluations": [1]}', '{"evaluations": {"a": 1}}'):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match="is not a file of the form"):
+            read_results(file)
+    with pytest.raises(ConfigError, match="none.json is not a file of the form"):
+        read_results(tmp_path / "none.json")

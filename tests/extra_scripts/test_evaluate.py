@@ -1,0 +1,130 @@
+"""One command for a checkpoint: results, failures, what is reused, SLURM."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import tool_environment
+
+SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "evaluate.py"
+QUICK = (
+    "config.DATA.NUM_DATALOADER_WORKERS=0",
+    "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=4",
+)
+
+
+def evaluate(*arguments, cwd=None):
+    command = [sys.executable, "-W", "ignore", str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=tool_environment())
+
+
+@pytest.fixture
+def run(checkpoints, tmp_path):
+    return shutil.copytree(checkpoints["simclr"], tmp_path / "run")
+
+
+def results(run):
+    return json.loads((run / "evaluation" / "results.json").read_text())["evaluations"]
+
+
+@pytest.mark.slow
+def test_the_quick_suite_ends_with_a_table_and_is_reused(run, tmp_path):
+    first = evaluate(run, "--overrides", *QUICK, cwd=tmp_path)
+    assert first.returncode == 0, first.stdout + first.stderr
+    for name in ("results.json", "results.md", "results.png"):
+        assert (run / "evaluation" / name).is_file()
+    done = results(run)
+    assert list(done) == ["quick_frozen", "quick_10percent", "quick_linear"]
+    assert all(0 <= v <= 100 for entry in done.values() for v in entry["metrics"].values())
+    assert "| linear probe, top-1 " in first.stdout
+    # The data were the run's own; the second time nothing is run.
+    second = evaluate(run, "--overrides", *QUICK, cwd=tmp_path)
+    assert second.returncode == 0
+    again = results(run)
+    for name, entry in again.items():
+        assert entry["reused"]
+        assert entry["seconds"] < 1
+        assert entry["metrics"] == done[name]["metrics"]
+    # Another command, or another checkpoint, is another evaluation.
+    other = evaluate(
+        run, "--only", "quick_frozen", "--baseline", run / "evaluation", "--output",
+        run / "evaluation", "--overrides", *QUICK, "config.NEAREST_NEIGHBOR.TOPK=1", cwd=tmp_path,
+    )  # fmt: skip
+    assert other.returncode == 0
+    assert not results(run)["quick_frozen"]["reused"]
+    assert "| baseline |" in " ".join(other.stdout.split())
+
+
+@pytest.mark.slow
+def test_a_failure_does_not_stop_the_others(run, tmp_path):
+    broken = "config.NEAREST_NEIGHBOR.TOPK=none"
+    result = evaluate(
+        run, "--only", "quick_frozen", "quick_10percent", "--overrides", *QUICK, broken,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 1
+    done = results(run)
+    assert "metrics" in done["quick_10percent"]
+    assert "TypeError" in done["quick_frozen"]["error"]
+    assert "console.txt" in done["quick_frozen"]["error"]
+    assert "- quick_frozen: " in (run / "evaluation" / "results.md").read_text()
+
+
+@pytest.mark.slow
+def test_jobs_go_through_submitit_and_are_waited_for(run, tmp_path):
+    """Its local executor takes SLURM's place where there is no SLURM."""
+    result = evaluate(
+        run, "--only", "quick_frozen", "--slurm", "any", "--overrides", *QUICK, cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert results(run)["quick_frozen"]["metrics"]
+    folder = pathlib.Path(results(run)["quick_frozen"]["folder"])
+    assert list(folder.glob("*_result.pkl"))
+    failing = evaluate(
+        run, "--only", "quick_frozen", "--slurm", "any", "--overrides", *QUICK,
+        "config.NEAREST_NEIGHBOR.TOPK=none", cwd=tmp_path,
+    )  # fmt: skip
+    assert failing.returncode == 1
+    assert "failed: TypeError" in results(run)["quick_frozen"]["error"]
+
+
+def test_what_is_refused_by_the_configuration_is_its_sentence(run, image_folder, tmp_path):
+    shutil.copytree(image_folder / "train", tmp_path / "data" / "train")
+    arguments = ["--only", "quick_linear", "--data", tmp_path / "data"]
+    result = evaluate(run, *arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "which has no val/ or test/" in results(run)["quick_linear"]["error"]
+    assert "Traceback" not in result.stderr
+
+
+def test_wrong_arguments_are_one_sentence(run, tmp_path):
+    (run / "train_config.yaml").unlink()
+    (tmp_path / "wrong.json").write_text("[]")
+    for arguments, message in (
+        ([tmp_path / "none"], "none is not a file"),
+        ([run, "--sigma", "3"], "was pre-trained with 1.25; leave --sigma out"),
+        ([run], "does not say its data: give --data <folder>"),
+        ([run, "--data", "/nowhere"], "/nowhere is not a folder"),
+        ([run, "--data", f"places={tmp_path}"], "the suite quick has data"),
+        ([run, "--data", tmp_path, "--baseline", tmp_path / "wrong.json"], "not the results.json"),
+    ):
+        result = evaluate(*arguments, cwd=tmp_path)
+        assert result.returncode == 1
+        assert message in result.stderr
+        assert result.stderr.startswith("evaluate: ")
+        assert result.stderr.count("\n") == 1
+    assert not (run / "evaluation").exists()
+
+
+def test_data_sets_that_are_not_given_are_left_out(run, tmp_path, image_folder):
+    result = evaluate(
+        run, "--suite", "paper", "--data", f"places205={image_folder}", "--only",
+        "inaturalist18_linear", cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert results(run) == {"inaturalist18_linear": {"skipped": "its data was not given"}}

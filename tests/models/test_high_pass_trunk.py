@@ -1,0 +1,48 @@
+"""Trunks behind the filter: the same features as the transform, the same state."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.usefixtures("registered")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "size"),
+    [
+        ([], 56),
+        (["config.MODEL.TRUNK.NAME=resnet"], 64),
+        (["+config/mscn/models=regnet400mf"], 64),
+        (["+config/mscn/models=efficientnet_b0"], 64),
+    ],
+)
+def test_features_are_those_of_the_transform(compose, image_folder, overrides, size):
+    from mscn_plugin.models.trunk_features import build_trunk
+    from mscn_plugin.views.transforms import MSCNHighPass
+
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={image_folder}", *overrides).MODEL
+    plain = build_trunk(config).eval()
+    config.TRUNK.NAME = f"high_pass_{config.TRUNK.NAME}"
+    config.TRUNK["HIGH_PASS"] = {"SIGMA": 2.0}
+    behind = build_trunk(config).eval()
+    assert plain.state_dict().keys() == behind.state_dict().keys()
+    behind.load_state_dict(plain.state_dict())
+    images = torch.randn(2, 3, size, size) + 1
+    filtered = torch.stack([MSCNHighPass(2.0)(image) for image in images])
+    with torch.no_grad():
+        for keys in ([], ["res5"]) if "efficient" not in config.TRUNK.NAME else ([],):
+            expected = plain(filtered, keys)[-1]
+            scale = expected.abs().max()  # of a new EfficientNet 1e-14
+            found, unfiltered = behind(images, keys)[-1], plain(images, keys)[-1]
+            assert (expected - found).abs().max() / scale < 1e-4
+            assert (unfiltered - found).abs().max() / scale > 1e-2
+
+
+def test_without_a_sigma_there_is_no_trunk(compose, image_folder):
+    from mscn_plugin.models.trunk_features import build_trunk
+
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={image_folder}").MODEL
+    config.TRUNK.NAME = "high_pass_small_resnet"
+    with pytest.raises(ValueError, match="HIGH_PASS.SIGMA is null"):
+        build_trunk(config)
