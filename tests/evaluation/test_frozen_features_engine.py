@@ -86,7 +86,7 @@ def test_vissls_own_page_runs_with_one_more_key(run_tool, checkpoints, image_fol
     """VISSL's VOC07 SVM page: five layers, pooled by VISSL's maps, from an unedited YAML."""
     run_tool(
         "config=benchmark/linear_image_classification/voc07/eval_resnet_8gpu_transfer_voc07_svm",
-        "+config/mscn/transforms=high_pass_whole_image",
+        "+config/mscn/transforms=high_pass_svm",
         "+config/mscn/machine=cpu",
         "engine_name=mscn_frozen_features",
         f"+config.MSCN.DATA={image_folder}",
