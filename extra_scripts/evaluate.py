@@ -45,10 +45,13 @@ def main() -> None:
         "sigma": run.sigma,
         "loss": run.loss,
         "suite": options.suite,
+        "overrides": options.overrides,
         "evaluations": {},
     }
     chosen = [e for e in SUITES[options.suite] if not options.only or e.page in options.only]
-    with tqdm(total=len(chosen), bar_format="{desc:<42}{percentage:3.0f}%|{bar}| {elapsed}") as bar:
+    bar_format = "{desc:<30}{percentage:3.0f}%|{bar}| {elapsed}"
+    # disable=None: no bar where nobody looks.
+    with tqdm(total=len(chosen), bar_format=bar_format, disable=None) as bar:
         for place, evaluation in enumerate(chosen):
             bar.set_description_str(evaluation.page)
             results["evaluations"][evaluation.page] = evaluate(
@@ -94,7 +97,7 @@ def arguments() -> argparse.Namespace:
         nargs="+",
         choices=[evaluation.page for suite in SUITES.values() for evaluation in suite],
         metavar="NAME",
-        help="some of the suite's evaluations",
+        help="some of the suite's evaluations, by their pages (see README)",
     )
     parser.add_argument("--slurm", metavar="PARTITION", help="submit to SLURM and wait")
     parser.add_argument(
@@ -107,16 +110,26 @@ def data_folders(options: argparse.Namespace, run: Run) -> Dict[str, str]:
     """The folder of each data set that is known."""
     datasets = dict.fromkeys(evaluation.dataset for evaluation in SUITES[options.suite])
     default = next(iter(datasets))
-    folders = {default: run.data} if run.data else {}
+    folders = {default: run.data} if run.data and options.suite == "quick" else {}
     for item in options.data:
         name, _, folder = item.rpartition("=")
         if name and name not in datasets:
             raise ConfigError(f"--data {item}: the suite {options.suite} has {', '.join(datasets)}")
         if folder != "photographs" and not Path(folder).is_dir():
             raise ConfigError(f"--data {item}: {folder} is not a folder")
-        folders[name or default] = str(Path(folder).resolve()) if Path(folder).is_dir() else folder
+        if folder != "photographs":
+            splits = {path.name for path in Path(folder).iterdir()}
+            if "train" not in splits or not splits & {"val", "test"}:
+                raise ConfigError(f"--data {item}: {folder} has no train/ with a val/ or test/")
+            folder = str(Path(folder).resolve())
+        folders[name or default] = folder
     if not folders:
-        raise ConfigError(f"{options.checkpoint} does not say its data: give --data <folder>")
+        known = " ".join(f"{name}=<folder>" for name in datasets)
+        raise ConfigError(
+            "no data: give --data <folder with train/ and val/>"
+            if options.suite == "quick"
+            else f"no data: give --data with some of {known}"
+        )
     return folders
 
 
@@ -154,8 +167,9 @@ def slurm(options: argparse.Namespace) -> Any:
 
 
 def show(bar: Any, done: float) -> None:
-    bar.n = done
-    bar.refresh()
+    if not bar.disable:
+        bar.n = done
+        bar.refresh()
 
 
 def evaluate(launch: Optional[Launch], progress: Any) -> Dict[str, Any]:

@@ -18,7 +18,12 @@ from typing import Any, Dict
 
 import torch
 
-from mscn_plugin.evaluation.checkpoint import SIGMA_KEY, CheckpointError, load_checkpoint
+from mscn_plugin.evaluation.checkpoint import (
+    SIGMA_KEY,
+    TRUSTED,
+    CheckpointError,
+    load_checkpoint,
+)
 
 PREFIXES = ("target.", "moco_encoder.")
 
@@ -34,9 +39,9 @@ def main() -> None:
     if arguments.output.resolve() == arguments.checkpoint.resolve():
         sys.exit(f"{arguments.output} is the checkpoint itself; the output must be another file")
     try:
-        checkpoint = load_checkpoint(arguments.checkpoint, arguments.trusted)
+        checkpoint = load_checkpoint(arguments.checkpoint, arguments.trusted, TRUSTED)
     except CheckpointError as error:
-        sys.exit(str(error))
+        sys.exit(f"extract_target: {error}")
     model = target_network(checkpoint)
     if not model["trunk"]:
         sys.exit(

@@ -16,6 +16,8 @@ from mscn_plugin.errors import ConfigError
 
 SIGMA_KEY = "mscn_high_pass_sigma"
 """Where ``mscn_task`` puts pre-training's sigma, in the ``classy_state_dict`` of a checkpoint."""
+TRUSTED = "; pass --trusted if it is your own (PyTorch 1.13 needs it for all of VISSL's)"
+"""The hint of scripts that have the option."""
 _WRAPPER = "base_model."  # what VISSL puts around the trunk of a linear evaluation
 
 
@@ -23,11 +25,14 @@ class CheckpointError(ConfigError):
     """A file that is not the checkpoint it should be: one sentence that starts with the file."""
 
 
-def load_checkpoint(path: Union[str, Path], trusted: bool = False) -> Dict[str, Any]:
+def load_checkpoint(
+    path: Union[str, Path], trusted: bool = False, hint: str = ""
+) -> Dict[str, Any]:
     """Load a checkpoint of VISSL on the CPU, its tensors mapped from the file where possible.
 
     Args:
         trusted: load by pickle, which can run code that the file holds.
+        hint: what the error says of a file that needs it, such as :data:`TRUSTED`.
 
     Raises:
         CheckpointError: it is no file, no checkpoint, or would need ``trusted``.
@@ -42,12 +47,12 @@ def load_checkpoint(path: Union[str, Path], trusted: bool = False) -> Dict[str, 
         checkpoint = torch.load(str(path), map_location="cpu", weights_only=not trusted, **options)
     except pickle.UnpicklingError:
         raise CheckpointError(
-            f"{path} holds more than PyTorch {torch.__version__} loads without running code "
-            "(1.13: every checkpoint of VISSL); pass --trusted if it is your own"
+            f"{path} holds more than the tensors and plain values that PyTorch {torch.__version__} "
+            f"loads without running code{hint}"
         ) from None
     except Exception as error:
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint of PyTorch ({error!r})"
+            f"{path} is damaged, or no checkpoint of PyTorch ({type(error).__name__})"
         ) from None
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{path} holds no dictionary; it must be a checkpoint of VISSL")
@@ -77,11 +82,15 @@ def trunk_weights(checkpoint: Dict[str, Any], path: Union[str, Path]) -> Dict[st
     }
 
 
-def training_config(path: Union[str, Path]) -> Optional[Dict[str, Any]]:
+def training_config(path: Union[str, Path], follow: bool = True) -> Optional[Dict[str, Any]]:
     """The configuration of the run that wrote a checkpoint, which VISSL puts beside it.
+
+    Args:
+        follow: look where the checkpoint lies, not where links to it do.
 
     Returns:
         The ``config`` part, or None where there is no ``train_config.yaml``.
     """
-    file = Path(path).resolve().parent / "train_config.yaml"
+    place = Path(path).resolve() if follow else Path(path)
+    file = place.parent / "train_config.yaml"
     return yaml.safe_load(file.read_text()) if file.is_file() else None

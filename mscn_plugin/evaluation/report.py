@@ -72,6 +72,10 @@ def markdown(results: Dict[str, Any], baseline: Optional[Dict[str, Any]]) -> str
         if "error" in evaluation
     ]
     parts = [f"# Evaluation\n\n{about}", text]
+    if results.get("overrides"):
+        parts.insert(
+            1, "Not as the pages stand: " + " ".join(f"`{o}`" for o in results["overrides"])
+        )
     if failures:
         parts.append("Without a result:\n\n" + "\n".join(failures))
     return "\n\n".join(parts) + "\n"

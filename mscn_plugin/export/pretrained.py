@@ -14,6 +14,7 @@ from vissl.config import AttrDict
 
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.checkpoint import (
+    TRUSTED,
     CheckpointError,
     load_checkpoint,
     training_config,
@@ -84,7 +85,7 @@ def load_pretrained(
     """
     if size is not None and size < 1:
         raise ConfigError(f"--size is {size}; it must be at least 1 pixel")
-    checkpoint = load_checkpoint(path, trusted)
+    checkpoint = load_checkpoint(path, trusted, TRUSTED)
     weights = trunk_weights(checkpoint, path)
     source = path.resolve().parent / "train_config.yaml"
     try:

@@ -10,6 +10,7 @@ from vissl.utils import hydra_config
 
 from mscn_plugin.errors import print_config_errors_plainly
 from mscn_plugin.integration import (
+    checkpoint_checks,
     config_checks,
     data_folders,
     evaluation_checks,
@@ -39,7 +40,7 @@ def infer_and_assert_hydra_config(cfg: Any) -> Any:
         print_config_errors_plainly()
         prepare_config(cfg)
     else:
-        evaluation_checks.refuse_unfiltered(cfg)
+        checkpoint_checks.refuse_unfiltered(cfg)
     return _vissl_infer_and_assert(cfg)
 
 
@@ -59,7 +60,7 @@ def prepare_config(cfg: Any) -> None:
     infer_unmasked_views(cfg)
     # VISSL links its newest checkpoint by the path it was given; a relative one would dangle.
     cfg.CHECKPOINT.DIR = os.path.abspath(cfg.CHECKPOINT.DIR)
-    evaluation_checks.check_checkpoint(cfg)
+    checkpoint_checks.check_checkpoint(cfg)
     config_checks.check_parts(cfg)
     projector_input.infer_and_check(cfg)
     config_checks.check_run(cfg)

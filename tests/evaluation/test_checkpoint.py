@@ -48,8 +48,8 @@ def test_what_is_no_checkpoint_is_refused_in_one_sentence(tmp_path):
     for name, message in (
         ("none", "is not a file"),
         ("junk", "junk "),
-        ("empty", "cannot be read as a checkpoint"),
-        ("cut", "cannot be read as a checkpoint"),
+        ("empty", "is damaged, or no checkpoint"),
+        ("cut", "is damaged, or no checkpoint"),
         ("list", "holds no dictionary"),
         ("code", "without running code"),
     ):

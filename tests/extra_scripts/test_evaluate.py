@@ -95,23 +95,28 @@ def test_jobs_go_through_submitit_and_are_waited_for(run, tmp_path):
 
 def test_what_is_refused_by_the_configuration_is_its_sentence(run, image_folder, tmp_path):
     shutil.copytree(image_folder / "train", tmp_path / "data" / "train")
+    shutil.copytree(image_folder / "val", tmp_path / "data" / "val")
+    shutil.rmtree(tmp_path / "data" / "val" / "class1")
     arguments = ["--only", "quick_linear", "--data", tmp_path / "data"]
     result = evaluate(run, *arguments, cwd=tmp_path)
     assert result.returncode == 1
-    assert "which has no val/ or test/" in results(run)["quick_linear"]["error"]
+    assert "data/val has no 'class1'" in results(run)["quick_linear"]["error"]
     assert "Traceback" not in result.stderr
 
 
-def test_wrong_arguments_are_one_sentence(run, tmp_path):
+def test_wrong_arguments_are_one_sentence(run, tmp_path, image_folder):
+    images = image_folder
     (run / "train_config.yaml").unlink()
     (tmp_path / "wrong.json").write_text("[]")
     for arguments, message in (
         ([tmp_path / "none"], "none is not a file"),
         ([run, "--sigma", "3"], "was pre-trained with 1.25; leave --sigma out"),
-        ([run], "does not say its data: give --data <folder>"),
+        ([run], "no data: give --data <folder with train/ and val/>"),
+        ([run, "--suite", "paper"], "no data: give --data with some of imagenet1k=<folder> places"),
+        ([run, "--data", tmp_path], "has no train/ with a val/ or test/"),
         ([run, "--data", "/nowhere"], "/nowhere is not a folder"),
         ([run, "--data", f"places={tmp_path}"], "the suite quick has data"),
-        ([run, "--data", tmp_path, "--baseline", tmp_path / "wrong.json"], "not the results.json"),
+        ([run, "--data", images, "--baseline", tmp_path / "wrong.json"], "not the results.json"),
     ):
         result = evaluate(*arguments, cwd=tmp_path)
         assert result.returncode == 1

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 import torch
+import yaml
 
 from mscn_plugin import ConfigError
 
@@ -68,12 +69,18 @@ def test_another_sigma_is_refused(linear, saved, tmp_path):
         sentence = refusal(linear, saved(sigma))
         assert "config.DATA.TRAIN.TRANSFORMS filter with sigma 1.25, but the checkpoint" in sentence
         assert f"was pre-trained with {sigma:g}" in sentence
+        advice = sentence.partition(": add ")[2].split()
+        assert len(advice) == 2
+        linear(saved(sigma), *advice)
     one = "config.DATA.TEST.TRANSFORMS=[{name:CenterCrop,size:56},{name:ToTensor}]"
     assert "config.DATA.TEST.TRANSFORMS filter with sigma 0, but" in refusal(linear, saved(), one)
-    # The user may state what a checkpoint does not say, or say otherwise.
+    # The user may state what a checkpoint does not say.
     assert linear(saved(None), "config.MSCN.PRETRAINING_SIGMA=1.25")
-    assert linear(saved(5.0), "config.MSCN.PRETRAINING_SIGMA=1.25")
-    assert "pre-trained with 2" in refusal(linear, saved(), "config.MSCN.PRETRAINING_SIGMA=2")
+    stated = "config.MSCN.PRETRAINING_SIGMA"
+    assert "was pre-trained with 2" in refusal(linear, saved(None), f"{stated}=2")
+    assert f"{stated} is 2, but {saved()} says 1.25; it must" in refusal(
+        linear, saved(), f"{stated}=2"
+    )
     message = "config.MSCN.PRETRAINING_SIGMA is 'five'; it must be null or at least 0 pixels"
     assert message in refusal(linear, saved(), "config.MSCN.PRETRAINING_SIGMA=five")
     assert not list(tmp_path.iterdir())
@@ -99,19 +106,23 @@ def test_another_trunk_is_refused(linear, saved):
     def reshaped(trunk):
         trunk[key] = torch.zeros(1)
 
+    def broken(trunk):
+        trunk[key] = trunk[key] * float("nan")
+
     for change, message in (
         (
             lambda trunk: trunk.pop(key),
-            f"has no {key}, of which the trunk small_resnet needs",
+            f"lacks 1 tensors that the trunk small_resnet has, such as {key}",
         ),
         (
             reshaped,
-            f"has shape [1] of {key}, of which the trunk small_resnet",
+            f"whose {key} has shape [1], where the trunk small_resnet has [16",
         ),
         (
             lambda trunk: trunk.update(more=torch.zeros(1)),
-            "has 1 tensors more than the trunk",
+            "has 1 tensors that the trunk small_resnet lacks, such as more",
         ),
+        (broken, f"whose {key} has values that are not finite"),
         (lambda trunk: trunk.clear(), "has no trunk under classy_state_dict"),
     ):
         assert message in refusal(linear, saved(change=change))
@@ -138,7 +149,7 @@ def test_classes_must_agree(linear, saved, image_folder, tmp_path_factory):
     shutil.copytree(image_folder, odd / "data")
     shutil.rmtree(odd / "data" / "val" / "class2")
     sentence = refusal(linear, saved(), data=odd / "data")
-    assert "one of them has no 'class2', and they must have the same" in sentence
+    assert f"they must have the same, and {odd}/data/val has no 'class2'" in sentence
     shutil.rmtree(odd / "data" / "val")
     sentence = refusal(linear, saved(), data=odd / "data")
     assert f"config.MSCN.DATA is '{odd}/data', which has no val/ or test/ beside train/" in sentence
@@ -226,3 +237,37 @@ def test_runs_of_mscn_task_say_their_sigma(checkpoints):
 
     for folder in checkpoints.values():
         assert pretraining_sigma(load_checkpoint(folder / "checkpoint.torch")) == 1.25
+
+
+def test_a_folder_of_another_evaluation_is_refused(linear, saved, tmp_path_factory, image_folder):
+    """VISSL would say that the training succeeded already, and keep the other's numbers."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    here = f"config.CHECKPOINT.DIR={folder}"
+    linear(saved(), here)
+    (folder / "model_phase0.torch").touch()
+    config = {
+        "MODEL": {"WEIGHTS_INIT": {"PARAMS_FILE": str(saved())}},
+        "MSCN": {"DATA": str(image_folder)},
+    }
+    (folder / "train_config.yaml").write_text(yaml.safe_dump(config))
+    linear(saved(), here)  # the same: VISSL goes on
+    config["MODEL"]["WEIGHTS_INIT"]["PARAMS_FILE"] = "/another.torch"
+    (folder / "train_config.yaml").write_text(yaml.safe_dump(config))
+    sentence = refusal(linear, saved(), here)
+    assert "which holds the evaluation of another config.MODEL.WEIGHTS_INIT.PARAMS_FILE" in sentence
+    linear(saved(), here, "config.CHECKPOINT.OVERWRITE_EXISTING=True")
+
+
+def test_a_pretext_head_is_not_loaded_into_another(linear, saved):
+    file = saved()
+    checkpoint = torch.load(file, weights_only=True)
+    heads = checkpoint["classy_state_dict"]["base_model"]["model"]["heads"]
+    heads["0.clf.0.weight"] = torch.zeros(128, 128)
+    torch.save(checkpoint, file)
+    tuned = [
+        "config.MODEL.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON=False",
+        "config.MODEL.WEIGHTS_INIT.SKIP_LAYERS=[]",
+        "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[128,4]}]]",
+    ]
+    sentence = refusal(linear, file, *tuned)
+    assert "add config.MODEL.WEIGHTS_INIT.SKIP_LAYERS=[num_batches_tracked,heads]" in sentence
