@@ -19,6 +19,7 @@ TOOL = "tools.run_distributed_engines"
 _SUBMITTED = re.compile(r"^SUBMITTED: (\S+)$", re.MULTILINE)
 _TOTAL = re.compile(r"Total (\d+) iterations for training")
 _ITERATION = re.compile(r" iter: (\d+); ")
+_EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]+(Error|Exception): ")
 _POLL_SECONDS = 1.0
 
 
@@ -142,8 +143,10 @@ def reason(console: str, log: Path) -> str:
 
 
 def last_line(text: str) -> str:
+    """The last line that names an exception, or else the last one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it said nothing"
+    raised = [line for line in lines if _EXCEPTION.match(line)]
+    return (raised or lines or ["it said nothing"])[-1]
 
 
 def _only(line: Dict[str, Any], keys: Tuple[str, ...]) -> float:
