@@ -87,7 +87,7 @@ def test_wrong_files_are_one_sentence(tmp_path):
     torch.save({"loss": Path}, tmp_path / "code.torch")
     for name, message in (
         ("none.torch", "is not a file"),
-        ("junk.torch", "holds more than|cannot be read"),
+        ("junk.torch", "holds more than|is damaged"),
         ("other.torch", "has no trunk"),
         ("code.torch", "pass --trusted"),
     ):
