@@ -10,6 +10,7 @@ from mscn_plugin.evaluation.suites import SUITES
 
 TITLE = "this checkpoint"
 BASELINE = "baseline"
+_COLORS = {TITLE: "C0", BASELINE: "C1"}  # the paper's are grey
 PAPER = "the paper, {} (ResNet-50, ImageNet-1K)"
 
 
@@ -91,7 +92,7 @@ def plot(results: Dict[str, Any], baseline: Optional[Dict[str, Any]], path: Path
     table = columns(results, baseline)
     titles = [row[0] for row in rows(results, table) if any(v is not None for v in row[1:])]
     figure, axis = plt.subplots(figsize=(8, 1.2 + 0.75 * len(titles)), constrained_layout=True)
-    height = 0.8 / len(table)
+    height, greys = 0.8 / len(table), iter(("0.78", "0.55"))
     for place, (name, column) in enumerate(table.items()):
         there = [(index, column[title]) for index, title in enumerate(titles) if title in column]
         bars = axis.barh(
@@ -99,7 +100,7 @@ def plot(results: Dict[str, Any], baseline: Optional[Dict[str, Any]], path: Path
             [value for _, value in there],
             height=height,
             label=name,
-            color=f"C{place}" if place < 2 else ("0.75" if place == len(table) - 2 else "0.55"),
+            color=_COLORS.get(name) or next(greys),
         )
         axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
     axis.set_yticks(range(len(titles)), titles)
