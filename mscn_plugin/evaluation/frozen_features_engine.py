@@ -129,6 +129,7 @@ def evaluate_features(cfg: Any, layers: List[str], folder: str, device: Any) -> 
 
 
 def evaluate(name: str, cfg: Any, train: Labelled, val: Labelled, device: Any) -> Dict[str, float]:
+    """One of ``MSCN.FROZEN_EVALUATIONS`` on one layer's features: its metrics in percent."""
     if name == "svm":
         return svm_average_precision(train, val, cfg.SVM)
     if name == "logistic_regression":

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 import vissl.config
 import yaml
+from conftest import with_statistics
 from vissl.config import AttrDict
 from vissl.models.trunks import get_model_trunk
 
@@ -26,12 +27,7 @@ def model_config(name="resnet", **settings):
 def random_trunk(config):
     """A trunk whose running statistics are not those of a fresh one."""
     trunk = get_model_trunk(config.TRUNK.NAME)(config, config.TRUNK.NAME).eval()
-    for name, buffer in trunk.named_buffers():
-        if name.endswith("running_mean"):
-            buffer.normal_(0, 0.2)
-        if name.endswith("running_var"):
-            buffer.uniform_(0.5, 2)
-    return trunk
+    return with_statistics(trunk)
 
 
 def write_checkpoint(file: Path, weights, sigma=None, config=None) -> Path:

@@ -15,7 +15,7 @@ import torch
 import torchvision
 import vissl.config
 import yaml
-from conftest import BYOL_HEADS
+from conftest import BYOL_HEADS, with_statistics
 from extra_scripts.convert_vissl_to_detectron2 import _rename_weights_to_d2
 from PIL import Image
 from torchvision import transforms
@@ -38,12 +38,7 @@ def trunk(registered):
     defaults = pathlib.Path(vissl.config.__file__).with_name("defaults.yaml").read_text()
     config = vissl.config.AttrDict(yaml.safe_load(defaults)["config"]).MODEL
     trunk = get_model_trunk("resnet")(config, "resnet").eval()
-    for name, buffer in trunk.named_buffers():
-        if name.endswith("running_mean"):
-            buffer.normal_(0, 0.2)
-        if name.endswith("running_var"):
-            buffer.uniform_(0.5, 2)
-    return trunk
+    return with_statistics(trunk)
 
 
 def write_checkpoint(file, weights, **state):
