@@ -112,6 +112,7 @@ def svm_average_precision(train: Labelled, val: Labelled, settings: Any) -> Dict
     )
     svm = LinearSVC(
         class_weight={1: 2, -1: 1},
+        random_state=0,  # coordinate descent shuffles: the same features give the same number
         **{key: settings[key] for key in ("penalty", "loss", "dual", "max_iter")},
     )
     folds = settings["cross_val_folds"]
