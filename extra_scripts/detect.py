@@ -1,0 +1,86 @@
+"""Transfer a checkpoint to detection with detectron2, and set the result beside the paper's Table 4.
+
+    python extra_scripts/detect.py runs/mscn_simclr/checkpoint.torch --dataset voc --data /data/detection
+    python extra_scripts/detect.py runs/mscn_simclr/checkpoint.torch --dataset custom --data my_boxes
+
+Converts the trunk, puts pre-training's filter in front of the detector and runs VISSL's own detection
+tool with a page of ``configs/detection``. What stands behind ``--`` goes to detectron2:
+``-- SOLVER.IMS_PER_BATCH 8 SOLVER.BASE_LR 0.0425``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, List
+
+import torch
+from tabulate import tabulate
+
+from mscn_plugin.detection.launch import (
+    METRICS,
+    TABLE_4,
+    convert,
+    detection,
+    require_detectron2,
+    results,
+)
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.suites import Run
+
+
+def main() -> None:
+    options = arguments()
+    try:
+        require_detectron2()
+        run = Run.of(options.checkpoint, options.sigma)
+        output = (options.output or run.folder / f"detection_{options.dataset}").resolve()
+        weights = output / "converted.pth"
+        data = options.data.resolve() if options.data else None
+        job = detection(options.dataset, weights, run.sigma, output, data)
+        output.mkdir(parents=True, exist_ok=True)
+        count = convert(run.checkpoint, weights)
+    except ConfigError as error:
+        sys.exit(f"detect: {error}")
+    print(f"{count} tensors of the trunk, filter sigma {run.sigma:g}: {weights}")
+    gpus = torch.cuda.device_count() if options.num_gpus is None else options.num_gpus
+    device = [] if gpus else ["MODEL.DEVICE", "cpu"]
+    command = job.command(sys.executable, gpus, options.resume) + device + options.options
+    status = subprocess.run(command, env={**os.environ, **job.environment}).returncode
+    if status:
+        sys.exit(status)
+    print(table(results(output), options.dataset))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint of VISSL, or a run's folder")
+    parser.add_argument("--dataset", choices=("voc", "coco", "custom"), required=True)
+    parser.add_argument(
+        "--data", type=Path, help="folder with VOC2007/ and VOC2012/, or coco/, or the custom data"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="default: detection_<dataset>/ beside the checkpoint"
+    )
+    parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
+    parser.add_argument("--num-gpus", type=int, help="default: all; 0: the CPU")
+    parser.add_argument("--resume", action="store_true", help="from the output's last checkpoint")
+    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="for detectron2, behind --")
+    return parser.parse_args()
+
+
+def table(measured: Dict[str, float], dataset: str) -> str:
+    """This run's row above the paper's, which stand for VOC07+12 and COCO alone."""
+    names = [name for name in METRICS if name in measured] or list(METRICS[:3])
+    rows: List[List[object]] = [["this checkpoint", *(measured.get(name) for name in names)]]
+    for name, values in TABLE_4.get(dataset, {}).items():
+        rows.append([f"{name} (Table 4)", *values[: len(names)]])
+    headers = ["in %", *(name.replace("bbox/", "box ").replace("segm/", "mask ") for name in names)]
+    return tabulate(rows, headers=headers, floatfmt=".1f", missingval="-")
+
+
+if __name__ == "__main__":
+    main()

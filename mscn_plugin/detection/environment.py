@@ -1,0 +1,28 @@
+"""What detectron2 runs while it is imported, if ``DETECTRON2_ENV_MODULE`` names this module.
+
+    DETECTRON2_ENV_MODULE=mscn_plugin.detection.environment python <VISSL's detection tool> ...
+
+It adds the keys ``MODEL.MSCN`` and the meta-architecture before any configuration is read, in every
+process that imports detectron2, so that VISSL's tool runs unmodified. Nothing of detectron2 is
+imported at the top: detectron2 itself is still being imported.
+"""
+
+from __future__ import annotations
+
+MODULE = __name__
+
+
+def setup_environment() -> None:
+    """Add everything of MSCN to detectron2; called by detectron2."""
+    from detectron2.config.defaults import _C
+
+    from mscn_plugin.detection.config import add_mscn_config
+
+    add_mscn_config(_C)
+
+    from mscn_plugin.detection import (  # noqa: F401  registers
+        custom_data,
+        meta_architecture,
+    )
+
+    custom_data.register_from_environment()

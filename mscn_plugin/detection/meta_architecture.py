@@ -1,0 +1,60 @@
+"""detectron2's R-CNN behind the high-pass filter."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List
+
+from detectron2.config import configurable
+from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
+from detectron2.structures import ImageList
+from torch import Tensor
+
+from mscn_plugin.masking import check_sigma, high_pass
+
+
+@META_ARCH_REGISTRY.register()
+class MSCNGeneralizedRCNN(GeneralizedRCNN):
+    """``GeneralizedRCNN`` whose images pass pre-training's filter (A.4, Table 9).
+
+    Each image is filtered by itself, normalised and before it is padded to the batch: a filter
+    behind the padding would see an edge that the image does not have, and another one in every
+    batch. The filter has no parameters, so that checkpoints are those of ``GeneralizedRCNN``; with
+    ``MODEL.MSCN.SIGMA: 0`` the model is that one, bit for bit.
+
+    Args:
+        sigma: in pixels, ``MODEL.MSCN.SIGMA``; all other arguments are ``GeneralizedRCNN``'s.
+
+    Raises:
+        ValueError: sigma is no width of a blur, or ``INPUT.FORMAT`` is not RGB, in which VISSL
+            pre-trains.
+    """
+
+    @configurable
+    def __init__(self, *, sigma: float, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        try:
+            self.sigma = check_sigma(sigma)
+        except ValueError as error:
+            raise ValueError(f"MODEL.MSCN.{str(error).replace('sigma', 'SIGMA', 1)}") from None
+        if self.sigma and self.input_format != "RGB":
+            raise ValueError(
+                f"INPUT.FORMAT is {self.input_format}; it must be RGB, in which VISSL pre-trains"
+            )
+
+    @classmethod
+    def from_config(cls, cfg: Any) -> Dict[str, Any]:
+        return {**super().from_config(cfg), "sigma": cfg.MODEL.MSCN.SIGMA}
+
+    def preprocess_image(self, batched_inputs: List[Dict[str, Tensor]]) -> ImageList:
+        """Normalise, filter, pad and batch images ``[3, H, W]``."""
+        if not self.sigma:
+            return super().preprocess_image(batched_inputs)
+        images = [self._move_to_current_device(item["image"]) for item in batched_inputs]
+        filtered = [
+            high_pass((image - self.pixel_mean) / self.pixel_std, self.sigma) for image in images
+        ]
+        return ImageList.from_tensors(
+            filtered,
+            self.backbone.size_divisibility,
+            padding_constraints=self.backbone.padding_constraints,
+        )
