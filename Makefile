@@ -17,6 +17,7 @@ REQUIREMENT_FILES := $(REQUIREMENTS:%=requirements/%.txt)
 hash = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 DEPENDENCIES := $(VENV)/.dependencies-$(call hash,$(REQUIREMENT_FILES))
 PROJECT := $(VENV)/.project-$(shell echo $(CURDIR) | cat - setup.py | cksum | cut -d ' ' -f 1)
+DETECTRON2 := $(VENV)/.detectron2-$(call hash,requirements/detectron2.txt requirements/detectron2-wheel.txt)
 PEERS := $(VENV)/.peers-$(call hash,requirements/benchmarks.txt)
 REFERENCE := $(VENV38)/.dependencies-$(call hash,requirements/reference.txt requirements/classy-vision.txt)
 
@@ -32,7 +33,7 @@ demo: setup
 test: lint
 	$(BIN)/python -m pytest -n 2
 
-lint: setup
+lint: setup $(DETECTRON2)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -53,6 +54,18 @@ $(DEPENDENCIES):
 $(PROJECT): $(DEPENDENCIES)
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	rm -f $(VENV)/.project-*
+	touch $@
+
+# The wheel is tagged for Python 3.10, of which nothing depends, and has a top-level "tools": it lies
+# behind site-packages, where VISSL's "tools" comes first.
+$(DETECTRON2): $(DEPENDENCIES)
+	$(PIP) install --quiet --no-deps -r requirements/detectron2.txt
+	$(PIP) install --quiet --no-deps --upgrade --target $(VENV)/detectron2 --only-binary=:all: \
+	    --python-version 3.10 --implementation cp --abi none --platform any \
+	    -r requirements/detectron2-wheel.txt
+	$(BIN)/python -c "import sysconfig, pathlib; pathlib.Path(sysconfig.get_path('purelib'), \
+	    'detectron2.pth').write_text(str(pathlib.Path('$(VENV)/detectron2').resolve()))"
+	rm -f $(VENV)/.detectron2-*
 	touch $@
 
 benchmarks: setup $(PEERS)

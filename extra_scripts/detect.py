@@ -1,11 +1,11 @@
-"""Transfer a checkpoint to detection with detectron2, and set the result beside the paper's Table 4.
+"""Transfer a checkpoint to detection with detectron2, and show Table 4 beside the result.
 
-    python extra_scripts/detect.py runs/mscn_simclr/checkpoint.torch --dataset voc --data /data/detection
-    python extra_scripts/detect.py runs/mscn_simclr/checkpoint.torch --dataset custom --data my_boxes
+    python extra_scripts/detect.py runs/mscn_simclr --dataset voc --data /data/detection
+    python extra_scripts/detect.py runs/mscn_simclr --dataset custom --data my_boxes
 
-Converts the trunk, puts pre-training's filter in front of the detector and runs VISSL's own detection
-tool with a page of ``configs/detection``. What stands behind ``--`` goes to detectron2:
-``-- SOLVER.IMS_PER_BATCH 8 SOLVER.BASE_LR 0.0425``.
+Converts the trunk, puts pre-training's filter in front of the detector and runs VISSL's own
+detection tool with a page of ``configs/detection``. ``--overrides SOLVER.IMS_PER_BATCH 8
+SOLVER.BASE_LR 0.0425`` changes it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from mscn_plugin.detection.launch import (
     results,
 )
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.run_folder import save_json
 from mscn_plugin.evaluation.suites import Run
 
 
@@ -40,18 +41,20 @@ def main() -> None:
         output = (options.output or run.folder / f"detection_{options.dataset}").resolve()
         weights = output / "converted.pth"
         data = options.data.resolve() if options.data else None
-        job = detection(options.dataset, weights, run.sigma, output, data)
+        job = detection(options.dataset, weights, run.sigma, output, data, options.overrides)
         output.mkdir(parents=True, exist_ok=True)
         count = convert(run.checkpoint, weights)
     except ConfigError as error:
         sys.exit(f"detect: {error}")
-    print(f"{count} tensors of the trunk, filter sigma {run.sigma:g}: {weights}")
+    print(f"{count} tensors of the trunk, filter sigma {run.sigma:g}: {weights}", flush=True)
+    if job.classes:
+        save_json(output / "classes.json", job.classes)
     gpus = torch.cuda.device_count() if options.num_gpus is None else options.num_gpus
     device = [] if gpus else ["MODEL.DEVICE", "cpu"]
-    command = job.command(sys.executable, gpus, options.resume) + device + options.options
+    command = [*job.command(sys.executable, gpus, options.resume), *device]
     status = subprocess.run(command, env={**os.environ, **job.environment}).returncode
     if status:
-        sys.exit(status)
+        sys.exit(f"detect: VISSL's tool ended with status {status}; its messages stand above")
     print(table(results(output), options.dataset))
 
 
@@ -68,12 +71,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
     parser.add_argument("--num-gpus", type=int, help="default: all; 0: the CPU")
     parser.add_argument("--resume", action="store_true", help="from the output's last checkpoint")
-    parser.add_argument("options", nargs="*", metavar="KEY VALUE", help="for detectron2, behind --")
+    parser.add_argument(
+        "--overrides",
+        nargs="*",
+        default=[],
+        metavar="KEY VALUE",
+        help="of detectron2's configuration",
+    )
     return parser.parse_args()
 
 
 def table(measured: Dict[str, float], dataset: str) -> str:
-    """This run's row above the paper's, which stand for VOC07+12 and COCO alone."""
+    """This run's row above the paper's, which are of VOC07+12 and COCO alone."""
     names = [name for name in METRICS if name in measured] or list(METRICS[:3])
     rows: List[List[object]] = [["this checkpoint", *(measured.get(name) for name in names)]]
     for name, values in TABLE_4.get(dataset, {}).items():

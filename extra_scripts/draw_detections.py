@@ -8,16 +8,17 @@ Takes the folder of a run of ``extra_scripts/detect.py`` or of VISSL's detection
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import runpy
 import sys
 from pathlib import Path
 from typing import Any
 
-import vissl
+import torch
 
 from mscn_plugin.detection.environment import MODULE
-from mscn_plugin.detection.launch import require_detectron2
+from mscn_plugin.detection.launch import TOOL, require_detectron2
 from mscn_plugin.errors import ConfigError
 
 
@@ -29,31 +30,34 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=0.5, help="smallest score, 0 to 1")
     parser.add_argument("--weights", type=Path, help="default: the run's model_final.pth")
     options = parser.parse_args()
+    options.weights = options.weights or options.run / "model_final.pth"
     try:
         require_detectron2()
-        for file in (options.run / "config.yaml", *options.images):
+        for file in (options.run / "config.yaml", options.weights, *options.images):
             if not file.is_file():
                 raise ConfigError(f"{file} is not a file")
+        draw(options)
     except ConfigError as error:
         sys.exit(f"draw_detections: {error}")
-    options.output.mkdir(parents=True, exist_ok=True)
-    draw(options)
 
 
 def draw(options: argparse.Namespace) -> None:
     os.environ["DETECTRON2_ENV_MODULE"] = MODULE
-    from detectron2.data import MetadataCatalog
     from detectron2.data.detection_utils import read_image
     from detectron2.engine import DefaultPredictor
     from detectron2.utils.visualizer import Visualizer
 
     config = configuration(options)
     predictor = DefaultPredictor(config)
-    metadata = MetadataCatalog.get(config.DATASETS.TEST[0])
+    metadata = class_names(options.run, config)
+    options.output.mkdir(parents=True, exist_ok=True)
     for file in options.images:
-        image = read_image(
-            str(file), "BGR"
-        )  # what the predictor takes, whatever the model's format
+        try:
+            # The predictor takes BGR, whatever the model's own format.
+            image = read_image(str(file), "BGR")
+        except (OSError, ValueError) as error:
+            print(f"{file} is left out: {error}", file=sys.stderr)
+            continue
         found = predictor(image)["instances"].to("cpu")
         drawn = Visualizer(image[:, :, ::-1], metadata).draw_instance_predictions(found)
         path = options.output / f"{file.stem}.png"
@@ -62,18 +66,27 @@ def draw(options: argparse.Namespace) -> None:
 
 
 def configuration(options: argparse.Namespace) -> Any:
-    import torch
     from detectron2.config import get_cfg
 
-    # VISSL's tool holds the head with the extra normalisation that its pages name.
-    runpy.run_path(str(Path(vissl.__file__).parents[1] / "tools" / "object_detection_benchmark.py"))
+    runpy.run_path(str(TOOL))  # registers the head with the extra normalisation
     config = get_cfg()
     config.merge_from_file(str(options.run / "config.yaml"))
-    config.MODEL.WEIGHTS = str(options.weights or options.run / "model_final.pth")
+    config.MODEL.WEIGHTS = str(options.weights)
     config.MODEL.ROI_HEADS.SCORE_THRESH_TEST = options.threshold
     if not torch.cuda.is_available():
         config.MODEL.DEVICE = "cpu"
     return config
+
+
+def class_names(run: Path, config: Any) -> Any:
+    """detectron2's metadata; of data of the user's own as ``detect.py`` left the names."""
+    from detectron2.data import MetadataCatalog
+
+    metadata = MetadataCatalog.get(config.DATASETS.TEST[0])
+    file = run / "classes.json"
+    if file.is_file() and not hasattr(metadata, "thing_classes"):
+        metadata.set(thing_classes=json.loads(file.read_text()))
+    return metadata
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+pytest_plugins = ["detection_fixtures"]
+
 # Tools and workers that the tests start share two cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
@@ -130,21 +132,25 @@ def checkpoints(image_folder, tmp_path_factory):
     pages = {"simclr": ("quickstart",), "byol": ("byol_quickstart", BYOL_HEADS)}
     for name, (page, *heads) in pages.items():
         folders[name] = tmp_path_factory.mktemp(name) / "run"
-        result = subprocess.run(
-            [
-                *(sys.executable, *tool(), f"config=mscn/{page}", *TINY, *heads),
-                f"config.MSCN.DATA={image_folder}",
-                f"config.CHECKPOINT.DIR={folders[name]}",
-                "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
-            ],
-            cwd=folders[name].parent,
-            env=tool_environment(),
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert result.returncode == 0, result.stderr[-5000:]
+        data = f"config.MSCN.DATA={image_folder}"
+        pretrain(folders[name], f"config=mscn/{page}", *TINY, *heads, data)
     return folders
+
+
+def pretrain(folder, *overrides):
+    """Pre-train by VISSL's own launching tool into an empty folder."""
+    result = subprocess.run(
+        [
+            *(sys.executable, *tool(), *overrides, f"config.CHECKPOINT.DIR={folder}"),
+            "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+        ],
+        cwd=folder.parent,
+        env=tool_environment(),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert result.returncode == 0, result.stderr[-5000:]
 
 
 def with_statistics(trunk):

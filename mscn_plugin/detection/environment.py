@@ -9,6 +9,8 @@ imported at the top: detectron2 itself is still being imported.
 
 from __future__ import annotations
 
+from mscn_plugin.errors import print_config_errors_plainly
+
 MODULE = __name__
 
 
@@ -17,12 +19,10 @@ def setup_environment() -> None:
     from detectron2.config.defaults import _C
 
     from mscn_plugin.detection.config import add_mscn_config
+    from mscn_plugin.detection.custom_data import register_from_environment
 
+    print_config_errors_plainly()
     add_mscn_config(_C)
+    from mscn_plugin.detection import meta_architecture  # noqa: F401  registers
 
-    from mscn_plugin.detection import (  # noqa: F401  registers
-        custom_data,
-        meta_architecture,
-    )
-
-    custom_data.register_from_environment()
+    register_from_environment()

@@ -9,6 +9,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import ImageList
 from torch import Tensor
 
+from mscn_plugin.errors import ConfigError
 from mscn_plugin.masking import check_sigma, high_pass
 
 
@@ -25,7 +26,7 @@ class MSCNGeneralizedRCNN(GeneralizedRCNN):
         sigma: in pixels, ``MODEL.MSCN.SIGMA``; all other arguments are ``GeneralizedRCNN``'s.
 
     Raises:
-        ValueError: sigma is no width of a blur, or ``INPUT.FORMAT`` is not RGB, in which VISSL
+        ConfigError: sigma is no width of a blur, or ``INPUT.FORMAT`` is not RGB, in which VISSL
             pre-trains.
     """
 
@@ -35,9 +36,9 @@ class MSCNGeneralizedRCNN(GeneralizedRCNN):
         try:
             self.sigma = check_sigma(sigma)
         except ValueError as error:
-            raise ValueError(f"MODEL.MSCN.{str(error).replace('sigma', 'SIGMA', 1)}") from None
+            raise ConfigError(f"MODEL.MSCN.{str(error).replace('sigma', 'SIGMA', 1)}") from None
         if self.sigma and self.input_format != "RGB":
-            raise ValueError(
+            raise ConfigError(
                 f"INPUT.FORMAT is {self.input_format}; it must be RGB, in which VISSL pre-trains"
             )
 

@@ -55,11 +55,7 @@ def export_detectron2(pretrained: Pretrained, folder: Path) -> Export:
     resnet = model_config.TRUNK.RESNETS
     if not is_plain_resnet(model_config) or resnet.DEPTH not in DEPTHS:
         raise unknown_architecture("detectron2", model_config)
-    weights = {
-        detectron2_name(name): tensor
-        for name, tensor in pretrained.trunk.state_dict().items()
-        if not name.endswith(COUNTER)
-    }
+    weights = detectron2_weights(pretrained.trunk.state_dict())
     wrapper = {
         "__author__": "mscn-plugin",
         "matching_heuristics": True,
@@ -84,6 +80,11 @@ def export_detectron2(pretrained: Pretrained, folder: Path) -> Export:
             sigma=pretrained.sigma,
         ),
     )
+
+
+def detectron2_weights(trunk: Dict[str, Tensor]) -> Dict[str, Tensor]:
+    """VISSL's ResNet by detectron2's names, without the counters of batch normalisation."""
+    return {detectron2_name(k): v for k, v in trunk.items() if not k.endswith(COUNTER)}
 
 
 def detectron2_name(name: str) -> str:

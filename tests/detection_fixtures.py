@@ -7,78 +7,48 @@ import os
 
 import numpy as np
 import pytest
-import torch
+from conftest import TINY, pretrain
 from PIL import Image
-
-CLASSES = [
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
-    "tvmonitor",
-]
 
 
 @pytest.fixture(scope="session")
 def detectron2():
     """The module, imported as in a process of VISSL's tool."""
-    os.environ["DETECTRON2_ENV_MODULE"] = "mscn_plugin.detection.environment"
-    import detectron2
+    from mscn_plugin.detection.environment import MODULE, setup_environment
 
+    os.environ["DETECTRON2_ENV_MODULE"] = MODULE
+    detectron2 = pytest.importorskip("detectron2")
+    from detectron2.config.defaults import _C
+
+    if "MSCN" not in _C.MODEL:  # imported by an earlier test
+        setup_environment()
     return detectron2
 
 
 @pytest.fixture(scope="session")
-def resnet_checkpoints(registered, tmp_path_factory):
-    """Files of a ResNet-50 with moved statistics, as SimCLR's and as BYOL's runs save it."""
-    from omegaconf import OmegaConf
-    from vissl.config import AttrDict
-    from vissl.utils.hydra_config import compose_hydra_configuration
-
-    from mscn_plugin.evaluation.checkpoint import SIGMA_KEY
-    from mscn_plugin.models.trunk_features import build_trunk
-
-    cfg = compose_hydra_configuration(["config=mscn/simclr"])
-    model = AttrDict(OmegaConf.to_container(cfg.config.MODEL))
-    torch.manual_seed(0)
-    trunk = build_trunk(model)
-    for name, buffer in trunk.named_buffers():
-        if name.endswith("running_mean"):
-            buffer.normal_(std=0.1)
-        elif name.endswith("running_var"):
-            buffer.uniform_(0.8, 1.2)
-    folder = tmp_path_factory.mktemp("resnet")
-    files = {}
-    for method in ("simclr", "byol"):
-        heads = {"0.clf.0.weight": torch.randn(8, 2048)}
-        weights = {"trunk": trunk.state_dict(), "heads": heads}
-        state = {"base_model": {"model": weights}, SIGMA_KEY: torch.tensor(5.0)}
-        loss = {"target.trunk." + k: v + 1 for k, v in weights["trunk"].items()}
-        files[method] = folder / f"{method}.torch"
-        content = {"classy_state_dict": state, "loss": loss if method == "byol" else {}}
-        torch.save(content, files[method])
-    return files
+def resnet_runs(image_folder, tmp_path_factory):
+    """Folders of a SimCLR and a BYOL run of one iteration of a ResNet-50, by the method."""
+    heads = "{dims:[null,16,8],use_bn:true,use_relu:true}"
+    pages = {
+        "simclr": ("quickstart", f"[[mlp,{heads}]]"),
+        "byol": ("byol_quickstart", f"[[mlp,{heads}],[mlp,{heads.replace('null', '8')}]]"),
+    }
+    folders = {}
+    for method, (page, params) in pages.items():
+        folders[method] = tmp_path_factory.mktemp(method) / "run"
+        pretrain(
+            folders[method],
+            *(f"config=mscn/{page}", *TINY, f"config.MSCN.DATA={image_folder}"),
+            *("config.MODEL.TRUNK.NAME=resnet", f"config.MODEL.HEAD.PARAMS={params}"),
+            "config.DATA.TRAIN.DATA_LIMIT=8",
+        )
+    return folders
 
 
 def boxes_of(index):
-    """Class and box (left, upper, right, lower) of the objects of a picture of 160 x 128 pixels."""
-    first = (2 * index) % len(CLASSES)
-    return [(first, (10, 12, 70, 80)), ((first + 1) % len(CLASSES), (80, 40, 150, 110))]
+    """Class of 20 and box (left, upper, right, lower) of the objects of a 160 x 128 picture."""
+    first = (2 * index) % 20
+    return [(first, (10, 12, 70, 80)), (first + 1, (80, 40, 150, 110))]
 
 
 def picture(index):
@@ -91,6 +61,8 @@ def picture(index):
 
 def write_voc(folder, splits):
     """VOC's layout, with all 20 classes in every split of 10 pictures."""
+    from detectron2.data.datasets.pascal_voc import CLASS_NAMES
+
     for part in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (folder / part).mkdir(parents=True)
     for split, start in splits.items():
@@ -99,9 +71,11 @@ def write_voc(folder, splits):
         for index, name in zip(range(start, start + 10), names):
             picture(index).save(folder / "JPEGImages" / f"{name}.jpg")
             objects = "".join(
-                f"<object><name>{CLASSES[label]}</name><difficult>0</difficult><bndbox>"
-                f"<xmin>{l}</xmin><ymin>{u}</ymin><xmax>{r}</xmax><ymax>{b}</ymax></bndbox></object>"
-                for label, (l, u, r, b) in boxes_of(index)
+                f"<object><name>{CLASS_NAMES[label]}</name><pose>Unspecified</pose>"
+                "<truncated>0</truncated><difficult>0</difficult><bndbox>"
+                f"<xmin>{box[0] + 1}</xmin><ymin>{box[1] + 1}</ymin>"
+                f"<xmax>{box[2]}</xmax><ymax>{box[3]}</ymax></bndbox></object>"
+                for label, box in boxes_of(index)
             )
             (folder / "Annotations" / f"{name}.xml").write_text(
                 "<annotation><size><width>160</width><height>128</height><depth>3</depth></size>"
@@ -120,7 +94,7 @@ def coco_annotations(start, count, category_ids):
                 {
                     "id": len(objects) + 1,
                     "image_id": index,
-                    "category_id": category_ids[label % len(category_ids)],
+                    "category_id": category_ids[label],
                     "bbox": [left, upper, width, height],
                     "area": width * height,
                     "iscrowd": 0,
@@ -130,8 +104,23 @@ def coco_annotations(start, count, category_ids):
     return images, objects
 
 
+def write_coco(folder, annotations="annotations/{}.json", images="{}"):
+    """COCO's layout with the classes fish and fowl."""
+    categories = [{"id": 7, "name": "fowl"}, {"id": 3, "name": "fish"}]
+    for split, start in (("train", 0), ("val", 4)):
+        file = folder / annotations.format(split)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        (folder / images.format(split)).mkdir(parents=True, exist_ok=True)
+        pictures, objects = coco_annotations(start, 4, [3, 7] * 10)
+        for index in range(start, start + 4):
+            picture(index).save(folder / images.format(split) / f"{index:012d}.jpg")
+        content = {"images": pictures, "annotations": objects, "categories": categories}
+        file.write_text(json.dumps(content))
+    return folder
+
+
 @pytest.fixture(scope="session")
-def datasets(tmp_path_factory):
+def datasets(detectron2, tmp_path_factory):
     """Tiny VOC2007, VOC2012 and COCO, as ``DETECTRON2_DATASETS`` wants them."""
     root = tmp_path_factory.mktemp("datasets")
     write_voc(root / "VOC2007", {"trainval": 0, "test": 10})

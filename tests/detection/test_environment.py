@@ -1,0 +1,95 @@
+"""What reaches the processes that detectron2 starts."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from mscn_plugin.detection.environment import MODULE
+
+TWO_PROCESSES = """
+import sys
+import torch
+from detectron2.engine import launch
+
+
+def step(output):
+    import torch.distributed as dist
+    from detectron2.config import get_cfg
+    from detectron2.modeling import META_ARCH_REGISTRY
+    from detectron2.structures import Boxes, Instances
+    from detectron2.utils.events import EventStorage
+    from torch.nn.parallel import DistributedDataParallel
+
+    cfg = get_cfg()  # knows MODEL.MSCN
+    cfg.merge_from_file(sys.argv[1])
+    cfg.merge_from_list(sys.argv[3:])
+    torch.manual_seed(0)
+    model = META_ARCH_REGISTRY.get(cfg.MODEL.META_ARCHITECTURE)(cfg)
+    seen = []
+    inner = model.preprocess_image
+    model.preprocess_image = lambda batch: seen.append(inner(batch)) or seen[-1]
+    generator = torch.Generator().manual_seed(dist.get_rank())
+    image = torch.randint(0, 256, (3, 64, 64), generator=generator, dtype=torch.uint8)
+    instances = Instances((64, 64))
+    instances.gt_boxes = Boxes(torch.tensor([[8.0, 8.0, 40.0, 40.0]]))
+    instances.gt_classes = torch.tensor([3])
+    parallel = DistributedDataParallel(model)
+    with EventStorage():
+        losses = parallel([{"image": image, "instances": instances}])
+    sum(losses.values()).backward()
+    torch.save(
+        {
+            "image": image,
+            "seen": seen[0].tensor,
+            "world_size": dist.get_world_size(),
+            "gradient": model.backbone.stem.conv1.weight.grad,
+        },
+        f"{output}/{dist.get_rank()}.pt",
+    )
+
+
+if __name__ == "__main__":
+    launch(step, 2, dist_url="auto", args=(sys.argv[2],))
+"""
+
+
+def test_two_processes_train_behind_the_filter(detectron2, tmp_path):
+    """detectron2's launch with Gloo: both processes know the keys, filter, and share gradients.
+
+    VISSL's tool itself cannot have two processes on the CPU: its trainer gives
+    ``DistributedDataParallel`` the index of a GPU.
+    """
+    import subprocess
+    import sys
+
+    from mscn_plugin.integration.config_folder import config_folder
+    from mscn_plugin.masking import high_pass
+
+    (tmp_path / "step.py").write_text(TWO_PROCESSES)
+    page = config_folder() / "detection" / "voc0712_faster_rcnn_c4_24k.yaml"
+    options = (
+        *("MODEL.DEVICE", "cpu", "MODEL.RESNETS.NORM", "BN"),
+        *("MODEL.ROI_HEADS.NAME", "Res5ROIHeads", "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "4"),
+        *("MODEL.RPN.POST_NMS_TOPK_TRAIN", "8"),
+    )
+    result = subprocess.run(
+        [sys.executable, "step.py", str(page), str(tmp_path), *options],
+        cwd=tmp_path,
+        env={**os.environ, "DETECTRON2_ENV_MODULE": MODULE, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+    assert not torch.equal(ranks[0]["image"], ranks[1]["image"])
+    mean = torch.tensor([123.675, 116.280, 103.530]).view(3, 1, 1)
+    std = torch.tensor([58.395, 57.120, 57.375]).view(3, 1, 1)
+    for rank in ranks:
+        assert rank["world_size"] == 2
+        expected = high_pass((rank["image"] - mean) / std, 5.0)
+        torch.testing.assert_close(rank["seen"][0], expected, rtol=0, atol=1e-6)
+        assert torch.equal(rank["gradient"], ranks[0]["gradient"])
+        assert rank["gradient"].abs().max() > 0

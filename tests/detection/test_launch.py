@@ -1,0 +1,135 @@
+"""From a checkpoint to a detector."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import tool_environment
+
+from mscn_plugin.detection.launch import PAGES, convert, detection, require_detectron2, results
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.integration.config_folder import config_folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["simclr", "byol"])
+def test_the_conversion_is_vissls_own(resnet_runs, method, tmp_path):
+    checkpoint = resnet_runs[method] / "checkpoint.torch"
+    assert convert(checkpoint, tmp_path / "ours.pth") == 265
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "extra_scripts.convert_vissl_to_detectron2"),
+            *("--input_model_file", str(checkpoint), "--output_model", "theirs.pth"),
+            *("--weights_type", "torch", "--state_dict_key_name", "classy_state_dict"),
+        ],
+        cwd=tmp_path,
+        env=tool_environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    ours, theirs = (
+        torch.load(tmp_path / f"{name}.pth", weights_only=True) for name in ("ours", "theirs")
+    )
+    assert ours["matching_heuristics"] == theirs["matching_heuristics"]
+    assert ours["model"].keys() == theirs["model"].keys()
+    for name, tensor in theirs["model"].items():
+        assert torch.equal(ours["model"][name], tensor), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["simclr", "byol"])
+def test_every_tensor_of_the_checkpoint_is_in_the_detector(
+    detectron2, resnet_runs, method, tmp_path
+):
+    """What the checkpoint lacks is the heads, and the normalisation that VISSL's tool adds."""
+    import runpy
+
+    from detectron2.checkpoint import DetectionCheckpointer
+    from detectron2.config import get_cfg
+    from detectron2.modeling import ROI_HEADS_REGISTRY, build_model
+
+    from mscn_plugin.detection.launch import TOOL
+
+    checkpoint = resnet_runs[method] / "checkpoint.torch"
+    convert(checkpoint, tmp_path / "converted.pth")
+    if "Res5ROIHeadsExtraNorm" not in ROI_HEADS_REGISTRY:
+        runpy.run_path(str(TOOL))
+    cfg = get_cfg()
+    cfg.merge_from_file(str(config_folder() / "detection" / f"{PAGES['coco']}.yaml"))
+    cfg.MODEL.DEVICE = "cpu"
+    model = build_model(cfg)
+    missing = DetectionCheckpointer(model)._load_model(
+        DetectionCheckpointer(model)._load_file(str(tmp_path / "converted.pth"))
+    )
+    missing = {key.rpartition(".")[0] for key in missing.missing_keys}
+    heads = ("proposal_generator.", "roi_heads.box_predictor.", "roi_heads.mask_head.")
+    assert {key for key in missing if not key.startswith(heads)} == {"roi_heads.res5.norm"}
+
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    trunk = state["classy_state_dict"]["base_model"]["model"]["trunk"]
+    detector = model.state_dict()
+    compared = 0
+    for name, tensor in trunk.items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        part = "roi_heads." if "layer4" in name else "backbone."
+        assert torch.equal(detector[part + by_hand(name)], tensor), name
+        compared += 1
+    assert compared == 265
+
+
+def by_hand(name):
+    """detectron2's name of one of VISSL's, by another way than the package's."""
+    parts = name.split(".")[1:]
+    if parts[0] in ("conv1", "bn1"):
+        return ".".join(["stem.conv1", *(["norm"] if parts[0] == "bn1" else []), parts[-1]])
+    stage = f"res{int(parts[0][-1]) + 1}"
+    if parts[2] == "downsample":
+        inner = ["shortcut"] if parts[3] == "0" else ["shortcut", "norm"]
+    else:
+        inner = [f"conv{parts[2][-1]}"] + (["norm"] if parts[2].startswith("bn") else [])
+    return ".".join([stage, parts[1], *inner, parts[-1]])
+
+
+def test_other_trunks_are_refused(checkpoints, tmp_path):
+    with pytest.raises(ConfigError, match="take a ResNet-50, which has 265"):
+        convert(checkpoints["simclr"] / "checkpoint.torch", tmp_path / "converted.pth")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("dataset", "folder"), [("voc", "VOC2007"), ("coco", "coco")])
+def test_missing_data_are_named(dataset, folder, tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match=f"needs {folder}/ in {tmp_path}"):
+        detection(dataset, tmp_path / "w.pth", 5.0, tmp_path, tmp_path)
+    monkeypatch.setenv("DETECTRON2_DATASETS", "/nowhere")
+    with pytest.raises(ConfigError, match=f"needs {folder}/ in /nowhere"):
+        detection(dataset, tmp_path / "w.pth", 5.0, tmp_path)
+
+
+def test_the_filter_is_the_checkpoints(tmp_path):
+    with pytest.raises(ConfigError, match=r"MODEL.MSCN.SIGMA is pre-training's"):
+        detection("voc", tmp_path / "w.pth", 5.0, tmp_path, None, ("MODEL.MSCN.SIGMA", "0.0"))
+
+
+def test_custom_needs_data(tmp_path):
+    with pytest.raises(ConfigError, match="--dataset custom needs --data"):
+        detection("custom", tmp_path / "w.pth", 5.0, tmp_path)
+
+
+def test_missing_detectron2_is_explained(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="pip install --no-build-isolation 'git"):
+        require_detectron2()
+
+
+def test_results_are_the_last_evaluations(tmp_path):
+    assert results(tmp_path) == {}
+    (tmp_path / "metrics.json").write_text(
+        '{"bbox/AP": 1.0, "iteration": 1}\n{"loss": 2}\n{"bbox/AP": 3.0, "bbox/AP50": 4.0}\n{"bbox'
+    )
+    assert results(tmp_path) == {"bbox/AP": 3.0, "bbox/AP50": 4.0}

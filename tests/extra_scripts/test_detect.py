@@ -1,0 +1,142 @@
+"""extra_scripts/detect.py and draw_detections.py, and VISSL's detection tool beside them."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import tool_environment
+from detection_fixtures import picture, write_coco
+from PIL import Image
+
+from mscn_plugin.detection.environment import MODULE
+from mscn_plugin.detection.launch import TOOL, convert, results
+
+SCRIPTS = pathlib.Path(__file__).parents[2] / "extra_scripts"
+SMALL = (
+    *("SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2", "SOLVER.BASE_LR", "0.001"),
+    *("INPUT.MIN_SIZE_TRAIN", "(96,)", "INPUT.MIN_SIZE_TEST", "96", "DATALOADER.NUM_WORKERS", "0"),
+    *("MODEL.RPN.POST_NMS_TOPK_TRAIN", "20", "MODEL.RPN.POST_NMS_TOPK_TEST", "8"),
+    *("MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "8", "TEST.PRECISE_BN.NUM_ITER", "1"),
+)
+"""Of detectron2's configuration: a run of seconds."""
+
+
+def run(*command, **environment):
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        env={**tool_environment(), **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def script(name, *arguments):
+    return run(SCRIPTS / name, *arguments)
+
+
+@pytest.mark.slow
+def test_voc_and_its_pictures(resnet_runs, datasets, tmp_path):
+    """A SimCLR checkpoint through the page for VOC; then drawn."""
+    output = tmp_path / "voc"
+    result = script(
+        *("detect.py", resnet_runs["simclr"], "--dataset", "voc", "--data", datasets),
+        *("--output", output, "--overrides", *SMALL),
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    assert "265 tensors of the trunk, filter sigma 1.25" in result.stdout
+    table = result.stdout[result.stdout.index("in %") :].splitlines()
+    assert table[0].split()[2:] == ["box", "AP", "box", "AP50", "box", "AP75"]
+    measured = results(output)
+    assert table[2].split()[:2] == ["this", "checkpoint"]
+    assert [float(text) for text in table[2].split()[2:]] == pytest.approx(
+        [measured[f"bbox/{name}"] for name in ("AP", "AP50", "AP75")], abs=0.051
+    )
+    assert table[4].split() == ["MSCN", "(Table", "4)", "57.5", "83.0", "64.4"]
+    config = (output / "config.yaml").read_text()
+    assert "SIGMA: 1.25" in config
+    assert "META_ARCHITECTURE: MSCNGeneralizedRCNN" in config
+
+    photograph = tmp_path / "photograph.jpg"
+    picture(12).save(photograph)  # one of the test set
+    (tmp_path / "text.jpg").write_text("no picture")
+    result = script(
+        *("draw_detections.py", output, photograph, tmp_path / "text.jpg"),
+        *("--output", tmp_path / "drawn", "--threshold", "0"),
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert f"{tmp_path / 'text.jpg'} is left out" in result.stderr
+    drawn = tmp_path / "drawn" / "photograph.png"
+    found = int(result.stdout.split(f"{drawn}: ")[1].split()[0])
+    assert found > 0
+    pixels = np.asarray(Image.open(drawn).convert("RGB"), float)
+    assert pixels.shape == (128, 160, 3)
+    assert np.abs(pixels - np.asarray(Image.open(photograph), float)).max() > 50
+
+
+@pytest.mark.slow
+def test_classes_of_ones_own(resnet_runs, detectron2, tmp_path):
+    """A BYOL checkpoint with masks of two classes; the drawing knows their names."""
+    data = write_coco(tmp_path / "data")
+    output = tmp_path / "run"
+    result = script(
+        *("detect.py", resnet_runs["byol"], "--dataset", "custom", "--data", data),
+        *("--output", output, "--overrides", *SMALL),
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    assert "mask AP75" in result.stdout
+    assert "MSCN (Table 4)" not in result.stdout
+    assert json.loads((output / "classes.json").read_text()) == ["fish", "fowl"]
+    assert "NUM_CLASSES: 2" in (output / "config.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_vissls_own_page_with_two_keys(resnet_runs, datasets, tmp_path):
+    """VISSL's unmodified tool and its unmodified page for COCO."""
+    import configs
+
+    convert(resnet_runs["simclr"] / "checkpoint.torch", tmp_path / "converted.pth")
+    page = (
+        "config/benchmark/object_detection/COCOInstance/R50_C4_MaskRCNN_COCO/"
+        "sBNExtraNorm_fz0_precBN.yaml"
+    )
+    result = run(
+        *(TOOL, "--config-file", pathlib.Path(configs.__path__[0]) / page, "--num-gpus", "0"),
+        *("MODEL.META_ARCHITECTURE", "MSCNGeneralizedRCNN", "MODEL.MSCN.SIGMA", "1.25"),
+        *("MODEL.WEIGHTS", tmp_path / "converted.pth", "MODEL.DEVICE", "cpu"),
+        *("OUTPUT_DIR", tmp_path / "run", *SMALL),
+        DETECTRON2_ENV_MODULE=MODULE,
+        DETECTRON2_DATASETS=str(datasets),
+    )
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+    measured = results(tmp_path / "run")
+    assert len(measured) == 6
+    assert "MSCNGeneralizedRCNN" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--dataset", "voc", "--data", "{tmp}"), "needs VOC2007/ in {tmp}"),
+        (("--dataset", "custom", "--data", "{tmp}"), "{tmp} is no detection data"),
+        (("--dataset", "coco", "--sigma", "3"), "1.25"),
+    ],
+)
+def test_one_sentence_before_anything_is_written(checkpoints, tmp_path, arguments, message):
+    arguments = [text.format(tmp=tmp_path) for text in arguments]
+    result = script("detect.py", checkpoints["simclr"], *arguments, "--output", tmp_path / "run")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("detect: ")
+    assert message.format(tmp=tmp_path) in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_drawing_needs_a_detector(tmp_path):
+    result = script("draw_detections.py", tmp_path, tmp_path / "a.jpg")
+    assert result.returncode == 1
+    assert f"draw_detections: {tmp_path / 'config.yaml'} is not a file" in result.stderr
