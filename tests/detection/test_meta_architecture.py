@@ -13,7 +13,7 @@ from mscn_plugin.masking import high_pass
 SMALL = (
     *("MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.ROI_HEADS.NAME", "Res5ROIHeads"),
     *("MODEL.RPN.POST_NMS_TOPK_TRAIN", 8, "MODEL.RPN.POST_NMS_TOPK_TEST", 4),
-    *("MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", 4),
+    *("MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", 4, "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0),
 )
 
 
@@ -51,10 +51,10 @@ def test_an_image_is_filtered_alone_as_in_a_batch_with_a_larger_one(build):
     torch.testing.assert_close(in_batch, alone.tensor[0, :, :70, :90], rtol=0, atol=1e-6)
     assert not together.tensor[0, :, 70:].any()
     assert not together.tensor[0, :, :, 90:].any()
-    # What the other order would have given: a border as strong as the image.
+    # What the other order would have given.
     padded = torch.zeros(3, 120, 130)
     padded[:, :70, :90] = (small["image"] - model.pixel_mean) / model.pixel_std
-    assert (high_pass(padded, 5.0)[:, :70, :90] - in_batch).abs().max() > 0.5
+    assert (high_pass(padded, 5.0)[:, :70, :90] - in_batch).abs().max() > 0.2
 
 
 def test_the_filter_is_pre_trainings(build, registered):
