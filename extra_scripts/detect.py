@@ -42,7 +42,7 @@ def main() -> None:
         weights = output / "converted.pth"
         data = options.data.resolve() if options.data else None
         job = detection(options.dataset, weights, run.sigma, output, data, options.overrides)
-        output.mkdir(parents=True, exist_ok=True)
+        job.check()
         count = convert(run.checkpoint, weights)
     except ConfigError as error:
         sys.exit(f"detect: {error}")

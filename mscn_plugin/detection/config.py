@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.masking import check_sigma
+
 
 def add_mscn_config(cfg: Any) -> None:
     """Add ``MODEL.MSCN`` with its defaults to a detectron2 configuration."""
@@ -15,3 +18,21 @@ def add_mscn_config(cfg: Any) -> None:
     # detection filters at all is not stated in the paper (A.4): chosen because the encoder has seen
     # nothing else.
     cfg.MODEL.MSCN.SIGMA = 5.0
+
+
+def check_input(sigma: float, input_format: str) -> float:
+    """The filter's sigma, checked against the images that it gets.
+
+    Raises:
+        ConfigError: sigma is no width of a blur, or ``INPUT.FORMAT`` is not RGB, in which VISSL
+            pre-trains.
+    """
+    try:
+        sigma = check_sigma(sigma)
+    except ValueError as error:
+        raise ConfigError(f"MODEL.MSCN.{str(error).replace('sigma', 'SIGMA', 1)}") from None
+    if sigma and input_format != "RGB":
+        raise ConfigError(
+            f"INPUT.FORMAT is {input_format}; it must be RGB, in which VISSL pre-trains"
+        )
+    return sigma

@@ -10,6 +10,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 import torch
 import vissl
 
+from mscn_plugin.detection.config import check_input
 from mscn_plugin.detection.custom_data import VARIABLE, DetectionData
 from mscn_plugin.detection.environment import MODULE
 from mscn_plugin.errors import ConfigError
@@ -54,10 +55,29 @@ class Detection(NamedTuple):
     environment: Dict[str, str]
     classes: Optional[List[str]] = None
 
+    @property
+    def page_file(self) -> str:
+        return str(config_folder() / "detection" / f"{self.page}.yaml")
+
+    def check(self) -> None:
+        """Raise ConfigError where detectron2 would not take page and options.
+
+        Sets the environment of this process, in which detectron2 must not be imported yet.
+        """
+        os.environ.update(self.environment)
+        from detectron2.config import get_cfg
+
+        cfg = get_cfg()
+        try:
+            cfg.merge_from_file(self.page_file)
+            cfg.merge_from_list(self.options)
+        except (AssertionError, KeyError, ValueError) as error:
+            raise ConfigError(f"--overrides: {error.args[0]}") from None
+        check_input(cfg.MODEL.MSCN.SIGMA, cfg.INPUT.FORMAT)
+
     def command(self, python: str, num_gpus: int, resume: bool = False) -> List[str]:
         """The command line of VISSL's unmodified tool."""
-        page = config_folder() / "detection" / f"{self.page}.yaml"
-        arguments = ["--config-file", str(page), "--num-gpus", str(num_gpus)]
+        arguments = ["--config-file", self.page_file, "--num-gpus", str(num_gpus)]
         return [python, str(TOOL), *arguments, *(["--resume"] if resume else []), *self.options]
 
 
@@ -87,6 +107,7 @@ def convert(checkpoint: Path, output: Path) -> int:
             f"{checkpoint} has a trunk of {len(weights)} tensors; the detectors of "
             f"configs/detection take a ResNet-50, which has {NUM_TENSORS} (of 2048 features)"
         )
+    output.parent.mkdir(parents=True, exist_ok=True)
     staged = output.with_suffix(".tmp")
     torch.save({"model": weights, "matching_heuristics": True}, staged)
     os.replace(staged, output)

@@ -9,8 +9,8 @@ from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import ImageList
 from torch import Tensor
 
-from mscn_plugin.errors import ConfigError
-from mscn_plugin.masking import check_sigma, high_pass
+from mscn_plugin.detection.config import check_input
+from mscn_plugin.masking import high_pass
 
 
 @META_ARCH_REGISTRY.register()
@@ -26,21 +26,13 @@ class MSCNGeneralizedRCNN(GeneralizedRCNN):
         sigma: in pixels, ``MODEL.MSCN.SIGMA``; all other arguments are ``GeneralizedRCNN``'s.
 
     Raises:
-        ConfigError: sigma is no width of a blur, or ``INPUT.FORMAT`` is not RGB, in which VISSL
-            pre-trains.
+        ConfigError: see :func:`mscn_plugin.detection.config.check_input`.
     """
 
     @configurable
     def __init__(self, *, sigma: float, **arguments: Any) -> None:
         super().__init__(**arguments)
-        try:
-            self.sigma = check_sigma(sigma)
-        except ValueError as error:
-            raise ConfigError(f"MODEL.MSCN.{str(error).replace('sigma', 'SIGMA', 1)}") from None
-        if self.sigma and self.input_format != "RGB":
-            raise ConfigError(
-                f"INPUT.FORMAT is {self.input_format}; it must be RGB, in which VISSL pre-trains"
-            )
+        self.sigma = check_input(sigma, self.input_format)
 
     @classmethod
     def from_config(cls, cfg: Any) -> Dict[str, Any]:

@@ -100,6 +100,8 @@ class Run:
         """
         path = path / "checkpoint.torch" if path.is_dir() else path
         folder, path = path.absolute().parent, path.resolve()
+        if not path.is_file() and (folder / path.name).is_file():
+            path = folder / path.name  # VISSL's link is absolute, and the folder was moved
         checkpoint = load_checkpoint(path)
         trunk_weights(checkpoint, path)
         config = training_config(path)

@@ -111,3 +111,14 @@ def test_sigma_is_the_checkpoints_the_runs_or_the_users(save):
     ):
         with pytest.raises(CheckpointError, match=message):
             Run.of(*arguments)
+
+
+def test_a_folder_that_was_moved(save):
+    """VISSL links ``checkpoint.torch`` to the file by its absolute path."""
+    from mscn_plugin.evaluation.suites import Run
+
+    link = save("simclr", 5.0)
+    last = link.rename(link.with_name("model_final_checkpoint_phase9.torch"))
+    link.symlink_to(f"/before/the/move/{last.name}")
+    for path in (link, link.parent):
+        assert Run.of(path).checkpoint == last.resolve()

@@ -119,16 +119,26 @@ def test_vissls_own_page_with_two_keys(resnet_runs, datasets, tmp_path):
     assert "MSCNGeneralizedRCNN" in (tmp_path / "run" / "config.yaml").read_text()
 
 
+OVERRIDES = ("--dataset", "voc", "--data", "{data}", "--overrides")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("--dataset", "voc", "--data", "{tmp}"), "needs VOC2007/ in {tmp}"),
         (("--dataset", "custom", "--data", "{tmp}"), "{tmp} is no detection data"),
+        (("--dataset", "voc", "--data", "{data}"), "take a ResNet-50"),
         (("--dataset", "coco", "--sigma", "3"), "1.25"),
+        ((*OVERRIDES, "SOLVER.MAX_ITERS", "3"), "Non-existent key: SOLVER.MAX_ITERS"),
+        ((*OVERRIDES, "SOLVER.BASE_LR", "one"), "config key: SOLVER.BASE_LR"),
+        ((*OVERRIDES, "SOLVER.BASE_LR"), "odd length"),
+        ((*OVERRIDES, "INPUT.FORMAT", "BGR"), "INPUT.FORMAT is BGR; it must be RGB"),
     ],
 )
-def test_one_sentence_before_anything_is_written(checkpoints, tmp_path, arguments, message):
-    arguments = [text.format(tmp=tmp_path) for text in arguments]
+def test_one_sentence_before_anything_is_written(
+    checkpoints, datasets, tmp_path, arguments, message
+):
+    arguments = [text.format(tmp=tmp_path, data=datasets) for text in arguments]
     result = script("detect.py", checkpoints["simclr"], *arguments, "--output", tmp_path / "run")
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("detect: ")
