@@ -11,6 +11,7 @@ SOLVER.BASE_LR 0.0425`` changes it.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -29,8 +30,11 @@ from mscn_plugin.detection.launch import (
     results,
 )
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.run_folder import save_json
+from mscn_plugin.evaluation.run_folder import file_digest, save_json
 from mscn_plugin.evaluation.suites import Run
+
+SOURCE = "checkpoint_sha256.json"
+"""Which checkpoint a folder's detector started from."""
 
 
 def main() -> None:
@@ -43,10 +47,12 @@ def main() -> None:
         data = options.data.resolve() if options.data else None
         job = detection(options.dataset, weights, run.sigma, output, data, options.overrides)
         job.check()
+        check_output(output, run.checkpoint, options.resume)
         count = convert(run.checkpoint, weights)
     except ConfigError as error:
         sys.exit(f"detect: {error}")
     print(f"{count} tensors of the trunk, filter sigma {run.sigma:g}: {weights}", flush=True)
+    save_json(output / SOURCE, file_digest(run.checkpoint))
     if job.classes:
         save_json(output / "classes.json", job.classes)
     gpus = torch.cuda.device_count() if options.num_gpus is None else options.num_gpus
@@ -55,7 +61,22 @@ def main() -> None:
     status = subprocess.run(command, env={**os.environ, **job.environment}).returncode
     if status:
         sys.exit(f"detect: VISSL's tool ended with status {status}; its messages stand above")
-    print(table(results(output), options.dataset))
+    measured = results(output)
+    save_json(output / "results.json", measured)
+    print(table(measured, options.dataset))
+
+
+def check_output(output: Path, checkpoint: Path, resume: bool) -> None:
+    """Raise ConfigError where a finished detector would be lost, or another's would be resumed."""
+    source = output / SOURCE
+    if resume and source.is_file() and json.loads(source.read_text()) != file_digest(checkpoint):
+        raise ConfigError(
+            f"{output} holds the detector of another checkpoint; --output names a new folder"
+        )
+    if not resume and (output / "model_final.pth").exists():
+        raise ConfigError(
+            f"{output} holds a finished detector; --resume, or --output names a new folder"
+        )
 
 
 def arguments() -> argparse.Namespace:

@@ -24,7 +24,17 @@ TOOL = Path(vissl.__file__).parents[1] / "tools" / "object_detection_benchmark.p
 NUM_TENSORS = 265
 """Of a ResNet-50 without its classifier and without the counters of batch normalisation."""
 PAGES = {"voc": "voc0712_faster_rcnn_c4_24k", "coco": "coco_mask_rcnn_c4_1x"}
-FOLDERS = {"voc": ("VOC2007", "VOC2012"), "coco": ("coco",)}
+FILES = {
+    "voc": (
+        "VOC2007/ImageSets/Main/trainval.txt",
+        "VOC2007/ImageSets/Main/test.txt",
+        "VOC2012/ImageSets/Main/trainval.txt",
+    ),
+    "coco": (
+        "coco/annotations/instances_train2017.json",
+        "coco/annotations/instances_val2017.json",
+    ),
+}
 TABLE_4 = {
     "voc": {"supervised": (53.5, 81.3, 58.8), "MSCN": (57.5, 83.0, 64.4)},
     "coco": {
@@ -33,6 +43,11 @@ TABLE_4 = {
     },
 }
 """The paper's rows, by data set: AP, AP50, AP75 of boxes, then of masks."""
+_OWN_KEYS = {
+    "MODEL.MSCN.SIGMA": "it is pre-training's; --sigma says it for checkpoints that do not",
+    "MODEL.WEIGHTS": "it is the converted checkpoint",
+    "OUTPUT_DIR": "--output says it",
+}
 METRICS = ("bbox/AP", "bbox/AP50", "bbox/AP75", "segm/AP", "segm/AP50", "segm/AP75")
 INSTALL = (
     "detectron2 is not installed: pip install --no-build-isolation "
@@ -136,11 +151,12 @@ def detection(
     Raises:
         ConfigError: data are missing or broken, or the overrides change the filter.
     """
-    if "MODEL.MSCN.SIGMA" in overrides:
-        raise ConfigError(
-            "MODEL.MSCN.SIGMA is pre-training's, from the checkpoint; --sigma says it for "
-            "checkpoints that do not"
-        )
+    for key, reason in _OWN_KEYS.items():
+        if key in overrides:
+            raise ConfigError(f"{key} cannot be overridden; {reason}")
+    joined = next((text for text in overrides[::2] if "=" in text), None)
+    if joined or len(overrides) % 2:
+        raise ConfigError(f"--overrides takes KEY VALUE pairs, not {joined or overrides[-1]!r}")
     environment = {"DETECTRON2_ENV_MODULE": MODULE}
     settings: Dict[str, Any] = {
         "MODEL.WEIGHTS": weights,
@@ -160,10 +176,10 @@ def detection(
         page, classes = PAGES[custom.layout], custom.classes
     else:
         root = data or Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
-        for folder in FOLDERS[dataset]:
-            if not (root / folder).is_dir():
+        for file in FILES[dataset]:
+            if not (root / file).is_file():
                 raise ConfigError(
-                    f"--dataset {dataset} needs {folder}/ in {root}: --data (or "
+                    f"--dataset {dataset} needs {file} in {root}: --data (or "
                     "DETECTRON2_DATASETS) must name the folder that holds it"
                 )
         environment["DETECTRON2_DATASETS"] = str(root)

@@ -108,18 +108,33 @@ def test_other_trunks_are_refused(checkpoints, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("dataset", "folder"), [("voc", "VOC2007"), ("coco", "coco")])
+@pytest.mark.parametrize(
+    ("dataset", "folder"), [("voc", "VOC2007/ImageSets"), ("coco", "coco/annotations")]
+)
 def test_missing_data_are_named(dataset, folder, tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match=f"needs {folder}/ in {tmp_path}"):
+    with pytest.raises(ConfigError, match=f"needs {folder}/.* in {tmp_path}"):
         detection(dataset, tmp_path / "w.pth", 5.0, tmp_path, tmp_path)
     monkeypatch.setenv("DETECTRON2_DATASETS", "/nowhere")
-    with pytest.raises(ConfigError, match=f"needs {folder}/ in /nowhere"):
+    with pytest.raises(ConfigError, match=f"needs {folder}/.* in /nowhere"):
         detection(dataset, tmp_path / "w.pth", 5.0, tmp_path)
 
 
-def test_the_filter_is_the_checkpoints(tmp_path):
-    with pytest.raises(ConfigError, match=r"MODEL.MSCN.SIGMA is pre-training's"):
-        detection("voc", tmp_path / "w.pth", 5.0, tmp_path, None, ("MODEL.MSCN.SIGMA", "0.0"))
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ("MODEL.MSCN.SIGMA", "0.0"),
+            "MODEL.MSCN.SIGMA cannot be overridden; it is pre-training's",
+        ),
+        (("MODEL.WEIGHTS", "a.pth"), "MODEL.WEIGHTS cannot be overridden; it is the converted"),
+        (("OUTPUT_DIR", "a"), "OUTPUT_DIR cannot be overridden; --output says it"),
+        (("SOLVER.MAX_ITER=2",), "takes KEY VALUE pairs, not 'SOLVER.MAX_ITER=2'"),
+        (("SOLVER.BASE_LR",), "takes KEY VALUE pairs, not 'SOLVER.BASE_LR'"),
+    ],
+)
+def test_what_cannot_be_overridden(tmp_path, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        detection("voc", tmp_path / "w.pth", 5.0, tmp_path, None, overrides)
 
 
 def test_custom_needs_data(tmp_path):

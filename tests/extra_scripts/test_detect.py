@@ -62,6 +62,16 @@ def test_voc_and_its_pictures(resnet_runs, datasets, tmp_path):
     assert "SIGMA: 1.25" in config
     assert "META_ARCHITECTURE: MSCNGeneralizedRCNN" in config
 
+    assert json.loads((output / "results.json").read_text()) == measured
+    for method, again, message in (
+        ("simclr", (), "holds a finished detector"),
+        ("byol", ("--resume",), "the detector of another checkpoint"),
+    ):
+        command = ("detect.py", resnet_runs[method], "--dataset", "voc", "--data", datasets, *again)
+        result = script(*command, "--output", output)
+        assert result.returncode == 1
+        assert message in result.stderr.splitlines()[-1]
+
     photograph = tmp_path / "photograph.jpg"
     picture(12).save(photograph)  # one of the test set
     (tmp_path / "text.jpg").write_text("no picture")
@@ -125,13 +135,16 @@ OVERRIDES = ("--dataset", "voc", "--data", "{data}", "--overrides")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--dataset", "voc", "--data", "{tmp}"), "needs VOC2007/ in {tmp}"),
+        (
+            ("--dataset", "voc", "--data", "{tmp}"),
+            "needs VOC2007/ImageSets/Main/trainval.txt in {tmp}",
+        ),
         (("--dataset", "custom", "--data", "{tmp}"), "{tmp} is no detection data"),
         (("--dataset", "voc", "--data", "{data}"), "take a ResNet-50"),
         (("--dataset", "coco", "--sigma", "3"), "1.25"),
         ((*OVERRIDES, "SOLVER.MAX_ITERS", "3"), "Non-existent key: SOLVER.MAX_ITERS"),
         ((*OVERRIDES, "SOLVER.BASE_LR", "one"), "config key: SOLVER.BASE_LR"),
-        ((*OVERRIDES, "SOLVER.BASE_LR"), "odd length"),
+        ((*OVERRIDES, "SOLVER.BASE_LR"), "takes KEY VALUE pairs"),
         ((*OVERRIDES, "INPUT.FORMAT", "BGR"), "INPUT.FORMAT is BGR; it must be RGB"),
     ],
 )
