@@ -47,12 +47,13 @@ def main() -> None:
         data = options.data.resolve() if options.data else None
         job = detection(options.dataset, weights, run.sigma, output, data, options.overrides)
         job.check()
-        check_output(output, run.checkpoint, options.resume)
+        digest = file_digest(run.checkpoint)
+        check_output(output, digest, options.resume)
         count = convert(run.checkpoint, weights)
     except ConfigError as error:
         sys.exit(f"detect: {error}")
     print(f"{count} tensors of the trunk, filter sigma {run.sigma:g}: {weights}", flush=True)
-    save_json(output / SOURCE, file_digest(run.checkpoint))
+    save_json(output / SOURCE, digest)
     if job.classes:
         save_json(output / "classes.json", job.classes)
     gpus = torch.cuda.device_count() if options.num_gpus is None else options.num_gpus
@@ -66,10 +67,10 @@ def main() -> None:
     print(table(measured, options.dataset))
 
 
-def check_output(output: Path, checkpoint: Path, resume: bool) -> None:
+def check_output(output: Path, digest: str, resume: bool) -> None:
     """Raise ConfigError where a finished detector would be lost, or another's would be resumed."""
     source = output / SOURCE
-    if resume and source.is_file() and json.loads(source.read_text()) != file_digest(checkpoint):
+    if resume and source.is_file() and json.loads(source.read_text()) != digest:
         raise ConfigError(
             f"{output} holds the detector of another checkpoint; --output names a new folder"
         )

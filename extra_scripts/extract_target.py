@@ -11,7 +11,6 @@ momentum encoder of VISSL's MoCo.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any, Dict
@@ -23,6 +22,7 @@ from mscn_plugin.evaluation.checkpoint import (
     TRUSTED,
     CheckpointError,
     load_checkpoint,
+    save_checkpoint,
 )
 
 PREFIXES = ("target.", "moco_encoder.")
@@ -51,9 +51,7 @@ def main() -> None:
     sigma = checkpoint.get("classy_state_dict", {}).get(SIGMA_KEY)
     if sigma is not None:
         state[SIGMA_KEY] = sigma  # an evaluation has to filter as pre-training did
-    staged = arguments.output.with_suffix(".tmp")
-    torch.save({"classy_state_dict": state}, staged)
-    os.replace(staged, arguments.output)
+    save_checkpoint({"classy_state_dict": state}, arguments.output)
     print(f"{len(model['trunk'])} tensors of the trunk, {len(model['heads'])} of the projector")
     print(f"config.MODEL.WEIGHTS_INIT.PARAMS_FILE={arguments.output.resolve()}")
 

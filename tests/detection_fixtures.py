@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 
 import numpy as np
 import pytest
@@ -23,6 +24,30 @@ def detectron2():
     if "MSCN" not in _C.MODEL:  # imported by an earlier test
         setup_environment()
     return detectron2
+
+
+@pytest.fixture(scope="session")
+def detection_tool(detectron2):
+    """What VISSL's detection tool defines; its head is registered, which it must be only once."""
+    from mscn_plugin.detection.launch import TOOL
+
+    return runpy.run_path(str(TOOL))
+
+
+@pytest.fixture(scope="session")
+def detection_page(detectron2):
+    """The configuration of a page of configs/detection, changed by keys and values."""
+    from detectron2.config import get_cfg
+
+    from mscn_plugin.integration.config_folder import config_folder
+
+    def configuration(name, *options):
+        cfg = get_cfg()
+        cfg.merge_from_file(str(config_folder() / "detection" / f"{name}.yaml"))
+        cfg.merge_from_list(list(options))
+        return cfg
+
+    return configuration
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,13 @@ import os
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
-import torch
 import vissl
 
 from mscn_plugin.detection.config import check_input
 from mscn_plugin.detection.custom_data import VARIABLE, DetectionData
 from mscn_plugin.detection.environment import MODULE
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.checkpoint import load_checkpoint, trunk_weights
+from mscn_plugin.evaluation.checkpoint import load_checkpoint, save_checkpoint, trunk_weights
 from mscn_plugin.evaluation.run_folder import json_lines
 from mscn_plugin.export.detectron2_weights import detectron2_weights
 from mscn_plugin.integration.config_folder import config_folder
@@ -35,6 +34,7 @@ FILES = {
         "coco/annotations/instances_val2017.json",
     ),
 }
+"""What each data set's page reads first, in the folder that holds the data set."""
 TABLE_4 = {
     "voc": {"supervised": (53.5, 81.3, 58.8), "MSCN": (57.5, 83.0, 64.4)},
     "coco": {
@@ -43,16 +43,17 @@ TABLE_4 = {
     },
 }
 """The paper's rows, by data set: AP, AP50, AP75 of boxes, then of masks."""
+METRICS = ("bbox/AP", "bbox/AP50", "bbox/AP75", "segm/AP", "segm/AP50", "segm/AP75")
+"""detectron2's names of them."""
+INSTALL = (
+    "detectron2 is not installed: pip install --no-build-isolation "
+    "'git+https://github.com/facebookresearch/detectron2.git' (some minutes; README, Detection)"
+)
 _OWN_KEYS = {
     "MODEL.MSCN.SIGMA": "it is pre-training's; --sigma says it for checkpoints that do not",
     "MODEL.WEIGHTS": "it is the converted checkpoint",
     "OUTPUT_DIR": "--output says it",
 }
-METRICS = ("bbox/AP", "bbox/AP50", "bbox/AP75", "segm/AP", "segm/AP50", "segm/AP75")
-INSTALL = (
-    "detectron2 is not installed: pip install --no-build-isolation "
-    "'git+https://github.com/facebookresearch/detectron2.git' (some minutes; README, Detection)"
-)
 
 
 class Detection(NamedTuple):
@@ -72,14 +73,16 @@ class Detection(NamedTuple):
 
     @property
     def page_file(self) -> str:
+        """The page's path."""
         return str(config_folder() / "detection" / f"{self.page}.yaml")
 
     def check(self) -> None:
         """Raise ConfigError where detectron2 would not take page and options.
 
-        Sets the environment of this process, in which detectron2 must not be imported yet.
+        Names the environment module to this process, which must not have imported detectron2 yet;
+        not the data, which would be read again.
         """
-        os.environ.update(self.environment)
+        os.environ["DETECTRON2_ENV_MODULE"] = MODULE
         from detectron2.config import get_cfg
 
         cfg = get_cfg()
@@ -115,17 +118,14 @@ def convert(checkpoint: Path, output: Path) -> int:
         ConfigError: no checkpoint of VISSL, or another trunk.
     """
     weights = detectron2_weights(trunk_weights(load_checkpoint(checkpoint), checkpoint))
-    shapes = {name: tuple(weights[name].shape) for name in weights}
-    last = shapes.get("res5.2.conv3.weight")
-    if len(weights) != NUM_TENSORS or last != (2048, 512, 1, 1):
+    last = weights.get("res5.2.conv3.weight")
+    if len(weights) != NUM_TENSORS or last is None or last.shape != (2048, 512, 1, 1):
         raise ConfigError(
             f"{checkpoint} has a trunk of {len(weights)} tensors; the detectors of "
             f"configs/detection take a ResNet-50, which has {NUM_TENSORS} (of 2048 features)"
         )
     output.parent.mkdir(parents=True, exist_ok=True)
-    staged = output.with_suffix(".tmp")
-    torch.save({"model": weights, "matching_heuristics": True}, staged)
-    os.replace(staged, output)
+    save_checkpoint({"model": weights, "matching_heuristics": True}, output)
     return len(weights)
 
 

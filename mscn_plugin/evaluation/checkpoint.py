@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -57,6 +58,13 @@ def load_checkpoint(
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{path} holds no dictionary; it must be a checkpoint of VISSL")
     return checkpoint
+
+
+def save_checkpoint(content: Dict[str, Any], path: Path) -> None:
+    """Write ``content`` by ``torch.save`` so that a reader never sees half of it."""
+    staged = path.with_suffix(".tmp")
+    torch.save(content, staged)
+    os.replace(staged, path)
 
 
 def trunk_weights(checkpoint: Dict[str, Any], path: Union[str, Path]) -> Dict[str, Tensor]:

@@ -10,20 +10,6 @@ from mscn_plugin.integration.config_folder import config_folder
 PAGES = sorted(file.stem for file in (config_folder() / "detection").glob("*.yaml"))
 
 
-@pytest.fixture
-def page(detectron2):
-    """A page's configuration, changed by keys and values."""
-    from detectron2.config import get_cfg
-
-    def configuration(name, *options):
-        cfg = get_cfg()
-        cfg.merge_from_file(str(config_folder() / "detection" / f"{name}.yaml"))
-        cfg.merge_from_list(list(options))
-        return cfg
-
-    return configuration
-
-
 @pytest.mark.parametrize(
     ("name", "rates"),
     [
@@ -41,10 +27,10 @@ def page(detectron2):
         ),
     ],
 )
-def test_schedules_are_those_of_a4(page, name, rates):
+def test_schedules_are_those_of_a4(detection_page, name, rates):
     from detectron2.solver import build_lr_scheduler, build_optimizer
 
-    cfg = page(name)
+    cfg = detection_page(name)
     optimizer = build_optimizer(cfg, torch.nn.Linear(1, 1))
     scheduler = build_lr_scheduler(cfg, optimizer)
     seen = {}
@@ -57,10 +43,10 @@ def test_schedules_are_those_of_a4(page, name, rates):
     assert cfg.SOLVER.IMS_PER_BATCH == 16
 
 
-def test_every_page_filters_as_pre_training(page):
+def test_every_page_filters_as_pre_training(detection_page):
     assert PAGES == ["coco_mask_rcnn_c4_1x", "coco_mask_rcnn_c4_2x", "voc0712_faster_rcnn_c4_24k"]
     for name in PAGES:
-        model = page(name).MODEL
+        model = detection_page(name).MODEL
         assert (model.META_ARCHITECTURE, model.MSCN.SIGMA) == ("MSCNGeneralizedRCNN", 5.0)
 
 
@@ -82,7 +68,7 @@ def test_every_page_filters_as_pre_training(page):
         ),
     ],
 )
-def test_pages_are_vissls_but_for_a4(page, name, vissls, differences):
+def test_pages_are_vissls_but_for_a4(detection_page, name, vissls, differences):
     """ "All the configuration files are from the VISSL library" (A.4)."""
     from detectron2.config import get_cfg
 
@@ -91,7 +77,7 @@ def test_pages_are_vissls_but_for_a4(page, name, vissls, differences):
     theirs = get_cfg()
     folder = configs.__path__[0] + "/config/benchmark/object_detection"
     theirs.merge_from_file(f"{folder}/{vissls}.yaml")
-    ours, theirs = flat(page(name)), flat(theirs)
+    ours, theirs = flat(detection_page(name)), flat(theirs)
     assert ours.keys() == theirs.keys()
     different = {key for key in ours if ours[key] != theirs[key]}
     assert different == differences | {"MODEL.META_ARCHITECTURE"}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import runpy
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from detection_fixtures import write_coco, write_voc
@@ -147,16 +147,8 @@ def test_gaps_in_coco(coco, damage, message):
         DetectionData.read(coco)
 
 
-@pytest.fixture(scope="module")
-def trainer(detectron2):
-    """The trainer of VISSL's tool, by which it makes its evaluators."""
-    from mscn_plugin.detection.launch import TOOL
-
-    return runpy.run_path(str(TOOL))["Trainer"]
-
-
 @pytest.mark.parametrize("layout", ["voc", "coco"])
-def test_the_truth_as_predictions_has_an_ap_of_100(trainer, layout, request, tmp_path):
+def test_the_truth_as_predictions_has_an_ap_of_100(detection_tool, layout, request, tmp_path):
     """Guards names, boxes, masks and classes on the way to the evaluators of VISSL's tool."""
     from detectron2.config import get_cfg
     from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -167,7 +159,7 @@ def test_the_truth_as_predictions_has_an_ap_of_100(trainer, layout, request, tmp
     try:
         cfg = get_cfg()
         cfg.OUTPUT_DIR = str(tmp_path)
-        evaluator = trainer.build_evaluator(cfg, name)
+        evaluator = detection_tool["Trainer"].build_evaluator(cfg, name)
         evaluator.reset()
         for record in DatasetCatalog.get(name):
             evaluator.process([record], [{"instances": truth(record, layout == "coco")}])
@@ -183,7 +175,8 @@ def test_the_truth_as_predictions_has_an_ap_of_100(trainer, layout, request, tmp
 
 def truth(record, masks):
     """A record's annotations as the predictions of a detector."""
-    from detectron2.structures import Boxes, BoxMode, Instances, PolygonMasks
+    from detectron2.structures import Boxes, BoxMode, Instances
+    from detectron2.structures.masks import polygons_to_bitmask
 
     size = record["height"], record["width"]
     objects = record["annotations"]
@@ -193,17 +186,8 @@ def truth(record, masks):
     instances.scores = torch.ones(len(objects))
     instances.pred_classes = torch.tensor([o["category_id"] for o in objects])
     if masks:
-        polygons = PolygonMasks([o["segmentation"] for o in objects])
-        instances.pred_masks = torch.stack(
-            [
-                torch.from_numpy(mask)
-                for mask in (polygon_mask(polygon, size) for polygon in polygons)
-            ]
-        )
+        masks = [
+            polygons_to_bitmask(list(map(np.array, o["segmentation"])), *size) for o in objects
+        ]
+        instances.pred_masks = torch.from_numpy(np.stack(masks))
     return instances
-
-
-def polygon_mask(polygons, size):
-    from detectron2.structures.masks import polygons_to_bitmask
-
-    return polygons_to_bitmask(polygons, *size)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import torch
 
 from mscn_plugin.detection.environment import MODULE
+from mscn_plugin.integration.config_folder import config_folder
+from mscn_plugin.masking import high_pass
 
 TWO_PROCESSES = """
 import sys
@@ -61,12 +65,6 @@ def test_two_processes_train_behind_the_filter(detectron2, tmp_path):
     VISSL's tool itself cannot have two processes on the CPU: its trainer gives
     ``DistributedDataParallel`` the index of a GPU.
     """
-    import subprocess
-    import sys
-
-    from mscn_plugin.integration.config_folder import config_folder
-    from mscn_plugin.masking import high_pass
-
     (tmp_path / "step.py").write_text(TWO_PROCESSES)
     page = config_folder() / "detection" / "voc0712_faster_rcnn_c4_24k.yaml"
     options = (

@@ -11,7 +11,6 @@ from conftest import tool_environment
 
 from mscn_plugin.detection.launch import PAGES, convert, detection, require_detectron2, results
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.integration.config_folder import config_folder
 
 
 @pytest.mark.slow
@@ -44,25 +43,15 @@ def test_the_conversion_is_vissls_own(resnet_runs, method, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["simclr", "byol"])
 def test_every_tensor_of_the_checkpoint_is_in_the_detector(
-    detectron2, resnet_runs, method, tmp_path
+    detection_tool, detection_page, resnet_runs, method, tmp_path
 ):
     """What the checkpoint lacks is the heads, and the normalisation that VISSL's tool adds."""
-    import runpy
-
     from detectron2.checkpoint import DetectionCheckpointer
-    from detectron2.config import get_cfg
-    from detectron2.modeling import ROI_HEADS_REGISTRY, build_model
-
-    from mscn_plugin.detection.launch import TOOL
+    from detectron2.modeling import build_model
 
     checkpoint = resnet_runs[method] / "checkpoint.torch"
     convert(checkpoint, tmp_path / "converted.pth")
-    if "Res5ROIHeadsExtraNorm" not in ROI_HEADS_REGISTRY:
-        runpy.run_path(str(TOOL))
-    cfg = get_cfg()
-    cfg.merge_from_file(str(config_folder() / "detection" / f"{PAGES['coco']}.yaml"))
-    cfg.MODEL.DEVICE = "cpu"
-    model = build_model(cfg)
+    model = build_model(detection_page(PAGES["coco"], "MODEL.DEVICE", "cpu"))
     reports = []
 
     class Recorded(DetectionCheckpointer):

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.integration.config_folder import config_folder
 from mscn_plugin.masking import high_pass
 
 SMALL = (
@@ -18,17 +17,13 @@ SMALL = (
 
 
 @pytest.fixture
-def build(detectron2):
+def build(detection_page):
     """A detector, without the head of VISSL's tool, changed by keys and values."""
-    from detectron2.config import get_cfg
     from detectron2.modeling import build_model
 
-    def detector(*options, page="voc0712_faster_rcnn_c4_24k"):
-        cfg = get_cfg()
-        cfg.merge_from_file(str(config_folder() / "detection" / f"{page}.yaml"))
-        cfg.merge_from_list([*SMALL, *options])
+    def detector(*options):
         torch.manual_seed(0)
-        return build_model(cfg)
+        return build_model(detection_page("voc0712_faster_rcnn_c4_24k", *SMALL, *options))
 
     return detector
 

@@ -91,7 +91,7 @@ def test_voc_and_its_pictures(resnet_runs, datasets, tmp_path):
 
 @pytest.mark.slow
 def test_classes_of_ones_own(resnet_runs, detectron2, tmp_path):
-    """A BYOL checkpoint with masks of two classes; the drawing knows their names."""
+    """A BYOL checkpoint with masks of two classes, whose names are left for the drawing."""
     data = write_coco(tmp_path / "data")
     output = tmp_path / "run"
     result = script(
