@@ -4,8 +4,8 @@
     python extra_scripts/detect.py runs/mscn_simclr --dataset custom --data my_boxes
 
 Converts the trunk, puts pre-training's filter in front of the detector and runs VISSL's own
-detection tool with a page of ``configs/detection``. ``--overrides SOLVER.IMS_PER_BATCH 8
-SOLVER.BASE_LR 0.0425`` changes it.
+detection tool with a page of ``configs/detection``. ``--overrides SOLVER.BASE_LR 0.0425``
+changes it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def check_output(output: Path, digest: str, resume: bool) -> None:
         )
     if not resume and (output / "model_final.pth").exists():
         raise ConfigError(
-            f"{output} holds a finished detector; --resume, or --output names a new folder"
+            f"{output} holds a finished detector; --resume goes on with it, --output names another"
         )
 
 
