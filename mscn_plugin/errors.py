@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import inspect
+import re
 import sys
 from types import TracebackType
 from typing import Any, Callable, Dict, Iterable, Optional, Type
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says where a file cannot grow."""
 
 
 class ConfigError(ValueError):
@@ -14,6 +19,10 @@ class ConfigError(ValueError):
 
     Raised in the launching process, before workers start and before anything is written.
     """
+
+
+class RunError(Exception):
+    """A run that cannot go on: one sentence with what was seen, what is kept and what to do."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -71,9 +80,23 @@ _previous_excepthook = sys.excepthook
 def _excepthook(
     kind: Type[BaseException], error: BaseException, traceback: Optional[TracebackType]
 ) -> None:
-    from_hydra = kind.__module__.partition(".")[0] in ("hydra", "omegaconf")
-    if isinstance(error, ConfigError) or from_hydra:
-        lines = (line.strip() for line in str(error).splitlines())
-        print(f"mscn-plugin: {'; '.join(filter(None, lines))}", file=sys.stderr)
-    else:
+    sentence = sentence_of(error)
+    if sentence is None:
         _previous_excepthook(kind, error, traceback)
+    else:
+        print(f"mscn-plugin: {sentence}", file=sys.stderr)
+
+
+def sentence_of(error: BaseException) -> Optional[str]:
+    """What is to be said of an error that a user can act on, or None for all others."""
+    text = str(error)
+    # A rank or a loader's worker hands over the whole traceback that it died with.
+    inner = re.findall(r"^mscn_plugin\.errors\.(?:RunError|ConfigError): (.*)$", text, re.M)
+    if inner:
+        return inner[-1]
+    from_hydra = type(error).__module__.partition(".")[0] in ("hydra", "omegaconf")
+    if isinstance(error, (ConfigError, RunError)) or from_hydra:
+        return "; ".join(filter(None, (line.strip() for line in text.splitlines())))
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return f"{error}: make room, and the same command goes on from the last checkpoint"
+    return None

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from typing import Any, Dict, Iterator, Tuple
+import os
+from typing import Any, Dict, Iterator, Optional, Tuple
 
+import numpy as np
 from PIL import Image
 from vissl.data import DATA_SOURCES_WITH_SUBSET_SUPPORT, DATASET_SOURCE_MAP
 from vissl.data.disk_dataset import DiskImageDataset
 from vissl.data.ssl_dataset import GenericSSLDataset
 
+from mscn_plugin.errors import RunError
+from mscn_plugin.recovery.seeding import seed_generators
+
 TAKES_UNDECODED = "MSCNRandomResizedCrops"
 """The transform that, as the first of a pipeline, chooses how to decode a file."""
+MAX_UNREADABLE_RUN = 1000
+"""After so many unreadable images in a row there is no point in looking for a readable one."""
+UNREADABLE = -1
+"""``data_valid`` of a sample whose own image could not be read; VISSL's value for it."""
 
 
 class UnreadableImageError(Exception):
@@ -24,43 +33,88 @@ class ReadableImagesDataset(GenericSSLDataset):
 
     VISSL's reader of image folders lets a damaged file stop the training. Here the file is named
     in a warning and the sample that follows it in the dataset is used, label included, so that
-    what a batch holds depends on nothing but the files.
+    what a batch holds depends on nothing but the files. ``data_valid`` of such a sample is
+    :data:`UNREADABLE`, and its ``data_idx`` is the one that was asked for.
+
+    Attributes:
+        epoch: what each sample's randomness depends on beside ``SEED_VALUE`` and its index; None:
+            on whatever was drawn before.
     """
 
     def __init__(self, cfg: Any, split: str) -> None:
+        readers = {"disk_folder": ImageFileSource, "disk_filelist": ImageFileSource}
         super().__init__(
             cfg=cfg,
             split=split,
-            dataset_source_map={**DATASET_SOURCE_MAP, "disk_folder": ImageFolderSource},
+            dataset_source_map={**DATASET_SOURCE_MAP, **readers},
             data_sources_with_subset=DATA_SOURCES_WITH_SUBSET_SUPPORT,
         )
+        self.epoch: Optional[int] = None
 
     def __getitem__(self, index: int) -> Dict[str, Any]:
-        for step in range(len(self)):
+        if self.epoch is not None:
+            seed_generators(self.cfg["SEED_VALUE"], self.epoch, index)
+        for step in range(min(len(self), MAX_UNREADABLE_RUN)):
             try:
-                return super().__getitem__((index + step) % len(self))
+                sample = super().__getitem__((index + step) % len(self))
             except UnreadableImageError as error:
                 logging.warning(f"skipping an unreadable image: {error}")
-        raise RuntimeError(f"none of the {len(self)} images of split {self.split} can be read")
+                continue
+            if step:
+                count = len(sample["data_idx"])
+                sample.update(data_idx=[index] * count, data_valid=[UNREADABLE] * count)
+            return sample
+        raise RunError(
+            f"config.DATA.{self.split}: none of {step + 1} images in a row can be read, of "
+            f"{len(self)} that were there at the start; is the folder still there?"
+        )
+
+    def path_of(self, index: int) -> str:
+        """Path of the image with this index, in characters that any log can hold."""
+        if self.image_and_label_subset is not None:
+            index = self.image_and_label_subset[index]
+        return printable(self.data_objs[0].path_of(index))
 
 
-class ImageFolderSource(DiskImageDataset):
-    """VISSL's ``disk_folder``, which itself decodes every file twice."""
+class ImageFileSource(DiskImageDataset):
+    """VISSL's ``disk_folder``, which itself decodes every file twice, and ``disk_filelist``."""
 
     def __getitem__(self, index: int) -> Tuple[Image.Image, bool]:
         """The image and True: what cannot be read raises UnreadableImageError."""
-        path, _ = self.image_dataset.samples[index]
         transforms = self.cfg["DATA"][self.split].TRANSFORMS
         undecoded = bool(transforms) and transforms[0]["name"] == TAKES_UNDECODED
+        path = self.path_of(index)
         with reading(path):
             image = Image.open(path)
             return image if undecoded else to_rgb(image), True
 
+    def path_of(self, index: int) -> str:
+        """Path of a file of the folder or the list."""
+        if self.data_source == "disk_folder":
+            return self.image_dataset.samples[index][0]
+        if len(self.image_dataset) == 0:  # VISSL hands workers no list, and each reads it once
+            self._load_data(self._path)
+        path = str(self.image_dataset[index])
+        return self._replace_img_path_prefix(path, self._remove_prefix, self._new_prefix)
+
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Decode an opened image, close its file and convert it to RGB."""
+    """Decode an opened image, close its file and convert it to RGB.
+
+    Of 16-bit greyscale the higher byte is kept; Pillow itself would make it white.
+    """
     with image:
+        if image.mode.startswith("I"):
+            levels = np.asarray(image)
+            if image.mode != "I" or levels.max(initial=0) > 255:
+                levels = levels >> 8
+            image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
         return image.convert("RGB")
+
+
+def printable(path: str) -> str:
+    """``path``, its bytes that are no UTF-8 written as escapes: logs are."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 @contextlib.contextmanager
@@ -69,4 +123,5 @@ def reading(path: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise UnreadableImageError(f"{path}: {type(error).__name__}: {error}") from error
+        text = f"{path}: {type(error).__name__}: {error}"
+        raise UnreadableImageError(printable(text)) from error

@@ -19,6 +19,8 @@ SIGMA_KEY = "mscn_high_pass_sigma"
 """Where ``mscn_task`` puts pre-training's sigma, in the ``classy_state_dict`` of a checkpoint."""
 TRUSTED = "; pass --trusted if it is your own (PyTorch 1.13 needs it for all of VISSL's)"
 """The hint of scripts that have the option."""
+VISSL_UNPICKLES = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6)
+"""Whether VISSL itself, on this PyTorch, unpickles whatever a checkpoint holds."""
 _WRAPPER = "base_model."  # what VISSL puts around the trunk of a linear evaluation
 
 

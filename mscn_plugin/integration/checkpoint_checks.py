@@ -13,6 +13,7 @@ from vissl.models.trunks import MODEL_TRUNKS_REGISTRY
 
 from mscn_plugin.errors import ConfigError, print_config_errors_plainly, suggestion, with_path
 from mscn_plugin.evaluation.checkpoint import (
+    VISSL_UNPICKLES,
     CheckpointError,
     load_checkpoint,
     training_config,
@@ -24,8 +25,6 @@ from mscn_plugin.models.high_pass_trunk import PREFIX, trunk_sigma
 from mscn_plugin.models.trunk_features import trunk_shapes
 
 FILE_KEY = "config.MODEL.WEIGHTS_INIT.PARAMS_FILE"
-# On these PyTorch versions VISSL itself unpickles whatever the file holds.
-_VISSL_UNPICKLES = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6)
 
 
 def check_checkpoint(cfg: Any) -> None:
@@ -55,7 +54,7 @@ def check_checkpoint(cfg: Any) -> None:
     checkpoint: Dict[str, Any] = {}
     if weights.STATE_DICT_KEY_NAME == "classy_state_dict":
         try:
-            checkpoint = load_checkpoint(weights.PARAMS_FILE, trusted=_VISSL_UNPICKLES)
+            checkpoint = load_checkpoint(weights.PARAMS_FILE, trusted=VISSL_UNPICKLES)
             tensors = trunk_weights(checkpoint, weights.PARAMS_FILE)
         except CheckpointError as error:
             raise ConfigError(
@@ -87,7 +86,7 @@ def refuse_unfiltered(cfg: Any) -> None:
     if weights.STATE_DICT_KEY_NAME != "classy_state_dict" or not is_evaluation(cfg):
         return
     try:
-        sigma = pretraining_sigma(load_checkpoint(weights.PARAMS_FILE, trusted=_VISSL_UNPICKLES))
+        sigma = pretraining_sigma(load_checkpoint(weights.PARAMS_FILE, trusted=VISSL_UNPICKLES))
     except CheckpointError:
         return  # VISSL's to complain about
     if sigma:

@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 import torch
 
 from mscn_plugin.errors import ConfigError, build_part, suggestion, with_path
+from mscn_plugin.evaluation.input_filter import input_sigma
 from mscn_plugin.integration.loss_checks import LOSSES, check_loss
 from mscn_plugin.models.high_pass_trunk import PREFIX
 from mscn_plugin.models.small_resnet import trunk_settings
@@ -20,6 +21,13 @@ from mscn_plugin.views.on_device import COLLATORS
 from mscn_plugin.views.transforms import MSCNHighPass, MSCNMask, settings_of
 
 SCHEDULER = "mscn_warmup_cosine"
+_SCHEDULE_KEYS = (
+    *("name", "auto_lr_scaling", "start_value", "end_value", "warmup_epochs"),
+    *("warmup_start_value", "update_interval", "num_epochs"),
+    # Of VISSL's defaults for other schedules, which stand in every configuration.
+    *("values", "milestones", "schedulers", "interval_scaling", "lengths", "value"),
+)
+_REPLICATING = ("ImgReplicatePil", "MSCNRandomResizedCrops")
 _CROPS = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
 
 
@@ -49,6 +57,7 @@ def check_parts(cfg: Any) -> None:
     if cfg.MODEL.TRUNK.NAME in ("small_resnet", f"{PREFIX}small_resnet"):
         section = cfg.MODEL.TRUNK.get("SMALL_RESNET") or {}
         with_path("config.MODEL.TRUNK.SMALL_RESNET", trunk_settings, section)
+    _check_sigmas(cfg)
     _check_collator(cfg.DATA.TRAIN)
     check_loss(cfg)
     if cfg.TRAINER.TASK_NAME == "mscn_task":
@@ -57,8 +66,30 @@ def check_parts(cfg: Any) -> None:
         schedule = cfg.OPTIMIZER.param_schedulers.get(name) or {}
         if schedule.get("name") == SCHEDULER:
             path = f"config.OPTIMIZER.param_schedulers.{name}"
+            for key in schedule:
+                if key not in _SCHEDULE_KEYS:
+                    known = suggestion(key, _SCHEDULE_KEYS)
+                    raise ConfigError(f"{path}.{key} is not a key of {SCHEDULER}; {known}")
             settings = {**schedule, "num_epochs": cfg.OPTIMIZER.num_epochs}
             with_path(path, WarmupCosineScheduler.from_config, settings)
+
+
+def _check_sigmas(cfg: Any) -> None:
+    """Check the filter against the crop, and in pre-training against the online evaluation's."""
+    size, sigma = crop_size(cfg.DATA.TRAIN.TRANSFORMS), input_sigma(cfg, "TRAIN")
+    if size and min(size) < 1:
+        raise ConfigError(f"config.DATA.TRAIN.TRANSFORMS crops to size {size}; it must be above 0")
+    if size and 4 * sigma > min(size):
+        raise ConfigError(
+            f"config.DATA.TRAIN filters with sigma {sigma:g}, whose kernel of 4 sigma to each side "
+            f"does not fit the crop of {min(size)} pixels: it must be at most {min(size) / 4:g}"
+        )
+    evaluated = cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS and cfg.DATA.TEST.TRANSFORMS
+    if cfg.TRAINER.TASK_NAME == "mscn_task" and evaluated and sigma != input_sigma(cfg, "TEST"):
+        raise ConfigError(
+            f"config.DATA.TEST.TRANSFORMS filter with sigma {input_sigma(cfg, 'TEST'):g}, and "
+            f"config.DATA.TRAIN.TRANSFORMS with {sigma:g}: an evaluation's must be pre-training's"
+        )
 
 
 def _check_collator(train: Any) -> None:
@@ -84,6 +115,13 @@ def _check_collator(train: Any) -> None:
     size = crop_size(train.TRANSFORMS)
     for masks in distributions if size else []:
         with_path(path, masks.check_size, size)
+    for index, transform in enumerate(train.TRANSFORMS):
+        views = transform.get("num_times", NUM_BRANCHES)
+        if transform.get("name") in _REPLICATING and views != NUM_BRANCHES:
+            raise ConfigError(
+                f"config.DATA.TRAIN.TRANSFORMS[{index}].num_times is {views}; {COLLATOR} takes two "
+                "views of an image: it must be 2 (num_masks is what there may be more of)"
+            )
 
 
 def check_run(cfg: Any) -> None:

@@ -16,7 +16,9 @@ from mscn_plugin.integration import (
     evaluation_checks,
     loss_checks,
     projector_input,
+    vissl_checks,
 )
+from mscn_plugin.recovery.recipe import refuse_another_recipe
 from mscn_plugin.training.settings import complete_settings
 from mscn_plugin.views.collator import COLLATOR, num_masks_of
 
@@ -41,7 +43,13 @@ def infer_and_assert_hydra_config(cfg: Any) -> Any:
         prepare_config(cfg)
     else:
         checkpoint_checks.refuse_unfiltered(cfg)
-    return _vissl_infer_and_assert(cfg)
+    inferred = _vissl_infer_and_assert(cfg)
+    if config_checks.uses_mscn(cfg):
+        # Of what VISSL has completed, and before anything is written to the folder.
+        if cfg.TRAINER.TASK_NAME == "mscn_task":
+            refuse_another_recipe(cfg)
+        data_folders.take_subset(cfg)
+    return inferred
 
 
 def prepare_config(cfg: Any) -> None:
@@ -60,13 +68,17 @@ def prepare_config(cfg: Any) -> None:
     infer_unmasked_views(cfg)
     # VISSL links its newest checkpoint by the path it was given; a relative one would dangle.
     cfg.CHECKPOINT.DIR = os.path.abspath(cfg.CHECKPOINT.DIR)
+    if cfg.TRAINER.TASK_NAME == "mscn_task":  # whose search finds the newest that is whole
+        cfg.CHECKPOINT.USE_SYMLINK_CHECKPOINT_FOR_RESUME = False
+    vissl_checks.check_top_level(cfg)
+    vissl_checks.check_vissl_keys(cfg)
     checkpoint_checks.check_checkpoint(cfg)
     config_checks.check_parts(cfg)
     projector_input.infer_and_check(cfg)
     config_checks.check_run(cfg)
     data_folders.resolve(cfg)
+    data_folders.check_enough_images(cfg)
     evaluation_checks.check_classes(cfg)
-    data_folders.take_subset(cfg)
 
 
 def infer_num_masks(cfg: Any) -> None:

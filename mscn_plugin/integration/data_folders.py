@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Iterator, Optional
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from vissl.data.dataset_catalog import VisslDatasetCatalog
 
 from mscn_plugin.data.photographs import build_photographs
+from mscn_plugin.data.readable_images import printable
 from mscn_plugin.data.train_subset import check_fraction, class_names, train_subset, write_subset
 from mscn_plugin.errors import ConfigError, with_path
 
@@ -56,6 +59,26 @@ def take_subset(cfg: Any) -> None:
     paths, labels = write_subset(Path(cfg.CHECKPOINT.DIR), *images)
     train.DATA_SOURCES = train.LABEL_SOURCES = ["disk_filelist"]
     train.DATA_PATHS, train.LABEL_PATHS = [str(paths)], [str(labels)]
+
+
+def check_enough_images(cfg: Any) -> None:
+    """Check that an epoch of pre-training has at least one batch.
+
+    Raises:
+        ConfigError: the folder has fewer images than all ranks take at once, and drops the rest.
+    """
+    train, distributed = cfg.DATA.TRAIN, cfg.DISTRIBUTED
+    if list(train.DATA_SOURCES) != ["disk_folder"] or not train.DROP_LAST or cfg.TEST_ONLY:
+        return
+    per_rank = train.BATCHSIZE_PER_REPLICA
+    needed = per_rank * distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
+    images = sum(1 for _ in itertools.islice(_images(Path(train.DATA_PATHS[0])), needed))
+    if images < needed:
+        raise ConfigError(
+            f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {per_rank}, {needed} images in all "
+            f"processes, but {train.DATA_PATHS[0]!r} has {images}: it must be at most "
+            f"{images * per_rank // needed}"
+        )
 
 
 def _train_and_val(name: str) -> Any:
@@ -110,16 +133,18 @@ def _check_image_folder(key: str, path: str) -> None:
     if not classes:
         raise ConfigError(f"{key} names {path!r}, which has no sub-folders; it must be a {_WANTED}")
     for name in classes:
-        if not _has_image(folder / name):
+        if next(_images(folder / name), None) is None:
             raise ConfigError(
                 f"{key} names {path!r}, whose sub-folder {name!r} holds no images "
                 f"({', '.join(IMG_EXTENSIONS)}): remove it, or fill it"
             )
 
 
-def _has_image(folder: Path) -> bool:
-    return any(
-        name.lower().endswith(IMG_EXTENSIONS)
-        for _, _, names in os.walk(folder, followlinks=True)
-        for name in names
-    )
+def _images(folder: Path) -> Iterator[str]:
+    """Names of the images of a folder; folders in it that cannot be read are warned of."""
+    for _, _, names in os.walk(folder, followlinks=True, onerror=_warn_of_unreadable):
+        yield from (name for name in names if name.lower().endswith(IMG_EXTENSIONS))
+
+
+def _warn_of_unreadable(error: OSError) -> None:
+    logging.warning(f"left out a folder that cannot be read: {printable(str(error))}")

@@ -1,19 +1,35 @@
-"""Registration in the processes that VISSL starts.
+"""VISSL's launcher, with registration, exact resume and signals, in every process that it starts.
 
 Spawned ranks and SLURM jobs begin with an empty registry. VISSL's launcher looks its worker
-function and its job class up by name in its own module; ours take their place there and register
-before they hand over. They are pickled by reference, so that the child imports this module.
+function, its job class and the steps around them up by name in its own module; ours take their
+place there. Worker and job are pickled by reference, so that the child imports this module.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+import sys
+from pathlib import Path
+from typing import Any, Optional
 
+from torch.multiprocessing import ProcessExitedException
 from vissl.utils import distributed_launcher
+from vissl.utils.io import g_pathmgr
 
 import mscn_plugin
+from mscn_plugin.errors import print_config_errors_plainly
+from mscn_plugin.evaluation.run_folder import json_lines
+from mscn_plugin.recovery.checkpoints import is_final, newest_checkpoint, remove_staging
+from mscn_plugin.recovery.processes import EXIT_CODE, die_with_parent, interruption
 
-_HOOKED = ("_distributed_worker", "_ResumableSlurmJob")
+_HOOKED = (
+    "_distributed_worker",
+    "_ResumableSlurmJob",
+    "is_training_finished",
+    "get_resume_checkpoint",
+    "_copy_to_local",
+    "_cleanup_local_dir",
+)
 _missing = [name for name in _HOOKED if not hasattr(distributed_launcher, name)]
 if _missing:
     raise RuntimeError(
@@ -21,13 +37,16 @@ if _missing:
         "0.1.6, and its worker processes would start without MSCN"
     )
 
-_vissl_worker = distributed_launcher._distributed_worker
+_vissl = {name: getattr(distributed_launcher, name) for name in _HOOKED}
 
 
-def distributed_worker(local_rank: int, *args: Any, **kwargs: Any) -> None:
+def distributed_worker(local_rank: int, cfg: Any, *args: Any, **kwargs: Any) -> None:
     """VISSL's worker of one rank, with MSCN registered. The launcher passes ``local_rank``."""
     mscn_plugin.register()
-    _vissl_worker(local_rank, *args, **kwargs)
+    if resumes_exactly(cfg):
+        die_with_parent()
+        interruption.listen()
+    _vissl["_distributed_worker"](local_rank, cfg, *args, **kwargs)
 
 
 class ResumableSlurmJob(distributed_launcher._ResumableSlurmJob):
@@ -44,7 +63,87 @@ class ResumableSlurmJob(distributed_launcher._ResumableSlurmJob):
         return submitit.helpers.DelayedSubmission(job)
 
 
+def resumes_exactly(cfg: Any) -> bool:
+    """Whether the promise of :mod:`mscn_plugin.recovery` is this run's."""
+    return cfg.TRAINER.TASK_NAME == "mscn_task"
+
+
+def is_training_finished(cfg: Any, checkpoint_folder: str) -> Optional[bool]:
+    """Whether a run has nothing left to do: a damaged last checkpoint does not count.
+
+    Nor does a whole one where the test phase that follows it is missing.
+    """
+    if not resumes_exactly(cfg):
+        return _vissl["is_training_finished"](cfg, checkpoint_folder)
+    folder = Path(checkpoint_folder)
+    remove_staging(folder)
+    if cfg.CHECKPOINT.OVERWRITE_EXISTING:
+        return False
+    newest = newest_checkpoint(folder)
+    if newest is None or not is_final(newest):
+        return False
+    tested = any(
+        line.get("train_phase_idx") == cfg.OPTIMIZER.num_epochs - 1
+        and any(key.startswith("test_") for key in line)
+        for line in json_lines(folder / "metrics.json")
+    )
+    return tested or not cfg.TEST_MODEL
+
+
+def get_resume_checkpoint(cfg: Any, checkpoint_folder: str) -> Optional[str]:
+    """The newest whole checkpoint, of an epoch or of an iteration."""
+    if not resumes_exactly(cfg):
+        return _vissl["get_resume_checkpoint"](cfg, checkpoint_folder)
+    if not cfg.CHECKPOINT.AUTO_RESUME:
+        return None
+    settings = cfg.CHECKPOINT
+    newest = newest_checkpoint(
+        Path(checkpoint_folder),
+        nth=settings.LATEST_CHECKPOINT_RESUME_FILE_NUM,
+        skip_final=settings.OVERWRITE_EXISTING,
+    )
+    if newest is not None:
+        logging.info(f"Resume from file: {newest}")
+    elif any(name.endswith(".torch") for name in g_pathmgr.ls(checkpoint_folder)):
+        logging.warning(f"no checkpoint in {checkpoint_folder} can be used: beginning anew")
+    return None if newest is None else str(newest)
+
+
+def copy_to_local(cfg: Any) -> None:
+    """VISSL's last step before the ranks: from here on signals are heeded."""
+    _vissl["_copy_to_local"](cfg)
+    if resumes_exactly(cfg):
+        print_config_errors_plainly()
+        interruption.listen()
+
+
+def cleanup_local_dir(cfg: Any) -> None:
+    """VISSL's first step after the ranks, also after they failed.
+
+    Raises:
+        SystemExit: they ended on request; submitit, if it is there, has requeued the job.
+    """
+    _vissl["_cleanup_local_dir"](cfg)
+    previous = interruption.stop_listening()
+    error = sys.exc_info()[1]
+    by_request = (isinstance(error, SystemExit) and error.code == EXIT_CODE) or (
+        isinstance(error, ProcessExitedException) and error.exit_code == EXIT_CODE
+    )
+    if by_request:
+        if previous is not None:
+            previous(interruption.signum, None)
+        raise SystemExit(EXIT_CODE)
+
+
 def install() -> None:
-    """Put worker and job into VISSL's launcher."""
-    distributed_launcher._distributed_worker = distributed_worker
-    distributed_launcher._ResumableSlurmJob = ResumableSlurmJob
+    """Put ours into VISSL's launcher."""
+    ours = (
+        distributed_worker,
+        ResumableSlurmJob,
+        is_training_finished,
+        get_resume_checkpoint,
+        copy_to_local,
+        cleanup_local_dir,
+    )
+    for name, part in zip(_HOOKED, ours):
+        setattr(distributed_launcher, name, part)

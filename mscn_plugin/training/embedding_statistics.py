@@ -14,6 +14,9 @@ from vissl.utils.io import save_file
 from mscn_plugin.losses.byol_loss import BYOLLoss
 from mscn_plugin.training.hook import MSCNHook, add_scalars, is_logging_step, masks_of
 
+COLLAPSED = 0.1
+"""Spread of an embedding, as a part of an even one, below which it counts as collapsed."""
+
 
 def embedding_statistics(embeddings: Tensor, num_masks: List[int]) -> Dict[str, Tensor]:
     """Describe a batch of embeddings.
@@ -49,8 +52,12 @@ class EmbeddingStatisticsHook(MSCNHook):
     The embedding is the model's output; with MoCo that and the keys of the other branch; with
     BYOL the target network's projection, and beside it the predictor's output (``prediction_...``).
     They go to the log, to TensorBoard (``Embedding/...``) and, one JSON line each, to
-    ``embedding_statistics.json`` in the checkpoint folder.
+    ``embedding_statistics.json`` in the checkpoint folder. A collapse is warned of.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low = 0
 
     def on_loss_and_meter(self, task: Any) -> None:
         output = task.last_batch.model_output
@@ -68,9 +75,20 @@ class EmbeddingStatisticsHook(MSCNHook):
         text = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
         spread = output.shape[1] ** -0.5
         logging.info(f"embedding: {text} (std {spread:.4f} when spread evenly, 0 when collapsed)")
+        self._warn_of_collapse(task.iteration, values["std"] / spread)
         line = {"iteration": task.iteration, **values}
         save_file(line, f"{task.checkpoint_folder}/embedding_statistics.json", verbose=False)
         add_scalars(task, "Embedding", values, task.iteration)
+
+    def _warn_of_collapse(self, iteration: int, relative: float) -> None:
+        """Warn once each time that the spread falls below :data:`COLLAPSED` twice in a row."""
+        self.low = self.low + 1 if relative < COLLAPSED else 0
+        if self.low == 2:
+            logging.warning(
+                f"the embedding has collapsed: at iteration {iteration} its standard deviation is "
+                f"{relative:.1%} of that of an even spread, and the loss can fall without anything "
+                "being learnt; try a lower learning rate, and the conditions of BYOL in the README"
+            )
 
 
 def embeddings_of(task: Any) -> Iterator[Tuple[str, Tensor, List[int]]]:

@@ -39,6 +39,10 @@ DEFAULTS: Dict[str, Any] = {
     "DEVICE_VIEWS": "auto",
     # OpenCV's jitter and blur and reduced-size JPEG decoding in place of VISSL's: True, False.
     "FAST_AUGMENTATIONS": True,
+    # Share of an epoch's images that may be unreadable, 0 to 1; more of them stop the run.
+    "MAX_UNREADABLE_SHARE": 0.1,
+    # Go on from the checkpoints of a run of another configuration or seed: True, False.
+    "RESUME_CHANGED": False,
     "CHANNELS_LAST": False,  # memory format of the model; True, False
     "COMPILE_TRUNK": False,  # torch.compile of the trunk, from PyTorch 2.3; True, False
 }
@@ -47,6 +51,7 @@ _SWITCHES = {  # allowed values
     "PROGRESS_BAR": (True, False, "auto"),
     "DEVICE_VIEWS": (True, False, "auto"),
     "FAST_AUGMENTATIONS": (True, False),
+    "RESUME_CHANGED": (True, False),
     "CHANNELS_LAST": (True, False),
     "COMPILE_TRUNK": (True, False),
     "ONLINE_EVALUATION.NETWORK": ("online", "target"),
@@ -82,6 +87,11 @@ def complete_settings(cfg: Any) -> None:
             raise ConfigError(
                 f"config.MSCN.{key} is {value!r}; it must be a whole number of at least {smallest}"
             )
+    share = settings["MAX_UNREADABLE_SHARE"]
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1:
+        raise ConfigError(
+            f"config.MSCN.MAX_UNREADABLE_SHARE is {share!r}; it must be a number from 0 to 1"
+        )
     temperature = settings["ONLINE_EVALUATION"]["TEMPERATURE"]
     if not isinstance(temperature, (int, float)) or not temperature > 0:
         raise ConfigError(

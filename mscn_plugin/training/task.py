@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 from typing import Any, Dict, Iterator, List, Tuple
 
 import torch
+from classy_vision.generic.distributed_util import broadcast_object, get_rank
 from classy_vision.hooks import ClassyHook
 from classy_vision.tasks import register_task
+from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
+from vissl.hooks.state_update_hooks import CheckNanLossHook, CheckNanModelOutputHook
 from vissl.trainer.train_task import SelfSupervisionTask
 
 from mscn_plugin.data.readable_images import ReadableImagesDataset
 from mscn_plugin.evaluation.checkpoint import SIGMA_KEY
 from mscn_plugin.evaluation.input_filter import input_sigma
+from mscn_plugin.recovery.hook import CheckpointHook
+from mscn_plugin.recovery.recipe import (
+    MACHINE_KEY,
+    RECIPE_KEY,
+    pin_machine,
+    recipe_of,
+    this_machine,
+)
+from mscn_plugin.recovery.seeding import ResumableLoader
 from mscn_plugin.training.embedding_statistics import EmbeddingStatisticsHook
 from mscn_plugin.training.loader_config import loader_config
 from mscn_plugin.training.masked_views_picture import MaskedViewsPictureHook
+from mscn_plugin.training.non_finite import NonFiniteHook
 from mscn_plugin.training.online_evaluation import OnlineEvaluationHook
 from mscn_plugin.training.progress_bar import ProgressBarHook
 from mscn_plugin.training.run_length import RunLengthHook
 from mscn_plugin.training.settings import complete_settings
 from mscn_plugin.training.target_network import TargetNetworkHook
+from mscn_plugin.training.unreadable_images import UnreadableImagesHook
 from mscn_plugin.views.on_device import DeviceViewsLoader
+
+_VISSLS_NAN_CHECKS = (CheckNanLossHook, CheckNanModelOutputHook)
+
+
+def _whole_checkpoints(hook: ClassyHook) -> ClassyHook:
+    return CheckpointHook(hook.world_size) if type(hook) is LogLossMetricsCheckpointHook else hook
 
 
 @register_task("mscn_task")
@@ -40,6 +61,7 @@ class MSCNTask(SelfSupervisionTask):
     def __init__(self, config: Any) -> None:
         complete_settings(config)
         super().__init__(config)
+        self.recipe = recipe_of(config)
         self.loader_config, self.device_views = loader_config(config)
 
     def _build_model(self) -> torch.nn.Module:
@@ -58,14 +80,24 @@ class MSCNTask(SelfSupervisionTask):
         return model
 
     def get_classy_state(self, deep_copy: bool = False) -> Dict[str, Any]:
-        """VISSL's state with pre-training's sigma: every evaluation has to filter by the same."""
+        """VISSL's state, with what an evaluation and an exact resume ask for beside it."""
         state = super().get_classy_state(deep_copy)
+        state[RECIPE_KEY] = json.dumps(self.recipe)
+        state[MACHINE_KEY] = json.dumps(this_machine())
+        if self.amp_grad_scaler is not None:  # VISSL restores it, and saves apex's alone
+            state["amp"] = self.amp_grad_scaler.state_dict()
         state[SIGMA_KEY] = torch.tensor(input_sigma(self.config, "TRAIN"), dtype=torch.float64)
         return state
 
     def set_hooks(self, hooks: List[ClassyHook]) -> MSCNTask:
-        """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done."""
+        """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done.
+
+        Two take the place of VISSL's: checkpoints that are whole, and checks for NaN.
+        """
+        kept = [_whole_checkpoints(h) for h in hooks if not isinstance(h, _VISSLS_NAN_CHECKS)]
         mine = (
+            NonFiniteHook,
+            UnreadableImagesHook,
             *([TargetNetworkHook] if self.config.LOSS.name == "byol_loss" else []),
             EmbeddingStatisticsHook,
             OnlineEvaluationHook,
@@ -73,7 +105,15 @@ class MSCNTask(SelfSupervisionTask):
             ProgressBarHook,
             RunLengthHook,
         )
-        return super().set_hooks([*hooks, *(hook() for hook in mine)])
+        return super().set_hooks([*kept, *(hook() for hook in mine)])
+
+    def prepare(self, pin_memory: bool = False) -> Any:
+        """VISSL's, from the first rank's checkpoint, with the threads that wrote it."""
+        self.set_checkpoint_path(broadcast_object(self.checkpoint_path))
+        prepared = super().prepare(pin_memory)
+        if self.checkpoint is not None:
+            pin_machine(self.checkpoint)
+        return prepared
 
     def build_datasets(self, current_train_phase_idx: int = 0) -> Tuple[Dict[str, Any], Any]:
         """VISSL's datasets of all splits, with unreadable images skipped."""
@@ -87,10 +127,22 @@ class MSCNTask(SelfSupervisionTask):
     def build_dataloaders(self, *args: Any, **kwargs: Any) -> Dict[str, Any]:
         """VISSL's loaders, the training one followed by the stage on the device if there is one."""
         with self._configured_by(self.loader_config):
-            loaders = super().build_dataloaders(*args, **kwargs)
+            built = super().build_dataloaders(*args, **kwargs)
+        seed, rank = self.config.SEED_VALUE, get_rank()
+        loaders: Dict[str, Any] = {
+            split: ResumableLoader(loader, seed, rank) for split, loader in built.items()
+        }
         if self.device_views and "train" in loaders:
             loaders["train"] = DeviceViewsLoader(loaders["train"], self.device_views, self.device)
         return loaders
+
+    def set_epoch(self, phase_type: str, epoch: int, start_iter: int, train_phase_idx: int) -> None:
+        """VISSL's, for loaders that begin within an epoch and samples that are seeded by it."""
+        super().set_epoch(phase_type, epoch, start_iter, train_phase_idx)
+        loader = self.dataloaders[phase_type]
+        loader.start(epoch, start_iter)
+        loader.skip(0 if hasattr(loader.sampler, "set_start_iter") else start_iter)
+        self.datasets[phase_type].epoch = epoch
 
     @contextlib.contextmanager
     def _configured_by(self, config: Any) -> Iterator[None]:

@@ -1,0 +1,200 @@
+"""Configurations that cannot run, or not as they were meant: each has to stop with its key's name.
+
+Each entry is what is wrong with it, its overrides on top of ``config=mscn/quickstart``, and the
+key that the sentence has to name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import random
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+from mscn_plugin.errors import sentence_of
+
+C = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
+L = "config.LOSS"
+M = "config.MSCN"
+OPT = "config.OPTIMIZER"
+S = f"{OPT}.param_schedulers.lr"
+T = "config.DATA.TRAIN.TRANSFORMS"
+D = "config.DATA.TRAIN"
+H = "config.MODEL.HEAD.PARAMS"
+BYOL = "config=mscn/byol_quickstart"
+TWO_SIZES = "[[mlp,{dims:[null,64]}],[mlp,{dims:[64,32]}]]"
+
+BAD: List[Tuple[str, Sequence[str], str]] = [
+    # Masks
+    ("ratio above 1", [f"{C}.ratio=1.5"], "ratio"),
+    ("ratio of nothing left", [f"{C}.ratio=1.0"], "ratio"),
+    ("ratio below 0", [f"{C}.ratio=-0.1"], "ratio"),
+    ("ratio as text", [f"{C}.ratio=much"], "ratio"),
+    ("ratio not a number", [f"{C}.ratio=nan"], "ratio"),
+    ("three branches", [f"{C}.ratio=[0.1,0.2,0.3]"], "ratio"),
+    ("cells larger than the crop", [f"{C}.cell_size=57"], "cell_size"),
+    ("cells of nothing", [f"{C}.cell_size=0"], "cell_size"),
+    ("cells of half a pixel", [f"{C}.cell_size=7.5"], "cell_size"),
+    ("a probability in percent", [f"{C}.focal_probability=40"], "focal_probability"),
+    ("a negative probability", [f"{C}.channelwise_probability=-0.7"], "channelwise_probability"),
+    ("one wrong branch", [f"{C}.channelwise_probability=[0.7,1.2]"], "channelwise_probability"),
+    ("a box larger than the crop", [f"{C}.focal_size=60"], "focal_size"),
+    ("negative noise", [f"{C}.noise_std=-0.1"], "noise_std"),
+    ("infinite noise", [f"{C}.noise_std=inf"], "noise_std"),
+    ("no masks", [f"{C}.num_masks=0"], "num_masks"),
+    ("half a mask", [f"{C}.num_masks=1.5"], "num_masks"),
+    ("masks for three branches", [f"{C}.num_masks=[1,2,3]"], "num_masks"),
+    ("misspelt mask key", [f"+{C}.cellsize=8"], "cellsize"),
+    ("a layout that is no switch", [f"{C}.split_branches=sometimes"], "split_branches"),
+    # Transforms
+    ("negative sigma", [f"{T}.7.sigma=-1"], "sigma"),
+    ("sigma as text", [f"{T}.7.sigma=five"], "sigma"),
+    ("sigma wider than the crop", [f"{T}.7.sigma=57"], "sigma"),
+    ("misspelt sigma", [f"+{T}.7.sigm=1"], "sigm"),
+    ("misspelt transform", [f"{T}.7.name=MSCNHighpass"], "TRANSFORMS"),
+    ("one view", [f"{T}.0.num_times=1"], "num_times"),
+    ("three views", [f"{T}.0.num_times=3"], "num_times"),
+    ("other sigma in evaluation", ["config.DATA.TEST.TRANSFORMS.4.sigma=5"], "config.DATA.TEST"),
+    ("a crop of nothing", [f"{T}.1.size=0"], "size"),
+    # Collator, loss, model
+    ("misspelt collator", [ff"{D}.COLLATE_FUNCTION=mscn_colator"], "COLLATE_FUNCTION"),
+    (
+        "internal collator",
+        [ff"{D}.COLLATE_FUNCTION=mscn_mask_drawing_collator"],
+        "COLLATE_FUNCTION",
+    ),
+    ("misspelt loss", [f"{L}.name=mscn_infonce_loss"], "LOSS.name"),
+    ("temperature of 0", [f"{L}.mscn_info_nce_loss.temperature=0"], "temperature"),
+    ("infinite temperature", [f"{L}.mscn_info_nce_loss.temperature=inf"], "temperature"),
+    ("unknown negatives", [f"{L}.mscn_info_nce_loss.negatives=some"], "negatives"),
+    ("loss with another K", [f"{L}.mscn_info_nce_loss.num_masks=3"], "num_masks"),
+    ("misspelt loss key", [f"+{L}.mscn_info_nce_loss.temprature=0.1"], "temprature"),
+    ("several masks for VISSL's loss", [f"{L}.name=barlow_twins_loss"], "num_masks"),
+    ("BYOL without predictor", [BYOL, "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,64]}]]"], "HEAD"),
+    (
+        "BYOL with two sizes",
+        [BYOL, f"{H}={TWO_SIZES}"],
+        "HEAD",
+    ),
+    ("BYOL with tau of 1", [BYOL, f"{L}.byol_loss.target_momentum=1.0"], "target_momentum"),
+    ("BYOL with unknown input", [BYOL, f"{L}.byol_loss.target_input=half"], "target_input"),
+    ("BYOL in VISSL's task", [BYOL, "config.TRAINER.TASK_NAME=self_supervision_task"], "TASK_NAME"),
+    ("misspelt task", ["config.TRAINER.TASK_NAME=mscn_tusk"], "TASK_NAME"),
+    ("misspelt trunk", ["config.MODEL.TRUNK.NAME=smal_resnet"], "TRUNK.NAME"),
+    ("depth that does not exist", ["config.MODEL.TRUNK.SMALL_RESNET.DEPTH=20"], "DEPTH"),
+    ("no width", ["config.MODEL.TRUNK.SMALL_RESNET.WIDTH=0"], "WIDTH"),
+    ("projector of another width", ["config.MODEL.HEAD.PARAMS=[[mlp,{dims:[100,64]}]]"], "dims"),
+    ("misspelt head", ["config.MODEL.HEAD.PARAMS=[[mpl,{dims:[null,64]}]]"], "HEAD"),
+    # Optimizer and schedule
+    ("no learning rate", [f"{S}.start_value=0"], "start_value"),
+    (
+        "negative learning rate",
+        [f"{S}.start_value=-1", f"{S}.auto_lr_scaling.auto_scale=False"],
+        "start_value",
+    ),
+    ("warm-up longer than the run", [f"{S}.warmup_epochs=8"], "warmup_epochs"),
+    ("negative end", [f"{S}.end_value=-1"], "end_value"),
+    ("misspelt schedule", [f"{S}.name=mscn_warmup_cosin"], "param_schedulers.lr"),
+    ("misspelt schedule key", [f"+{S}.warmup_epoch=1"], "warmup_epoch"),
+    ("no epochs", [f"{OPT}.num_epochs=0"], "num_epochs"),
+    ("half an epoch", [f"{OPT}.num_epochs=2.5"], "num_epochs"),
+    ("misspelt optimizer", [f"{OPT}.name=larz"], "OPTIMIZER.name"),
+    ("momentum above 1", [f"{OPT}.momentum=1.9"], "momentum"),
+    ("negative weight decay", [f"{OPT}.weight_decay=-1"], "weight_decay"),
+    ("LARC without apex", [f"{OPT}.use_larc=True"], "use_larc"),
+    ("rate for no batch", [f"{S}.auto_lr_scaling.base_lr_batch_size=0"], "base_lr_batch_size"),
+    # Data
+    ("a batch of 1", [f"{D}.BATCHSIZE_PER_REPLICA=1"], "BATCHSIZE_PER_REPLICA"),
+    ("a batch as text", [f"{D}.BATCHSIZE_PER_REPLICA=all"], "BATCHSIZE_PER_REPLICA"),
+    (
+        "a batch larger than the data",
+        [f"{D}.BATCHSIZE_PER_REPLICA=4096"],
+        "BATCHSIZE_PER_REPLICA",
+    ),
+    ("negative workers", ["config.DATA.NUM_DATALOADER_WORKERS=-1"], "NUM_DATALOADER_WORKERS"),
+    ("no such folder", [f"{M}.DATA=no/such/folder"], "MSCN.DATA"),
+    ("a folder without images", [f"{M}.DATA=empty"], "MSCN.DATA"),
+    ("a queue of images", ["config.DATA.TRAIN.ENABLE_QUEUE_DATASET=True"], "ENABLE_QUEUE_DATASET"),
+    # MSCN's own section
+    ("misspelt section", ["+config.MSNC.DATA=photographs"], "MSNC"),
+    ("misspelt key", [f"+{M}.DEVICE_VIEW=True"], "DEVICE_VIEW"),
+    ("a switch that is a number", [f"{M}.DEVICE_VIEWS=1"], "DEVICE_VIEWS"),
+    ("more than all may be unreadable", [f"+{M}.MAX_UNREADABLE_SHARE=2"], "MAX_UNREADABLE_SHARE"),
+    ("a subset of more than all", [f"+{M}.TRAIN_SUBSET=1.5"], "TRAIN_SUBSET"),
+    ("negative pictures", [f"{M}.PICTURE_IMAGES=-1"], "PICTURE_IMAGES"),
+    ("no neighbours", [f"{M}.ONLINE_EVALUATION.NUM_NEIGHBORS=0"], "NUM_NEIGHBORS"),
+    ("misspelt evaluation key", [f"+{M}.ONLINE_EVALUATION.EVERY=1"], "EVERY"),
+    ("target of a loss without one", [f"{M}.ONLINE_EVALUATION.NETWORK=target"], "NETWORK"),
+    # Machine and checkpoints
+    (
+        "GPUs that are not there",
+        ["config.MACHINE.DEVICE=gpu"],
+        "MACHINE.DEVICE",
+    ),
+    ("a device that does not exist", ["config.MACHINE.DEVICE=tpu"], "MACHINE.DEVICE"),
+    ("no processes", ["config.DISTRIBUTED.NUM_PROC_PER_NODE=0"], "NUM_PROC_PER_NODE"),
+    ("mixed precision on a CPU", ["config.MODEL.AMP_PARAMS.USE_AMP=True"], "USE_AMP"),
+    ("checkpoints never", ["config.CHECKPOINT.CHECKPOINT_FREQUENCY=0"], "CHECKPOINT_FREQUENCY"),
+    ("a checkpoint folder that is a file", ["config.CHECKPOINT.DIR=a_file"], "CHECKPOINT.DIR"),
+    (
+        "weights that are not there",
+        ["config.MODEL.WEIGHTS_INIT.PARAMS_FILE=none"],
+        "PARAMS_FILE",
+    ),
+    ("a seed as text", ["config.SEED_VALUE=lucky"], "SEED_VALUE"),
+    ("misspelt VISSL section", ["config.OPTIMISER.num_epochs=1"], "OPTIMISER"),
+    ("misspelt page", ["config=mscn/simcrl"], "mscn/simcrl"),
+]
+
+
+def said_of(overrides: Sequence[str]) -> Optional[str]:
+    """The sentence with which VISSL's tool refuses a configuration, or None if it takes it.
+
+    Raises:
+        Exception: what would end in a traceback.
+    """
+    from vissl.utils.hydra_config import compose_hydra_configuration, convert_to_attrdict
+
+    page = [] if any(o.startswith("config=") for o in overrides) else ["config=mscn/quickstart"]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            convert_to_attrdict(compose_hydra_configuration([*page, *overrides]), dump_config=False)
+    except Exception as error:
+        sentence = sentence_of(error)
+        if sentence is None:
+            raise
+        return sentence
+    return None
+
+
+def check_all(folder: Path, data: Path) -> List[Dict[str, Any]]:
+    """Try every bad configuration in ``folder``; a row for each, with what was said."""
+    (folder / "empty").mkdir(parents=True)
+    (folder / "a_file").write_text("")
+    here = os.getcwd()
+    os.chdir(folder)
+    logging.disable(logging.INFO)
+    rows = []
+    try:
+        for what, overrides, key in BAD:
+            given = [f"{M}.DATA={data}"] if not any(f"{M}.DATA=" in o for o in overrides) else []
+            try:
+                said = said_of([*given, *overrides])
+                right = said is not None and key in said
+            except Exception as error:
+                said, right = f"traceback: {type(error).__name__}: {error}", False
+            rows.append({"what": what, "overrides": list(overrides), "said": said, "right": right})
+    finally:
+        logging.disable(logging.NOTSET)
+        os.chdir(here)
+    return rows
+
+
+def scrambled(number: int, seed: int) -> List[List[str]]:
+    """Pairs of bad overrides, drawn at random: one wrong key must not hide another's error."""
+    draw = random.Random(seed)
+    pairs = [draw.sample(BAD, 2) for _ in range(number)]
+    return [[*one[1], *other[1]] for one, other in pairs]

@@ -1,0 +1,166 @@
+"""Runs of seconds through VISSL's launching tool, and the comparison of what they leave."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from mscn_plugin.evaluation.checkpoint import load_checkpoint
+
+IMAGES = 48
+EPOCHS = 10
+TIMEOUT = 300
+"""Seconds after which a run that has not ended counts as one that does not end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """One way to train.
+
+    Attributes:
+        method: ``simclr`` or ``byol``.
+        workers: of the loader.
+        device_views: filter and masks on the device, or in the loader's workers.
+        by_iteration: checkpoints at every second iteration too, with VISSL's stateful sampler.
+    """
+
+    method: str = "simclr"
+    workers: int = 0
+    device_views: bool = True
+    by_iteration: bool = False
+
+    def __str__(self) -> str:
+        views = "on the device" if self.device_views else "in the loader"
+        return (
+            f"{self.method}, {self.workers} workers, views {views}, checkpoints by "
+            f"{'iteration' if self.by_iteration else 'epoch'}"
+        )
+
+    @property
+    def overrides(self) -> List[str]:
+        pages = {"simclr": "mscn/quickstart", "byol": "mscn/byol_quickstart"}
+        heads = {
+            "simclr": "[[mlp,{dims:[null,16]}]]",
+            "byol": "[[mlp,{dims:[null,24,8],use_bn:true,use_relu:true,use_bias:false}],"
+            "[mlp,{dims:[8,24,8],use_bn:true,use_relu:true,use_bias:false}]]",
+        }
+        train = "config.DATA.TRAIN"
+        by_iteration = [
+            f"{train}.USE_STATEFUL_DISTRIBUTED_SAMPLER=True",
+            "config.CHECKPOINT.CHECKPOINT_ITER_FREQUENCY=2",
+            "config.OPTIMIZER.name=lars",
+            "++config.OPTIMIZER.eta=0.001",
+            "++config.OPTIMIZER.exclude_bias_and_norm=True",
+        ]
+        return [
+            f"config={pages[self.method]}",
+            f"config.MODEL.HEAD.PARAMS={heads[self.method]}",
+            "config.MODEL.TRUNK.SMALL_RESNET.WIDTH=8",
+            "config.MODEL.TRUNK.SMALL_RESNET.DEPTH=10",
+            f"{train}.TRANSFORMS.1.size=32",
+            f"{train}.BATCHSIZE_PER_REPLICA=12",
+            f"config.DATA.NUM_DATALOADER_WORKERS={self.workers}",
+            f"config.MSCN.DEVICE_VIEWS={self.device_views}",
+            "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+            "config.HOOKS.TENSORBOARD_SETUP.USE_TENSORBOARD=False",
+            f"config.OPTIMIZER.num_epochs={EPOCHS}",
+            *(by_iteration if self.by_iteration else ()),
+        ]
+
+
+SETTINGS = [
+    Setting(method, workers, device_views, by_iteration)
+    for method in ("simclr", "byol")
+    for device_views, by_iteration in ((True, False), (False, True))
+    for workers in (0, 2)
+]
+
+
+def write_images(folder: Path, count: int = IMAGES) -> Path:
+    """An ImageFolder of ``count`` textures in two classes."""
+    random = np.random.default_rng(0)
+    for index in range(count):
+        file = folder / f"class{index % 2}" / f"{index:03}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pixels = random.integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(file)
+    return folder
+
+
+@contextlib.contextmanager
+def started(
+    folder: Path, overrides: Sequence[str], program: Optional[str] = None
+) -> Iterator[subprocess.Popen]:
+    """VISSL's tool as the head of a process group of its own, killed as a whole on leaving.
+
+    Args:
+        folder: the run's; what the tool prints goes to ``<folder>.txt``.
+        program: Python source to run in the tool's place; it ends in the tool.
+    """
+    arguments = ["-c", program] if program else ["-m", "tools.run_distributed_engines"]
+    environment = {k: v for k, v in os.environ.items() if k not in ("WORLD_SIZE", "RANK")}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".txt").open("a") as output:
+        process = subprocess.Popen(
+            [sys.executable, *arguments, *overrides, f"config.CHECKPOINT.DIR={folder}"],
+            cwd=folder.parent,
+            env={**environment, "OMP_NUM_THREADS": "1"},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def finish(folder: Path, overrides: Sequence[str], program: Optional[str] = None) -> int:
+    """Run to the end; returns the exit code."""
+    with started(folder, overrides, program) as process:
+        return process.wait(TIMEOUT)
+
+
+def output_of(folder: Path) -> str:
+    """What the runs of a folder have printed."""
+    return folder.with_suffix(".txt").read_text(errors="replace")
+
+
+def result_of(folder: Path) -> Dict[str, Any]:
+    """Weights, statistics, target network and optimizer state of a finished run, by name."""
+    (file,) = folder.glob("model_final*.torch")
+    checkpoint = load_checkpoint(file)
+    state = checkpoint["classy_state_dict"]
+    parts = {"model": state["base_model"], "optimizer": state["optimizer"]}
+    return dict(_leaves({**parts, "loss": checkpoint["loss"]}))
+
+
+def differences(one: Dict[str, Any], other: Dict[str, Any]) -> List[str]:
+    """The names of values that are not the same bit for bit."""
+    names = sorted({*one, *other})
+    return [n for n in names if n not in one or n not in other or not _same(one[n], other[n])]
+
+
+def _same(one: Any, other: Any) -> bool:
+    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def _leaves(content: Any, name: str = "") -> Iterator[Tuple[str, Any]]:
+    if isinstance(content, (dict, list, tuple)):
+        items = content.items() if isinstance(content, dict) else enumerate(content)
+        for key, value in items:
+            yield from _leaves(value, f"{name}.{key}")
+    else:
+        yield name, content

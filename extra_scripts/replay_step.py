@@ -1,0 +1,31 @@
+"""Repeat a training step whose loss was not finite, and name where it became so.
+
+    python extra_scripts/replay_step.py runs/mscn_simclr/non_finite_rank0.torch
+
+Runs on a CPU, in one process, with the batch and the weights that the run has kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import mscn_plugin
+from mscn_plugin.errors import print_config_errors_plainly
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("step", type=Path, help="non_finite_rank<n>.torch of a run's folder")
+    arguments = parser.parse_args()
+    print_config_errors_plainly()
+    mscn_plugin.register()
+    from mscn_plugin.training.non_finite import replay
+
+    loss, broken = replay(arguments.step)
+    print(f"loss: {loss}")
+    print(f"not finite, in order: {', '.join(broken) or 'no part of the model'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Checkpoints that are whole or not there, and the search for the newest whole one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+import torch
+
+from mscn_plugin.errors import DISK_FULL, RunError
+from mscn_plugin.evaluation.checkpoint import VISSL_UNPICKLES, CheckpointError, load_checkpoint
+
+LINK = "checkpoint.torch"
+STAGING = ".staging-"
+_NAME = re.compile(r"model_(iteration|phase|final_checkpoint_phase)(\d+)\.torch")
+
+
+@contextlib.contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Yield a folder to write checkpoints into; on leaving they appear in ``folder``, whole.
+
+    Each file is synced to the disk, renamed, and linked by ``checkpoint.torch``, relative so that
+    the folder can be moved. A kill at any moment leaves the former checkpoint and link, or the new.
+
+    Raises:
+        RunError: the disk is full; what was there before is untouched.
+    """
+    staging = None
+    try:
+        staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=folder))
+        yield staging
+        for file in sorted(staging.glob("*.torch")):
+            if not file.is_symlink():
+                _sync(file)
+                os.replace(file, folder / file.name)
+                _link(folder, file.name)
+    except (OSError, RuntimeError) as error:  # PyTorch's writer raises RuntimeError
+        reason = error if isinstance(error, OSError) else error.__context__
+        if isinstance(reason, OSError) and reason.errno in DISK_FULL:
+            raise RunError(
+                f"config.CHECKPOINT.DIR is {str(folder)!r}, where a checkpoint could not be "
+                f"written ({os.strerror(reason.errno)}): make room, and start the same command "
+                "again to go on from the last one"
+            ) from error
+        raise
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def remove_staging(folder: Path) -> None:
+    """Remove what kills during a write have left."""
+    for staging in folder.glob(f"{STAGING}*"):
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _link(folder: Path, name: str) -> None:
+    staged_link = folder / f"{STAGING}link"
+    staged_link.unlink(missing_ok=True)
+    staged_link.symlink_to(name)
+    os.replace(staged_link, folder / LINK)
+    _sync(folder)
+
+
+def load_whole(path: Path) -> Dict[str, Any]:
+    """Load a checkpoint of ``mscn_task`` after checking that nothing in it is damaged.
+
+    Raises:
+        CheckpointError: it is truncated, a bit has flipped, or a value is not finite.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+        raise CheckpointError(f"{path} is damaged ({error})") from None
+    if damaged is not None:
+        raise CheckpointError(f"{path} is damaged (the checksum of {damaged} does not hold)")
+    checkpoint = load_checkpoint(path, trusted=VISSL_UNPICKLES)
+    if not isinstance(checkpoint.get("iteration"), int):
+        raise CheckpointError(
+            f"{path} has no iteration; it must be a checkpoint of VISSL's trainer"
+        )
+    for name, tensor in _tensors(checkpoint):
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{path} has values in {name} that are not finite")
+    return checkpoint
+
+
+def newest_checkpoint(folder: Path, nth: int = 1, skip_final: bool = False) -> Optional[Path]:
+    """The newest whole checkpoint of a run by its iteration; damaged ones are named in a warning.
+
+    Args:
+        nth: take the nth newest, or the oldest if there are fewer (VISSL's
+            ``LATEST_CHECKPOINT_RESUME_FILE_NUM``).
+        skip_final: leave out the one of the run's end.
+    """
+    nth = max(1, nth)
+    numbered = [(_NAME.fullmatch(path.name), path) for path in folder.glob("model_*.torch")]
+    whole: List[Tuple[int, bool, Path]] = []
+    for kind in ("iteration", "phase", "final_checkpoint_phase"):
+        of_kind = [(int(m[2]), path) for m, path in numbered if m and m[1] == kind]
+        if skip_final and kind.startswith("final"):
+            continue
+        found: List[Tuple[int, bool, Path]] = []
+        for _, path in sorted(of_kind, reverse=True):
+            try:
+                # At the same iteration that of the finished epoch is further.
+                found.append((load_whole(path)["iteration"], kind != "iteration", path))
+            except CheckpointError as error:
+                logging.warning(f"passing over a damaged checkpoint: {error}")
+            if len(found) == nth:
+                break
+        whole += found
+    whole.sort(reverse=True)
+    return whole[:nth][-1][-1] if whole else None
+
+
+def is_final(path: Path) -> bool:
+    """Whether a checkpoint is that of a run's last epoch, by VISSL's naming."""
+    return path.name.startswith("model_final")
+
+
+def _tensors(content: Any, name: str = "") -> Iterator[Tuple[str, torch.Tensor]]:
+    if isinstance(content, torch.Tensor):
+        yield name, content
+    elif isinstance(content, (dict, list, tuple)):
+        items = content.items() if isinstance(content, dict) else enumerate(content)
+        for key, value in items:
+            yield from _tensors(value, f"{name}.{key}" if name else str(key))

@@ -1,0 +1,70 @@
+"""VISSL's checkpoints, written whole, and on request before the process ends."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from classy_vision.generic.distributed_util import (
+    barrier,
+    is_distributed_training_run,
+    is_primary,
+)
+from classy_vision.hooks import ClassyHook
+from fairscale.nn.data_parallel import FullyShardedDataParallel
+from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
+
+from mscn_plugin.recovery.checkpoints import staged
+from mscn_plugin.recovery.processes import EXIT_CODE, interruption
+
+
+class CheckpointHook(LogLossMetricsCheckpointHook):
+    """Takes the place of VISSL's hook of the same purpose, whose files and names it keeps.
+
+    :class:`~mscn_plugin.training.non_finite.NonFiniteHook` does what VISSL's does on NaN.
+    """
+
+    on_forward = ClassyHook._noop
+
+    def on_phase_start(self, task: Any) -> None:
+        """Give rates that change by epoch their values of the epoch's start, also within it."""
+        if task.train:
+            batches = task.num_batches_per_phase
+            start = task.train_phase_idx * batches / (task.num_train_phases * batches)
+            task.optimizer.on_epoch(start)
+
+    def on_step(self, task: Any) -> None:
+        super().on_step(task)
+        if task.train and self._asked_to_end(task):
+            self._checkpoint_model(task, 1, task.iteration, mode="iteration")
+            barrier()
+            logging.info(
+                f"ended on request after iteration {task.iteration}; the same command goes on there"
+            )
+            task.data_iterator = None  # ends the loader's workers
+            raise SystemExit(EXIT_CODE)
+
+    def _asked_to_end(self, task: Any) -> bool:
+        """Whether any rank has been asked: all have to write, and to end, at the same step."""
+        asked = interruption.signum is not None
+        if not is_distributed_training_run():
+            return asked
+        anyone = torch.tensor(int(asked), device=task.device)
+        dist.all_reduce(anyone, op=dist.ReduceOp.MAX)
+        return bool(anyone.item())
+
+    def _checkpoint_model(self, task: Any, *args: Any, **kwargs: Any) -> None:
+        if not is_primary() or isinstance(task.base_model, FullyShardedDataParallel):
+            # Shards are written by all ranks, into the folder itself, by VISSL.
+            super()._checkpoint_model(task, *args, **kwargs)
+            return
+        folder = task.checkpoint_folder
+        with staged(Path(folder)) as staging:
+            task.checkpoint_folder = str(staging)
+            try:
+                super()._checkpoint_model(task, *args, **kwargs)
+            finally:
+                task.checkpoint_folder = folder

@@ -1,0 +1,120 @@
+"""What a run is made of, as far as it decides the weights: two runs of one recipe are one run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any, Dict, Iterator, Tuple
+
+import torch
+
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.recovery.checkpoints import load_whole, newest_checkpoint
+
+RECIPE_KEY = "mscn_recipe"
+MACHINE_KEY = "mscn_machine"
+"""Where ``mscn_task`` puts both, as JSON, in the ``classy_state_dict`` of a checkpoint."""
+
+_FREE = (
+    "CHECKPOINT",
+    "DATA.ENABLE_ASYNC_GPU_COPY",
+    "DATA.NUM_DATALOADER_WORKERS",
+    "DATA.PIN_MEMORY",
+    "DATA.TRAIN.COPY_DESTINATION_DIR",
+    "DATA.TRAIN.COPY_TO_LOCAL_DISK",
+    "DATA.TRAIN.MMAP_MODE",
+    "DISTRIBUTED.INIT_METHOD",
+    "DISTRIBUTED.NCCL_DEBUG",
+    "DISTRIBUTED.NCCL_SOCKET_NTHREADS",
+    "DISTRIBUTED.RUN_ID",
+    "HOOKS",
+    "LOG_FREQUENCY",
+    "METERS",
+    "MODEL.FSDP_CONFIG",
+    "MSCN.MAX_UNREADABLE_SHARE",
+    "MSCN.ONLINE_EVALUATION",
+    "MSCN.PICTURE_IMAGES",
+    "MSCN.PROGRESS_BAR",
+    "MSCN.RESUME_CHANGED",
+    "MULTI_PROCESSING_METHOD",
+    "PROFILING",
+    "SLURM",
+    "TEST_EVERY_NUM_EPOCH",
+    "VERBOSE",
+)
+"""Keys and sections that change nothing of what is learnt."""
+_OF_THE_FOLDER = ("DATA_SOURCES", "LABEL_SOURCES", "DATA_PATHS", "LABEL_PATHS", "DATASET_NAMES")
+"""Keys of ``DATA.TRAIN`` that ``MSCN.DATA`` and ``MSCN.TRAIN_SUBSET`` decide."""
+
+
+def recipe_of(cfg: Any) -> Dict[str, Any]:
+    """The keys of ``cfg`` that decide the weights, flat: ``OPTIMIZER.num_epochs``, for instance."""
+    free = [*_FREE, *([] if cfg.TEST_MODEL else ["DATA.TEST"])]
+    free += [f"LOSS.{name}" for name in cfg.LOSS if name not in ("name", cfg.LOSS.name)]
+    if cfg.MSCN.DATA:
+        free += [f"DATA.TRAIN.{key}" for key in _OF_THE_FOLDER]
+    # VISSL adds these to a loss while it builds it.
+    free += [f"LOSS.{cfg.LOSS.name}.{key}" for key in ("name", "num_train_samples")]
+    recipe = {
+        key: value
+        for key, value in _flat(cfg)
+        if not any(key == name or key.startswith(f"{name}.") for name in free)
+    }
+    folder = str(cfg.MSCN.DATA)
+    if os.path.isdir(folder):
+        recipe["MSCN.DATA"] = os.path.abspath(folder)
+    return json.loads(json.dumps(recipe, default=str))
+
+
+def _flat(section: Any, path: str = "") -> Iterator[Tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def this_machine() -> Dict[str, Any]:
+    """What beside the recipe decides the last bit of a weight, as far as a program can see it."""
+    return {"torch": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def pin_machine(checkpoint: Dict[str, Any]) -> None:
+    """Take over the threads that wrote ``checkpoint``, and warn of another PyTorch."""
+    here = this_machine()
+    before = json.loads(checkpoint["classy_state_dict"].get(MACHINE_KEY, json.dumps(here)))
+    if before["threads"] != here["threads"]:
+        logging.info(f"computing with {before['threads']} threads, as before the interruption")
+        torch.set_num_threads(before["threads"])
+    if before["torch"] != here["torch"]:
+        logging.warning(
+            f"the checkpoint was written by PyTorch {before['torch']}, and this is "
+            f"{here['torch']}: the run goes on, but not bit for bit as an unbroken one"
+        )
+
+
+def refuse_another_recipe(cfg: Any) -> None:
+    """Refuse to go on, or to be content, with the checkpoints of a run of another recipe.
+
+    Raises:
+        ConfigError: ``CHECKPOINT.DIR`` holds one; names a key that differs, and the ways out.
+    """
+    folder = Path(cfg.CHECKPOINT.DIR)
+    if cfg.MSCN.RESUME_CHANGED or not cfg.CHECKPOINT.AUTO_RESUME or not folder.is_dir():
+        return
+    newest = newest_checkpoint(folder, skip_final=cfg.CHECKPOINT.OVERWRITE_EXISTING)
+    stated = load_whole(newest)["classy_state_dict"].get(RECIPE_KEY) if newest else None
+    if stated is None:
+        return
+    before, now = json.loads(stated), recipe_of(cfg)
+    for key in sorted({*before, *now}):
+        if before.get(key) != now.get(key):
+            raise ConfigError(
+                f"config.{key} is {now.get(key)!r}, but config.CHECKPOINT.DIR, {str(folder)!r}, "
+                f"holds a run with {before.get(key)!r}: set another folder; or "
+                "config.CHECKPOINT.AUTO_RESUME=False config.CHECKPOINT.OVERWRITE_EXISTING=True to "
+                "begin anew in this one; or +config.MSCN.RESUME_CHANGED=True to go on from its "
+                "newest checkpoint nevertheless"
+            )

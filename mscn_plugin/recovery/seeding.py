@@ -1,0 +1,118 @@
+"""Random numbers as a function of the place in the run, not of what was drawn before.
+
+A sample draws from (seed, epoch, its index in the dataset); what the process draws after a batch,
+such as noise on the device, from (seed, rank, epoch, the batch's number). The collator runs
+directly after the last sample of its batch, in the same process, and goes on with that sample's
+generators. So neither the workers nor interruptions change a draw.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import itertools
+import random
+import struct
+from typing import Any, Callable, Iterator, Optional
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from mscn_plugin.recovery.processes import shield_loader_worker
+
+
+def seed_generators(*place: int) -> None:
+    """Seed the generators of Python, NumPy and PyTorch's CPU from a hash of ``place``.
+
+    Each has a part of the hash of its own: NumPy's and PyTorch's are the same algorithm, and the
+    same seed would give both the same numbers.
+    """
+    digest = hashlib.blake2b(struct.pack(f"<{len(place)}q", *place), digest_size=24).digest()
+    for_python, for_numpy, for_pytorch = struct.unpack("<QQQ", digest)
+    random.seed(for_python)
+    np.random.seed(for_numpy % 2**32)
+    # Not torch.manual_seed, which in a loader's worker would queue seeds for CUDA without end.
+    torch.default_generator.manual_seed(for_pytorch)
+
+
+class ResumableLoader:
+    """VISSL's loader, or its iterator, that can begin within an epoch and seeds the process.
+
+    Args:
+        dataloader: PyTorch's, or one of VISSL's wrappers around it.
+        seed: ``SEED_VALUE``.
+        rank: of this process.
+    """
+
+    def __init__(self, dataloader: Any, seed: int, rank: int) -> None:
+        self.dataloader = dataloader
+        self.seed = seed
+        self.rank = rank
+        self.start(0, 0)
+        loader = innermost(dataloader)
+        # DataLoader lets nobody replace its samplers, but the sampler of its batches is theirs.
+        self._kept = SkippingSampler(loader.batch_sampler.sampler)
+        loader.batch_sampler.sampler = self._kept
+        loader.worker_init_fn = functools.partial(_start_worker, loader.worker_init_fn)
+
+    def start(self, epoch: int, batch: int) -> None:
+        """Let the next iteration be that of ``epoch`` from ``batch`` on."""
+        self.epoch, self.batch = epoch, batch
+
+    def skip(self, batches: int) -> None:
+        """Leave out the epoch's first ``batches``, where the sampler cannot do it itself."""
+        self._kept.first = batches * innermost(self.dataloader).batch_size
+
+    def __iter__(self) -> Iterator[Any]:
+        self._seed_process(-1)
+        iterator = copy.copy(self)
+        iterator.dataloader = iter(self.dataloader)
+        return iterator
+
+    def __next__(self) -> Any:
+        batch = next(self.dataloader)
+        self._seed_process(self.batch)
+        self.batch += 1
+        return batch
+
+    def _seed_process(self, batch: int) -> None:
+        seed_generators(self.seed, self.rank, self.epoch, batch)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed(torch.initial_seed())
+
+    def __len__(self) -> int:
+        return len(self.dataloader)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # copying asks before there is a loader
+            raise AttributeError(name)
+        return getattr(self.dataloader, name)
+
+
+class SkippingSampler:
+    """A sampler without its ``first`` samples; its length stays that of a whole epoch."""
+
+    def __init__(self, sampler: Any) -> None:
+        self.sampler = sampler
+        self.first = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return itertools.islice(iter(self.sampler), self.first, None)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+
+def innermost(dataloader: Any) -> Any:
+    """The DataLoader inside of VISSL's and our wrappers."""
+    while not isinstance(dataloader, DataLoader):
+        dataloader = dataloader.dataloader
+    return dataloader
+
+
+def _start_worker(initialise: Optional[Callable[[int], None]], worker: int) -> None:
+    if initialise is not None:
+        initialise(worker)
+    shield_loader_worker()
