@@ -50,6 +50,18 @@ def image_folder(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def large_folder(image_folder, tmp_path_factory) -> Path:
+    """A folder with as many images as the paper's batch has: links to those of `image_folder`."""
+    root = tmp_path_factory.mktemp("many")
+    for source in image_folder.rglob("*.png"):
+        target = root / source.relative_to(image_folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for copy in range(128 if "train" in target.parts else 1):
+            os.link(source, target.with_name(f"{copy}_{target.name}"))
+    return root
+
+
 @pytest.fixture
 def compose(registered, tmp_path, monkeypatch):
     """Compose and check a configuration as VISSL's tool does; returns its ``config`` part."""

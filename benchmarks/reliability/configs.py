@@ -60,10 +60,10 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
     ("other sigma in evaluation", ["config.DATA.TEST.TRANSFORMS.4.sigma=5"], "config.DATA.TEST"),
     ("a crop of nothing", [f"{T}.1.size=0"], "size"),
     # Collator, loss, model
-    ("misspelt collator", [ff"{D}.COLLATE_FUNCTION=mscn_colator"], "COLLATE_FUNCTION"),
+    ("misspelt collator", [f"{D}.COLLATE_FUNCTION=mscn_colator"], "COLLATE_FUNCTION"),
     (
         "internal collator",
-        [ff"{D}.COLLATE_FUNCTION=mscn_mask_drawing_collator"],
+        [f"{D}.COLLATE_FUNCTION=mscn_mask_drawing_collator"],
         "COLLATE_FUNCTION",
     ),
     ("misspelt loss", [f"{L}.name=mscn_infonce_loss"], "LOSS.name"),
@@ -111,7 +111,7 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
     ("a batch as text", [f"{D}.BATCHSIZE_PER_REPLICA=all"], "BATCHSIZE_PER_REPLICA"),
     (
         "a batch larger than the data",
-        [f"{D}.BATCHSIZE_PER_REPLICA=4096"],
+        [f"{D}.BATCHSIZE_PER_REPLICA=99999"],
         "BATCHSIZE_PER_REPLICA",
     ),
     ("negative workers", ["config.DATA.NUM_DATALOADER_WORKERS=-1"], "NUM_DATALOADER_WORKERS"),

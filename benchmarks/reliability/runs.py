@@ -18,7 +18,7 @@ from PIL import Image
 from mscn_plugin.evaluation.checkpoint import load_checkpoint
 
 IMAGES = 48
-EPOCHS = 10
+EPOCHS = 16
 TIMEOUT = 300
 """Seconds after which a run that has not ended counts as one that does not end."""
 
@@ -92,8 +92,8 @@ def write_images(folder: Path, count: int = IMAGES) -> Path:
     for index in range(count):
         file = folder / f"class{index % 2}" / f"{index:03}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        pixels = random.integers(0, 256, (40, 48, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(file)
+        pixels = random.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((96, 80), Image.Resampling.BICUBIC).save(file)
     return folder
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 from pathlib import Path
@@ -47,38 +46,47 @@ def take_subset(cfg: Any) -> None:
     Raises:
         ConfigError: a wrong value, or training images that are no folder.
     """
-    subset, train = cfg.MSCN.TRAIN_SUBSET, cfg.DATA.TRAIN
-    if not isinstance(subset, str) and with_path("config.MSCN", check_fraction, subset) == 1:
+    if _takes_all(cfg):
         return
+    subset, train = cfg.MSCN.TRAIN_SUBSET, cfg.DATA.TRAIN
     if list(train.DATA_SOURCES) != ["disk_folder"] or not train.DATA_PATHS:
         raise ConfigError(
             f"config.MSCN.TRAIN_SUBSET is {subset!r}, which takes a part of a folder; "
             f"config.DATA.TRAIN.DATA_SOURCES is {list(train.DATA_SOURCES)}: set {_KEY}"
         )
     images = with_path("config.MSCN", train_subset, train.DATA_PATHS[0], subset)
+    _check_number(cfg, len(images[0]))
     paths, labels = write_subset(Path(cfg.CHECKPOINT.DIR), *images)
     train.DATA_SOURCES = train.LABEL_SOURCES = ["disk_filelist"]
     train.DATA_PATHS, train.LABEL_PATHS = [str(paths)], [str(labels)]
 
 
 def check_enough_images(cfg: Any) -> None:
-    """Check that an epoch of pre-training has at least one batch.
+    """Check that an epoch over a folder has at least one batch.
 
     Raises:
-        ConfigError: the folder has fewer images than all ranks take at once, and drops the rest.
+        ConfigError: it has fewer images than all ranks take at once, and drops the rest.
     """
+    train = cfg.DATA.TRAIN
+    if list(train.DATA_SOURCES) == ["disk_folder"] and train.DATA_PATHS and _takes_all(cfg):
+        _check_number(cfg, sum(1 for _ in _images(Path(train.DATA_PATHS[0]))))
+
+
+def _check_number(cfg: Any, images: int) -> None:
     train, distributed = cfg.DATA.TRAIN, cfg.DISTRIBUTED
-    if list(train.DATA_SOURCES) != ["disk_folder"] or not train.DROP_LAST or cfg.TEST_ONLY:
-        return
-    per_rank = train.BATCHSIZE_PER_REPLICA
-    needed = per_rank * distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
-    images = sum(1 for _ in itertools.islice(_images(Path(train.DATA_PATHS[0])), needed))
-    if images < needed:
+    needed = train.BATCHSIZE_PER_REPLICA * distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
+    if train.DROP_LAST and not cfg.TEST_ONLY and images < needed:
+        per_rank = train.BATCHSIZE_PER_REPLICA
         raise ConfigError(
             f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {per_rank}, {needed} images in all "
-            f"processes, but {train.DATA_PATHS[0]!r} has {images}: it must be at most "
+            f"processes, but the training data has {images}: it must be at most "
             f"{images * per_rank // needed}"
         )
+
+
+def _takes_all(cfg: Any) -> bool:
+    subset = cfg.MSCN.TRAIN_SUBSET
+    return not isinstance(subset, str) and with_path("config.MSCN", check_fraction, subset) == 1
 
 
 def _train_and_val(name: str) -> Any:

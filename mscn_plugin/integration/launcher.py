@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Tuple
 
 from torch.multiprocessing import ProcessExitedException
 from vissl.utils import distributed_launcher
 from vissl.utils.io import g_pathmgr
 
 import mscn_plugin
-from mscn_plugin.errors import print_config_errors_plainly
+from mscn_plugin.errors import sentence_of
 from mscn_plugin.evaluation.run_folder import json_lines
 from mscn_plugin.recovery.checkpoints import is_final, newest_checkpoint, remove_staging
 from mscn_plugin.recovery.processes import EXIT_CODE, die_with_parent, interruption
@@ -113,7 +113,6 @@ def copy_to_local(cfg: Any) -> None:
     """VISSL's last step before the ranks: from here on signals are heeded."""
     _vissl["_copy_to_local"](cfg)
     if resumes_exactly(cfg):
-        print_config_errors_plainly()
         interruption.listen()
 
 
@@ -121,7 +120,8 @@ def cleanup_local_dir(cfg: Any) -> None:
     """VISSL's first step after the ranks, also after they failed.
 
     Raises:
-        SystemExit: they ended on request; submitit, if it is there, has requeued the job.
+        SystemExit: they ended on request, and submitit, if it is there, has requeued the job; or by
+            an error of one sentence, which is printed: PyTorch would put its traceback around it.
     """
     _vissl["_cleanup_local_dir"](cfg)
     previous = interruption.stop_listening()
@@ -133,11 +133,16 @@ def cleanup_local_dir(cfg: Any) -> None:
         if previous is not None:
             previous(interruption.signum, None)
         raise SystemExit(EXIT_CODE)
+    if error is not None and resumes_exactly(cfg):
+        sentence = sentence_of(error)
+        if sentence is not None:
+            print(f"mscn-plugin: {sentence}", file=sys.stderr, flush=True)
+            raise SystemExit(1) from error
 
 
 def install() -> None:
     """Put ours into VISSL's launcher."""
-    ours = (
+    ours: Tuple[Any, ...] = (
         distributed_worker,
         ResumableSlurmJob,
         is_training_finished,

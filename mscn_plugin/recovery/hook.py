@@ -47,6 +47,9 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
             task.data_iterator = None  # ends the loader's workers
             raise SystemExit(EXIT_CODE)
 
+    def on_exception(self, task: Any) -> None:
+        task.data_iterator = None  # workers that are not told to end would keep the process
+
     def _asked_to_end(self, task: Any) -> bool:
         """Whether any rank has been asked: all have to write, and to end, at the same step."""
         asked = interruption.signum is not None

@@ -62,6 +62,9 @@ class MSCNTask(SelfSupervisionTask):
         complete_settings(config)
         super().__init__(config)
         self.recipe = recipe_of(config)
+        # Keeps DistributedDataParallel from rearranging its buckets after the first step of each
+        # start, by which three and more ranks would sum in another order after a resume.
+        self.find_unused_parameters = config.MACHINE.DEVICE == "cpu"
         self.loader_config, self.device_views = loader_config(config)
 
     def _build_model(self) -> torch.nn.Module:

@@ -98,7 +98,7 @@ assert "mscn_multimask_collator" in COLLATOR_REGISTRY
     python(code, tmp_path)
 
 
-def test_a_users_own_configs_folder_wins(compose, tmp_path):
+def test_a_users_own_configs_folder_wins(compose, tmp_path, large_folder):
     folder = tmp_path / "configs" / "config" / "mscn"
     folder.mkdir(parents=True)
     from mscn_plugin.integration.config_folder import config_folder
@@ -108,10 +108,9 @@ def test_a_users_own_configs_folder_wins(compose, tmp_path):
     mine["config"]["SEED_VALUE"] = 77
     (folder / "quickstart.yaml").write_text("# @package _global_\n" + yaml.safe_dump(mine))
     (tmp_path / "tools").mkdir()  # as in a VISSL checkout
-    (tmp_path / "images" / "a").mkdir(parents=True)
-    (tmp_path / "images" / "a" / "b.png").write_bytes(b"")
-    assert compose("config=mscn/quickstart", "config.MSCN.DATA=images").SEED_VALUE == 77
-    assert compose("config=mscn/simclr", "+config/mscn/machine=cpu", "config.MSCN.DATA=images")
+    data = f"config.MSCN.DATA={large_folder}"
+    assert compose("config=mscn/quickstart", data).SEED_VALUE == 77
+    assert compose("config=mscn/simclr", "+config/mscn/machine=cpu", data)
 
 
 @pytest.mark.slow

@@ -94,21 +94,21 @@ WRONG_BYOL = [
 
 
 @pytest.mark.parametrize(("override", "message"), WRONG_BYOL, ids=[o for o, _ in WRONG_BYOL])
-def test_one_sentence_names_the_key_of_byol(compose, image_folder, override, message):
+def test_one_sentence_names_the_key_of_byol(compose, large_folder, override, message):
     if "simclr_collator" in override:
         extra = [f"{BYOL}.target_input=unmasked", "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS=null"]
     else:
         extra = []
     with pytest.raises(ConfigError) as error:
-        compose("config=mscn/byol_quickstart", f"config.MSCN.DATA={image_folder}", *extra, override)
+        compose("config=mscn/byol_quickstart", f"config.MSCN.DATA={large_folder}", *extra, override)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(("override", "message"), WRONG, ids=[override for override, _ in WRONG])
-def test_one_sentence_names_the_key(compose, image_folder, tmp_path, override, message):
+def test_one_sentence_names_the_key(compose, large_folder, tmp_path, override, message):
     key, value = override.split("=", 1)
-    overrides = {"config.MSCN.DATA": str(image_folder), key: value}
+    overrides = {"config.MSCN.DATA": str(large_folder), key: value}
     with pytest.raises(ConfigError) as error:
         compose("config=mscn/quickstart", *(f"{k}={v}" for k, v in overrides.items()))
     assert message in str(error.value)
@@ -116,7 +116,7 @@ def test_one_sentence_names_the_key(compose, image_folder, tmp_path, override, m
     assert not list(tmp_path.iterdir())
 
 
-def test_wrong_transforms_are_named_by_their_place(compose, image_folder):
+def test_wrong_transforms_are_named_by_their_place(compose, large_folder):
     crop = "{name: CenterCrop, size: 56}"
     for wrong, message in (
         ("{name: MSCNHighPass, sigma: -1}", "config.DATA.TEST.TRANSFORMS[1].sigma is -1; it must"),
@@ -126,7 +126,7 @@ def test_wrong_transforms_are_named_by_their_place(compose, image_folder):
         with pytest.raises(ConfigError) as error:
             compose(
                 "config=mscn/quickstart",
-                f"config.MSCN.DATA={image_folder}",
+                f"config.MSCN.DATA={large_folder}",
                 f"config.DATA.TEST.TRANSFORMS=[{crop},{wrong}]",
             )
         assert message in str(error.value)
@@ -143,21 +143,21 @@ def test_empty_folders_are_refused(compose, tmp_path):
             compose("config=mscn/quickstart", f"config.MSCN.DATA={tmp_path / 'data'}")
 
 
-def test_a_single_folder_of_classes_is_enough(compose, image_folder):
-    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={image_folder}/train")
-    assert [f"{image_folder}/train"] == config.DATA.TRAIN.DATA_PATHS
+def test_a_single_folder_of_classes_is_enough(compose, large_folder):
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}/train")
+    assert [f"{large_folder}/train"] == config.DATA.TRAIN.DATA_PATHS
     assert config.DATA.TEST.DATA_SOURCES == []
 
 
-def test_vissls_own_data_keys_still_work(compose, image_folder):
+def test_vissls_own_data_keys_still_work(compose, large_folder):
     config = compose(
         "config=mscn/quickstart",
         "config.MSCN.DATA=''",
-        f"config.DATA.TRAIN.DATA_PATHS=[{image_folder}/train]",
-        f"config.DATA.TRAIN.LABEL_PATHS=[{image_folder}/train]",
+        f"config.DATA.TRAIN.DATA_PATHS=[{large_folder}/train]",
+        f"config.DATA.TRAIN.LABEL_PATHS=[{large_folder}/train]",
         "config.DATA.TEST.DATA_SOURCES=[]",
     )
-    assert [f"{image_folder}/train"] == config.DATA.TRAIN.DATA_PATHS
+    assert [f"{large_folder}/train"] == config.DATA.TRAIN.DATA_PATHS
 
 
 def test_the_paper_run_as_written_says_what_this_machine_needs(run_tool, tmp_path):
@@ -199,40 +199,40 @@ def test_missing_imagenet_is_named(compose):
         compose("config=mscn/simclr", "+config/mscn/machine=cpu")
 
 
-def test_num_masks_of_the_loss_is_the_collators(compose, image_folder):
-    data = f"config.MSCN.DATA={image_folder}"
+def test_num_masks_of_the_loss_is_the_collators(compose, large_folder):
+    data = f"config.MSCN.DATA={large_folder}"
     config = compose("config=mscn/quickstart", data, f"{COLLATOR}.num_masks=[1,3]")
     assert config.LOSS.mscn_info_nce_loss.num_masks == [1, 3]
 
 
-def test_mocos_queue_takes_whole_batches(compose, image_folder):
+def test_mocos_queue_takes_whole_batches(compose, large_folder):
     with pytest.raises(ConfigError, match="queue_size is 65536; it must be a multiple of .*, 48"):
         compose(
             "config=mscn/moco",
             "+config/mscn/machine=cpu",
-            f"config.MSCN.DATA={image_folder}",
+            f"config.MSCN.DATA={large_folder}",
             "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=48",
         )
 
 
-def test_a_loss_without_a_section_has_the_defaults(compose, image_folder):
+def test_a_loss_without_a_section_has_the_defaults(compose, large_folder):
     """As in a VISSL page in which LOSS.name alone is changed."""
-    data = f"config.MSCN.DATA={image_folder}"
+    data = f"config.MSCN.DATA={large_folder}"
     for page, loss in (("byol_quickstart", "byol_loss"), ("quickstart", "mscn_info_nce_loss")):
         config = compose(f"config=mscn/{page}", data, f"~config.LOSS.{loss}")
         assert config.LOSS[loss] == {"num_masks": 2}
 
 
-def test_the_target_sees_unmasked_views_if_asked_to(compose, image_folder):
-    data = f"config.MSCN.DATA={image_folder}"
+def test_the_target_sees_unmasked_views_if_asked_to(compose, large_folder):
+    data = f"config.MSCN.DATA={large_folder}"
     for target_input in ("masked", "unmasked"):
         config = compose("config=mscn/byol_quickstart", data, f"{BYOL}.target_input={target_input}")
         kept = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.get("unmasked_views", False)
         assert kept == (target_input == "unmasked")
 
 
-def test_the_projectors_input_follows_the_trunk(compose, image_folder):
-    data = f"config.MSCN.DATA={image_folder}"
+def test_the_projectors_input_follows_the_trunk(compose, large_folder):
+    data = f"config.MSCN.DATA={large_folder}"
     for page in ("simclr", "byol", "moco"):
         config = compose(
             f"config=mscn/{page}",

@@ -34,9 +34,9 @@ def differences(first, second, path=()):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_every_page_composes(compose, image_folder, name):
+def test_every_page_composes(compose, large_folder, name):
     machine = [] if "quickstart" in name else [CPU]
-    config = compose(f"config=mscn/{name}", *machine, f"config.MSCN.DATA={image_folder}")
+    config = compose(f"config=mscn/{name}", *machine, f"config.MSCN.DATA={large_folder}")
     assert config.TRAINER.TASK_NAME == "mscn_task"
     assert config.MODEL.HEAD.PARAMS[0][1]["dims"][0] == (128 if "quickstart" in name else 2048)
     assert Path(config.CHECKPOINT.DIR).is_absolute()
@@ -124,9 +124,9 @@ def test_unmasked_byol_differs_in_views_alone():
 
 
 @pytest.mark.parametrize("name", ["quickstart", "byol_quickstart"])
-def test_the_unmasked_quickstart_differs_in_filter_and_masks_alone(compose, image_folder, name):
+def test_the_unmasked_quickstart_differs_in_filter_and_masks_alone(compose, large_folder, name):
     overlay = "+config/mscn/augmentations=quickstart_unmasked"
-    config = compose(f"config=mscn/{name}", overlay, f"config.MSCN.DATA={image_folder}")
+    config = compose(f"config=mscn/{name}", overlay, f"config.MSCN.DATA={large_folder}")
     assert config.LOSS[config.LOSS.name]["num_masks"] == 1
     for split in ("TRAIN", "TEST"):
         masked = page(name)["DATA"][split]["TRANSFORMS"]
@@ -172,7 +172,7 @@ RUNS = [("simclr", 800, 4.8), ("simclr_100ep", 100, 4.8), ("byol", 1000, 3.2)]
 @pytest.mark.parametrize(("name", "epochs", "rate"), [*RUNS, ("byol_100ep", 100, 7.2)])
 @pytest.mark.parametrize(("nodes", "processes"), [(1, 1), (1, 8), (4, 8)])
 def test_the_learning_rate_that_vissl_applies(
-    compose, image_folder, monkeypatch, name, epochs, rate, nodes, processes
+    compose, large_folder, monkeypatch, name, epochs, rate, nodes, processes
 ):
     """Through VISSL's own inference, optimizer and parameter groups, step by step."""
     from classy_vision.optim import build_optimizer, build_optimizer_schedulers
@@ -183,7 +183,7 @@ def test_the_learning_rate_that_vissl_applies(
     monkeypatch.setattr(config_checks, "check_run", lambda cfg: None)
     config = compose(
         f"config=mscn/{name}",
-        f"config.MSCN.DATA={image_folder}",
+        f"config.MSCN.DATA={large_folder}",
         f"config.DISTRIBUTED.NUM_NODES={nodes}",
         f"config.DISTRIBUTED.NUM_PROC_PER_NODE={processes}",
     )
@@ -213,10 +213,10 @@ def test_the_learning_rate_that_vissl_applies(
 
 
 @pytest.mark.parametrize("name", ["simclr", "simclr_100ep", "simclr_unmasked"])
-def test_the_projector_is_the_papers(compose, image_folder, name):
+def test_the_projector_is_the_papers(compose, large_folder, name):
     from vissl.models import build_model
 
-    config = compose(f"config=mscn/{name}", CPU, f"config.MSCN.DATA={image_folder}")
+    config = compose(f"config=mscn/{name}", CPU, f"config.MSCN.DATA={large_folder}")
     config.MODEL.TRUNK.NAME = "small_resnet"  # the projector's dimensions are its own
     model = build_model(config.MODEL, config.OPTIMIZER)
     assert [shape for head in model.heads for shape in shapes(head)] == [
@@ -229,10 +229,10 @@ def test_the_projector_is_the_papers(compose, image_folder, name):
 
 
 @pytest.mark.parametrize("name", ["byol", "byol_100ep", "byol_unmasked"])
-def test_projector_and_predictor_of_byol_are_the_papers(compose, image_folder, name):
+def test_projector_and_predictor_of_byol_are_the_papers(compose, large_folder, name):
     from vissl.models import build_model
 
-    config = compose(f"config=mscn/{name}", CPU, f"config.MSCN.DATA={image_folder}")
+    config = compose(f"config=mscn/{name}", CPU, f"config.MSCN.DATA={large_folder}")
     config.MODEL.TRUNK.NAME = "small_resnet"
     model = build_model(config.MODEL, config.OPTIMIZER)
     assert [shapes(head) for head in model.heads] == [
@@ -254,12 +254,12 @@ def shapes(head):
     ]
 
 
-def test_weight_decay_and_lars_leave_biases_and_norms_alone(compose, image_folder):
+def test_weight_decay_and_lars_leave_biases_and_norms_alone(compose, large_folder):
     from classy_vision.optim import build_optimizer, build_optimizer_schedulers
     from vissl.models import build_model
     from vissl.optimizers import get_optimizer_param_groups
 
-    config = compose("config=mscn/simclr", CPU, f"config.MSCN.DATA={image_folder}")
+    config = compose("config=mscn/simclr", CPU, f"config.MSCN.DATA={large_folder}")
     config.MODEL.TRUNK.NAME = "small_resnet"
     model = build_model(config.MODEL, config.OPTIMIZER)
     optimizer = build_optimizer(config.OPTIMIZER)
@@ -274,10 +274,10 @@ def test_weight_decay_and_lars_leave_biases_and_norms_alone(compose, image_folde
     assert all(group["exclude"] for group in optimizer.param_groups)
 
 
-def test_checks_do_not_depend_on_having_been_run_before(compose, image_folder):
+def test_checks_do_not_depend_on_having_been_run_before(compose, large_folder):
     from mscn_plugin.integration.config_hook import prepare_config
 
-    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={image_folder}")
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}")
     again = copy.deepcopy(config)
     prepare_config(again)
     assert again == config

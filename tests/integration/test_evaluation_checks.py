@@ -18,7 +18,7 @@ VISSL_LINEAR = (
 
 
 @pytest.fixture
-def saved(compose, image_folder, tmp_path_factory):
+def saved(compose, large_folder, tmp_path_factory):
     """Write a checkpoint of a narrow quickstart trunk; returns its path."""
     from mscn_plugin.evaluation.checkpoint import SIGMA_KEY
     from mscn_plugin.models.trunk_features import build_trunk
@@ -26,7 +26,7 @@ def saved(compose, image_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
 
     def save(sigma=1.25, change=lambda trunk: None, page="mscn/quickstart", extra=()):
-        config = compose(f"config={page}", f"config.MSCN.DATA={image_folder}", *extra)
+        config = compose(f"config={page}", f"config.MSCN.DATA={large_folder}", *extra)
         trunk = dict(build_trunk(config.MODEL).state_dict())
         change(trunk)
         state = {"base_model": {"model": {"trunk": trunk, "heads": {}}}}
@@ -39,8 +39,8 @@ def saved(compose, image_folder, tmp_path_factory):
 
 
 @pytest.fixture
-def linear(compose, image_folder):
-    def run(checkpoint, *overrides, data=image_folder):
+def linear(compose, large_folder):
+    def run(checkpoint, *overrides, data=large_folder):
         return compose(
             "config=mscn/benchmark/quick_linear",
             f"{FILE}={checkpoint}",
@@ -138,7 +138,7 @@ def test_what_is_no_checkpoint_is_refused(linear, tmp_path, monkeypatch):
     assert f"{FILE} is empty; it must be the checkpoint to evaluate" in refusal(linear, "''")
 
 
-def test_classes_must_agree(linear, saved, image_folder, tmp_path_factory):
+def test_classes_must_agree(linear, saved, large_folder, tmp_path_factory):
     head = "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[128,1000]}]]"
     sentence = refusal(linear, saved(), head)
     assert "config.MODEL.HEAD.PARAMS[0][1].dims[-1] is 1000, but" in sentence
@@ -146,7 +146,7 @@ def test_classes_must_agree(linear, saved, image_folder, tmp_path_factory):
     top = "config.METERS.accuracy_list_meter.topk_values=[1,5]"
     assert "topk_values is [1, 5]; it must be at most the number" in refusal(linear, saved(), top)
     odd = tmp_path_factory.mktemp("odd")
-    shutil.copytree(image_folder, odd / "data")
+    shutil.copytree(large_folder, odd / "data")
     shutil.rmtree(odd / "data" / "val" / "class2")
     sentence = refusal(linear, saved(), data=odd / "data")
     assert f"they must have the same, and {odd}/data/val has no 'class2'" in sentence
@@ -178,7 +178,7 @@ class TestVisslsOwnPages:
     """VISSL's ImageNet page as it is, on a checkpoint of masked pre-training."""
 
     @pytest.fixture
-    def vissl(self, compose, image_folder):
+    def vissl(self, compose, large_folder):
         def run(checkpoint, *overrides):
             return compose(
                 VISSL_LINEAR,
@@ -201,9 +201,9 @@ class TestVisslsOwnPages:
         assert vissl(resnet(0.0)).MODEL.TRUNK.NAME == "resnet"
         assert vissl(resnet(None)).MODEL.TRUNK.NAME == "resnet"
 
-    def test_the_override_takes_the_checkpoints_sigma(self, vissl, resnet, image_folder):
+    def test_the_override_takes_the_checkpoints_sigma(self, vissl, resnet, large_folder):
         data = [
-            f"+config.MSCN.DATA={image_folder}",
+            f"+config.MSCN.DATA={large_folder}",
             "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[2048,null]}]]",
             "config.METERS.accuracy_list_meter.topk_values=[1]",
         ]
@@ -219,11 +219,11 @@ class TestVisslsOwnPages:
         assert "config.MODEL.TRUNK.HIGH_PASS.SIGMA is -1; it must be at least 0 pixels" in negative
         assert "whose sigma is the checkpoint's: set" in refusal(vissl, "''", name, *data)
 
-    def test_the_overlay_filters_in_both_splits(self, vissl, resnet, image_folder):
+    def test_the_overlay_filters_in_both_splits(self, vissl, resnet, large_folder):
         config = vissl(
             resnet(),
             "+config/mscn/transforms=high_pass",
-            f"+config.MSCN.DATA={image_folder}",
+            f"+config.MSCN.DATA={large_folder}",
             "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[2048,4]}]]",
             "config.METERS.accuracy_list_meter.topk_values=[1]",
         )
@@ -239,7 +239,7 @@ def test_runs_of_mscn_task_say_their_sigma(checkpoints):
         assert pretraining_sigma(load_checkpoint(folder / "checkpoint.torch")) == 1.25
 
 
-def test_a_folder_of_another_evaluation_is_refused(linear, saved, tmp_path_factory, image_folder):
+def test_a_folder_of_another_evaluation_is_refused(linear, saved, tmp_path_factory, large_folder):
     """VISSL would say that the training succeeded already, and keep the other's numbers."""
     folder = tmp_path_factory.mktemp("evaluation")
     here = f"config.CHECKPOINT.DIR={folder}"
@@ -247,7 +247,7 @@ def test_a_folder_of_another_evaluation_is_refused(linear, saved, tmp_path_facto
     (folder / "model_phase0.torch").touch()
     config = {
         "MODEL": {"WEIGHTS_INIT": {"PARAMS_FILE": str(saved())}},
-        "MSCN": {"DATA": str(image_folder)},
+        "MSCN": {"DATA": str(large_folder)},
     }
     (folder / "train_config.yaml").write_text(yaml.safe_dump(config))
     linear(saved(), here)  # the same: VISSL goes on

@@ -1,0 +1,215 @@
+"""``python -m benchmarks.reliability [names]``: inject the faults, rewrite ``docs/reliability.*``.
+
+Parts that are not named keep their rows from the last run. All of them take about 40 minutes on
+two cores.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Callable, Dict, List
+
+from tabulate import tabulate
+
+from benchmarks.harness import machine
+from benchmarks.reliability import configs, kills, processes, zoo
+from benchmarks.reliability.runs import SETTINGS, write_images
+
+PAGE = Path(__file__).with_name("page.md")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+AT_RANDOM = 50
+IN_WRITES = 20
+JOBS = 2
+
+
+def random_kills(folder: Path, data: Path) -> List[Dict[str, Any]]:
+    def one(number: int) -> List[kills.Outcome]:
+        setting = SETTINGS[number]
+        place = folder / str(number)
+        expected, length = kills.unbroken(setting, place / "unbroken", data)
+        share = AT_RANDOM // len(SETTINGS) + (number < AT_RANDOM % len(SETTINGS))
+        return kills.kill_at_random(setting, place, data, expected, length, share, seed=number)
+
+    return _rows(one, range(len(SETTINGS)))
+
+
+def write_kills(folder: Path, data: Path) -> List[Dict[str, Any]]:
+    chosen = [SETTINGS[1], SETTINGS[6]]
+
+    def one(number: int) -> List[kills.Outcome]:
+        setting, place = chosen[number], folder / str(number)
+        expected, _ = kills.unbroken(setting, place / "unbroken", data)
+        count = IN_WRITES // len(chosen)
+        return kills.kill_in_writes(setting, place, data, expected, count, seed=number)
+
+    return _rows(one, range(len(chosen)))
+
+
+def damaged_files(folder: Path, data: Path) -> List[Dict[str, Any]]:
+    chosen = [SETTINGS[0], SETTINGS[7]]
+
+    def one(number: int) -> List[kills.Outcome]:
+        setting, place = chosen[number], folder / str(number)
+        whole = place / "unbroken"
+        expected, _ = kills.unbroken(setting, whole, data)
+        return [
+            kills.damage_newest(setting, place / str(i), data, whole, expected, how)
+            for i, how in enumerate(kills.DAMAGES)
+        ]
+
+    return _rows(one, range(len(chosen)))
+
+
+def _rows(one: Callable[[int], List[kills.Outcome]], numbers: Any) -> List[Dict[str, Any]]:
+    with ThreadPoolExecutor(JOBS) as jobs:
+        return [outcome.row() for outcomes in jobs.map(one, numbers) for outcome in outcomes]
+
+
+def bad_configurations(folder: Path, _: Path) -> List[Dict[str, Any]]:
+    return configs.check_all(folder / "run", write_images(folder / "images", 160))
+
+
+def bad_images(folder: Path, _: Path) -> List[Dict[str, Any]]:
+    cases = ((0, None), (2, None), (0, 0.1), (2, 0.1))
+    return [zoo.train_on_zoo(folder / str(i), *case) for i, case in enumerate(cases)]
+
+
+def agreement(folder: Path, data: Path) -> List[Dict[str, Any]]:
+    methods = ("simclr", "byol")
+    return [processes.agreement(method, folder, data, (1, 2, 4)) for method in methods]
+
+
+def interferences(folder: Path, data: Path) -> List[Dict[str, Any]]:
+    return processes.interferences(folder, data)
+
+
+def full_disk(folder: Path, data: Path) -> List[Dict[str, Any]]:
+    return [processes.fill_disk(folder, data)]
+
+
+PARTS = {
+    part.__name__: part
+    for part in (
+        random_kills,
+        write_kills,
+        damaged_files,
+        bad_configurations,
+        bad_images,
+        agreement,
+        interferences,
+        full_disk,
+    )
+}
+
+
+def summary(results: Dict[str, Any]) -> str:
+    """The page ``docs/reliability.md``."""
+    rows = {name: result["rows"] for name, result in results.items()}
+    lines: List[List[Any]] = []
+
+    def add(what: str, done: str, right: int, all_of: int) -> None:
+        lines.append([what, done, f"{right} of {all_of}"])
+
+    for name, what in (
+        ("random_kills", "SIGKILL at a random moment"),
+        ("write_kills", "SIGKILL while a checkpoint is written"),
+        ("damaged_files", "newest file truncated, empty, a bit flipped, NaN, half a header"),
+    ):
+        for setting in dict.fromkeys(row["setting"] for row in rows.get(name, ())):
+            runs = [row for row in rows[name] if row["setting"] == setting]
+            met = sum(len(row["kills"]) for row in runs)
+            survived = sum(row["survived"] for row in runs)
+            add(what, f"{met} in {len(runs)} runs; {setting}", survived, len(runs))
+    for name, what in (
+        ("bad_configurations", "configuration that cannot run, or not as meant"),
+        ("bad_images", "unreadable images, read on or stopped as configured"),
+        ("agreement", "1, 2 and 4 processes train the same"),
+        ("interferences", "signals, killed ranks, killed tool"),
+        ("full_disk", "no room for a checkpoint"),
+    ):
+        if name in rows:
+            right = sum(bool(row["right"]) for row in rows[name])
+            add(what, f"{len(rows[name])}", right, len(rows[name]))
+    table = tabulate(lines, ["fault", "how often, where", "as promised"], tablefmt="github")
+    ends = [
+        [row["what"], row["code"], f"{row['seconds']:.1f} s", len(row["differing"])]
+        for row in rows.get("interferences", ())
+    ]
+    agreements = [
+        [
+            row["method"],
+            number,
+            row["steps"],
+            f"{apart['loss']:.1e}",
+            f"{apart['weights'][0]:.1e} ({row['steps per epoch']} steps)",
+            f"{apart['weights'][-1]:.1e}",
+        ]
+        for row in rows.get("agreement", ())
+        for number, apart in row["differences"].items()
+    ]
+    refused = [
+        [row["what"], "`" + " ".join(row["overrides"]) + "`", row["said"]]
+        for row in rows.get("bad_configurations", ())
+    ]
+    stated = next(iter(results.values()))["machine"]
+    return PAGE.read_text().format(
+        machine=", ".join(f"{key} {value}" for key, value in stated.items()),
+        table=table,
+        ends=tabulate(
+            ends,
+            [
+                "what was done",
+                "exit code",
+                "until nothing ran",
+                "values that differ after a restart",
+            ],
+            tablefmt="github",
+        ),
+        agreements=tabulate(
+            agreements,
+            [
+                "method",
+                "processes",
+                "steps",
+                "loss, relative, worst step",
+                "weights after the first epoch",
+                "weights at the end",
+            ],
+            tablefmt="github",
+        ),
+        refused=tabulate(
+            refused, ["what is wrong", "overrides", "what is said"], tablefmt="github"
+        ),
+    )
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(PARTS)
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        sys.exit(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    file = DOCS / "reliability.json"
+    results = json.loads(file.read_text()) if file.is_file() else {}
+    for name in names:
+        start = time.monotonic()
+        folder = Path(tempfile.mkdtemp(prefix="reliability-"))
+        rows = PARTS[name](folder, write_images(folder / "data"))
+        shutil.rmtree(folder, ignore_errors=True)
+        # Places of this machine are nobody's business.
+        rows = json.loads(json.dumps(rows).replace(str(folder), "..."))
+        results[name] = {"rows": rows, "machine": machine()}
+        results = {key: results[key] for key in PARTS if key in results}
+        file.write_text(json.dumps(results, indent=1) + "\n")
+        (DOCS / "reliability.md").write_text(summary(results))
+        wrong = sum(not row.get("right", row.get("survived")) for row in rows)
+        print(f"{name}: {time.monotonic() - start:.0f} s, {wrong} not as promised", flush=True)
+
+
+if __name__ == "__main__":
+    main()

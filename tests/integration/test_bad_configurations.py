@@ -1,0 +1,74 @@
+"""Bad configurations stop in the launching process, with one sentence that names the right key."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.reliability.configs import BAD, said_of
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.training.settings import DEFAULTS, complete_settings
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, registered):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a_file").write_text("")
+
+
+@pytest.mark.parametrize(("what", "overrides", "key"), BAD, ids=[what for what, *_ in BAD])
+def test_is_refused_by_name(place, large_folder, what, overrides, key):
+    data = [f"config.MSCN.DATA={large_folder}"] if "MSCN.DATA=" not in " ".join(overrides) else []
+    said = said_of([*data, *overrides])
+    assert said is not None, "accepted"
+    assert key in said
+
+
+@pytest.mark.slow
+def test_the_tool_says_it_without_a_traceback_and_writes_nothing(run_tool, large_folder, tmp_path):
+    result = run_tool(
+        "config=mscn/quickstart",
+        f"config.MSCN.DATA={large_folder}",
+        "config.CHECKPOINT.DIR=run",
+        "config.OPTIMIZER.name=larz",
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1] == (
+        "mscn-plugin: config.OPTIMIZER.name is 'larz', which is not registered; did you mean lars?"
+    )
+    assert not (tmp_path / "run").exists()
+
+
+values = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 10),
+    st.floats(allow_nan=True, allow_infinity=True),
+    st.text(max_size=5),
+    st.lists(st.integers(0, 2), max_size=2),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(key=st.sampled_from(sorted(set(DEFAULTS) - {"ONLINE_EVALUATION"})), value=values)
+def test_any_value_of_an_mscn_key_is_taken_or_refused_by_name(key, value):
+    cfg = {"MSCN": {key: value}}
+    with contextlib.suppress(ConfigError):
+        complete_settings(cfg)
+        assert set(cfg["MSCN"]) == set(DEFAULTS)
+        return
+    with pytest.raises(ConfigError, match=rf"^config\.MSCN\.{key} is "):
+        complete_settings({"MSCN": {key: value}})
+
+
+@settings(max_examples=100, deadline=None)
+@given(key=st.text(min_size=1, max_size=12).filter(lambda key: key not in DEFAULTS))
+def test_no_other_key_is_taken(key):
+    with pytest.raises(ConfigError, match="is not a key of MSCN"):
+        complete_settings({"MSCN": {key: 1}})

@@ -1,0 +1,62 @@
+"""A few of the faults of ``python -m benchmarks.reliability``; all of them are in docs/."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from benchmarks.reliability import kills, processes
+from benchmarks.reliability.runs import Setting, write_images
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_images(tmp_path_factory.mktemp("data"))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [Setting("simclr", 0, device_views=False, by_iteration=True), Setting("byol", 2)],
+    ids=str,
+)
+def test_killed_and_damaged_runs_end_as_unbroken_ones(setting, data, tmp_path):
+    whole = tmp_path / "unbroken"
+    expected, length = kills.unbroken(setting, whole, data)
+    arguments = setting, tmp_path, data, expected
+    outcomes = [
+        *kills.kill_at_random(*arguments, length, kills=2, seed=0),
+        *kills.kill_in_writes(*arguments, kills=2, seed=1),
+        kills.damage_newest(setting, tmp_path / "damaged", data, whole, expected, "bit flipped"),
+    ]
+    assert all(outcome.survived for outcome in outcomes), outcomes
+    assert sum(len(outcome.kills) for outcome in outcomes) >= 4
+
+
+def test_on_request_a_run_ends_at_the_next_step_and_goes_on_there(data, tmp_path):
+    end = processes.interfere(
+        "SIGUSR1", lambda pid: os.kill(pid, signal.SIGUSR1), 2, tmp_path, data, workers=0
+    )
+    assert end.code == 75
+    assert (end.restart, end.differing, end.left_running) == (0, [], 0)
+
+
+def test_a_killed_rank_ends_all(data, tmp_path):
+    end = processes.interfere(
+        "rank killed",
+        lambda pid: os.kill(processes._ranks(pid)[-1], signal.SIGKILL),
+        2,
+        tmp_path,
+        data,
+        workers=0,
+    )
+    assert end.code != 0
+    assert (end.restart, end.differing, end.left_running) == (0, [], 0)
+
+
+def test_a_full_disk_is_one_sentence(data, tmp_path):
+    row = processes.fill_disk(tmp_path, data)
+    assert row["right"], row
