@@ -24,7 +24,10 @@ def main() -> None:
 
     loss, broken = replay(arguments.step)
     print(f"loss: {loss}")
-    print(f"not finite, in order: {', '.join(broken) or 'no part of the model'}")
+    first = broken[0] if broken else "no part of the model, but the loss itself"
+    print(f"first that is not finite: {first}")
+    if broken[1:]:
+        print(f"and after it: {', '.join(broken[1:])}")
 
 
 if __name__ == "__main__":

@@ -96,7 +96,13 @@ def sentence_of(error: BaseException) -> Optional[str]:
         return inner[-1]
     from_hydra = type(error).__module__.partition(".")[0] in ("hydra", "omegaconf")
     if isinstance(error, (ConfigError, RunError)) or from_hydra:
-        return "; ".join(filter(None, (line.strip() for line in text.splitlines())))
+        sentence = "; ".join(filter(None, (line.strip() for line in text.splitlines())))
+        unknown = re.search(r"Could not override '(config\.[\w.]+)'", text)
+        if unknown and "vissl" in sys.modules:
+            from mscn_plugin.integration.vissl_checks import meant_by
+
+            sentence += meant_by(unknown[1])
+        return sentence
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return f"{error}: make room, and the same command goes on from the last checkpoint"
     return None

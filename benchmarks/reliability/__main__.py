@@ -147,7 +147,7 @@ def summary(results: Dict[str, Any]) -> str:
             number,
             row["steps"],
             f"{apart['loss']:.1e}",
-            f"{apart['weights'][0]:.1e} ({row['steps per epoch']} steps)",
+            f"{apart['weights'][0]:.1e}",
             f"{apart['weights'][-1]:.1e}",
         ]
         for row in rows.get("agreement", ())
@@ -178,7 +178,7 @@ def summary(results: Dict[str, Any]) -> str:
                 "processes",
                 "steps",
                 "loss, relative, worst step",
-                "weights after the first epoch",
+                "weights after the first step",
                 "weights at the end",
             ],
             tablefmt="github",

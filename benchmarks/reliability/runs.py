@@ -19,7 +19,7 @@ from mscn_plugin.evaluation.checkpoint import load_checkpoint
 
 IMAGES = 48
 EPOCHS = 16
-TIMEOUT = 300
+TIMEOUT = 600
 """Seconds after which a run that has not ended counts as one that does not end."""
 
 

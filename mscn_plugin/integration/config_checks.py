@@ -77,8 +77,6 @@ def check_parts(cfg: Any) -> None:
 def _check_sigmas(cfg: Any) -> None:
     """Check the filter against the crop, and in pre-training against the online evaluation's."""
     size, sigma = crop_size(cfg.DATA.TRAIN.TRANSFORMS), input_sigma(cfg, "TRAIN")
-    if size and min(size) < 1:
-        raise ConfigError(f"config.DATA.TRAIN.TRANSFORMS crops to size {size}; it must be above 0")
     if size and 4 * sigma > min(size):
         raise ConfigError(
             f"config.DATA.TRAIN filters with sigma {sigma:g}, whose kernel of 4 sigma to each side "
@@ -189,5 +187,12 @@ def crop_size(transforms: List[Dict[str, Any]]) -> Optional[Tuple[int, int]]:
     for transform in reversed(transforms):
         if transform.get("name") in _CROPS and "size" in transform:
             size = transform["size"]
-            return (size, size) if isinstance(size, int) else (size[0], size[-1])
+            sides = size if isinstance(size, (list, tuple)) else [size]
+            whole = all(isinstance(side, int) and side > 0 for side in sides)
+            if not whole or len(sides) not in (1, 2):
+                raise ConfigError(
+                    f"config.DATA.*.TRANSFORMS has {transform['name']} with size {size!r}; it must "
+                    "be a whole number of pixels above 0, or two"
+                )
+            return sides[0], sides[-1]
     return None

@@ -61,6 +61,7 @@ def prepare_config(cfg: Any) -> None:
     Raises:
         ConfigError: the configuration cannot run here; says what to change.
     """
+    vissl_checks.check_shape(cfg)
     complete_settings(cfg)
     if cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS is None:  # null on the command line: no parameters
         cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS = type(cfg)({})
@@ -70,7 +71,6 @@ def prepare_config(cfg: Any) -> None:
     cfg.CHECKPOINT.DIR = os.path.abspath(cfg.CHECKPOINT.DIR)
     if cfg.TRAINER.TASK_NAME == "mscn_task":  # whose search finds the newest that is whole
         cfg.CHECKPOINT.USE_SYMLINK_CHECKPOINT_FOR_RESUME = False
-    vissl_checks.check_top_level(cfg)
     vissl_checks.check_vissl_keys(cfg)
     checkpoint_checks.check_checkpoint(cfg)
     config_checks.check_parts(cfg)

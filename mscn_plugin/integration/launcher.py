@@ -8,6 +8,7 @@ place there. Worker and job are pickled by reference, so that the child imports 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any, Optional, Tuple
@@ -19,8 +20,14 @@ from vissl.utils.io import g_pathmgr
 import mscn_plugin
 from mscn_plugin.errors import sentence_of
 from mscn_plugin.evaluation.run_folder import json_lines
-from mscn_plugin.recovery.checkpoints import is_final, newest_checkpoint, remove_staging
+from mscn_plugin.recovery.checkpoints import (
+    is_final,
+    newest_checkpoint,
+    remove_staging,
+    set_aside,
+)
 from mscn_plugin.recovery.processes import EXIT_CODE, die_with_parent, interruption
+from mscn_plugin.recovery.recipe import another_recipe
 
 _HOOKED = (
     "_distributed_worker",
@@ -77,10 +84,12 @@ def is_training_finished(cfg: Any, checkpoint_folder: str) -> Optional[bool]:
         return _vissl["is_training_finished"](cfg, checkpoint_folder)
     folder = Path(checkpoint_folder)
     remove_staging(folder)
-    if cfg.CHECKPOINT.OVERWRITE_EXISTING:
-        return False
+    if cfg.CHECKPOINT.OVERWRITE_EXISTING and os.environ.get("RANK", "0") == "0":
+        set_aside(folder, final_alone=cfg.CHECKPOINT.AUTO_RESUME)
     newest = newest_checkpoint(folder)
     if newest is None or not is_final(newest):
+        return False
+    if cfg.MSCN.RESUME_CHANGED and another_recipe(cfg, newest) is not None:
         return False
     tested = any(
         line.get("train_phase_idx") == cfg.OPTIMIZER.num_epochs - 1
@@ -100,7 +109,6 @@ def get_resume_checkpoint(cfg: Any, checkpoint_folder: str) -> Optional[str]:
     newest = newest_checkpoint(
         Path(checkpoint_folder),
         nth=settings.LATEST_CHECKPOINT_RESUME_FILE_NUM,
-        skip_final=settings.OVERWRITE_EXISTING,
     )
     if newest is not None:
         logging.info(f"Resume from file: {newest}")

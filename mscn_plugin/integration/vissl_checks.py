@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import operator
-import os
+import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Tuple
 
@@ -77,7 +78,10 @@ def check_vissl_keys(cfg: Any) -> None:
         if name not in TRANSFORM_REGISTRY and not _of_torchvision(name):
             _refuse_name(path, name, [*TRANSFORM_REGISTRY, *dir(torchvision_transforms)])
     for index, head in enumerate(cfg.MODEL.HEAD.PARAMS):
-        for part in head if isinstance(head[0], list) else [head]:
+        chain = head if isinstance(head, list) and head and isinstance(head[0], list) else [head]
+        for part in chain:
+            if not isinstance(part, list) or len(part) != 2 or not isinstance(part[1], dict):
+                _refuse(f"MODEL.HEAD.PARAMS[{index}]", part, "a list of a name and its settings")
             if part[0] not in MODEL_HEADS_REGISTRY:
                 _refuse_name(f"MODEL.HEAD.PARAMS[{index}][0]", part[0], MODEL_HEADS_REGISTRY)
     _check_together(cfg)
@@ -95,12 +99,22 @@ def _check_together(cfg: Any) -> None:
             "config.MODEL.AMP_PARAMS.USE_AMP is True with config.MACHINE.DEVICE cpu; VISSL's mixed "
             "precision is CUDA's: it must be False"
         )
-    scaling = cfg.OPTIMIZER.param_schedulers.lr.get("auto_lr_scaling") or {}
+    schedule = cfg.OPTIMIZER.param_schedulers.lr
+    scaling = schedule.get("auto_lr_scaling") or {}
     for key in ("base_value", "base_lr_batch_size"):
         value = scaling.get(key)
         if scaling.get("auto_scale") and (not isinstance(value, (int, float)) or not value > 0):
             path = f"OPTIMIZER.param_schedulers.lr.auto_lr_scaling.{key}"
             _refuse(path, value, "above 0: the learning rate is given for a batch")
+    rate, base = schedule.get("start_value"), scaling.get("base_value")
+    if schedule.name == "mscn_warmup_cosine" and scaling.get("auto_scale") and rate != base:
+        raise ConfigError(
+            f"config.OPTIMIZER.param_schedulers.lr.start_value is {rate}, but auto_lr_scaling "
+            f"takes its own base_value, {base}: set both to the same, or "
+            "config.OPTIMIZER.param_schedulers.lr.auto_lr_scaling.auto_scale=False"
+        )
+    if cfg.TRAINER.TASK_NAME == "mscn_task" and not cfg.MODEL.HEAD.PARAMS:
+        raise ConfigError("config.MODEL.HEAD.PARAMS is []; mscn_task needs at least one head")
     if cfg.TRAINER.TASK_NAME == "mscn_task" and cfg.DATA.TRAIN.ENABLE_QUEUE_DATASET:
         raise ConfigError(
             "config.DATA.TRAIN.ENABLE_QUEUE_DATASET is True, which fills gaps with whatever was "
@@ -108,25 +122,74 @@ def _check_together(cfg: Any) -> None:
         )
 
 
-def check_top_level(cfg: Any) -> None:
-    """Refuse a section whose name looks like a misspelt one; others of the user's own may be.
+def check_shape(cfg: Any) -> None:
+    """Check all keys against VISSL's defaults: what kind of value each is, and how it is spelt.
+
+    Keys that VISSL does not have may be a loss's, a trunk's or the user's own; they are refused
+    where they look like a misspelt one.
 
     Raises:
-        ConfigError: says which one it may have meant.
+        ConfigError: names the first key that is neither.
     """
-    known = [*_sections_of_vissl(), "MSCN"]
-    for key in cfg:
-        if key not in known and "did you mean" in suggestion(key, known):
-            raise ConfigError(f"config.{key} is not a section; {suggestion(key, known)}")
+    _check_shape("config", cfg, {**vissl_defaults(), "MSCN": {}})
+
+
+def _check_shape(path: str, section: Any, defaults: Dict[str, Any]) -> None:
+    for key, value in section.items():
+        if key not in defaults:
+            # Sections of one's own are rare, keys of one's own are not.
+            cutoff = 0.6 if path == "config" else 0.85
+            near = difflib.get_close_matches(str(key), defaults, n=1, cutoff=cutoff)
+            if near:
+                raise ConfigError(
+                    f"{path}.{key} is not a key of VISSL; did you mean {path}.{near[0]}?"
+                )
+            continue
+        if key == "COLLATE_FUNCTION_PARAMS" and value is None:
+            continue  # no parameters, as VISSL's own pages say it
+        kind = next(k for k in _KINDS if isinstance(defaults[key], k[0]))
+        if not isinstance(value, kind[1]) or (isinstance(value, bool) and bool not in kind[1]):
+            _refuse(f"{path}.{key}"[len("config.") :], value, kind[2])
+        if isinstance(value, dict) and path + key != "configMSCN":
+            _check_shape(f"{path}.{key}", value, defaults[key])
+
+
+_ANY = (object, bool)
+_KINDS: Tuple[Tuple[Any, Tuple[Any, ...], str], ...] = (
+    (dict, (dict,), "a section"),
+    (bool, (bool,), "True or False"),
+    ((int, float), (int, float), "a number"),
+    (list, (list,), "a list"),
+    (str, (str,), "text"),
+    (object, _ANY, ""),
+)
+"""Of a default: its type, what a value may be in its place, and how that is called."""
+
+
+def meant_by(key: str) -> str:
+    """``; did you mean ...?`` for a dotted key that VISSL does not have, or nothing."""
+    section: Any = {"config": vissl_defaults()}
+    path = []
+    for name in key.split("."):
+        if not isinstance(section, dict):
+            return ""
+        near = difflib.get_close_matches(name, section, n=1)
+        if not near:
+            return ""
+        path.append(near[0])
+        section = section[near[0]]
+    return f"; did you mean {'.'.join(path)}?" if ".".join(path) != key else ""
 
 
 @functools.lru_cache(maxsize=None)
-def _sections_of_vissl() -> Tuple[str, ...]:
+def vissl_defaults() -> Dict[str, Any]:
+    """The ``config`` part of VISSL's ``defaults.yaml``."""
     import vissl.config
-    import yaml
+    from omegaconf import OmegaConf
 
+    # As Hydra reads it: to PyYAML 1e-5 is text.
     file = Path(vissl.config.__file__).with_name("defaults.yaml")
-    return tuple(yaml.safe_load(file.read_text())["config"])
+    return OmegaConf.to_container(OmegaConf.load(str(file)).config)  # type: ignore[return-value]
 
 
 def _check_folder(name: str) -> None:
@@ -134,7 +197,10 @@ def _check_folder(name: str) -> None:
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir():
         _refuse("CHECKPOINT.DIR", name, f"a folder, and {str(existing)!r} is a file")
-    if not os.access(existing, os.W_OK):
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError:
         _refuse("CHECKPOINT.DIR", name, f"writable, and {str(existing)!r} is not")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import re
@@ -59,6 +60,26 @@ def remove_staging(folder: Path) -> None:
     """Remove what kills during a write have left."""
     for staging in folder.glob(f"{STAGING}*"):
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def set_aside(folder: Path, final_alone: bool = False) -> None:
+    """Move the checkpoints of an earlier run into ``replaced-<n>``, so that a new one can begin.
+
+    Args:
+        final_alone: leave those from which the run goes on.
+    """
+    pattern = "model_final*.torch" if final_alone else "model_*.torch"
+    old = list(folder.glob(pattern))
+    if not old:
+        return
+    if not final_alone:
+        old += [*folder.glob("*.json"), *folder.glob(LINK)]
+    number = next(n for n in itertools.count(1) if not (folder / f"replaced-{n}").exists())
+    target = folder / f"replaced-{number}"
+    target.mkdir()
+    for path in old:
+        path.rename(target / path.name)
+    logging.warning(f"beginning anew: {len(old)} files of the run before are in {target}")
 
 
 def _sync(path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import torch
 
@@ -96,26 +96,40 @@ def pin_machine(checkpoint: Dict[str, Any]) -> None:
         )
 
 
+def another_recipe(cfg: Any, checkpoint: Path) -> Optional[Tuple[str, Any, Any]]:
+    """The first key in which a checkpoint's recipe differs: its name, the value there, and here.
+
+    Returns:
+        None where there is no difference, or where the checkpoint does not say its recipe.
+    """
+    stated = load_whole(checkpoint)["classy_state_dict"].get(RECIPE_KEY)
+    if stated is None:
+        return None
+    before, now = json.loads(stated), recipe_of(cfg)
+    # The head's sizes follow the trunk's, which is what was changed.
+    for key in sorted({*before, *now}, key=lambda key: (key == "MODEL.HEAD.PARAMS", key)):
+        if before.get(key) != now.get(key):
+            return key, before.get(key), now.get(key)
+    return None
+
+
 def refuse_another_recipe(cfg: Any) -> None:
     """Refuse to go on, or to be content, with the checkpoints of a run of another recipe.
 
     Raises:
         ConfigError: ``CHECKPOINT.DIR`` holds one; names a key that differs, and the ways out.
     """
-    folder = Path(cfg.CHECKPOINT.DIR)
-    if cfg.MSCN.RESUME_CHANGED or not cfg.CHECKPOINT.AUTO_RESUME or not folder.is_dir():
+    folder, settings = Path(cfg.CHECKPOINT.DIR), cfg.CHECKPOINT
+    anew = settings.OVERWRITE_EXISTING and not settings.AUTO_RESUME
+    if cfg.MSCN.RESUME_CHANGED or anew or not folder.is_dir():
         return
-    newest = newest_checkpoint(folder, skip_final=cfg.CHECKPOINT.OVERWRITE_EXISTING)
-    stated = load_whole(newest)["classy_state_dict"].get(RECIPE_KEY) if newest else None
-    if stated is None:
-        return
-    before, now = json.loads(stated), recipe_of(cfg)
-    for key in sorted({*before, *now}):
-        if before.get(key) != now.get(key):
-            raise ConfigError(
-                f"config.{key} is {now.get(key)!r}, but config.CHECKPOINT.DIR, {str(folder)!r}, "
-                f"holds a run with {before.get(key)!r}: set another folder; or "
-                "config.CHECKPOINT.AUTO_RESUME=False config.CHECKPOINT.OVERWRITE_EXISTING=True to "
-                "begin anew in this one; or +config.MSCN.RESUME_CHANGED=True to go on from its "
-                "newest checkpoint nevertheless"
-            )
+    newest = newest_checkpoint(folder, skip_final=settings.OVERWRITE_EXISTING)
+    different = another_recipe(cfg, newest) if newest else None
+    if different is not None:
+        key, before, now = different
+        raise ConfigError(
+            f"config.{key} is {now!r}, but config.CHECKPOINT.DIR, {str(folder)!r}, holds a run "
+            f"with {before!r}: set another folder; or config.CHECKPOINT.AUTO_RESUME=False "
+            "config.CHECKPOINT.OVERWRITE_EXISTING=True to begin anew in this one; or "
+            "+config.MSCN.RESUME_CHANGED=True to go on from its newest checkpoint nevertheless"
+        )

@@ -121,7 +121,7 @@ def replay(file: Path) -> Tuple[float, List[str]]:
     loss = build_loss(AttrDict(settings))
     if isinstance(loss, BYOLLoss):
         loss.projections = step["sample"]["projections"]
-    return float(loss(output, None)), broken
+    return float(loss(output, None).detach()), broken
 
 
 def _on_cpu(content: Any) -> Any:

@@ -119,6 +119,8 @@ def complete_settings(cfg: Any) -> None:
 
 
 def _complete(path: str, section: Any, defaults: Dict[str, Any]) -> None:
+    if not isinstance(section, dict):
+        raise ConfigError(f"{path} is {section!r}; it must be a section")
     for key in section:
         if key not in defaults:
             raise ConfigError(f"{path}.{key} is not a key of MSCN; {suggestion(key, defaults)}")

@@ -62,9 +62,6 @@ class MSCNTask(SelfSupervisionTask):
         complete_settings(config)
         super().__init__(config)
         self.recipe = recipe_of(config)
-        # Keeps DistributedDataParallel from rearranging its buckets after the first step of each
-        # start, by which three and more ranks would sum in another order after a resume.
-        self.find_unused_parameters = config.MACHINE.DEVICE == "cpu"
         self.loader_config, self.device_views = loader_config(config)
 
     def _build_model(self) -> torch.nn.Module:
@@ -117,6 +114,15 @@ class MSCNTask(SelfSupervisionTask):
         if self.checkpoint is not None:
             pin_machine(self.checkpoint)
         return prepared
+
+    def init_distributed_data_parallel_model(self) -> None:
+        """VISSL's; on a CPU without a rearrangement of the gradients' buckets.
+
+        DistributedDataParallel would rearrange them after the first step of each start, and three
+        and more ranks would then sum in another order after a resume than before.
+        """
+        self.find_unused_parameters = self.device.type == "cpu"
+        super().init_distributed_data_parallel_model()
 
     def build_datasets(self, current_train_phase_idx: int = 0) -> Tuple[Dict[str, Any], Any]:
         """VISSL's datasets of all splits, with unreadable images skipped."""

@@ -38,7 +38,8 @@ class UnreadableImagesHook(MSCNHook):
             raise RunError(
                 f"config.MSCN.MAX_UNREADABLE_SHARE is {share:g}, and {len(self.unreadable)} of the "
                 f"{images} images of an epoch could not be read, such as {self._example(task)}; "
-                "the checkpoints of earlier epochs are kept"
+                "earlier checkpoints are kept; +config.MSCN.MAX_UNREADABLE_SHARE=<share> allows "
+                "more"
             )
 
     def on_phase_end(self, task: Any) -> None:

@@ -44,6 +44,11 @@ class WarmupCosineScheduler(ClassyParamScheduler):
         update_interval: UpdateInterval = UpdateInterval.STEP,
     ) -> None:
         super().__init__(update_interval=update_interval)
+        given = {"start_value": start_value, "end_value": end_value}
+        given.update(warmup_epochs=warmup_epochs, warmup_start_value=warmup_start_value)
+        for name, value in given.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ValueError(f"{name} is {value!r}; it must be a number")
         if not start_value > 0:
             raise ValueError(f"start_value is {start_value}; the learning rate must be above 0")
         for name, value in (("end_value", end_value), ("warmup_start_value", warmup_start_value)):

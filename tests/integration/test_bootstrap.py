@@ -177,3 +177,42 @@ assert type(resubmitted.function) is ResumableSlurmJob
         timeout=300,
     )
     assert (tmp_path / "run" / "checkpoint.torch").is_file()
+
+
+@pytest.mark.slow
+def test_a_preempted_slurm_job_writes_a_checkpoint_and_goes_on_when_requeued(tiny, tmp_path):
+    code = """
+import os, signal, sys, time
+from pathlib import Path
+from vissl.utils.hydra_config import compose_hydra_configuration, convert_to_attrdict
+from vissl.utils.distributed_launcher import launch_distributed_on_slurm
+args, config = convert_to_attrdict(compose_hydra_configuration(sys.argv[1:]))
+job = launch_distributed_on_slurm(cfg=config, engine_name=args.engine_name)
+while not Path("run/model_phase0.torch").is_file():
+    time.sleep(0.05)
+controller = job._process.pid
+(task,) = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
+os.kill(int(task), signal.SIGUSR2)  # as SLURM does before it preempts
+job.result()
+"""
+    overrides = [
+        *("config=mscn/quickstart", *tiny),
+        "config.OPTIMIZER.num_epochs=12",
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+        "config.SLURM.USE_SLURM=true",
+        "config.SLURM.PARTITION=any",
+        "config.SLURM.LOG_FOLDER=log",
+    ]
+    subprocess.run(
+        [sys.executable, "-c", code, *overrides],
+        cwd=tmp_path,
+        env=tool_environment(),
+        check=True,
+        timeout=600,
+    )
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "ended on request after iteration" in log
+    output = "".join(path.read_text() for path in (tmp_path / "log").glob("*_log.out"))
+    assert "Requeued job" in output
+    assert "Resume from file" in output
+    assert (tmp_path / "run" / "model_final_checkpoint_phase11.torch").is_file()

@@ -165,7 +165,7 @@ def test_subsets_are_written_once_everything_else_is_right(linear, saved, tmp_pa
     config = linear(saved(), "config.MSCN.TRAIN_SUBSET=0.5", "config.CHECKPOINT.DIR=run")
     assert config.DATA.TRAIN.DATA_SOURCES == config.DATA.TRAIN.LABEL_SOURCES == ["disk_filelist"]
     (labels,) = config.DATA.TRAIN.LABEL_PATHS
-    assert np.load(labels).tolist() == [label for label in range(4) for _ in range(4)]
+    assert np.load(labels).tolist() == [label for label in range(4) for _ in range(512)]
     assert config.MODEL.HEAD.PARAMS[0][1]["dims"] == [128, 4]
 
 

@@ -17,11 +17,11 @@ pytestmark = pytest.mark.usefixtures("registered")
         (["+config/mscn/models=efficientnet_b0"], 64),
     ],
 )
-def test_features_are_those_of_the_transform(compose, image_folder, overrides, size):
+def test_features_are_those_of_the_transform(compose, large_folder, overrides, size):
     from mscn_plugin.models.trunk_features import build_trunk
     from mscn_plugin.views.transforms import MSCNHighPass
 
-    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={image_folder}", *overrides).MODEL
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}", *overrides).MODEL
     plain = build_trunk(config).eval()
     config.TRUNK.NAME = f"high_pass_{config.TRUNK.NAME}"
     config.TRUNK["HIGH_PASS"] = {"SIGMA": 2.0}
@@ -39,10 +39,10 @@ def test_features_are_those_of_the_transform(compose, image_folder, overrides, s
             assert (unfiltered - found).abs().max() / scale > 1e-2
 
 
-def test_without_a_sigma_there_is_no_trunk(compose, image_folder):
+def test_without_a_sigma_there_is_no_trunk(compose, large_folder):
     from mscn_plugin.models.trunk_features import build_trunk
 
-    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={image_folder}").MODEL
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}").MODEL
     config.TRUNK.NAME = "high_pass_small_resnet"
     with pytest.raises(ValueError, match="HIGH_PASS.SIGMA is null"):
         build_trunk(config)

@@ -51,7 +51,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_step_that_can_be_repeated(
         check=True,
     )
     assert f"loss: {step['loss_value'].item()}" in replayed.stdout
-    assert "not finite, in order: " in replayed.stdout
+    assert "first that is not finite: " in replayed.stdout
 
 
 def test_the_repeated_loss_of_a_sound_step_is_the_same(compose, large_folder, tmp_path):
