@@ -147,6 +147,8 @@ def _check_shape(path: str, section: Any, defaults: Dict[str, Any]) -> None:
             continue
         if key == "COLLATE_FUNCTION_PARAMS" and value is None:
             continue  # no parameters, as VISSL's own pages say it
+        if isinstance(value, torch.dtype):
+            continue  # VISSL has been here before, and made it of a text
         kind = next(k for k in _KINDS if isinstance(defaults[key], k[0]))
         if not isinstance(value, kind[1]) or (isinstance(value, bool) and bool not in kind[1]):
             _refuse(f"{path}.{key}"[len("config.") :], value, kind[2])
