@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Tuple
 
+import torch
 import vissl.losses
 import vissl.optimizers  # noqa: F401
 from classy_vision.dataset.transforms import TRANSFORM_REGISTRY
