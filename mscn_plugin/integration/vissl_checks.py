@@ -50,6 +50,7 @@ _NAMES = {
     "DATA.TRAIN.COLLATE_FUNCTION": _COLLATORS,
     "DATA.TEST.COLLATE_FUNCTION": _COLLATORS,
 }
+_TEXTS = ("CHECKPOINT.DIR", "DISTRIBUTED.RUN_ID", "DISTRIBUTED.INIT_METHOD", "MODEL.TRUNK.NAME")
 _CHOICES = {"MACHINE.DEVICE": ("cpu", "gpu"), "CHECKPOINT.BACKEND": ("disk",)}
 
 
@@ -133,6 +134,9 @@ def check_shape(cfg: Any) -> None:
         ConfigError: names the first key that is neither.
     """
     _check_shape("config", cfg, {**vissl_defaults(), "MSCN": {}})
+    for key in _TEXTS:
+        if not isinstance(_value(cfg, key), str):
+            _refuse(key, _value(cfg, key), "text")
 
 
 def _check_shape(path: str, section: Any, defaults: Dict[str, Any]) -> None:
@@ -163,7 +167,7 @@ _KINDS: Tuple[Tuple[Any, Tuple[Any, ...], str], ...] = (
     (bool, (bool,), "True or False"),
     ((int, float), (int, float), "a number"),
     (list, (list,), "a list"),
-    (str, (str,), "text"),
+    (str, (str, type(None)), "text"),  # null as in VISSL's own pages
     (object, _ANY, ""),
 )
 """Of a default: its type, what a value may be in its place, and how that is called."""
