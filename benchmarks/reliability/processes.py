@@ -162,6 +162,8 @@ def interfere(
         deadline = time.monotonic() + TIMEOUT
         while not (run / "model_phase0.torch").is_file() and time.monotonic() < deadline:
             time.sleep(0.02)
+        if process.poll() is not None:
+            raise RuntimeError(f"{what}: ended before it\n{output_of(run)[-3000:]}")
         start = time.monotonic()
         act(process.pid)
         code = process.wait(TIMEOUT)
