@@ -10,7 +10,6 @@ import contextlib
 import io
 import logging
 import os
-import random
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -218,10 +217,3 @@ def check_all(folder: Path, data: Path) -> List[Dict[str, Any]]:
         logging.disable(logging.NOTSET)
         os.chdir(here)
     return rows
-
-
-def scrambled(number: int, seed: int) -> List[List[str]]:
-    """Pairs of bad overrides, drawn at random: one wrong key must not hide another's error."""
-    draw = random.Random(seed)
-    pairs = [draw.sample(BAD, 2) for _ in range(number)]
-    return [[*one[1], *other[1]] for one, other in pairs]

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from benchmarks.reliability.runs import (
     TIMEOUT,
     Setting,
-    differences,
+    differences_of,
     finish,
     output_of,
     result_of,
@@ -205,10 +205,7 @@ def _left_to_end(
     setting: Setting, run: Path, data: Path, expected: Dict[str, Any], kills: List[str]
 ) -> Outcome:
     code = finish(run, overrides_of(setting, data))
-    try:
-        differing = differences(expected, result_of(run))
-    except Exception as error:  # no final file, or not one that loads
-        differing = [f"{type(error).__name__}: {error}"]
+    differing = differences_of(run, expected)
     if run.is_dir() and list(run.glob(".staging*")):
         differing.append("a staging folder is left")
     return Outcome(str(setting), kills, [code], differing)

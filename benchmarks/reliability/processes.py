@@ -16,10 +16,11 @@ from benchmarks.reliability.runs import (
     IMAGES,
     TIMEOUT,
     Setting,
-    differences,
+    differences_of,
     finish,
     output_of,
     result_of,
+    sentences_of,
     started,
 )
 from mscn_plugin.evaluation.checkpoint import load_checkpoint
@@ -162,6 +163,8 @@ def interfere(
         deadline = time.monotonic() + TIMEOUT
         while not (run / "model_phase0.torch").is_file() and time.monotonic() < deadline:
             time.sleep(0.02)
+        if process.poll() is not None:
+            raise RuntimeError(f"{what}: ended before it\n{output_of(run)[-3000:]}")
         start = time.monotonic()
         act(process.pid)
         code = process.wait(TIMEOUT)
@@ -171,12 +174,9 @@ def interfere(
             time.sleep(0.1)
             left = _members(process.pid)
             seconds = time.monotonic() - start
-    said = [line for line in output_of(run).splitlines() if line.startswith("mscn-plugin: ")]
+    said = sentences_of(run)
     restart = finish(run, overrides)
-    try:
-        differing = differences(result_of(expected), result_of(run))
-    except Exception as error:
-        differing = [f"{type(error).__name__}: {error}"]
+    differing = differences_of(run, result_of(expected))
     return End(what, code, seconds, len(left), said, restart, differing)
 
 
@@ -247,10 +247,10 @@ def fill_disk(folder: Path, data: Path) -> Dict[str, Any]:
     expected, run = folder / "with_room", folder / "full"
     finish(expected, overrides)
     code = finish(run, overrides, FULL_DISK)
-    said = [line for line in output_of(run).splitlines() if line.startswith("mscn-plugin: ")]
+    said = sentences_of(run)
     left = [path.name for path in run.glob("*.torch")] + [p.name for p in run.glob(".staging*")]
     restart = finish(run, overrides)
-    differing = differences(result_of(expected), result_of(run))
+    differing = differences_of(run, result_of(expected))
     right = code != 0 and len(said) == 1 and not left and restart == 0 and not differing
     return {
         **{"code": code, "said": said, "left": left, "restart": restart},

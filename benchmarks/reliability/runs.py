@@ -138,6 +138,12 @@ def output_of(folder: Path) -> str:
     return folder.with_suffix(".txt").read_text(errors="replace")
 
 
+def sentences_of(folder: Path) -> List[str]:
+    """The lines of it with which the plugin has ended a run."""
+    lines = output_of(folder).splitlines()
+    return [line for line in lines if line.startswith("mscn-plugin: ")]
+
+
 def result_of(folder: Path) -> Dict[str, Any]:
     """Weights, statistics, target network and optimizer state of a finished run, by name."""
     (file,) = folder.glob("model_final*.torch")
@@ -151,6 +157,14 @@ def differences(one: Dict[str, Any], other: Dict[str, Any]) -> List[str]:
     """The names of values that are not the same bit for bit."""
     names = sorted({*one, *other})
     return [n for n in names if n not in one or n not in other or not _same(one[n], other[n])]
+
+
+def differences_of(folder: Path, expected: Dict[str, Any]) -> List[str]:
+    """:func:`differences` of a run to ``expected``, or in their place why it has no result."""
+    try:
+        return differences(expected, result_of(folder))
+    except Exception as error:  # no final file, or not one that loads
+        return [f"{type(error).__name__}: {error}"]
 
 
 def _same(one: Any, other: Any) -> bool:

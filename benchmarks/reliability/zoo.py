@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional
 import numpy as np
 from PIL import Image
 
-from benchmarks.reliability.runs import Setting, finish, output_of, write_images
+from benchmarks.reliability.runs import Setting, finish, output_of, sentences_of, write_images
 from mscn_plugin.evaluation.run_folder import json_lines
 
 SIZE = 48
@@ -93,9 +93,8 @@ def train_on_zoo(folder: Path, workers: int, share: Optional[float] = None) -> D
     code = finish(run, overrides, WITHOUT_PRIVILEGE)
     lines = json_lines(run / "metrics.json")
     counted = [line["unreadable_images"] for line in lines if "unreadable_images" in line]
-    output = output_of(run)
-    said = [line for line in output.splitlines() if line.startswith("mscn-plugin: ")]
-    named = "left out a folder that cannot be read" in output
+    said = sentences_of(run)
+    named = "left out a folder that cannot be read" in output_of(run)
     stops = len(unreadable) > allowed * SIZE
     remove_zoo(folder / "zoo")
     return {

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Tuple
 
+import torch
 import vissl.losses
 import vissl.optimizers  # noqa: F401
 from classy_vision.dataset.transforms import TRANSFORM_REGISTRY
@@ -49,6 +50,7 @@ _NAMES = {
     "DATA.TRAIN.COLLATE_FUNCTION": _COLLATORS,
     "DATA.TEST.COLLATE_FUNCTION": _COLLATORS,
 }
+_TEXTS = ("CHECKPOINT.DIR", "DISTRIBUTED.RUN_ID", "DISTRIBUTED.INIT_METHOD", "MODEL.TRUNK.NAME")
 _CHOICES = {"MACHINE.DEVICE": ("cpu", "gpu"), "CHECKPOINT.BACKEND": ("disk",)}
 
 
@@ -131,27 +133,31 @@ def check_shape(cfg: Any) -> None:
     Raises:
         ConfigError: names the first key that is neither.
     """
-    _check_shape("config", cfg, {**vissl_defaults(), "MSCN": {}})
+    _check_shape("", cfg, {**vissl_defaults(), "MSCN": {}})
+    for key in _TEXTS:
+        if not isinstance(_value(cfg, key), str):
+            _refuse(key, _value(cfg, key), "text")
 
 
 def _check_shape(path: str, section: Any, defaults: Dict[str, Any]) -> None:
     for key, value in section.items():
         if key not in defaults:
             # Sections of one's own are rare, keys of one's own are not.
-            cutoff = 0.6 if path == "config" else 0.85
+            cutoff = 0.85 if path else 0.6
             near = difflib.get_close_matches(str(key), defaults, n=1, cutoff=cutoff)
             if near:
-                raise ConfigError(
-                    f"{path}.{key} is not a key of VISSL; did you mean {path}.{near[0]}?"
-                )
+                names = f"config.{path}{key} is not a key of VISSL; did you mean config.{path}"
+                raise ConfigError(f"{names}{near[0]}?")
             continue
         if key == "COLLATE_FUNCTION_PARAMS" and value is None:
             continue  # no parameters, as VISSL's own pages say it
+        if isinstance(value, torch.dtype):
+            continue  # VISSL has been here before, and made it of a text
         kind = next(k for k in _KINDS if isinstance(defaults[key], k[0]))
         if not isinstance(value, kind[1]) or (isinstance(value, bool) and bool not in kind[1]):
-            _refuse(f"{path}.{key}"[len("config.") :], value, kind[2])
-        if isinstance(value, dict) and path + key != "configMSCN":
-            _check_shape(f"{path}.{key}", value, defaults[key])
+            _refuse(f"{path}{key}", value, kind[2])
+        if isinstance(defaults[key], dict):
+            _check_shape(f"{path}{key}.", value, defaults[key])
 
 
 _ANY = (object, bool)
@@ -160,7 +166,7 @@ _KINDS: Tuple[Tuple[Any, Tuple[Any, ...], str], ...] = (
     (bool, (bool,), "True or False"),
     ((int, float), (int, float), "a number"),
     (list, (list,), "a list"),
-    (str, (str,), "text"),
+    (str, (str, type(None)), "text"),  # null as in VISSL's own pages
     (object, _ANY, ""),
 )
 """Of a default: its type, what a value may be in its place, and how that is called."""

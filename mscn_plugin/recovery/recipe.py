@@ -11,7 +11,8 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 import torch
 
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.recovery.checkpoints import load_whole, newest_checkpoint
+from mscn_plugin.evaluation.checkpoint import VISSL_UNPICKLES, load_checkpoint
+from mscn_plugin.recovery.checkpoints import newest_checkpoint
 
 RECIPE_KEY = "mscn_recipe"
 MACHINE_KEY = "mscn_machine"
@@ -97,12 +98,13 @@ def pin_machine(checkpoint: Dict[str, Any]) -> None:
 
 
 def another_recipe(cfg: Any, checkpoint: Path) -> Optional[Tuple[str, Any, Any]]:
-    """The first key in which a checkpoint's recipe differs: its name, the value there, and here.
+    """The first key in which a whole checkpoint's recipe differs: name, value there, and here.
 
     Returns:
         None where there is no difference, or where the checkpoint does not say its recipe.
     """
-    stated = load_whole(checkpoint)["classy_state_dict"].get(RECIPE_KEY)
+    loaded = load_checkpoint(checkpoint, trusted=VISSL_UNPICKLES)
+    stated = loaded["classy_state_dict"].get(RECIPE_KEY)
     if stated is None:
         return None
     before, now = json.loads(stated), recipe_of(cfg)

@@ -83,6 +83,9 @@ def test_other_images_are_another_recipe(config, run, tmp_path):
 def test_beginning_anew_is_not_refused(config, run):
     config.SEED_VALUE = 5
     config.CHECKPOINT.AUTO_RESUME = False
+    with pytest.raises(ConfigError):  # a finished run would be taken for this one
+        refuse_another_recipe(config)
+    config.CHECKPOINT.OVERWRITE_EXISTING = True
     refuse_another_recipe(config)
 
 
