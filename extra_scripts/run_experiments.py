@@ -5,30 +5,29 @@
     python extra_scripts/run_experiments.py all --scale paper --data /data/imagenet --slurm gpu
 
 Each run goes through VISSL's tool into a folder of its own; what is done is not done again, and
-what was killed goes on. Writes ``results.json`` and ``results.csv``, one line for each run and
-metric, and a plot for each suite.
+what was killed goes on. Writes ``results.json``, ``results.csv`` with one line for each run and
+metric, ``results.md``, and a plot for each suite as PNG and PDF.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Tuple
 
-from tabulate import tabulate
 from tqdm import tqdm
 
 import mscn_plugin
-from mscn_plugin.evaluation.run_folder import save_json
 from mscn_plugin.experiments.definitions import SUITES, Experiment
-from mscn_plugin.experiments.runs import METRICS, ExperimentRun, plot, summary
+from mscn_plugin.experiments.results import by_suite, save, table
+from mscn_plugin.experiments.runs import ExperimentRun
 from mscn_plugin.experiments.scales import SCALES, page_of
 from mscn_plugin.tool_run import RunFailedError
+
+_DATA = "config.MSCN.DATA"
 
 
 def main() -> None:
@@ -36,34 +35,37 @@ def main() -> None:
     suites = list(SUITES) if "all" in options.suites else options.suites
     folder = (options.output / options.scale).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    experiments = {e.name: e for suite in suites for e in SUITES[suite]}
-    configs = compose({page_of(e) for e in experiments.values()})
-    todo = [
-        (experiment, seed, launch(options, folder, experiment, seed, configs))
+    configs = compose({page_of(e) for suite in suites for e in SUITES[suite]})
+    planned = [
+        (suite, experiment, seed, plan(options, folder, experiment, seed, configs))
         for seed in options.seeds
-        for experiment in experiments.values()
+        for suite in suites
+        for experiment in SUITES[suite]
     ]
-    rows: List[Dict[str, Any]] = []
+    # Two suites may hold the same run.
+    tools = {tool.output: tool for *_, tool in planned}
+    # Runs side by side share the cores. Not over a value of the user's.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.jobs)))
     # disable=None: no bar where nobody looks.
-    with ThreadPoolExecutor(options.jobs) as jobs, tqdm(total=len(todo), disable=None) as bar:
-        for row in jobs.map(run, todo):
-            rows.append(row)
-            bar.update()
+    with ThreadPoolExecutor(options.jobs) as jobs, tqdm(total=len(tools), disable=None) as bar:
+        futures = {output: jobs.submit(run, tool, bar) for output, tool in tools.items()}
+        try:
+            outcomes = {output: future.result() for output, future in futures.items()}
+        except KeyboardInterrupt:
+            for future in futures.values():
+                future.cancel()
+            raise
+    rows = [
+        {**labels(suite, experiment, seed, tool), **outcomes[tool.output]}
+        for suite, experiment, seed, tool in planned
+    ]
     save(folder, rows)
-    for suite in suites:
-        names = [e.name for e in SUITES[suite]]
-        of_suite = sorted(
-            (row for row in rows if row["experiment"] in names),
-            key=lambda row: names.index(row["experiment"]),
-        )
-        headers = [suite, "seeds", *METRICS, "the paper"]
-        print(tabulate(summary(of_suite), headers=headers, floatfmt=".1f", missingval="-"))
-        plot(of_suite, folder / suite, f"{suite}, scale {options.scale}")
-        print(f"{folder / suite}.png\n")
+    for suite, of_suite in by_suite(rows).items():
+        print(f"{table(of_suite, 'simple')}\n{folder / suite}.png\n")
     print(folder / "results.json")
-    failed = [row for row in rows if "error" in row]
-    for row in failed:
-        print(f"{row['experiment']}, seed {row['seed']}: {row['error']}", file=sys.stderr)
+    failed = {row["folder"]: row["error"] for row in rows if "error" in row}
+    for run_folder, error in failed.items():
+        print(f"{run_folder}: {error}", file=sys.stderr)
     sys.exit(bool(failed))
 
 
@@ -104,7 +106,7 @@ def compose(pages: Any) -> Dict[str, Dict[str, Any]]:
         }
 
 
-def launch(
+def plan(
     options: argparse.Namespace,
     folder: Path,
     experiment: Experiment,
@@ -112,13 +114,13 @@ def launch(
     configs: Dict[str, Dict[str, Any]],
 ) -> ExperimentRun:
     page = page_of(experiment)
-    data = [f"config.MSCN.DATA={Path(options.data).resolve()}"] if options.data else []
+    data = [f"{_DATA}={Path(options.data).resolve()}"] if options.data else []
     slurm: Tuple[str, ...] = ()
     if options.slurm:
         slurm = "config.SLURM.USE_SLURM=true", f"config.SLURM.PARTITION={options.slurm}"
     overrides = SCALES[options.scale].overrides(experiment, configs[page], seed)
     return ExperimentRun(
-        name=f"{experiment.name}-seed{seed}",
+        name=f"{experiment.page}-seed{seed}",
         folder=folder,
         page=page,
         overrides=(*overrides, *data, *options.overrides),
@@ -126,36 +128,35 @@ def launch(
     )
 
 
-def run(job: Tuple[Experiment, int, ExperimentRun]) -> Dict[str, Any]:
-    """A row of ``results.json``: its metrics or its error."""
-    experiment, seed, tool = job
-    start = time.monotonic()
-    row: Dict[str, Any] = {
+def run(tool: ExperimentRun, bar: Any) -> Dict[str, Any]:
+    """The metrics of a run, or its error; ``bar`` counts runs, begun ones by their part."""
+    shown = 0.0
+
+    def progress(done: float) -> None:
+        nonlocal shown
+        bar.update(done - shown)
+        shown = done
+
+    try:
+        return {"metrics": tool.run(progress)}
+    except RunFailedError as error:
+        progress(1.0)
+        return {"error": str(error)}
+
+
+def labels(suite: str, experiment: Experiment, seed: int, tool: ExperimentRun) -> Dict[str, Any]:
+    """What a row of ``results.json`` says of its run beside the outcome."""
+    return {
+        "suite": suite,
         "experiment": experiment.name,
         "title": experiment.title,
         "seed": seed,
         "paper": experiment.paper,
         "page": tool.page,
-        "overrides": list(tool.overrides),
+        # Where the data lie says nothing elsewhere.
+        "overrides": [o for o in tool.overrides if not o.startswith(f"{_DATA}=")],
         "folder": tool.output.name,
     }
-    try:
-        row["metrics"] = tool.run(lambda done: None)
-    except RunFailedError as error:
-        row["error"] = str(error)
-    row["seconds"] = round(time.monotonic() - start, 1)
-    return row
-
-
-def save(folder: Path, rows: List[Dict[str, Any]]) -> None:
-    """Write the rows as JSON, and flat as CSV."""
-    save_json(folder / "results.json", rows)
-    with (folder / "results.csv").open("w", newline="") as stream:
-        table = csv.writer(stream)
-        table.writerow(["experiment", "seed", "metric", "accuracy", "paper"])
-        for row in rows:
-            for metric, accuracy in row.get("metrics", {}).items():
-                table.writerow([row["experiment"], row["seed"], metric, accuracy, row["paper"]])
 
 
 if __name__ == "__main__":

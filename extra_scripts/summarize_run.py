@@ -2,7 +2,8 @@
 
     python extra_scripts/summarize_run.py runs/mscn_quickstart
 
-Reads the folder that ``config.CHECKPOINT.DIR`` named; writes ``training_curves.png`` into it.
+Reads the folder that ``config.CHECKPOINT.DIR`` named, and writes ``training_curves.png`` and
+``training_curves.pdf`` there.
 """
 
 from __future__ import annotations
@@ -94,7 +95,9 @@ def draw_curves(run: Path, history: History) -> Optional[Path]:
     if not history.steps:
         return None
     path = run / "training_curves.png"
-    side_by_side(drawn).savefig(path, dpi=120)
+    figure = side_by_side(drawn)
+    for suffix in (".png", ".pdf"):
+        figure.savefig(path.with_suffix(suffix), dpi=120)
     return path
 
 

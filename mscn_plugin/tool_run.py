@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
+import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
@@ -15,6 +18,17 @@ _TOTAL = re.compile(r"Total (\d+) iterations for training")
 _ITERATION = re.compile(r" iter: (\d+); ")
 _EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]+(Error|Exception): ")
 _POLL_SECONDS = 1.0
+
+
+# Loaded here: between fork and exec, beside other threads, nothing may take a lock.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_caller() -> None:
+    # A caller that was killed may be started again at once: there would be two in one folder.
+    if _LIBC:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class RunFailedError(Exception):
@@ -44,9 +58,16 @@ class ToolRun:
             f"config={self.page}",
             *self.overrides,
             f"config.CHECKPOINT.DIR={self.output}",
+            *(self._slurm_folder_and_port if self.slurm else []),
             *self.slurm,
-            *([f"config.SLURM.LOG_FOLDER={self.output}"] if self.slurm else []),
         ]
+
+    @property
+    def _slurm_folder_and_port(self) -> List[str]:
+        # VISSL's jobs all meet at port 40050, and those that share a node would collide. Systems
+        # hand ports above 32767 to any program that asks for one.
+        port = 20000 + zlib.crc32(str(self.output).encode()) % 12000
+        return [f"config.SLURM.LOG_FOLDER={self.output}", f"config.SLURM.PORT_ID={port}"]
 
     def read_metrics(self) -> Optional[Dict[str, float]]:
         """The numbers that a finished run has left in its folder, by title, or None."""
@@ -79,7 +100,12 @@ class ToolRun:
     def _run_here(self, progress: Callable[[float], None]) -> None:
         log = self.output / "console.txt"
         with log.open("w") as stream:
-            process = subprocess.Popen(self.command, stdout=stream, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                self.command,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                preexec_fn=_die_with_caller if _LIBC else None,
+            )
             try:
                 while process.poll() is None:
                     progress(self.done())

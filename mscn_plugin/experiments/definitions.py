@@ -110,6 +110,12 @@ SUITES: Dict[str, List[Experiment]] = {
         "channelwise_probability",
         {0.0: 67.1, 0.5: 67.2, 0.6: 67.2, 0.7: 67.4, 0.8: 67.5, 0.9: 67.5, 1.0: 67.4},
     ),
+    # At a small scale with the 7x7 stem: +config.MODEL.TRUNK.SMALL_RESNET.STEM_KERNEL=7
+    "figure2": _pages(
+        ("baseline_standard", "no mask", 66.6),
+        ("baseline_naive_mask", "naive mask", 62.4),
+        ("control_naive_mask_high_pass", "naive mask + high-pass", None),
+    ),
     "mask_only": _pages(("mask_only_multimask", "masks on the whole picture", None)),
 }
 """Suites by the names under which the runner knows them."""

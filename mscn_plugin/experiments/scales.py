@@ -35,17 +35,20 @@ class Scale:
         Args:
             config: the ``config`` part of the experiment's page, as composed.
         """
-        params = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
+        collator = config["DATA"]["TRAIN"]["COLLATE_FUNCTION_PARAMS"]
         given = dict(experiment.settings)
         if self.factor != 1:
-            cell = given.get(
-                "cell_size", config["DATA"]["TRAIN"]["COLLATE_FUNCTION_PARAMS"]["cell_size"]
-            )
+            cell = given.get("cell_size", collator["cell_size"])
             given["cell_size"] = max(1, round(cell * self.factor))
+        # A value that the page has is not named: two tables share the run.
+        changed = {key: value for key, value in given.items() if value != collator[key]}
         return [
             *([f"+config/{self.overlay}"] if self.overlay else []),
             *self._geometry(experiment, config),
-            *(f"{params}.{key}={_as_override(value)}" for key, value in given.items()),
+            *(
+                f"config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.{key}={_as_override(value)}"
+                for key, value in changed.items()
+            ),
             f"config.SEED_VALUE={seed}",
         ]
 

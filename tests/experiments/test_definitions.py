@@ -13,7 +13,7 @@ CONFIG = {
                 {"name": "RandomResizedCrop", "size": 224},
                 {"name": "MSCNHighPass", "sigma": 5.0},
             ],
-            "COLLATE_FUNCTION_PARAMS": {"cell_size": 32},
+            "COLLATE_FUNCTION_PARAMS": {"cell_size": 32, "ratio": 0.3},
         },
         "TEST": {
             "TRANSFORMS": [
@@ -87,3 +87,13 @@ def test_the_small_scale_keeps_the_geometry():
     assert f"{PARAMS}.cell_size=14" in SCALES["small"].overrides(
         one("table6", "table6_56"), CONFIG, 0
     )
+
+
+def test_a_value_that_the_page_has_is_the_pages_own_run():
+    """So that two suites share it."""
+    small = SCALES["small"]
+    base = small.overrides(one("trajectory", "10_multimask"), CONFIG, 0)
+    assert small.overrides(one("table6", "table6_32"), CONFIG, 0) == base
+    assert small.overrides(one("table9", "table9_5"), CONFIG, 0) == base
+    assert small.overrides(one("table5", "table5_0.3"), CONFIG, 0) == base
+    assert small.overrides(one("table6", "table6_28"), CONFIG, 0) != base
