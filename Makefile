@@ -1,4 +1,4 @@
-# make demo   sets everything up and pre-trains MSCN on real photographs
+# make demo   sets everything up, pre-trains MSCN on real photographs and writes a report of it
 # make test   sets everything up and runs lint, types and tests
 # make benchmarks   speed beside torchvision, kornia, OpenCV, lightly and VISSL, 20 minutes
 # VENV=       another place for the virtual environment (5.5 GB)
@@ -21,7 +21,7 @@ DETECTRON2 := $(VENV)/.detectron2-$(call hash,requirements/detectron2.txt requir
 PEERS := $(VENV)/.peers-$(call hash,requirements/benchmarks.txt)
 REFERENCE := $(VENV38)/.dependencies-$(call hash,requirements/reference.txt requirements/classy-vision.txt)
 
-.PHONY: demo test lint setup benchmarks reference clean
+.PHONY: demo test lint chromium setup benchmarks reference clean
 
 demo: setup
 	@mkdir -p $(RUN)
@@ -29,9 +29,17 @@ demo: setup
 	$(BIN)/python -m tools.run_distributed_engines config=mscn/quickstart \
 	    config.CHECKPOINT.DIR=$(RUN) config.MSCN.PROGRESS_BAR=True >> $(RUN)/console.txt
 	$(BIN)/python extra_scripts/summarize_run.py $(RUN)
+	@test $(RUN)/report.html -nt $(RUN)/checkpoint.torch || $(BIN)/python extra_scripts/write_report.py $(RUN)
+	@echo "To read in a browser: $(RUN)/report.html"
 
-test: lint
+test: lint chromium
 	$(BIN)/python -m pytest -n 2
+
+# A real browser looks at the report page, where there is one or root can install it.
+chromium:
+	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+	    && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium > /dev/null; } \
+	    || echo "No Chromium: the tests that open the report page in it are skipped"
 
 lint: setup $(DETECTRON2)
 	$(BIN)/ruff check .

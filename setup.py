@@ -50,6 +50,7 @@ setup(
         "fvcore",
         "hydra-core>=1.0.7",
         "iopath",
+        "jinja2",
         "matplotlib",
         "numpy",
         "opencv-python-headless>=4.5",

@@ -2,7 +2,7 @@
 
     python extra_scripts/draw_masks.py --image photo.jpg --output masks.png
 
-Without ``--image`` it takes a photograph that ships with scikit-image.
+Without ``--image`` it takes a photograph that ships with scikit-image. Writes PNG and PDF.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--image", type=Path, help="any picture; default: a cat")
-    parser.add_argument("--output", type=Path, default=Path("masks.png"), help=".png or .pdf")
+    parser.add_argument(
+        "--output", type=Path, default=Path("masks.png"), help="PNG; a PDF lies beside"
+    )
     parser.add_argument("--size", type=int, default=224, help="side of the crop in pixels")
     parser.add_argument("--sigma", type=float, default=5.0, help="of the high-pass filter, pixels")
     parser.add_argument("--cell-size", type=int, default=32, help="of the grid, pixels")
@@ -73,8 +75,10 @@ def draw(options: argparse.Namespace) -> None:
         axis.set_title(title, fontsize=9)
         axis.axis("off")
     figure.tight_layout()
-    figure.savefig(options.output, dpi=130)
-    print(options.output.resolve())
+    for suffix in (".png", ".pdf"):
+        path = options.output.with_suffix(suffix)
+        figure.savefig(path, dpi=130)
+        print(path.resolve())
 
 
 def load(path: Path) -> Image.Image:

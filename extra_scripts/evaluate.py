@@ -21,10 +21,11 @@ import torch
 from tqdm import tqdm
 
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.launch import EvaluationFailedError, Launch
+from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.evaluation.report import markdown, plot
 from mscn_plugin.evaluation.run_folder import file_digest, save_json
 from mscn_plugin.evaluation.suites import SUITES, Evaluation, Run
+from mscn_plugin.tool_run import RunFailedError
 
 SUITE_BATCH = 256  # A.2, A.3
 
@@ -181,7 +182,7 @@ def evaluate(launch: Optional[Launch], progress: Any) -> Dict[str, Any]:
     entry = {"folder": str(launch.output), "reused": launch.metrics() is not None}
     try:
         entry["metrics"] = launch.run(progress)
-    except EvaluationFailedError as error:
+    except RunFailedError as error:
         entry["error"] = str(error)
         progress(1.0)
     entry["seconds"] = round(time.monotonic() - start, 1)

@@ -2,7 +2,8 @@
 
     python extra_scripts/summarize_run.py runs/mscn_quickstart
 
-Reads the folder that ``config.CHECKPOINT.DIR`` named; writes ``training_curves.png`` into it.
+Reads the folder that ``config.CHECKPOINT.DIR`` named, and writes ``training_curves.png`` and
+``training_curves.pdf`` there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 import yaml
 from tabulate import tabulate
 
-from mscn_plugin.evaluation.run_folder import json_lines
+from mscn_plugin.report.curves import curves, side_by_side
+from mscn_plugin.report.history import History
 
 
 def main() -> None:
@@ -28,16 +30,16 @@ def main() -> None:
         sys.exit(f"{run} is not the folder of a run: it has no train_config.yaml")
     config = yaml.safe_load((run / "train_config.yaml").read_text())
 
-    evaluations = [line for line in json_lines(run / "metrics.json") if "online_evaluation" in line]
-    rows = accuracy_rows(config, evaluations)
+    history = History.of(run)
+    rows = accuracy_rows(config, history.evaluations)
     if rows:
         headers = ["accuracy in %", "kNN", "linear probe"]
         print(tabulate(rows, headers=headers, floatfmt=".1f"))
-    curves = draw_curves(run, evaluations)
+    picture = draw_curves(run, history)
 
     checkpoint = (run / "checkpoint.torch").resolve()
     print(f"\ncheckpoint:      {checkpoint if checkpoint.is_file() else 'none yet'}")
-    for title, path in (("masked views:", run / "masked_views.png"), ("training curves:", curves)):
+    for title, path in (("masked views:", run / "masked_views.png"), ("training curves:", picture)):
         if path is not None and path.is_file():
             print(f"{title:<17}{path.resolve()}")
 
@@ -88,41 +90,14 @@ def histograms(folder: str, max_images: int) -> Any:
     return features, np.array([images.targets[index] for index in order])
 
 
-def draw_curves(run: Path, evaluations: List[Dict[str, Any]]) -> Optional[Path]:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    steps = [line for line in json_lines(run / "stdout.json") if "loss" in line]
-    if not steps:
+def draw_curves(run: Path, history: History) -> Optional[Path]:
+    drawn = curves(history)
+    if not history.steps:
         return None
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 3.5), constrained_layout=True)
-    left.plot([step["iter"] for step in steps], [step["loss"] for step in steps])
-    left.set(xlabel="iteration", ylabel="loss", title="pre-training loss")
-    statistics = json_lines(run / "embedding_statistics.json")
-    for name, label in (("std", "embedding"), ("prediction_std", "prediction")):
-        lines = [line for line in statistics if name in line]
-        if lines:
-            iterations = [line["iteration"] for line in lines]
-            middle.plot(iterations, [line[name] for line in lines], label=label)
-    middle.set(
-        xlabel="iteration",
-        ylabel="standard deviation",
-        title="spread of the embedding, 0: collapsed",
-    )
-    middle.set_ylim(bottom=0)
-    if statistics:
-        middle.legend()
-    for name, label in (("knn", "kNN"), ("linear_probe", "linear probe")):
-        epochs = [line["train_phase_idx"] + 1 for line in evaluations]
-        values = [line["online_evaluation"][name] for line in evaluations]
-        right.plot(epochs, values, marker="o", label=label)
-    right.set(xlabel="epoch", ylabel="accuracy in %", title="frozen trunk")
-    if evaluations:
-        right.legend()
     path = run / "training_curves.png"
-    figure.savefig(path, dpi=120)
+    figure = side_by_side(drawn)
+    for suffix in (".png", ".pdf"):
+        figure.savefig(path.with_suffix(suffix), dpi=120)
     return path
 
 

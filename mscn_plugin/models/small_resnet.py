@@ -1,7 +1,7 @@
 """A ResNet-18 for small images and small machines, as a VISSL trunk.
 
 VISSL's own ResNet starts at depth 50 with a stem for 224 pixels. This one has basic blocks, any
-width, and a 3x3 stem without max-pooling; its parts have torchvision's names.
+width, and a 3x3 stem without max-pooling, or the ImageNet stem; its parts have torchvision's names.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ class SmallResNet(nn.Module):
     - ``DEPTH``: 10, 18 or 34; default 18.
     - ``WIDTH``: channels of the first stage, at least 1; the features have 8 times as many.
       Default 64, torchvision's.
-    - ``STEM_STRIDE``: stride of the 3x3 stem, 1 or 2; default 1.
+    - ``STEM_KERNEL``: side of the stem's kernels in pixels, 3 or 7; default 3. 7 is the side of the
+      kernels of the paper's ResNet-50 (Figure 2). The configurations do not name this key: it takes
+      ``+config.MODEL.TRUNK.SMALL_RESNET.STEM_KERNEL=7``.
+    - ``STEM_STRIDE``: stride of the stem, 1 or 2; default 1.
     - ``STEM_POOL``: True puts a 3x3 max-pooling of stride 2 behind the stem, as in the ImageNet
       stem; default False. With a stem stride of 2 it makes a step four times cheaper.
 
@@ -44,7 +47,7 @@ class SmallResNet(nn.Module):
         super().__init__()
         self.model_config = model_config
         settings = trunk_settings(model_config.TRUNK.get("SMALL_RESNET") or {})
-        depth, width, stem_stride, stem_pool = settings
+        depth, width, stem_stride, stem_pool, stem_kernel = settings
         resnet = ResNet(BasicBlock, list(BLOCKS[depth]))
         resnet.inplanes = width
         stages = {
@@ -55,7 +58,14 @@ class SmallResNet(nn.Module):
         }
         self._feature_blocks = nn.ModuleDict(
             {
-                "conv1": nn.Conv2d(3, width, 3, stride=stem_stride, padding=1, bias=False),
+                "conv1": nn.Conv2d(
+                    3,
+                    width,
+                    stem_kernel,
+                    stride=stem_stride,
+                    padding=stem_kernel // 2,
+                    bias=False,
+                ),
                 "bn1": nn.BatchNorm2d(width),
                 "conv1_relu": nn.ReLU(inplace=True),
                 "maxpool": nn.MaxPool2d(3, 2, padding=1) if stem_pool else nn.Identity(),
@@ -94,18 +104,19 @@ class SmallResNet(nn.Module):
         )
 
 
-def trunk_settings(section: Any) -> Tuple[int, int, int, bool]:
-    """Depth, width, stem stride and stem pooling of a ``SMALL_RESNET`` section, checked.
+def trunk_settings(section: Any) -> Tuple[int, int, int, bool, int]:
+    """Depth, width, stem stride, stem pooling and stem kernel of a ``SMALL_RESNET`` section.
 
     Raises:
         ValueError: a setting is unknown or outside of its range; the message starts with it.
     """
-    defaults = {"DEPTH": 18, "WIDTH": 64, "STEM_STRIDE": 1, "STEM_POOL": False}
+    defaults = {"DEPTH": 18, "WIDTH": 64, "STEM_STRIDE": 1, "STEM_POOL": False, "STEM_KERNEL": 3}
     allowed = {
         "DEPTH": tuple(BLOCKS),
         "WIDTH": range(1, 4097),
         "STEM_STRIDE": (1, 2),
         "STEM_POOL": (False, True),
+        "STEM_KERNEL": (3, 7),
     }
     for key, value in section.items():
         if key not in allowed:
@@ -113,5 +124,6 @@ def trunk_settings(section: Any) -> Tuple[int, int, int, bool]:
         if isinstance(value, bool) != (key == "STEM_POOL") or value not in allowed[key]:
             choices = "from 1 to 4096" if key == "WIDTH" else f"one of {list(allowed[key])}"
             raise ValueError(f"{key} is {value!r}; it must be {choices}")
-    depth, width, stem_stride, stem_pool = ({**defaults, **section}[key] for key in defaults)
-    return depth, width, stem_stride, stem_pool
+    settings = {**defaults, **section}
+    depth, width, stem_stride, stem_pool, stem_kernel = (settings[key] for key in defaults)
+    return depth, width, stem_stride, stem_pool, stem_kernel

@@ -37,12 +37,36 @@ def test_is_torchvisions_resnet_behind_another_stem(depth, reference):
     torch.testing.assert_close(features, expected)
 
 
+def test_with_the_imagenet_stem_is_torchvisions_resnet():
+    ours = trunk(STEM_KERNEL=7, STEM_STRIDE=2, STEM_POOL=True).eval()
+    theirs = resnet18().eval()
+    theirs.fc = torch.nn.Identity()
+    theirs.load_state_dict(ours._feature_blocks.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    (features,) = ours(images, [])
+    torch.testing.assert_close(features, theirs(images))
+
+
+def test_kernel_of_the_stem_changes_no_name_and_no_other_shape():
+    torch.manual_seed(0)
+    default = trunk(WIDTH=8).state_dict()
+    torch.manual_seed(0)
+    stated = trunk(WIDTH=8, STEM_KERNEL=3).state_dict()
+    assert all(torch.equal(tensor, stated[name]) for name, tensor in default.items())
+    larger = trunk(WIDTH=8, STEM_KERNEL=7).state_dict()
+    differing = [name for name in default if default[name].shape != larger[name].shape]
+    assert list(larger) == list(default)
+    assert differing == ["_feature_blocks.conv1.weight"]
+    assert larger[differing[0]].shape == (8, 3, 7, 7)
+
+
 @pytest.mark.parametrize(
     ("settings", "layer", "shape"),
     [
         ({"WIDTH": 8}, "res2", (2, 8, 56, 56)),
         ({"WIDTH": 8, "STEM_STRIDE": 2}, "res2", (2, 8, 28, 28)),
         ({"WIDTH": 8, "STEM_STRIDE": 2, "STEM_POOL": True}, "res2", (2, 8, 14, 14)),
+        ({"WIDTH": 8, "STEM_STRIDE": 2, "STEM_KERNEL": 7}, "res2", (2, 8, 28, 28)),
         ({"WIDTH": 8, "STEM_STRIDE": 2}, "res5", (2, 64, 4, 4)),
         ({"WIDTH": 8, "DEPTH": 10}, "res5avg", (2, 64, 1, 1)),
     ],
@@ -59,6 +83,8 @@ def test_layers_by_vissls_names(settings, layer, shape):
         ({"WIDTH": 0}, "WIDTH is 0; it must be from 1 to 4096"),
         ({"STEM_STRIDE": 4}, "STEM_STRIDE is 4"),
         ({"STEM_POOL": 1}, "STEM_POOL is 1"),
+        ({"STEM_KERNEL": 5}, "STEM_KERNEL is 5; it must be one of \\[3, 7\\]"),
+        ({"STEM_KERNEL": True}, "STEM_KERNEL is True"),
         ({"WITDH": 8}, "WITDH is not a setting of small_resnet; did you mean WIDTH?"),
     ],
 )

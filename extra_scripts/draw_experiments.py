@@ -1,0 +1,34 @@
+"""Draw the tables and plots of experiments from their result file (Figure 1 and Tables 5 to 10).
+
+    python extra_scripts/draw_experiments.py docs/results.json --output drawn
+
+Writes ``results.md``, and a plot for each suite as PNG and PDF.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mscn_plugin.experiments.results import present
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("results", type=Path, help="results.json of run_experiments.py")
+    parser.add_argument("--output", type=Path, help="folder; default: that of the file")
+    options = parser.parse_args()
+    folder = options.output or options.results.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        present(folder, json.loads(options.results.read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sys.exit(f"draw_experiments: {options.results}: no results of run_experiments.py ({error})")
+    for path in sorted(folder.glob("*.p[nd][gf]")):
+        print(path.resolve())
+
+
+if __name__ == "__main__":
+    main()

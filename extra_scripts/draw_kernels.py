@@ -1,0 +1,54 @@
+"""Draw the kernels of a trunk's first layer and count the blank ones (Figure 2 of the paper).
+
+    python extra_scripts/draw_kernels.py runs/standard runs/masked --output kernels.png
+
+Takes checkpoints or the folders of runs, and sets them side by side. Blank is a kernel whose norm
+is under a tenth of the median norm of its layer. Writes PNG and PDF.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import List
+
+from tabulate import tabulate
+
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.experiments.kernels import first_kernels, plot, table_row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkpoints", type=Path, nargs="+", help="files, or folders of runs")
+    parser.add_argument(
+        "--output", type=Path, default=Path("kernels.png"), help="PNG; a PDF lies beside"
+    )
+    options = parser.parse_args()
+    try:
+        layers = {
+            title: first_kernels(path)
+            for title, path in zip(titles(options.checkpoints), options.checkpoints)
+        }
+        plot(layers, options.output)
+    except (ConfigError, OSError) as error:
+        sys.exit(f"draw_kernels: {error}")
+    rows = [{"checkpoint": title, **table_row(kernels)} for title, kernels in layers.items()]
+    print(tabulate(rows, headers="keys", floatfmt=".3g"))
+    for suffix in (".png", ".pdf"):
+        print(options.output.with_suffix(suffix).resolve())
+
+
+def titles(paths: List[Path]) -> List[str]:
+    """The last parts of each path, as many as tell all of them apart."""
+    parts = [path.absolute().parts for path in paths]
+    for length in range(1, max(map(len, parts))):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(set(paths)):
+            return names
+    return list(map(str, paths))
+
+
+if __name__ == "__main__":
+    main()

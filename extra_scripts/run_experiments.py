@@ -1,0 +1,163 @@
+"""Run the paper's experiments, at its size or a small one, and set them beside its numbers.
+
+    python extra_scripts/run_experiments.py trajectory --scale smoke
+    python extra_scripts/run_experiments.py trajectory table5 --scale small --seeds 0 1 2 --jobs 2
+    python extra_scripts/run_experiments.py all --scale paper --data /data/imagenet --slurm gpu
+
+Each run goes through VISSL's tool into a folder of its own; what is done is not done again, and
+what was killed goes on. Writes ``results.json``, ``results.csv`` with one line for each run and
+metric, ``results.md``, and a plot for each suite as PNG and PDF.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Dict, Tuple
+
+from tqdm import tqdm
+
+import mscn_plugin
+from mscn_plugin.experiments.definitions import SUITES, Experiment
+from mscn_plugin.experiments.results import by_suite, save, table
+from mscn_plugin.experiments.runs import ExperimentRun
+from mscn_plugin.experiments.scales import SCALES, page_of
+from mscn_plugin.tool_run import RunFailedError
+
+_DATA = "config.MSCN.DATA"
+
+
+def main() -> None:
+    options = arguments()
+    suites = list(SUITES) if "all" in options.suites else options.suites
+    folder = (options.output / options.scale).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    configs = compose({page_of(e) for suite in suites for e in SUITES[suite]})
+    planned = [
+        (suite, experiment, seed, plan(options, folder, experiment, seed, configs))
+        for seed in options.seeds
+        for suite in suites
+        for experiment in SUITES[suite]
+    ]
+    # Two suites may hold the same run.
+    tools = {tool.output: tool for *_, tool in planned}
+    # Runs side by side share the cores. Not over a value of the user's.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.jobs)))
+    # disable=None: no bar where nobody looks.
+    with ThreadPoolExecutor(options.jobs) as jobs, tqdm(total=len(tools), disable=None) as bar:
+        futures = {output: jobs.submit(run, tool, bar) for output, tool in tools.items()}
+        try:
+            outcomes = {output: future.result() for output, future in futures.items()}
+        except KeyboardInterrupt:
+            for future in futures.values():
+                future.cancel()
+            raise
+    rows = [
+        {**labels(suite, experiment, seed, tool), **outcomes[tool.output]}
+        for suite, experiment, seed, tool in planned
+    ]
+    save(folder, rows)
+    for suite, of_suite in by_suite(rows).items():
+        print(f"{table(of_suite, 'simple')}\n{folder / suite}.png\n")
+    print(folder / "results.json")
+    failed = {row["folder"]: row["error"] for row in rows if "error" in row}
+    for run_folder, error in failed.items():
+        print(f"{run_folder}: {error}", file=sys.stderr)
+    sys.exit(bool(failed))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "suites",
+        nargs="+",
+        choices=[*SUITES, "all"],
+        metavar="SUITE",
+        help=f"some of {', '.join(SUITES)}, or all",
+    )
+    parser.add_argument("--scale", choices=list(SCALES), default="small")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--data", help="folder with train/ and val/; default: the scale's own")
+    parser.add_argument("--output", type=Path, default=Path("runs/experiments"))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
+    parser.add_argument("--slurm", metavar="PARTITION", help="one SLURM job for each run")
+    parser.add_argument(
+        "--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="for VISSL, behind ours"
+    )
+    return parser.parse_args()
+
+
+def compose(pages: Any) -> Dict[str, Dict[str, Any]]:
+    """The ``config`` part of pages, as VISSL's tool composes them."""
+    import warnings
+
+    mscn_plugin.register()
+    from omegaconf import OmegaConf
+    from vissl.utils.hydra_config import compose_hydra_configuration
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {
+            page: OmegaConf.to_container(compose_hydra_configuration([f"config={page}"]).config)
+            for page in sorted(pages)
+        }
+
+
+def plan(
+    options: argparse.Namespace,
+    folder: Path,
+    experiment: Experiment,
+    seed: int,
+    configs: Dict[str, Dict[str, Any]],
+) -> ExperimentRun:
+    page = page_of(experiment)
+    data = [f"{_DATA}={Path(options.data).resolve()}"] if options.data else []
+    slurm: Tuple[str, ...] = ()
+    if options.slurm:
+        slurm = "config.SLURM.USE_SLURM=true", f"config.SLURM.PARTITION={options.slurm}"
+    overrides = SCALES[options.scale].overrides(experiment, configs[page], seed)
+    return ExperimentRun(
+        name=f"{experiment.page}-seed{seed}",
+        folder=folder,
+        page=page,
+        overrides=(*overrides, *data, *options.overrides),
+        slurm=slurm,
+    )
+
+
+def run(tool: ExperimentRun, bar: Any) -> Dict[str, Any]:
+    """The metrics of a run, or its error; ``bar`` counts runs, begun ones by their part."""
+    shown = 0.0
+
+    def progress(done: float) -> None:
+        nonlocal shown
+        bar.update(done - shown)
+        shown = done
+
+    try:
+        return {"metrics": tool.run(progress)}
+    except RunFailedError as error:
+        progress(1.0)
+        return {"error": str(error)}
+
+
+def labels(suite: str, experiment: Experiment, seed: int, tool: ExperimentRun) -> Dict[str, Any]:
+    """What a row of ``results.json`` says of its run beside the outcome."""
+    return {
+        "suite": suite,
+        "experiment": experiment.name,
+        "title": experiment.title,
+        "seed": seed,
+        "paper": experiment.paper,
+        "page": tool.page,
+        # Where the data lie says nothing elsewhere.
+        "overrides": [o for o in tool.overrides if not o.startswith(f"{_DATA}=")],
+        "folder": tool.output.name,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""What a set of runs says: means and intervals, tables, plots.
+
+A row is what ``results.json`` holds of a run: ``suite``, ``experiment``, ``title``, ``seed``,
+``paper`` (the paper's accuracy in percent, or None), and ``metrics`` or ``error``.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+from scipy import stats
+from tabulate import tabulate
+
+from mscn_plugin.evaluation.run_folder import save_json
+from mscn_plugin.experiments.runs import METRICS, UNTRAINED
+
+Rows = List[Dict[str, Any]]
+
+
+def mean_and_interval(values: Sequence[float], confidence: float = 0.95) -> Tuple[float, float]:
+    """Mean, and half the width of its interval of Student's t; NaN for a single value."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, float("nan")
+    return mean, float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values))
+
+
+def summary(rows: Rows) -> List[List[Any]]:
+    """A line for each experiment: title, seeds, mean and interval of each metric, the paper's."""
+    lines = []
+    for name in dict.fromkeys(row["experiment"] for row in rows):
+        of_one = [row for row in rows if row["experiment"] == name and "error" not in row]
+        title, paper = next((r["title"], r["paper"]) for r in rows if r["experiment"] == name)
+        cells: List[Any] = [title, len(of_one)]
+        for metric in (*METRICS, *UNTRAINED):
+            values = [row["metrics"][metric] for row in of_one if metric in row["metrics"]]
+            cells.append(_as_text(*mean_and_interval(values)) if values else None)
+        lines.append([*cells, paper])
+    return lines
+
+
+def _as_text(mean: float, half: float) -> str:
+    return f"{mean:.1f}" if np.isnan(half) else f"{mean:.1f} ± {half:.1f}"
+
+
+def table(rows: Rows, layout: str) -> str:
+    """:func:`summary` of one suite, in one of ``tabulate``'s layouts."""
+    headers = [rows[0]["suite"], "seeds", *METRICS, *UNTRAINED, "the paper"]
+    return str(
+        tabulate(summary(rows), headers=headers, tablefmt=layout, floatfmt=".1f", missingval="-")
+    )
+
+
+def by_suite(rows: Rows) -> Dict[str, Rows]:
+    """The rows of each suite, in their order."""
+    suites: Dict[str, Rows] = {}
+    for row in rows:
+        suites.setdefault(row["suite"], []).append(row)
+    return suites
+
+
+def save(folder: Path, rows: Rows) -> None:
+    """Write ``results.json``, flat ``results.csv``, ``results.md``, and a plot for each suite."""
+    save_json(folder / "results.json", rows)
+    with (folder / "results.csv").open("w", newline="") as stream:
+        lines = csv.writer(stream)
+        lines.writerow(["suite", "experiment", "seed", "metric", "accuracy", "paper"])
+        for row in rows:
+            where = row["suite"], row["experiment"], row["seed"]
+            for metric, accuracy in row.get("metrics", {}).items():
+                lines.writerow([*where, metric, accuracy, row["paper"]])
+    present(folder, rows)
+
+
+def present(folder: Path, rows: Rows) -> None:
+    """Write ``results.md``, and a plot for each suite."""
+    tables = [table(of_suite, "github") for of_suite in by_suite(rows).values()]
+    (folder / "results.md").write_text("\n\n".join(tables) + "\n")
+    for suite, of_suite in by_suite(rows).items():
+        plot(of_suite, folder / suite, suite)
+
+
+def plot(rows: Rows, path: Path, title: str) -> None:
+    """Draw mean, interval and seeds of each experiment beside the paper's values: PNG and PDF."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    names = list(dict.fromkeys(row["experiment"] for row in rows))
+    figure, axes = plt.subplots(
+        1,
+        len(METRICS) + 1,
+        figsize=(11, 1.2 + 0.32 * len(names)),
+        sharey=True,
+        constrained_layout=True,
+    )
+    labels = [next(r["title"] for r in rows if r["experiment"] == name) for name in names]
+    for axis, metric in zip(axes, METRICS):
+        for place, name in enumerate(names):
+            values = [
+                row["metrics"][metric]
+                for row in rows
+                if row["experiment"] == name and "error" not in row
+            ]
+            if not values:
+                continue
+            mean, half = mean_and_interval(values)
+            axis.barh(place, mean, height=0.7, color="0.8")
+            if not np.isnan(half):
+                axis.errorbar(mean, place, xerr=half, color="black", capsize=3, lw=1)
+            axis.plot(values, [place] * len(values), "o", ms=3, color="tab:blue")
+        axis.set(xlabel=f"{metric}, % (here)")
+    for place, name in enumerate(names):
+        paper = next(row["paper"] for row in rows if row["experiment"] == name)
+        if paper is not None:
+            axes[-1].barh(place, paper, height=0.7, color="tab:orange")
+            axes[-1].text(paper + 1, place, f"{paper:.1f}", va="center", fontsize=8)
+    axes[-1].set(xlabel="linear probe, % (the paper, ImageNet)", xlim=(0, 85))
+    axes[0].set_yticks(range(len(names)), labels)
+    axes[0].invert_yaxis()
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title)
+    for suffix in (".png", ".pdf"):
+        figure.savefig(path.with_suffix(suffix), dpi=130)
+    plt.close(figure)

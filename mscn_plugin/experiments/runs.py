@@ -1,0 +1,53 @@
+"""An experiment as a run of VISSL's tool."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Dict, Optional, Tuple
+
+from mscn_plugin.evaluation.run_folder import json_lines
+from mscn_plugin.tool_run import ToolRun
+
+METRICS = {"kNN": "knn", "linear probe": "linear_probe"}
+"""Titles of the numbers of the online evaluation, and its names for them."""
+UNTRAINED = {f"{title}, untrained": name for title, name in METRICS.items()}
+"""The same of the trunk before its first step: a filter alone changes what it says of a picture."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExperimentRun(ToolRun):
+    """One experiment with one seed; its folder is named after all that it depends on.
+
+    Attributes:
+        name: of the page and the seed.
+        folder: of all runs of a scale.
+    """
+
+    name: str
+    folder: Path
+    page: str
+    overrides: Tuple[str, ...]
+    slurm: Tuple[str, ...] = ()
+
+    @property
+    def output(self) -> Path:
+        words = json.dumps([self.page, *self.overrides])
+        digest = hashlib.sha256(words.encode()).hexdigest()[:8]
+        return self.folder / f"{self.name}-{digest}"
+
+    def read_metrics(self) -> Optional[Dict[str, float]]:
+        evaluated = {
+            line["train_phase_idx"] >= 0: line["online_evaluation"]
+            for line in json_lines(self.output / "metrics.json")
+            if "online_evaluation" in line
+        }
+        if True not in evaluated:
+            return None
+        last, first = evaluated[True], evaluated.get(False, {})
+        return {
+            **{title: last[name] for title, name in METRICS.items()},
+            **{title: first[name] for title, name in UNTRAINED.items() if name in first},
+        }

@@ -1,0 +1,83 @@
+"""The sizes at which an experiment can be run: the paper's, one of minutes, one of seconds.
+
+The small ones keep the paper's geometry: pictures, cells, boxes and sigma are a quarter of the
+paper's, so that there are 7 x 7 cells.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Dict, List, Optional
+
+from mscn_plugin.experiments.definitions import Experiment
+
+_SIZES = ("RandomResizedCrop", "Resize", "CenterCrop")
+_PAGES = "mscn/trajectory"
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """A size of run.
+
+    Attributes:
+        name: of the scale.
+        overlay: page that sets trunk, optimizer and length in place of the paper's, or None.
+        factor: of pictures, cells and sigma to the paper's.
+    """
+
+    name: str
+    overlay: Optional[str] = None
+    factor: float = 1.0
+
+    def overrides(self, experiment: Experiment, config: Dict[str, Any], seed: int) -> List[str]:
+        """Everything behind ``config=``, for VISSL's tool.
+
+        Args:
+            config: the ``config`` part of the experiment's page, as composed.
+        """
+        collator = config["DATA"]["TRAIN"]["COLLATE_FUNCTION_PARAMS"]
+        given = dict(experiment.settings)
+        if self.factor != 1:
+            cell = given.get("cell_size", collator["cell_size"])
+            given["cell_size"] = max(1, round(cell * self.factor))
+        # A value that the page has is not named: two tables share the run.
+        changed = {key: value for key, value in given.items() if value != collator[key]}
+        return [
+            *([f"+config/{self.overlay}"] if self.overlay else []),
+            *self._geometry(experiment, config),
+            *(
+                f"config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.{key}={_as_override(value)}"
+                for key, value in changed.items()
+            ),
+            f"config.SEED_VALUE={seed}",
+        ]
+
+    def _geometry(self, experiment: Experiment, config: Dict[str, Any]) -> List[str]:
+        overrides = []
+        for split in ("TRAIN", "TEST"):
+            for index, transform in enumerate(config["DATA"][split]["TRANSFORMS"]):
+                path = f"config.DATA.{split}.TRANSFORMS.{index}"
+                if transform["name"] in _SIZES and self.factor != 1:
+                    overrides.append(f"{path}.size={round(transform['size'] * self.factor)}")
+                if transform["name"] == "MSCNHighPass":
+                    sigma = experiment.sigma or transform["sigma"]
+                    if sigma * self.factor != transform["sigma"]:
+                        overrides.append(f"{path}.sigma={sigma * self.factor:g}")
+        return overrides
+
+
+def page_of(experiment: Experiment) -> str:
+    """The page, as VISSL's tool is given it."""
+    return f"{_PAGES}/{experiment.page}"
+
+
+def _as_override(value: Any) -> str:
+    return str(value).replace(" ", "") if isinstance(value, list) else f"{value:g}"
+
+
+SCALES = {
+    "paper": Scale("paper"),
+    "small": Scale("small", "mscn/scale=small", 0.25),
+    "smoke": Scale("smoke", "mscn/scale=smoke", 0.25),
+}
+"""Scales by name."""

@@ -1,0 +1,119 @@
+"""Training curves: what is drawn, and how it reads in words."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import Any, Dict, List, Sequence, Tuple
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from mscn_plugin.report.history import History
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """One plot of a run.
+
+    Attributes:
+        title, xlabel, ylabel: of the plot.
+        series: by name, its points as ``(xs, ys)``; one series is drawn without its name.
+        markers: whether the points are few enough to be shown.
+        from_zero: whether the distance to 0 means something.
+    """
+
+    title: str
+    xlabel: str
+    ylabel: str
+    series: Dict[str, Tuple[List[float], List[float]]]
+    markers: bool = False
+    from_zero: bool = False
+
+    def draw(self, axis: Any) -> None:
+        """Draw the curve on an axis of Matplotlib."""
+        for name, (xs, ys) in self.series.items():
+            axis.plot(xs, ys, label=name, marker="o" if self.markers or len(xs) == 1 else None)
+        axis.set(title=self.title, xlabel=self.xlabel, ylabel=self.ylabel)
+        axis.grid(color="0.9")
+        if self.xlabel == "epoch":
+            axis.xaxis.get_major_locator().set_params(integer=True)
+        if self.from_zero:
+            axis.set_ylim(bottom=0)
+        if len(self.series) > 1:
+            axis.legend()
+
+    def svg(self) -> bytes:
+        """The plot as an SVG that refers to no other file; the same curve gives the same bytes."""
+        figure = Figure(figsize=(5, 3.2), constrained_layout=True)
+        self.draw(figure.subplots())
+        stream = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": self.title, "svg.fonttype": "path"}):
+            figure.savefig(stream, format="svg", metadata={"Date": None})
+        return stream.getvalue()
+
+    def in_words(self) -> str:
+        """Where each series starts and ends, for those who cannot see the plot."""
+        parts = [
+            f"{name} from {ys[0]:.4g} at {self.xlabel} {xs[0]:g} to {ys[-1]:.4g} at {xs[-1]:g}"
+            for name, (xs, ys) in self.series.items()
+        ]
+        return f"Plot of the {self.title}: {'; '.join(parts)}"
+
+
+def curves(history: History) -> List[Curve]:
+    """The plots for which a run has at least one point."""
+    steps, statistics = history.steps, history.statistics
+    epochs = [
+        {"epoch": line["train_phase_idx"] + 1, **line["online_evaluation"]}
+        for line in history.evaluations
+    ]
+    found = (
+        Curve("pre-training loss", "iteration", "loss", _series(steps, "iter", loss="loss")),
+        Curve(
+            "learning rate",
+            "iteration",
+            "learning rate",
+            _series(steps, "iter", lr="learning rate"),
+            from_zero=True,
+        ),
+        Curve(
+            "accuracy of the frozen trunk",
+            "epoch",
+            "accuracy in %",
+            _series(epochs, "epoch", knn="kNN", linear_probe="linear probe"),
+            markers=True,
+        ),
+        Curve(
+            "spread of the embedding, 0: collapsed",
+            "iteration",
+            "standard deviation",
+            _series(statistics, "iteration", std="embedding", prediction_std="prediction"),
+            from_zero=True,
+        ),
+    )
+    return [curve for curve in found if curve.series]
+
+
+def side_by_side(drawn: Sequence[Curve]) -> Figure:
+    """All plots in one figure, two in a row."""
+    rows = -(-len(drawn) // 2)
+    figure = Figure(figsize=(9, 3.3 * rows), constrained_layout=True)
+    axes = list(figure.subplots(rows, 2, squeeze=False).flat)
+    for axis, curve in zip(axes, drawn):
+        curve.draw(axis)
+    for axis in axes[len(drawn) :]:
+        axis.remove()
+    return figure
+
+
+def _series(
+    lines: List[Dict[str, Any]], x: str, **names: str
+) -> Dict[str, Tuple[List[float], List[float]]]:
+    series = {}
+    for key, name in names.items():
+        points = [(line[x], line[key]) for line in lines if key in line]
+        if points:
+            xs, ys = zip(*points)
+            series[name] = list(xs), list(ys)
+    return series

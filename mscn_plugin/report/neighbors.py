@@ -1,0 +1,209 @@
+"""Which training images a trunk takes for the most similar ones to some validation images.
+
+Shape shorthand: Q validation images, N training images, F features, k neighbours.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+from vissl.config import AttrDict
+
+from mscn_plugin.data.train_subset import class_names
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.export.pretrained import Pretrained
+from mscn_plugin.integration.data_folders import PHOTOGRAPHS, resolve
+
+NUM_QUERIES = 6
+NUM_NEIGHBORS = 6
+MAX_VAL_IMAGES = 200
+"""Of so many validation images the neighbours' classes are counted; a few alone are luck."""
+MAX_TRAIN_IMAGES = 2000  # seconds for a small ResNet, some minutes for a ResNet-50 at 224 pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class Neighbor:
+    """A training image.
+
+    Attributes:
+        image: what the trunk sees of it, before normalisation and filter.
+        label: name of its class.
+        similarity: cosine of the features' angle to the query's.
+        same_class: whether its class is the query's.
+    """
+
+    image: Image.Image
+    label: str
+    similarity: float
+    same_class: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Query:
+    """A validation image with its neighbours, the most similar first."""
+
+    image: Image.Image
+    label: str
+    neighbors: List[Neighbor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Neighborhood:
+    """Neighbours of a few validation images, and how good those of more of them are.
+
+    Attributes:
+        queries: validation images of different classes, where there are enough classes.
+        searched: number of training images among which the neighbours are.
+        judged: number of validation images of which the share is taken.
+        share: percentage of their neighbours that are of their class.
+    """
+
+    queries: List[Query]
+    searched: int
+    judged: int
+    share: float
+
+
+def nearest_neighbors(
+    pretrained: Pretrained,
+    config: Dict[str, Any],
+    data: Optional[str] = None,
+    max_images: int = MAX_TRAIN_IMAGES,
+) -> Neighborhood:
+    """Find the neighbours of a few validation images, the same ones in every run on the data.
+
+    Transforms are those of the run's ``DATA.TEST``; images are chosen as for online evaluation.
+
+    Args:
+        config: the run's configuration; it is not changed.
+        data: a folder in the place of the run's own, as ``config.MSCN.DATA`` takes it.
+        max_images: of the training images to search.
+
+    Raises:
+        ConfigError: the images or their labels are not there.
+        RunError: none of them can be read.
+    """
+    from mscn_plugin.training.online_evaluation import EvaluationData
+
+    cfg = AttrDict(copy.deepcopy(config))
+    _point_to_data(cfg, data)
+    settings = cfg.MSCN.ONLINE_EVALUATION
+    settings.MAX_TRAIN_IMAGES = min(settings.MAX_TRAIN_IMAGES, max_images)
+    settings.MAX_VAL_IMAGES = min(settings.MAX_VAL_IMAGES, MAX_VAL_IMAGES)
+    cfg.DATA.NUM_DATALOADER_WORKERS = 0
+    # The trunk's filter is applied behind the transforms, which may have it or not.
+    transforms = [t for t in cfg.DATA.TEST.TRANSFORMS if t["name"] != "MSCNHighPass"]
+    cfg.DATA.TEST.TRANSFORMS = transforms
+    images = EvaluationData.of(cfg)
+    cfg.DATA.TEST.TRANSFORMS = list(
+        itertools.takewhile(lambda transform: transform["name"] != "ToTensor", transforms)
+    )
+    pictures = EvaluationData.of(cfg) if cfg.DATA.TEST.TRANSFORMS else None
+    if images is None or pictures is None:
+        raise ConfigError(
+            "config.DATA.TRAIN.LABEL_SOURCES or config.DATA.TEST.TRANSFORMS is empty; without "
+            "labels, or without a resize and crop, there is nothing to compare"
+        )
+    (train, train_labels), (val, val_labels) = images.features(
+        pretrained.features, torch.device("cpu")
+    )
+    similarities, indices = most_similar(
+        torch.from_numpy(val), torch.from_numpy(train), NUM_NEIGHBORS
+    )
+    same_class = train_labels[indices.numpy()] == val_labels[:, None]
+    names = _label_names(cfg)
+
+    def name(label: int) -> str:
+        return names[label] if 0 <= label < len(names) else f"class {label}"
+
+    queries = [
+        Query(
+            _picture(pictures.val[query]),
+            name(int(val_labels[query])),
+            [
+                Neighbor(
+                    _picture(pictures.train[index]),
+                    name(int(train_labels[index])),
+                    similarity,
+                    bool(same),
+                )
+                for index, similarity, same in zip(
+                    indices[query].tolist(), similarities[query].tolist(), same_class[query]
+                )
+            ],
+        )
+        for query in shown(val_labels.tolist())
+    ]
+    return Neighborhood(queries, len(train), len(val), 100 * float(same_class.mean()))
+
+
+def shown(labels: Sequence[int], count: int = NUM_QUERIES) -> List[int]:
+    """Places of ``count`` images: the first of each class, then the next ones, in order."""
+    firsts = sorted({label: place for place, label in reversed(list(enumerate(labels)))}.values())
+    others = [place for place in range(len(labels)) if place not in firsts]
+    return [*firsts, *others][:count]
+
+
+def most_similar(queries: Tensor, images: Tensor, k: int) -> Tuple[Tensor, Tensor]:
+    """Cosine similarities and indices of the k nearest images, in descending order.
+
+    Args:
+        queries: ``[Q, F]``.
+        images: ``[N, F]``.
+        k: all N where there are fewer.
+
+    Returns:
+        Two tensors ``[Q, min(k, N)]``.
+    """
+    cosines = F.normalize(queries, dim=1) @ F.normalize(images, dim=1).T
+    values, indices = cosines.topk(min(k, len(images)), dim=1)
+    return values, indices
+
+
+def _point_to_data(cfg: Any, data: Optional[str]) -> None:
+    """Let the configuration read ``data``, or else check that the run's own files are there."""
+    missing = [
+        (split, path)
+        for split in ("TRAIN", "TEST")
+        for path in [*cfg.DATA[split].DATA_PATHS, *cfg.DATA[split].LABEL_PATHS]
+        if not Path(path).exists()
+    ]
+    if data is None and missing and cfg.MSCN.DATA == PHOTOGRAPHS:
+        data = PHOTOGRAPHS  # built from installed packages, on any machine
+    if data is not None:
+        cfg.MSCN.DATA = data
+        resolve(cfg)
+    elif missing:
+        split, path = missing[0]
+        raise ConfigError(
+            f"config.DATA.{split}.DATA_PATHS names {path!r}, which is not there; pass --data with "
+            "the folder of the images"
+        )
+    for split in ("TRAIN", "TEST"):
+        sources = list(cfg.DATA[split].DATA_SOURCES)
+        paths = cfg.DATA[split].DATA_PATHS
+        on_disk = {"disk_folder", "disk_filelist"}.issuperset(sources) and paths
+        if not on_disk and (sources or split == "TRAIN"):
+            raise ConfigError(
+                f"config.DATA.{split} names no folder, its DATA_SOURCES are {sources}; pass --data "
+                "with the folder of the images"
+            )
+
+
+def _label_names(cfg: Any) -> List[str]:
+    for split in ("TRAIN", "TEST"):
+        if list(cfg.DATA[split].DATA_SOURCES) == ["disk_folder"]:
+            return class_names(cfg.DATA[split].DATA_PATHS[0])
+    return []
+
+
+def _picture(sample: Any) -> Image.Image:
+    return sample["data"][0]

@@ -1,0 +1,202 @@
+"""A run's report as one HTML file that needs no other file, no script and no network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import jinja2
+import torch
+import yaml
+from PIL import Image
+
+from mscn_plugin.errors import ConfigError, RunError
+from mscn_plugin.evaluation.checkpoint import CheckpointError
+from mscn_plugin.evaluation.suites import Run
+from mscn_plugin.experiments.kernels import blank_kernels, first_kernels, kernel_sheet
+from mscn_plugin.export.pretrained import Pretrained, describe, load_pretrained
+from mscn_plugin.report.curves import curves
+from mscn_plugin.report.history import History
+from mscn_plugin.report.neighbors import MAX_TRAIN_IMAGES, Neighborhood, nearest_neighbors
+from mscn_plugin.report.pictures import (
+    data_uri,
+    jpeg,
+    picture_file,
+    png,
+)
+from mscn_plugin.report.settings import important_settings
+from mscn_plugin.report.template import TEMPLATE
+
+FILE_NAME = "report.html"
+THUMBNAIL_SIDE = 208  # pixels, twice what the page shows, for dense screens
+
+
+def write_report(
+    path: Path,
+    output: Optional[Path] = None,
+    data: Optional[str] = None,
+    max_images: int = MAX_TRAIN_IMAGES,
+) -> Path:
+    """Write the report of a run of ``mscn_task``; MSCN must be registered with VISSL.
+
+    Args:
+        path: the run's checkpoint folder, for its newest checkpoint, or one of its checkpoints.
+        output: the file to write; default: ``report.html`` beside the checkpoint.
+        data: images for the neighbours, as ``config.MSCN.DATA`` takes them; default: the run's
+            own. Where those are not there the page says so in their place.
+        max_images: how many training images are searched for neighbours, at most.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        ConfigError: it is no checkpoint of ``mscn_task`` with its ``train_config.yaml``, or
+            ``data`` or ``output`` cannot be used.
+        OSError: the file cannot be written.
+    """
+    if max_images < 1:
+        raise ConfigError(f"--max-images is {max_images}; it must be at least 1")
+    run = _read_run(path)
+    output = run.folder / FILE_NAME if output is None else output
+    if output.is_dir():
+        raise ConfigError(f"--output {output} is a folder; it must be a file")
+    page = render(run, load_pretrained(run.checkpoint), data, max_images)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    staged = output.with_name(f"{output.name}.tmp")
+    staged.write_text(page, encoding="utf-8")
+    os.replace(staged, output)
+    return output
+
+
+def render(
+    run: Run, pretrained: Pretrained, data: Optional[str] = None, max_images: int = MAX_TRAIN_IMAGES
+) -> str:
+    """The page as text; arguments and errors as for :func:`write_report`."""
+    assert run.config is not None
+    folder = run.checkpoint.parent
+    history = History.of(folder)
+    content = {
+        "title": f"Pre-training run {run.folder.name}",
+        "about": _about(run, pretrained),
+        "settings": important_settings(run),
+        "configuration": (folder / "train_config.yaml").read_text(encoding="utf-8"),
+        "curves": [
+            {"source": data_uri(curve.svg(), "image/svg+xml"), "text": curve.in_words()}
+            for curve in curves(history)
+        ],
+        "views": picture_file(folder / "masked_views.png"),
+        "kernels": _kernels(run.checkpoint),
+        **_accuracies(run.config, history),
+        **_neighbors(run.config, pretrained, data, max_images),
+    }
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(TEMPLATE).render(content)
+
+
+def _read_run(path: Path) -> Run:
+    try:
+        run = Run.of(path)
+    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        source = path / "train_config.yaml" if path.is_dir() else path.parent / "train_config.yaml"
+        raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from None
+    if run.config is None:
+        raise CheckpointError(
+            f"{run.checkpoint} has no train_config.yaml beside it, from which the report takes the "
+            "run's settings"
+        )
+    if "MSCN" not in run.config:
+        raise CheckpointError(
+            f"{run.checkpoint.parent / 'train_config.yaml'} has no config.MSCN; it must be of a "
+            "run of mscn_task"
+        )
+    return run
+
+
+def _about(run: Run, pretrained: Pretrained) -> str:
+    total = run.config["OPTIMIZER"]["num_epochs"] if run.config else None
+    seen = "unknown" if pretrained.epochs is None else pretrained.epochs
+    trunk = describe(pretrained.model_config)
+    return f"{run.loss}, {trunk}. Checkpoint {run.checkpoint.name}, after {seen} of {total} epochs."
+
+
+def _accuracies(config: Dict[str, Any], history: History) -> Dict[str, Any]:
+    rows: List[Dict[str, str]] = []
+
+    def add(title: str, line: Dict[str, Any]) -> None:
+        values = line["online_evaluation"]
+        keys = ("knn", "linear_probe")
+        numbers = {key: f"{values[key]:.1f}" if key in values else "-" for key in keys}
+        rows.append({"title": title, **numbers})
+
+    evaluations = history.evaluations
+    if evaluations and evaluations[-1]["train_phase_idx"] >= 0:
+        epochs = evaluations[-1]["train_phase_idx"] + 1
+        add(f"after epoch {epochs}", evaluations[-1])
+    if evaluations and evaluations[0]["train_phase_idx"] < 0:
+        add("before training", evaluations[0])
+    network = config["MSCN"].get("ONLINE_EVALUATION", {}).get("NETWORK", "online")
+    caption = (
+        f"From the run's own online evaluations of the {network} network: k nearest neighbours and "
+        "a logistic regression on the trunk's features."
+    )
+    return {"accuracies": rows, "accuracies_caption": caption}
+
+
+def _kernels(checkpoint: Path) -> Optional[Dict[str, str]]:
+    try:
+        kernels = first_kernels(checkpoint)
+    except CheckpointError:
+        return None
+    count, _, height, width = kernels.shape
+    blank = int(blank_kernels(kernels).sum())
+    sheet = (kernel_sheet(kernels).permute(1, 2, 0) * 255).round().to(torch.uint8)
+    return {
+        "source": png(Image.fromarray(sheet.numpy())),
+        "text": f"Grid of the {count} first-layer kernels, {height} x {width} pixels each",
+        "caption": f"The {count} kernels of the trunk's first convolution, {height} x {width} "
+        f"pixels, in colour, the largest first. Grey is 0. {blank} are blank, with a norm "
+        "under a tenth of the median.",
+    }
+
+
+def _neighbors(
+    config: Dict[str, Any], pretrained: Pretrained, data: Optional[str], max_images: int
+) -> Dict[str, Any]:
+    try:
+        found = nearest_neighbors(pretrained, config, data, max_images)
+    except (ConfigError, RunError) as error:
+        if data is not None:
+            raise
+        return {"queries": [], "no_neighbors": str(error)}
+    return {"queries": _rows(found), "neighbors_text": _summary(found)}
+
+
+def _summary(found: Neighborhood) -> str:
+    return (
+        "The training images whose features, of the online network's trunk, point most nearly the "
+        f"way of a validation image's, among {found.searched}. Of such neighbours of "
+        f"{found.judged} validation images, {found.share:.1f}% are of the image's own class; below "
+        "are the first few of those images, of different classes where there are enough."
+    )
+
+
+def _rows(found: Neighborhood) -> List[Dict[str, Any]]:
+    return [
+        {
+            "source": jpeg(query.image, THUMBNAIL_SIDE),
+            "label": query.label,
+            "neighbors": [
+                {
+                    "source": jpeg(neighbor.image, THUMBNAIL_SIDE),
+                    "label": neighbor.label,
+                    "similarity": f"{neighbor.similarity:.3f}",
+                    "same_class": neighbor.same_class,
+                }
+                for neighbor in query.neighbors
+            ],
+        }
+        for query in found.queries
+    ]

@@ -1,0 +1,160 @@
+"""The page around a report's content, for Jinja2 with ``autoescape``."""
+
+TEMPLATE = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>{{ title }}</title>
+<style>
+:root { color-scheme: light; }
+body { margin: 0 auto; max-width: 66rem; padding: 1.5rem; background: #fff; color: #1a1a1a;
+  font: 1rem/1.5 system-ui, sans-serif; }
+h1, h2 { line-height: 1.2; }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc; padding-bottom: .25rem; }
+p, figcaption, caption { max-width: 48rem; }
+img { max-width: 100%; height: auto; }
+table { border-collapse: collapse; }
+caption, figcaption { text-align: left; color: #4a4a4a; padding-bottom: .5rem; }
+th, td { text-align: left; vertical-align: top; padding: .3rem 1rem .3rem 0;
+  border-top: 1px solid #ddd; overflow-wrap: anywhere; }
+th { font-weight: 600; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+code, pre { font: .85rem/1.4 ui-monospace, monospace; }
+pre { overflow-x: auto; background: #f5f5f5; padding: 1rem; }
+summary { cursor: pointer; }
+figure { margin: 1rem 0; }
+.curves { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr));
+  gap: 1rem; }
+.curves figure { margin: .5rem 0; }
+.curves img { width: 100%; }
+.scroll { overflow-x: auto; }
+.neighbors img { display: block; max-width: none; width: 6.5rem; height: 6.5rem;
+  object-fit: contain; }
+.neighbors td, .neighbors th { font-size: .85rem; line-height: 1.3; padding-right: .6rem;
+  overflow-wrap: normal; }
+.neighbors thead th { vertical-align: bottom; }
+.query img { outline: 2px solid #1a1a1a; outline-offset: -2px; }
+.same { color: #14532d; font-weight: 600; }
+.other { color: #7f1d1d; }
+</style>
+</head>
+<body>
+<header>
+<h1>{{ title }}</h1>
+<p>{{ about }}</p>
+</header>
+<main>
+<h2 id="accuracies">Accuracy of the frozen trunk</h2>
+{% if accuracies %}
+<table>
+<caption>{{ accuracies_caption }}</caption>
+<thead><tr><th scope="col">trunk</th><th scope="col" class="number">kNN, %</th>
+<th scope="col" class="number">linear probe, %</th></tr></thead>
+<tbody>
+{% for row in accuracies %}
+<tr><th scope="row">{{ row.title }}</th><td class="number">{{ row.knn }}</td>
+<td class="number">{{ row.linear_probe }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+{% else %}
+<p>The run has no online evaluation: <code>config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS</code> is
+0, there were no labels, or it ended before the first one.</p>
+{% endif %}
+
+<h2 id="curves">Training</h2>
+{% if curves %}
+<div class="curves">
+{% for curve in curves %}
+<figure><img src="{{ curve.source }}" alt="{{ curve.text }}"></figure>
+{% endfor %}
+</div>
+{% else %}
+<p>The run's folder has no logs with a loss or an accuracy yet.</p>
+{% endif %}
+
+<h2 id="views">What the network saw</h2>
+{% if views %}
+<figure>
+<figcaption>The first batch behind filter and masks: an image in each row, one of its views in each
+column. Grey is the value 0, no information.</figcaption>
+<img src="{{ views }}"
+ alt="Grid of masked views of the first batch, an image in each row, a view in each column">
+</figure>
+{% else %}
+<p>The run's folder has no readable picture of its masked views (<code>masked_views.png</code>).</p>
+{% endif %}
+
+<h2 id="kernels">First layer</h2>
+{% if kernels %}
+<figure>
+<figcaption>{{ kernels.caption }}</figcaption>
+<img src="{{ kernels.source }}" alt="{{ kernels.text }}">
+</figure>
+{% else %}
+<p>The first layer of this trunk is no convolution of the three colour channels.</p>
+{% endif %}
+
+<h2 id="neighbors">Nearest neighbours</h2>
+{% if queries %}
+<p>{{ neighbors_text }}</p>
+<div class="scroll" role="region" aria-labelledby="neighbors" tabindex="0">
+<table class="neighbors">
+<caption>Cosine similarity and class below each neighbour; = is the class of the validation image,
+&ne; another one.</caption>
+<thead><tr><th scope="col">validation image</th>
+{% for neighbor in queries[0].neighbors %}
+<th scope="col">{{ loop.index }}</th>
+{% endfor %}
+</tr></thead>
+<tbody>
+{% for query in queries %}
+<tr><th scope="row" class="query"><img src="{{ query.source }}"
+ alt="Validation image of the class {{ query.label }}">{{ query.label }}</th>
+{% for neighbor in query.neighbors %}
+<td><img src="{{ neighbor.source }}"
+ alt="Training image of the class {{ neighbor.label }}, similarity {{ neighbor.similarity }}">
+{{ neighbor.similarity }}
+{% if neighbor.same_class %}
+<span class="same">= {{ neighbor.label }}</span>
+{% else %}
+<span class="other">&ne; {{ neighbor.label }}</span>
+{% endif %}
+</td>
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% else %}
+<p>Not shown: {{ no_neighbors }}.</p>
+{% endif %}
+
+<h2 id="settings">Configuration</h2>
+<div class="scroll" role="region" aria-labelledby="settings" tabindex="0">
+<table>
+<caption>Keys stand below <code>config</code>.</caption>
+<thead><tr><th scope="col">setting</th><th scope="col">value</th><th scope="col">key</th></tr>
+</thead>
+<tbody>
+{% for setting in settings %}
+<tr><th scope="row">{{ setting.title }}</th><td>{{ setting.value }}</td>
+<td><code>{{ setting.key }}</code></td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+<details>
+<summary>All of <code>train_config.yaml</code></summary>
+<pre>{{ configuration }}</pre>
+</details>
+</main>
+</body>
+</html>
+"""

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+
+from mscn_plugin.experiments.results import mean_and_interval, save, summary
+
+
+def test_the_interval_covers_the_mean_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    hits = 0
+    for _ in range(2000):
+        mean, half = mean_and_interval(random.normal(5, 2, size=3))
+        hits += abs(mean - 5) < half
+    assert hits / 2000 == pytest.approx(0.95, abs=0.02)
+    assert math.isnan(mean_and_interval([3.0])[1])
+
+
+def rows():
+    return [
+        {
+            "suite": "suite",
+            "experiment": name,
+            "title": name,
+            "seed": seed,
+            "paper": paper,
+            **({"metrics": {"kNN": 10.0 + seed, "linear probe": 20.0}} if seed < 2 else {}),
+            **({"error": "no"} if seed == 2 else {}),
+        }
+        for name, paper in (("a", 60.0), ("b", None))
+        for seed in range(3)
+    ]
+
+
+def test_failures_are_not_averaged():
+    assert summary(rows())[0] == ["a", 2, "10.5 ± 6.4", "20.0 ± 0.0", None, None, 60.0]
+
+
+def test_everything_is_written(tmp_path):
+    save(tmp_path, rows())
+    assert json.loads((tmp_path / "results.json").read_text()) == rows()
+    lines = list(csv.DictReader((tmp_path / "results.csv").open()))
+    assert len(lines) == 8  # two experiments, two seeds that did not fail, two metrics
+    assert lines[0] == {
+        "suite": "suite",
+        "experiment": "a",
+        "seed": "0",
+        "metric": "kNN",
+        "accuracy": "10.0",
+        "paper": "60.0",
+    }
+    assert "| a       |       2 | 10.5 ± 6.4" in (tmp_path / "results.md").read_text()
+    assert (tmp_path / "suite.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "suite.pdf").read_bytes()[:4] == b"%PDF"

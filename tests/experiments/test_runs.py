@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mscn_plugin.experiments.runs import ExperimentRun
+from mscn_plugin.tool_run import RunFailedError
+
+
+def a_run(folder, *overrides):
+    return ExperimentRun("x-seed0", folder, "mscn/trajectory/x", overrides)
+
+
+def write_metrics(run):
+    run.output.mkdir(parents=True)
+    lines = [
+        {"train_phase_idx": -1, "online_evaluation": {"knn": 1.0, "linear_probe": 2.0}},
+        {"train_phase_idx": 3, "online_evaluation": {"knn": 30.0, "linear_probe": 40.0}},
+        {"train_phase_idx": 3},
+    ]
+    (run.output / "metrics.json").write_text("\n".join(map(json.dumps, lines)))
+
+
+def test_a_finished_run_is_not_run_again(tmp_path):
+    run = a_run(tmp_path, "a=1")
+    write_metrics(run)
+    assert run.metrics() is None  # killed before it was noted as finished
+    (run.output / "finished").touch()
+    seen = []
+    assert run.run(seen.append) == {
+        "kNN": 30.0,
+        "linear probe": 40.0,
+        "kNN, untrained": 1.0,
+        "linear probe, untrained": 2.0,
+    }
+    assert seen == [1.0]
+
+
+def test_other_overrides_are_another_run(tmp_path):
+    assert a_run(tmp_path, "a=1").output != a_run(tmp_path, "a=2").output
+
+
+@pytest.mark.slow
+def test_a_run_that_cannot_start_says_why(tmp_path):
+    with pytest.raises(RunFailedError, match="Could not find 'config/mscn/trajectory/x'"):
+        a_run(tmp_path).run(lambda done: None)

@@ -1,0 +1,89 @@
+"""Figure 2 from the command line."""
+
+from __future__ import annotations
+
+import pathlib
+import runpy
+import subprocess
+import sys
+
+import pytest
+import torch
+
+SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "draw_kernels.py"
+
+
+@pytest.fixture
+def draw(monkeypatch):
+    """Run the script in this process, which has its imports."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+
+    return run
+
+
+def write(folder, kernels):
+    folder.mkdir(parents=True)
+    trunk = {"_feature_blocks.conv1.weight": kernels}
+    state = {"base_model": {"model": {"trunk": trunk}}}
+    state["mscn_high_pass_sigma"] = torch.tensor(5.0, dtype=torch.float64)
+    torch.save({"classy_state_dict": state}, folder / "checkpoint.torch")
+    return folder
+
+
+def test_a_file_and_a_folder_side_by_side(tmp_path):
+    kernels = torch.ones(6, 3, 7, 7)
+    masked = kernels * torch.tensor([1, 1, 1, 1, 0.01, 0]).view(-1, 1, 1, 1)
+    standard = write(tmp_path / "standard" / "run", kernels) / "checkpoint.torch"
+    folder = write(tmp_path / "masked" / "run", masked)
+    arguments = [standard, folder, "--output", tmp_path / "kernels.png"]
+    command = [sys.executable, "-W", "ignore", str(SCRIPT), *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["checkpoint", "kernels", "median", "norm", "blank"]
+    assert [line.split() for line in lines[2:4]] == [
+        ["checkpoint.torch", "6", "12.1", "0"],
+        ["run", "6", "12.1", "2"],
+    ]
+    for suffix, line in zip((".png", ".pdf"), lines[4:]):
+        file = tmp_path / f"kernels{suffix}"
+        assert line == str(file.resolve())
+        assert file.stat().st_size
+
+
+def test_equal_names_are_told_apart(draw, tmp_path, capsys):
+    folders = [write(tmp_path / name / "run", torch.ones(2, 3, 3, 3)) for name in ("a", "b")]
+    draw(*folders, "--output", tmp_path / "kernels.png")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[2:4]] == ["a/run", "b/run"]
+
+
+def test_one_checkpoint_twice_is_drawn_once(draw, tmp_path, capsys):
+    folder = write(tmp_path / "run", torch.ones(2, 3, 3, 3))
+    draw(folder, folder, "--output", tmp_path / "kernels.png")
+    assert len(capsys.readouterr().out.splitlines()) == 2 + 1 + 2
+
+
+def test_what_cannot_be_drawn_is_one_sentence(draw, tmp_path):
+    (tmp_path / "text.torch").write_text("no checkpoint")
+    (tmp_path / "empty").mkdir()
+    whole = write(tmp_path / "whole", torch.ones(2, 3, 3, 3))
+    for arguments, message in (
+        ([tmp_path / "none.torch"], "none.torch is not a file"),
+        ([tmp_path / "text.torch"], "text.torch holds more than|text.torch is damaged"),
+        ([whole, tmp_path / "empty"], "checkpoint.torch is not a file"),
+        ([whole, "--output", tmp_path / "none" / "kernels.png"], "No such file.*none"),
+    ):
+        with pytest.raises(SystemExit, match=f"^draw_kernels: .*({message})") as error:
+            draw(*arguments)
+        assert "\n" not in error.value.code
+
+
+@pytest.mark.slow
+def test_runs_of_vissls_tool(draw, checkpoints, tmp_path, capsys):
+    draw(*checkpoints.values(), "--output", tmp_path / "kernels.png")
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[2:4]] == ["4", "4"]
+    assert (tmp_path / "kernels.pdf").is_file()

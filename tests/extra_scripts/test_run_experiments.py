@@ -1,0 +1,90 @@
+"""The runner from the command line: what is killed goes on, and what is done is not repeated."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import tool_environment
+
+SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "run_experiments.py"
+
+
+@pytest.fixture
+def start(image_folder, tmp_path):
+    """Start the two runs of Table 7, one after the other, on a few small images."""
+
+    def run(*more):
+        arguments = [
+            *("table7", "--scale", "smoke", "--jobs", "1", "--output", "runs"),
+            *("--data", image_folder, *more),
+            *("--overrides", "config.MSCN.TRAIN_SUBSET=1.0"),
+            "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=16",
+        ]
+        return subprocess.Popen(
+            [sys.executable, "-W", "ignore", str(SCRIPT), *map(str, arguments)],
+            cwd=tmp_path,
+            env=tool_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return run
+
+
+def wait_for(condition, seconds=300):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def running(folder):
+    """Processes whose command line names the folder."""
+    found = []
+    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(folder).encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_it_repeats_nothing(start, tmp_path):
+    folder = tmp_path / "runs" / "smoke"
+    first = start()
+    wait_for(lambda: list(folder.glob("same_view*/finished")))
+    wait_for(lambda: list(folder.glob("09_asymmetry*/log.txt")))
+    first.kill()
+    first.communicate()
+    wait_for(lambda: not running(folder), seconds=20)
+    assert not (folder / "results.json").exists()
+    (done,) = folder.glob("same_view*")
+    before = {path.name: path.stat().st_mtime_ns for path in done.iterdir()}
+
+    second = start()
+    output, errors = second.communicate(timeout=300)
+    assert second.returncode == 0, errors
+    assert {path.name: path.stat().st_mtime_ns for path in done.iterdir()} == before
+    rows = json.loads((folder / "results.json").read_text())
+    assert [row["experiment"] for row in rows] == ["same_view", "09_asymmetry"]
+    for row in rows:
+        assert 0 <= row["metrics"]["kNN"] <= 100
+        assert not any("DATA=" in override for override in row["overrides"])
+    assert "29.1" in output
+    for name in ("results.csv", "results.md", "table7.png", "table7.pdf"):
+        assert (folder / name).is_file()
+
+
+def test_an_unknown_scale_is_named(start):
+    run = start("--scale", "large")
+    _, errors = run.communicate(timeout=300)
+    assert run.returncode == 2
+    assert "invalid choice: 'large'" in errors

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "write_report.py"
+
+
+def report(*arguments):
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_the_script_prints_the_page_that_it_wrote(checkpoints, tmp_path):
+    page = tmp_path / "a.html"
+    result = report(checkpoints["simclr"], "--output", page, "--max-images", 4)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == [str(page)]
+    assert "among 4." in page.read_text()
+
+
+def test_a_wrong_folder_is_one_sentence(tmp_path):
+    result = report(tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.strip().splitlines()[-1].startswith("mscn-plugin: ")
+    assert "checkpoint.torch is not a file" in result.stderr
+    assert "Traceback" not in result.stderr

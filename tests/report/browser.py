@@ -1,0 +1,153 @@
+"""What Chromium makes of a page: its requests, complaints and pictures.
+
+The browser is driven by its own protocol through a pair of pipes (JSON, each message closed by a
+zero byte), so that neither a library nor a port is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import io
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+from PIL import Image
+
+CHROMIUM = shutil.which("chromium")
+TIMEOUT = 180  # seconds, on cores that have much else to do
+_PICTURES = """
+Promise.all([...document.images].map(image => image.decode().catch(() => 0)))
+    .then(() => [...document.images].map(image => [image.alt, image.naturalWidth]))
+"""
+
+
+class Seen(NamedTuple):
+    """Addresses asked for beside the page's own, messages of the console, and pictures.
+
+    Attributes:
+        requests: all addresses, those of ``data:`` cut to their kind.
+        complaints: errors and warnings of console, network and security policy, and exceptions.
+        pictures: alternative text and natural width in pixels, 0 for what cannot be shown.
+        screenshot: of the whole page.
+    """
+
+    requests: List[str]
+    complaints: List[str]
+    pictures: List[Tuple[str, int]]
+    screenshot: Image.Image
+
+
+def look_at(page: Path, profile: Path) -> Seen:
+    """Open a file in a fresh, headless Chromium; ``profile`` is an empty folder for it."""
+    with _Browser(profile) as browser:
+        target = browser.ask("Target.createTarget", url="about:blank")["targetId"]
+        browser.session = browser.ask("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
+        for domain in ("Network", "Log", "Runtime", "Page"):
+            browser.ask(f"{domain}.enable")
+        browser.ask("Page.navigate", url=page.resolve().as_uri())
+        browser.wait_for("Page.loadEventFired")
+        pictures = browser.ask(
+            "Runtime.evaluate", expression=_PICTURES, awaitPromise=True, returnByValue=True
+        )["result"]["value"]
+        shot = browser.ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]
+        browser.ask("Browser.close")
+    requests, complaints = [], []
+    for event in browser.events:
+        name, params = event["method"], event["params"]
+        if name == "Network.requestWillBeSent":
+            requests.append(params["request"]["url"].partition(",")[0])
+        elif name == "Log.entryAdded":
+            complaints.append(params["entry"]["text"])
+        elif name in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
+            complaints.append(json.dumps(params))
+    return Seen(
+        [url for url in requests if url != page.resolve().as_uri()],
+        complaints,
+        [(text, width) for text, width in pictures],
+        Image.open(io.BytesIO(base64.b64decode(shot))),
+    )
+
+
+class _Browser:
+    def __init__(self, profile: Path) -> None:
+        self.events: List[Dict[str, Any]] = []
+        self.session = ""
+        self._deadline = time.monotonic() + TIMEOUT
+        self._number = 0
+        self._read = b""
+        commands, self._commands = os.pipe()
+        self._answers, answers = os.pipe()
+
+        def hand_over() -> None:  # Chromium reads from descriptor 3 and writes to 4
+            pipes = [fcntl.fcntl(pipe, fcntl.F_DUPFD, 10) for pipe in (commands, answers)]
+            for place, pipe in enumerate(pipes, start=3):
+                os.dup2(pipe, place)
+
+        assert CHROMIUM is not None
+        self._process = subprocess.Popen(
+            [
+                *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+                *("--remote-debugging-pipe", "--host-resolver-rules=MAP * ~NOTFOUND"),
+                *("--disable-dev-shm-usage", "--window-size=1100,800"),
+                *(f"--user-data-dir={profile}", "about:blank"),
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            close_fds=False,
+            preexec_fn=hand_over,
+        )
+        os.close(commands)
+        os.close(answers)
+
+    def __enter__(self) -> _Browser:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            self._process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._commands)
+        os.close(self._answers)
+
+    def ask(self, method: str, **params: Any) -> Any:
+        self._number += 1
+        number = self._number
+        message = {"id": number, "method": method, "params": params}
+        if self.session and not method.startswith(("Target.", "Browser.")):
+            message["sessionId"] = self.session
+        os.write(self._commands, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == number:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def wait_for(self, event: str) -> None:
+        while all(seen["method"] != event for seen in self.events):
+            self._next()
+
+    def _next(self) -> Dict[str, Any]:
+        while b"\0" not in self._read:
+            left = self._deadline - time.monotonic()
+            if left < 0 or not select.select([self._answers], [], [], left)[0]:
+                raise TimeoutError(f"Chromium did not answer within {TIMEOUT} seconds")
+            block = os.read(self._answers, 1 << 20)
+            if not block:
+                raise EOFError(f"Chromium ended with exit code {self._process.wait()}")
+            self._read += block
+        text, _, self._read = self._read.partition(b"\0")
+        message = json.loads(text)
+        if "method" in message:
+            self.events.append(message)
+        return message

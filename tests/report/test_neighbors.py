@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from run_folders import write_run
+from torchvision.transforms import functional as F
+
+from mscn_plugin import ConfigError
+
+pytestmark = pytest.mark.usefixtures("registered")
+
+
+@pytest.fixture
+def run(compose, tiny, tmp_path):
+    """Its trunk and its configuration."""
+    from mscn_plugin.evaluation.checkpoint import training_config
+    from mscn_plugin.export.pretrained import load_pretrained
+
+    folder = write_run(tmp_path / "written", compose("config=mscn/quickstart", *tiny))
+    file = folder / "model_phase1.torch"
+    return load_pretrained(file), training_config(file)
+
+
+def test_cosine_similarity_orders_the_images():
+    from mscn_plugin.report.neighbors import most_similar
+
+    images = torch.tensor([[0.0, 5.0], [3.0, 0.0], [-1.0, 0.0], [1.0, 1.0]])
+    values, indices = most_similar(torch.tensor([[2.0, 0.0]]), images, 3)
+    assert indices.tolist() == [[1, 3, 0]]
+    assert values[0].tolist() == pytest.approx([1, 0.5**0.5, 0])
+    assert most_similar(images, images, 9)[0].shape == (4, 4)
+
+
+def test_images_of_different_classes_are_shown_first():
+    from mscn_plugin.report.neighbors import shown
+
+    assert shown([2, 2, 1, 2, 0], 4) == [0, 2, 4, 1]
+    assert shown([2, 2, 1, 2, 0], 2) == [0, 2]
+    assert shown([0], 3) == [0]
+
+
+def test_neighbours_are_those_of_the_trunks_features(run):
+    """Recomputed from the pictures that the page shows."""
+    from mscn_plugin.report.neighbors import nearest_neighbors
+
+    pretrained, config = run
+    found = nearest_neighbors(pretrained, config)
+    assert (found.searched, found.judged, len(found.queries)) == (32, 12, 6)
+    assert len({query.label for query in found.queries[:4]}) == 4
+    assert 0 <= found.share <= 100
+
+    def features(image):
+        steps = pretrained.preprocessing
+        normalized = F.normalize(F.to_tensor(image), steps.mean, steps.std)
+        return pretrained.features(normalized[None])[0].numpy()
+
+    for query in found.queries:
+        x = features(query.image)
+        similarities = [neighbor.similarity for neighbor in query.neighbors]
+        assert similarities == sorted(similarities, reverse=True)
+        for neighbor in query.neighbors:
+            assert neighbor.same_class == (neighbor.label == query.label)
+            y = features(neighbor.image)
+            cosine = x @ y / np.linalg.norm(x) / np.linalg.norm(y)
+            assert neighbor.similarity == pytest.approx(cosine, abs=1e-4)
+
+
+def test_the_search_can_be_shortened_and_the_data_replaced(run, image_folder):
+    from mscn_plugin.report.neighbors import nearest_neighbors
+
+    pretrained, config = run
+    config["DATA"]["TRAIN"]["DATA_PATHS"] = ["/moved/train"]
+    with pytest.raises(ConfigError, match=r"TRAIN.DATA_PATHS names '/moved/train', .*pass --data"):
+        nearest_neighbors(pretrained, config)
+    found = nearest_neighbors(pretrained, config, str(image_folder), max_images=5)
+    assert found.searched == 5
+    assert len(found.queries[0].neighbors) == 5
+    # A folder without validation images: some of its images are held out.
+    assert nearest_neighbors(pretrained, config, str(image_folder / "val")).searched == 9
+    with pytest.raises(ConfigError, match="is not a folder"):
+        nearest_neighbors(pretrained, config, str(image_folder / "none"))
+
+
+def test_what_has_no_images_or_labels_is_one_sentence(run):
+    from mscn_plugin.report.neighbors import nearest_neighbors
+
+    pretrained, config = run
+    config["DATA"]["TRAIN"]["LABEL_SOURCES"] = []
+    with pytest.raises(ConfigError, match="LABEL_SOURCES"):
+        nearest_neighbors(pretrained, config)
+    config["DATA"]["TRAIN"].update(DATA_SOURCES=["synthetic"], DATA_PATHS=[], LABEL_PATHS=[])
+    with pytest.raises(ConfigError, match=r"DATA_SOURCES are \['synthetic'\]"):
+        nearest_neighbors(pretrained, config)
