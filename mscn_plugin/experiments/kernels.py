@@ -142,9 +142,12 @@ def plot(layers: Dict[str, Tensor], path: Path) -> None:
 
 
 def table_row(kernels: Tensor) -> Dict[str, Union[int, float]]:
-    """Number of kernels ``[O, 3, k, k]``, median of their norms and number of blank ones."""
+    """How many kernels ``[O, 3, k, k]``, their norms' median, the least to it, blank ones."""
+    norms = kernel_norms(kernels)
+    median = float(norms.quantile(0.5))
     return {
         "kernels": len(kernels),
-        "median norm": float(kernel_norms(kernels).quantile(0.5)),
+        "median norm": median,
+        "least / median": float(norms.min()) / median if median else 0.0,
         "blank": int(blank_kernels(kernels).sum()),
     }
