@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from mscn_plugin.experiments.results import present
+from mscn_plugin.experiments.results import by_suite, present
 
 
 def main() -> None:
@@ -23,11 +23,13 @@ def main() -> None:
     folder = options.output or options.results.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        present(folder, json.loads(options.results.read_text()))
+        rows = json.loads(options.results.read_text())
+        present(folder, rows)
+        suites = by_suite(rows)
     except (OSError, ValueError, KeyError, TypeError) as error:
         sys.exit(f"draw_experiments: {options.results}: no results of run_experiments.py ({error})")
-    for path in sorted(folder.glob("*.p[nd][gf]")):
-        print(path.resolve())
+    for name in ("results.md", *(f"{suite}.png" for suite in suites)):
+        print((folder / name).resolve())
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python extra_scripts/draw_kernels.py runs/standard runs/masked --output kernels.png
 
 Takes checkpoints or the folders of runs, and sets them side by side. Blank is a kernel whose norm
-is under a tenth of the median norm of its layer. Writes PNG and PDF.
+is under a tenth of the median norm of its layer. Writes PNG, PDF, and the norms as JSON.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from typing import List
 from tabulate import tabulate
 
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.experiments.kernels import first_kernels, plot, table_row
+from mscn_plugin.evaluation.run_folder import save_json
+from mscn_plugin.experiments.kernels import first_kernels, kernel_norms, plot, table_row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoints", type=Path, nargs="+", help="files, or folders of runs")
     parser.add_argument(
-        "--output", type=Path, default=Path("kernels.png"), help="PNG; a PDF lies beside"
+        "--output", type=Path, default=Path("kernels.png"), help="PNG; a PDF and a JSON lie beside"
     )
     options = parser.parse_args()
     try:
@@ -32,11 +33,15 @@ def main() -> None:
             for title, path in zip(titles(options.checkpoints), options.checkpoints)
         }
         plot(layers, options.output)
+        save_json(
+            options.output.with_suffix(".json"),
+            {title: kernel_norms(kernels).tolist() for title, kernels in layers.items()},
+        )
     except (ConfigError, OSError) as error:
         sys.exit(f"draw_kernels: {error}")
     rows = [{"checkpoint": title, **table_row(kernels)} for title, kernels in layers.items()]
     print(tabulate(rows, headers="keys", floatfmt=".3g"))
-    for suffix in (".png", ".pdf"):
+    for suffix in (".png", ".pdf", ".json"):
         print(options.output.with_suffix(suffix).resolve())
 
 

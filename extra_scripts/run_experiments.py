@@ -12,42 +12,54 @@ metric, ``results.md``, and a plot for each suite as PNG and PDF.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
+import json
 import os
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from tqdm import tqdm
 
 import mscn_plugin
+from mscn_plugin.errors import sentence_of
 from mscn_plugin.experiments.definitions import SUITES, Experiment
-from mscn_plugin.experiments.results import by_suite, save, table
+from mscn_plugin.experiments.results import by_suite, merged, save, table
 from mscn_plugin.experiments.runs import ExperimentRun
 from mscn_plugin.experiments.scales import SCALES, page_of
 from mscn_plugin.tool_run import RunFailedError
 
 _DATA = "config.MSCN.DATA"
+_BAR = "{percentage:3.0f}%|{bar}| {n:.1f}/{total} runs [{elapsed}<{remaining}]"
 
 
 def main() -> None:
     options = arguments()
-    suites = list(SUITES) if "all" in options.suites else options.suites
+    suites = list(SUITES) if "all" in options.suites else list(dict.fromkeys(options.suites))
+    chosen = {suite: choose(SUITES[suite], options.only) for suite in suites}
     folder = (options.output / options.scale).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    configs = compose({page_of(e) for suite in suites for e in SUITES[suite]})
+    configs = compose({page_of(e) for experiments in chosen.values() for e in experiments})
     planned = [
         (suite, experiment, seed, plan(options, folder, experiment, seed, configs))
         for seed in options.seeds
-        for suite in suites
-        for experiment in SUITES[suite]
+        for suite, experiments in chosen.items()
+        for experiment in experiments
     ]
+    if not planned:
+        sys.exit(f"run_experiments: --only {' '.join(options.only)}: none of {', '.join(suites)}")
     # Two suites may hold the same run.
     tools = {tool.output: tool for *_, tool in planned}
+    refuse_early(next(iter(tools.values())))
     # Runs side by side share the cores. Not over a value of the user's.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.jobs)))
     # disable=None: no bar where nobody looks.
-    with ThreadPoolExecutor(options.jobs) as jobs, tqdm(total=len(tools), disable=None) as bar:
+    with ThreadPoolExecutor(options.jobs) as jobs, tqdm(
+        total=len(tools), disable=None, bar_format=_BAR
+    ) as bar:
         futures = {output: jobs.submit(run, tool, bar) for output, tool in tools.items()}
         try:
             outcomes = {output: future.result() for output, future in futures.items()}
@@ -56,12 +68,13 @@ def main() -> None:
                 future.cancel()
             raise
     rows = [
-        {**labels(suite, experiment, seed, tool), **outcomes[tool.output]}
+        {**labels(options, suite, experiment, seed, tool), **outcomes[tool.output]}
         for suite, experiment, seed, tool in planned
     ]
-    save(folder, rows)
-    for suite, of_suite in by_suite(rows).items():
-        print(f"{table(of_suite, 'simple')}\n{folder / suite}.png\n")
+    save(folder, merged(earlier(folder), rows))
+    for suite, of_suite in by_suite(json.loads((folder / "results.json").read_text())).items():
+        if suite in chosen:
+            print(f"{table(of_suite, 'simple')}\n{folder / suite}.png\n")
     print(folder / "results.json")
     failed = {row["folder"]: row["error"] for row in rows if "error" in row}
     for run_folder, error in failed.items():
@@ -70,7 +83,10 @@ def main() -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     parser.add_argument(
         "suites",
         nargs="+",
@@ -78,11 +94,16 @@ def arguments() -> argparse.Namespace:
         metavar="SUITE",
         help=f"some of {', '.join(SUITES)}, or all",
     )
-    parser.add_argument("--scale", choices=list(SCALES), default="small")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--data", help="folder with train/ and val/; default: the scale's own")
-    parser.add_argument("--output", type=Path, default=Path("runs/experiments"))
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time")
+    parser.add_argument("--scale", choices=list(SCALES), default="small", help="size of the runs")
+    parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[0], help="a run for each")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these experiments of the suites")
+    parser.add_argument("--data", help="folder with train/ and val/; without it the scale's own")
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/experiments"), help="results go to OUTPUT/SCALE"
+    )
+    parser.add_argument(
+        "--jobs", type=at_least(1), default=os.cpu_count() or 1, help="runs at a time"
+    )
     parser.add_argument("--slurm", metavar="PARTITION", help="one SLURM job for each run")
     parser.add_argument(
         "--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="for VISSL, behind ours"
@@ -90,10 +111,23 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def at_least(least: int) -> Any:
+    """A type for ``argparse``."""
+
+    def number(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is below {least}")
+        return int(text)
+
+    return number
+
+
+def choose(experiments: List[Experiment], names: Optional[List[str]]) -> List[Experiment]:
+    return [e for e in experiments if names is None or e.name in names]
+
+
 def compose(pages: Any) -> Dict[str, Dict[str, Any]]:
     """The ``config`` part of pages, as VISSL's tool composes them."""
-    import warnings
-
     mscn_plugin.register()
     from omegaconf import OmegaConf
     from vissl.utils.hydra_config import compose_hydra_configuration
@@ -128,6 +162,30 @@ def plan(
     )
 
 
+def refuse_early(tool: ExperimentRun) -> None:
+    """Say once what would otherwise be every run's error, after VISSL's start."""
+    from vissl.utils.hydra_config import compose_hydra_configuration, convert_to_attrdict
+
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            cfg = compose_hydra_configuration([f"config={tool.page}", *tool.overrides])
+            convert_to_attrdict(cfg, dump_config=False)
+    except Exception as error:
+        sentence = sentence_of(error)
+        if sentence is None:
+            raise
+        sys.exit(f"run_experiments: {sentence}")
+
+
+def earlier(folder: Path) -> List[Dict[str, Any]]:
+    """The rows that an earlier call has left, or none."""
+    try:
+        return list(json.loads((folder / "results.json").read_text()))
+    except FileNotFoundError:
+        return []
+
+
 def run(tool: ExperimentRun, bar: Any) -> Dict[str, Any]:
     """The metrics of a run, or its error; ``bar`` counts runs, begun ones by their part."""
     shown = 0.0
@@ -137,14 +195,21 @@ def run(tool: ExperimentRun, bar: Any) -> Dict[str, Any]:
         bar.update(done - shown)
         shown = done
 
+    outcome: Dict[str, Any]
     try:
-        return {"metrics": tool.run(progress)}
+        outcome = {"metrics": tool.run(progress)}
+        said = ", ".join(f"{title} {value:.1f}" for title, value in outcome["metrics"].items())
     except RunFailedError as error:
         progress(1.0)
-        return {"error": str(error)}
+        said = str(error)
+        outcome = {"error": said}
+    bar.write(f"{tool.output.name}: {said}", file=sys.stderr)
+    return outcome
 
 
-def labels(suite: str, experiment: Experiment, seed: int, tool: ExperimentRun) -> Dict[str, Any]:
+def labels(
+    options: argparse.Namespace, suite: str, experiment: Experiment, seed: int, tool: ExperimentRun
+) -> Dict[str, Any]:
     """What a row of ``results.json`` says of its run beside the outcome."""
     return {
         "suite": suite,
@@ -152,6 +217,8 @@ def labels(suite: str, experiment: Experiment, seed: int, tool: ExperimentRun) -
         "title": experiment.title,
         "seed": seed,
         "paper": experiment.paper,
+        "data": Path(options.data).resolve().name if options.data else None,
+        "given": options.overrides,
         "page": tool.page,
         # Where the data lie says nothing elsewhere.
         "overrides": [o for o in tool.overrides if not o.startswith(f"{_DATA}=")],

@@ -122,6 +122,8 @@ def plot(layers: Dict[str, Tensor], path: Path) -> None:
         constrained_layout=True,
         gridspec_kw={"height_ratios": (3, 1.4)},
     )
+    # One axis for all: spreads are there to be compared.
+    top = max(float(kernel_norms(kernels).max()) for kernels in layers.values()) or 1.0
     for (title, kernels), (upper, lower) in zip(layers.items(), axes.T):
         norms = kernel_norms(kernels)
         count = int(blank_kernels(kernels).sum())
@@ -129,7 +131,6 @@ def plot(layers: Dict[str, Tensor], path: Path) -> None:
         upper.axis("off")
         wrapped = textwrap.fill(title, 36)
         upper.set_title(f"{wrapped}\n{count} of {len(kernels)} kernels blank", fontsize=9)
-        top = float(norms.max()) or 1.0
         lower.hist(norms.numpy(), bins=32, range=(0, top), color="0.5")
         limit = BLANK_FRACTION * float(norms.quantile(0.5))
         lower.axvline(limit, color="tab:red", lw=1, ls="--")
@@ -142,9 +143,12 @@ def plot(layers: Dict[str, Tensor], path: Path) -> None:
 
 
 def table_row(kernels: Tensor) -> Dict[str, Union[int, float]]:
-    """Number of kernels ``[O, 3, k, k]``, median of their norms and number of blank ones."""
+    """How many kernels ``[O, 3, k, k]``, their norms' median, the least to it, blank ones."""
+    norms = kernel_norms(kernels)
+    median = float(norms.quantile(0.5))
     return {
         "kernels": len(kernels),
-        "median norm": float(kernel_norms(kernels).quantile(0.5)),
+        "median norm": median,
+        "least / median": float(norms.min()) / median if median else 0.0,
         "blank": int(blank_kernels(kernels).sum()),
     }

@@ -1,7 +1,8 @@
 """What a set of runs says: means and intervals, tables, plots.
 
 A row is what ``results.json`` holds of a run: ``suite``, ``experiment``, ``title``, ``seed``,
-``paper`` (the paper's accuracy in percent, or None), and ``metrics`` or ``error``.
+``paper`` (the paper's accuracy in percent, or None), ``data`` and ``given`` (the data's name and
+the overrides, where the caller named some), and ``metrics`` or ``error``.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from scipy import stats
 from tabulate import tabulate
 
 from mscn_plugin.evaluation.run_folder import save_json
+from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.runs import METRICS, UNTRAINED
 
 Rows = List[Dict[str, Any]]
@@ -62,6 +64,34 @@ def by_suite(rows: Rows) -> Dict[str, Rows]:
     return suites
 
 
+def merged(old: Rows, new: Rows) -> Rows:
+    """``new`` and what it does not replace of ``old``, in the suites' order.
+
+    Rows of other data or of other overrides are left out: a mean over both would mean nothing.
+    """
+    given = {_settings(row) for row in new}
+    replaced = {(row["suite"], row["experiment"], row["seed"]) for row in new}
+    kept = [
+        row
+        for row in old
+        if _settings(row) in given
+        and (row["suite"], row["experiment"], row["seed"]) not in replaced
+    ]
+    places = {
+        (suite, experiment.name): place
+        for place, (suite, experiment) in enumerate(
+            (suite, experiment) for suite, group in SUITES.items() for experiment in group
+        )
+    }
+    return sorted(
+        [*kept, *new], key=lambda row: (places[row["suite"], row["experiment"]], row["seed"])
+    )
+
+
+def _settings(row: Dict[str, Any]) -> Tuple[Any, ...]:
+    return row["data"], *row["given"]
+
+
 def save(folder: Path, rows: Rows) -> None:
     """Write ``results.json``, flat ``results.csv``, ``results.md``, and a plot for each suite."""
     save_json(folder / "results.json", rows)
@@ -71,7 +101,8 @@ def save(folder: Path, rows: Rows) -> None:
         for row in rows:
             where = row["suite"], row["experiment"], row["seed"]
             for metric, accuracy in row.get("metrics", {}).items():
-                lines.writerow([*where, metric, accuracy, row["paper"]])
+                paper = row["paper"] if metric == "linear probe" else None
+                lines.writerow([*where, metric, accuracy, paper])
     present(folder, rows)
 
 
@@ -80,7 +111,8 @@ def present(folder: Path, rows: Rows) -> None:
     tables = [table(of_suite, "github") for of_suite in by_suite(rows).values()]
     (folder / "results.md").write_text("\n\n".join(tables) + "\n")
     for suite, of_suite in by_suite(rows).items():
-        plot(of_suite, folder / suite, suite)
+        if any("metrics" in row for row in of_suite):
+            plot(of_suite, folder / suite, suite)
 
 
 def plot(rows: Rows, path: Path, title: str) -> None:
@@ -101,19 +133,22 @@ def plot(rows: Rows, path: Path, title: str) -> None:
     labels = [next(r["title"] for r in rows if r["experiment"] == name) for name in names]
     for axis, metric in zip(axes, METRICS):
         for place, name in enumerate(names):
-            values = [
-                row["metrics"][metric]
-                for row in rows
-                if row["experiment"] == name and "error" not in row
+            done = [
+                row["metrics"] for row in rows if row["experiment"] == name and "error" not in row
             ]
-            if not values:
+            if not done:
                 continue
+            values = [metrics[metric] for metrics in done]
             mean, half = mean_and_interval(values)
-            axis.barh(place, mean, height=0.7, color="0.8")
+            axis.barh(place, mean, height=0.7, color="0.85")
+            axis.text(0.5, place, f"{mean:.1f}", va="center", fontsize=8)
             if not np.isnan(half):
                 axis.errorbar(mean, place, xerr=half, color="black", capsize=3, lw=1)
             axis.plot(values, [place] * len(values), "o", ms=3, color="tab:blue")
-        axis.set(xlabel=f"{metric}, % (here)")
+            before = [m[f"{metric}, untrained"] for m in done if f"{metric}, untrained" in m]
+            if before:
+                axis.plot(np.mean(before), place, "|", ms=12, mew=2, color="tab:red")
+        axis.set(xlabel=f"{metric}, % (here)", xlim=(0, None))
     for place, name in enumerate(names):
         paper = next(row["paper"] for row in rows if row["experiment"] == name)
         if paper is not None:
@@ -124,7 +159,10 @@ def plot(rows: Rows, path: Path, title: str) -> None:
     axes[0].invert_yaxis()
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title)
+    figure.suptitle(
+        f"{title}: mean with 95% interval, each seed (blue), the trunk before training (red)",
+        fontsize=10,
+    )
     for suffix in (".png", ".pdf"):
         figure.savefig(path.with_suffix(suffix), dpi=130)
     plt.close(figure)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mscn_plugin.experiments.results import mean_and_interval, save, summary
+from mscn_plugin.experiments.results import mean_and_interval, merged, save, summary
 
 
 def test_the_interval_covers_the_mean_as_often_as_it_says():
@@ -28,6 +28,8 @@ def rows():
             "title": name,
             "seed": seed,
             "paper": paper,
+            "data": None,
+            "given": [],
             **({"metrics": {"kNN": 10.0 + seed, "linear probe": 20.0}} if seed < 2 else {}),
             **({"error": "no"} if seed == 2 else {}),
         }
@@ -51,8 +53,39 @@ def test_everything_is_written(tmp_path):
         "seed": "0",
         "metric": "kNN",
         "accuracy": "10.0",
-        "paper": "60.0",
+        "paper": "",
     }
     assert "| a       |       2 | 10.5 ± 6.4" in (tmp_path / "results.md").read_text()
     assert (tmp_path / "suite.png").read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "suite.pdf").read_bytes()[:4] == b"%PDF"
+
+
+def of_table7(experiment, seed, **more):
+    return {
+        "suite": "table7",
+        "experiment": experiment,
+        "seed": seed,
+        "data": None,
+        "given": [],
+        **more,
+    }
+
+
+def test_rows_of_other_calls_stay():
+    old = [of_table7("same_view", 0, metrics=1), of_table7("09_asymmetry", 0, metrics=2)]
+    new = [of_table7("same_view", 1), of_table7("same_view", 0, metrics=3)]
+    assert merged(old, new) == [new[1], new[0], old[1]]
+
+
+def test_rows_of_other_settings_do_not_stay():
+    old = [of_table7("same_view", 0, given=["a=1"]), of_table7("same_view", 1)]
+    new = [of_table7("same_view", 2)]
+    assert merged(old, new) == [*old[1:], *new]
+    new[0]["data"] = "clothing96"
+    assert merged(old, new) == new
+
+
+def test_a_suite_without_a_result_has_no_plot(tmp_path):
+    save(tmp_path, [row for row in rows() if "error" in row])
+    assert not (tmp_path / "suite.png").exists()
+    assert "| a       |       0 | -" in (tmp_path / "results.md").read_text()

@@ -1,7 +1,8 @@
-"""Tables and plots from a result file."""
+"""Tables and plots from a result file, and what the documentation says of its own."""
 
 from __future__ import annotations
 
+import json
 import pathlib
 import runpy
 import sys
@@ -19,6 +20,26 @@ def draw(monkeypatch):
         runpy.run_path(str(SCRIPT), run_name="__main__")
 
     return run
+
+
+def test_the_documented_tables_are_those_of_the_documented_numbers(draw, tmp_path):
+    draw(ROOT / "docs" / "results.json", "--output", tmp_path)
+    text = (ROOT / "docs" / "results.md").read_text()
+    for table in (tmp_path / "results.md").read_text().strip().split("\n\n"):
+        assert table in text
+    rows = json.loads((ROOT / "docs" / "results.json").read_text())
+    for suite in {row["suite"] for row in rows}:
+        assert (tmp_path / f"{suite}.png").is_file()
+        assert (tmp_path / f"{suite}.pdf").is_file()
+
+
+def test_every_documented_run_has_three_seeds():
+    rows = json.loads((ROOT / "docs" / "results.json").read_text())
+    seeds = {}
+    for row in rows:
+        assert "metrics" in row, row
+        seeds.setdefault((row["suite"], row["experiment"]), set()).add(row["seed"])
+    assert set(map(len, seeds.values())) == {3}
 
 
 def test_another_file_is_refused(draw, tmp_path):

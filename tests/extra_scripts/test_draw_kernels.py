@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import pathlib
 import runpy
 import subprocess
@@ -43,15 +45,26 @@ def test_a_file_and_a_folder_side_by_side(tmp_path):
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0].split() == ["checkpoint", "kernels", "median", "norm", "blank"]
-    assert [line.split() for line in lines[2:4]] == [
-        ["checkpoint.torch", "6", "12.1", "0"],
-        ["run", "6", "12.1", "2"],
+    assert lines[0].split() == [
+        "checkpoint",
+        "kernels",
+        "median",
+        "norm",
+        "least",
+        "/",
+        "median",
+        "blank",
     ]
-    for suffix, line in zip((".png", ".pdf"), lines[4:]):
+    assert [line.split() for line in lines[2:4]] == [
+        ["checkpoint.torch", "6", "12.1", "1", "0"],
+        ["run", "6", "12.1", "0", "2"],
+    ]
+    for suffix, line in zip((".png", ".pdf", ".json"), lines[4:]):
         file = tmp_path / f"kernels{suffix}"
         assert line == str(file.resolve())
         assert file.stat().st_size
+    norms = json.loads((tmp_path / "kernels.json").read_text())
+    assert norms["checkpoint.torch"] == pytest.approx([math.sqrt(147)] * 6)
 
 
 def test_equal_names_are_told_apart(draw, tmp_path, capsys):
@@ -64,7 +77,7 @@ def test_equal_names_are_told_apart(draw, tmp_path, capsys):
 def test_one_checkpoint_twice_is_drawn_once(draw, tmp_path, capsys):
     folder = write(tmp_path / "run", torch.ones(2, 3, 3, 3))
     draw(folder, folder, "--output", tmp_path / "kernels.png")
-    assert len(capsys.readouterr().out.splitlines()) == 2 + 1 + 2
+    assert len(capsys.readouterr().out.splitlines()) == 2 + 1 + 3
 
 
 def test_what_cannot_be_drawn_is_one_sentence(draw, tmp_path):

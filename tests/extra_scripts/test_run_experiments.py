@@ -83,8 +83,17 @@ def test_killed_and_started_again_it_repeats_nothing(start, tmp_path):
         assert (folder / name).is_file()
 
 
-def test_an_unknown_scale_is_named(start):
-    run = start("--scale", "large")
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--scale", "large"], 2, "invalid choice: 'large'"),
+        (["--jobs", "0"], 2, "argument --jobs: 0 is below 1"),
+        (["--only", "nothing"], 1, "--only nothing: none of table7"),
+        (["--data", "none"], 1, "config.MSCN.DATA"),
+    ],
+)
+def test_wrong_input_is_refused_once_and_at_once(start, arguments, code, said):
+    run = start(*arguments)
     _, errors = run.communicate(timeout=300)
-    assert run.returncode == 2
-    assert "invalid choice: 'large'" in errors
+    assert run.returncode == code
+    assert said in errors.splitlines()[-1]
