@@ -71,8 +71,9 @@ def main() -> None:
         {**labels(options, suite, experiment, seed, tool), **outcomes[tool.output]}
         for suite, experiment, seed, tool in planned
     ]
-    save(folder, merged(earlier(folder), rows))
-    for suite, of_suite in by_suite(json.loads((folder / "results.json").read_text())).items():
+    known = merged(earlier(folder), rows)
+    save(folder, known)
+    for suite, of_suite in by_suite(known).items():
         if suite in chosen:
             print(f"{table(of_suite, 'simple')}\n{folder / suite}.png\n")
     print(folder / "results.json")

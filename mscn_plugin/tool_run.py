@@ -27,7 +27,7 @@ _PR_SET_PDEATHSIG = 1
 
 def _die_with_caller() -> None:
     # A caller that was killed may be started again at once: there would be two in one folder.
-    if _LIBC:
+    if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -104,7 +104,7 @@ class ToolRun:
                 self.command,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_caller if _LIBC else None,
+                preexec_fn=_die_with_caller,
             )
             try:
                 while process.poll() is None:

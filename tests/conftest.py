@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,18 @@ def registered():
 
     mscn_plugin.register()
     set_cpu_device()
+
+
+@pytest.fixture
+def run_script(monkeypatch):
+    """Run a script of ``extra_scripts`` by its name, in this process, which has its imports."""
+
+    def run(name, *arguments):
+        script = str(Path(__file__).parents[1] / "extra_scripts" / name)
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        runpy.run_path(script, run_name="__main__")
+
+    return run
 
 
 @pytest.fixture(scope="session")

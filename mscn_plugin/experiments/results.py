@@ -77,14 +77,10 @@ def merged(old: Rows, new: Rows) -> Rows:
         if _settings(row) in given
         and (row["suite"], row["experiment"], row["seed"]) not in replaced
     ]
-    places = {
-        (suite, experiment.name): place
-        for place, (suite, experiment) in enumerate(
-            (suite, experiment) for suite, group in SUITES.items() for experiment in group
-        )
-    }
+    order = [(suite, e.name) for suite, experiments in SUITES.items() for e in experiments]
     return sorted(
-        [*kept, *new], key=lambda row: (places[row["suite"], row["experiment"]], row["seed"])
+        [*kept, *new],
+        key=lambda row: (order.index((row["suite"], row["experiment"])), row["seed"]),
     )
 
 

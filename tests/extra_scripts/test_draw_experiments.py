@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
-import runpy
-import sys
 
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[2]
-SCRIPT = ROOT / "extra_scripts" / "draw_experiments.py"
 
 
 @pytest.fixture
-def draw(monkeypatch):
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-
-    return run
+def draw(run_script):
+    return functools.partial(run_script, "draw_experiments.py")
 
 
 def test_the_documented_tables_are_those_of_the_documented_numbers(draw, tmp_path):

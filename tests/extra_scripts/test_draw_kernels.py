@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import pathlib
-import runpy
 import subprocess
 import sys
 
@@ -16,14 +16,8 @@ SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "draw_kernels.py"
 
 
 @pytest.fixture
-def draw(monkeypatch):
-    """Run the script in this process, which has its imports."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-
-    return run
+def draw(run_script):
+    return functools.partial(run_script, "draw_kernels.py")
 
 
 def write(folder, kernels):
