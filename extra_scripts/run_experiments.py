@@ -12,8 +12,6 @@ metric, ``results.md``, and a plot for each suite as PNG and PDF.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import os
 import sys
@@ -25,7 +23,6 @@ from typing import Any, Dict, List, Optional, Tuple
 from tqdm import tqdm
 
 import mscn_plugin
-from mscn_plugin.errors import sentence_of
 from mscn_plugin.experiments.definitions import SUITES, Experiment
 from mscn_plugin.experiments.results import by_suite, merged, save, table
 from mscn_plugin.experiments.runs import ExperimentRun
@@ -165,17 +162,12 @@ def plan(
 
 def refuse_early(tool: ExperimentRun) -> None:
     """Say once what would otherwise be every run's error, after VISSL's start."""
-    from vissl.utils.hydra_config import compose_hydra_configuration, convert_to_attrdict
+    from mscn_plugin.integration.config_hook import refusal
 
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            cfg = compose_hydra_configuration([f"config={tool.page}", *tool.overrides])
-            convert_to_attrdict(cfg, dump_config=False)
-    except Exception as error:
-        sentence = sentence_of(error)
-        if sentence is None:
-            raise
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        sentence = refusal([f"config={tool.page}", *tool.overrides])
+    if sentence is not None:
         sys.exit(f"run_experiments: {sentence}")
 
 

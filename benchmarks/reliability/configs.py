@@ -6,14 +6,10 @@ key that the sentence has to name.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import logging
 import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
-
-from mscn_plugin.errors import sentence_of
 
 C = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
 L = "config.LOSS"
@@ -182,18 +178,10 @@ def said_of(overrides: Sequence[str]) -> Optional[str]:
     Raises:
         Exception: what would end in a traceback.
     """
-    from vissl.utils.hydra_config import compose_hydra_configuration, convert_to_attrdict
+    from mscn_plugin.integration.config_hook import refusal
 
     page = [] if any(o.startswith("config=") for o in overrides) else ["config=mscn/quickstart"]
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            convert_to_attrdict(compose_hydra_configuration([*page, *overrides]), dump_config=False)
-    except Exception as error:
-        sentence = sentence_of(error)
-        if sentence is None:
-            raise
-        return sentence
-    return None
+    return refusal([*page, *overrides])
 
 
 def check_all(folder: Path, data: Path) -> List[Dict[str, Any]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import io
 import os
-from typing import Any
+from typing import Any, Optional, Sequence
 
 from vissl.utils import hydra_config
 
-from mscn_plugin.errors import print_config_errors_plainly
+from mscn_plugin.errors import print_config_errors_plainly, sentence_of
 from mscn_plugin.integration import (
     checkpoint_checks,
     config_checks,
@@ -50,6 +52,24 @@ def infer_and_assert_hydra_config(cfg: Any) -> Any:
             refuse_another_recipe(cfg)
         data_folders.take_subset(cfg)
     return inferred
+
+
+def refusal(arguments: Sequence[str]) -> Optional[str]:
+    """The sentence with which VISSL's tool refuses its arguments, or None if it takes them.
+
+    Raises:
+        Exception: what would end in a traceback.
+    """
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            cfg = hydra_config.compose_hydra_configuration(list(arguments))
+            hydra_config.convert_to_attrdict(cfg, dump_config=False)
+    except Exception as error:
+        sentence = sentence_of(error)
+        if sentence is None:
+            raise
+        return sentence
+    return None
 
 
 def prepare_config(cfg: Any) -> None:
