@@ -76,7 +76,7 @@ class BYOLLoss(ClassyLoss):
 
         The copy has the model's device, memory format and kind of batch normalisation.
         """
-        target = copy.deepcopy(model).requires_grad_(False)
+        target = copy.deepcopy(model, process_groups_of(model)).requires_grad_(False)
         target.heads, target.head_names = target.heads[:-1], target.head_names[:-1]
         self.target = target
         if self._restored is not None:
@@ -144,6 +144,15 @@ class BYOLLoss(ClassyLoss):
             f"num_masks={self.num_masks}, target_momentum={self.target_momentum}, "
             f"target_input={self.target_input!r}"
         )
+
+
+def process_groups_of(model: torch.nn.Module) -> Dict[int, Any]:
+    """The process groups of SyncBN layers, as a memo by which ``copy.deepcopy`` shares them.
+
+    A process group is a connection between ranks and cannot be copied.
+    """
+    groups = (getattr(module, "process_group", None) for module in model.modules())
+    return {id(group): group for group in groups if group is not None}
 
 
 def broadcast(tensors: Any) -> None:

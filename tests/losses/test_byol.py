@@ -165,6 +165,21 @@ def test_the_target_has_the_models_synchronised_normalisation(loss_class):
     assert isinstance(loss.target.trunk[1], nn.SyncBatchNorm)
 
 
+def test_the_target_shares_the_process_group(loss_class, tmp_path):
+    """VISSL gives the layers a group of the node's ranks, and a group cannot be copied."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/rendezvous", world_size=1, rank=0
+    )
+    try:
+        group = torch.distributed.new_group([0])
+        model, loss = nn.SyncBatchNorm.convert_sync_batchnorm(Model(), group), loss_class()
+        loss.build_target(model)
+        assert loss.target.trunk[1].process_group is group
+        assert loss.target.trunk[1].weight is not model.trunk[1].weight
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_running_statistics_are_the_targets_own(loss_class):
     """Of its own passes in training, untouched in evaluation, never averaged with the model's."""
     model, loss = Model(), loss_class()
