@@ -95,8 +95,9 @@ def extract_features(task: Any, layers: List[str], folder: Path) -> None:
             with torch.no_grad():
                 features = model(torch.cat(sample["data"]).to(task.device, non_blocking=True))
             outputs.append([part.float().cpu().numpy() for part in flatten(features)])
-            indices.append(torch.cat(sample["data_idx"]).numpy())
-            labels = torch.cat(sample["label"]).numpy()
+            # VISSL's loader has moved the whole sample to the GPU, these two as well.
+            indices.append(torch.cat(sample["data_idx"]).cpu().numpy())
+            labels = torch.cat(sample["label"]).cpu().numpy()
             targets.append(labels.reshape(len(labels), -1))
         for layer, parts in zip(layers, zip(*outputs)):
             name = f"{folder}/rank{rank}_chunk0_{split}_{layer}"

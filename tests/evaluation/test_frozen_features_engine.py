@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,6 +81,33 @@ def test_features_are_the_trunks_in_one_process_and_in_two(
     if processes == 2:
         assert extract(1) == results
         assert not list((tmp_path / "frozen").glob("rank1*"))
+
+
+class OnGPU(torch.Tensor):
+    """Behaves as a tensor on a GPU towards NumPy."""
+
+    def numpy(self):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_labels_may_lie_on_the_gpu(registered, tmp_path, monkeypatch):
+    """VISSL's loader moves the whole sample there, not the images alone."""
+    from mscn_plugin.evaluation.frozen_features_engine import extract_features, labelled
+
+    monkeypatch.setenv("RANK", "0")
+    images, labels = torch.randn(4, 6), torch.tensor([3, 1, 0, 2])
+    sample = {"data": [images], "label": [labels], "data_idx": [torch.arange(4)]}
+    sample = {key: [part.as_subclass(OnGPU) for part in parts] for key, parts in sample.items()}
+    task = SimpleNamespace(
+        base_model=torch.nn.Identity(), dataloaders={"test": [sample]}, device="cpu"
+    )
+    extract_features(task, ["heads"], tmp_path)
+    features, targets = labelled(str(tmp_path), "test", "heads")
+    np.testing.assert_array_equal(features, images.numpy())
+    np.testing.assert_array_equal(targets, labels.numpy())
 
 
 def test_vissls_own_page_runs_with_one_more_key(run_tool, checkpoints, image_folder, tmp_path):
