@@ -32,13 +32,16 @@ def embedding_statistics(embeddings: Tensor, num_masks: List[int]) -> Dict[str, 
         ``negative_similarity``, the mean cosine of cross-branch pairs of the same image and of
         different images, each from -1 to 1.
     """
-    z = F.normalize(embeddings.detach().float(), dim=1)
-    num_images = len(z) // sum(num_masks)
-    masks = z.view(sum(num_masks), num_images, -1)
-    # The mean over pairs of masks factors into means over the masks of each branch.
-    means = [branch.mean(dim=0) for branch in masks.split(num_masks)]
-    positive = (means[0] * means[1]).sum(dim=1).sum()
-    everything = means[0].sum(dim=0) @ means[1].sum(dim=0)
+    # The hook is called inside of the step's autocast, where the product of two sums over the
+    # batch would leave the range of float16.
+    with torch.autocast(embeddings.device.type, enabled=False):
+        z = F.normalize(embeddings.detach().float(), dim=1)
+        num_images = len(z) // sum(num_masks)
+        masks = z.view(sum(num_masks), num_images, -1)
+        # The mean over pairs of masks factors into means over the masks of each branch.
+        means = [branch.mean(dim=0) for branch in masks.split(num_masks)]
+        positive = (means[0] * means[1]).sum(dim=1).sum()
+        everything = means[0].sum(dim=0) @ means[1].sum(dim=0)
     return {
         "std": z.std(dim=0).mean(),
         "positive_similarity": positive / num_images,

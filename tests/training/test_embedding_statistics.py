@@ -45,6 +45,15 @@ def test_shows_collapse_and_spread():
     assert spread["negative_similarity"] == pytest.approx(0, abs=0.01)
 
 
+@pytest.mark.usefixtures("registered")
+def test_autocast_around_it_changes_nothing():
+    """In half precision the product over a collapsed batch is too large, and gives inf."""
+    embeddings = torch.randn(1, 64).expand(600, 64)
+    expected = statistics(embeddings, [1, 1])
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert statistics(embeddings, [1, 1]) == expected
+
+
 def task(loss, output, num_masks, **sample):
     """As much of a task as the hook looks at."""
     train = SimpleNamespace(
