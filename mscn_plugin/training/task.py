@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import logging
 from typing import Any, Dict, Iterator, List, Tuple
 
 import torch
@@ -88,6 +89,13 @@ class MSCNTask(SelfSupervisionTask):
             state["amp"] = self.amp_grad_scaler.state_dict()
         state[SIGMA_KEY] = torch.tensor(input_sigma(self.config, "TRAIN"), dtype=torch.float64)
         return state
+
+    def _set_classy_state(self, state: Dict[str, Any]) -> None:
+        """VISSL's; it expects a scaler wherever the checkpoint has the state of one."""
+        if "amp" in state and self.amp_type is None:
+            logging.info("the checkpoint is of a run in mixed precision: its scale is not used")
+            state = {key: value for key, value in state.items() if key != "amp"}
+        super()._set_classy_state(state)
 
     def set_hooks(self, hooks: List[ClassyHook]) -> MSCNTask:
         """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done.

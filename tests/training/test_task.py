@@ -169,6 +169,24 @@ def one_rank(tmp_path):
     torch.distributed.destroy_process_group()
 
 
+def test_a_checkpoint_of_mixed_precision_goes_on_without(compose, one_rank, tiny, monkeypatch):
+    """VISSL hands the scaler's state to a scaler that is not there."""
+    from vissl.trainer.train_task import SelfSupervisionTask
+    from vissl.trainer.trainer_main import build_task
+
+    task = build_task(compose("config=mscn/quickstart", *tiny))
+    task.prepare()
+    state = task.get_classy_state(deep_copy=True)
+    state["amp"] = torch.amp.GradScaler("cpu").state_dict()
+    task._set_classy_state(state)
+    assert "amp" in state
+    given = []
+    monkeypatch.setattr(SelfSupervisionTask, "_set_classy_state", lambda _, s: given.append(s))
+    task.amp_type = "any"
+    task._set_classy_state(state)
+    assert given == [state]
+
+
 @pytest.mark.parametrize("device_views", [True, False])
 def test_vissl_extracts_features(compose, one_rank, tiny, tmp_path, monkeypatch, device_views):
     """Training images with their masks, validation images without, in VISSL's own loop.
