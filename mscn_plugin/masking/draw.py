@@ -217,6 +217,12 @@ class MaskDraw:
         """The same draw in page-locked memory, as PyTorch's loaders ask for."""
         return self._map(lambda tensor: tensor.pin_memory())
 
+    def record_stream(self, stream: Any) -> None:
+        """As ``Tensor.record_stream``: ``stream`` uses this memory, which another has allocated."""
+        for field in dataclasses.fields(self):
+            if isinstance(getattr(self, field.name), Tensor):
+                getattr(self, field.name).record_stream(stream)
+
     def __getitem__(self, index: Any) -> MaskDraw:
         """The draws of some of the samples; ``index`` is a slice, a list or a tensor."""
         return self._map(lambda tensor: tensor[index])

@@ -18,6 +18,7 @@ from typing import Any, Callable, Iterator, Optional
 
 import numpy as np
 import torch
+from classy_vision.dataset import DataloaderAsyncGPUWrapper
 from torch.utils.data import DataLoader
 
 from mscn_plugin.recovery.processes import shield_loader_worker
@@ -73,6 +74,8 @@ class ResumableLoader:
 
     def __next__(self) -> Any:
         batch = next(self.dataloader)
+        if isinstance(self.dataloader, DataloaderAsyncGPUWrapper):
+            record_stream(batch, torch.cuda.current_stream())
         self._seed_process(self.batch)
         self.batch += 1
         return batch
@@ -89,6 +92,21 @@ class ResumableLoader:
         if name.startswith("__"):  # copying asks before there is a loader
             raise AttributeError(name)
         return getattr(self.dataloader, name)
+
+
+def record_stream(content: Any, stream: Any) -> None:
+    """Tell PyTorch that ``stream`` uses all that a batch holds on a GPU.
+
+    VISSL's asynchronous loader allocates batches on a CUDA stream of its own. Without this the
+    copy of a later batch could take the memory of one that the backward pass still reads.
+    """
+    if isinstance(content, dict):
+        content = list(content.values())
+    if isinstance(content, (list, tuple)):
+        for part in content:
+            record_stream(part, stream)
+    elif hasattr(content, "record_stream"):
+        content.record_stream(stream)
 
 
 class SkippingSampler:

@@ -91,10 +91,7 @@ class DeviceViewsLoader:
         return DeviceViewsLoader(iter(self.dataloader), self.stage, self.device)
 
     def __next__(self) -> Dict[str, Any]:
-        # Kept until the next batch is there: VISSL's loader copies on a CUDA stream of its own,
-        # and memory that is freed while this stream still reads it could be written to.
-        self.batch = next(self.dataloader)
-        return self.stage(self.batch, self.device)
+        return self.stage(next(self.dataloader), self.device)
 
     def __len__(self) -> int:
         return len(self.dataloader)

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mscn_plugin.masking import MaskDistribution
+from mscn_plugin.recovery import seeding
 from mscn_plugin.recovery.seeding import ResumableLoader, seed_generators
 
 
@@ -92,3 +94,34 @@ def test_ranks_draw_other_noise():
         return [float(torch.rand(1)) for _ in loader]
 
     assert not set(drawn(0)) & set(drawn(1))
+
+
+def test_all_of_a_batch_is_kept_for_the_stream_that_uses_it(monkeypatch):
+    """VISSL's asynchronous loader allocates batches on a stream of its own."""
+    recorded = []
+
+    class Asynchronous:
+        """Classy Vision's wrapper, without the GPU that it asks for."""
+
+        def __init__(self, dataloader):
+            self.dataloader = dataloader
+
+        def __iter__(self):
+            self.batches = iter(self.dataloader)
+            return self
+
+        def __next__(self):
+            images = next(self.batches)
+            return {"data": [[images[:2]], images], "masks": [MaskDistribution().draw(2, (64, 64))]}
+
+    monkeypatch.setattr(seeding, "DataloaderAsyncGPUWrapper", Asynchronous)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: "this stream")
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda *call: recorded.append(call))
+    loader = DataLoader(Noise(), 4, collate_fn=collate)
+    batch = next(iter(ResumableLoader(Asynchronous(loader), seed=5, rank=0)))
+    draw = batch["masks"][0]
+    expected = [batch["data"][0][0], batch["data"][1], *vars(draw).values()]
+    expected = [value for value in expected if isinstance(value, torch.Tensor)]
+    assert len(expected) > 5
+    assert {stream for _, stream in recorded} == {"this stream"}
+    assert {id(tensor) for tensor, _ in recorded} == {id(tensor) for tensor in expected}
