@@ -1,0 +1,36 @@
+"""The fast tests of what runs on a device, by pytest, with the tests that need a GPU among them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from benchmarks.gpu.launched import ROOT
+from benchmarks.gpu.recorder import Recorder, require
+
+FOLDERS = ("tests/views", "tests/masking", "tests/losses")
+
+
+def tests(rec: Recorder) -> None:
+    chosen = list(FOLDERS) if rec.on_gpu else ["tests/views/test_on_device.py"]
+    for name, arguments in (
+        ("tests that need a GPU", [*chosen, "-k", "cuda"]),
+        ("tests of views, masks and losses", [*chosen, "-m", "not slow"]),
+    ):
+        with rec.check(name) as row:
+            command = [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                "-W",
+                "ignore",
+            ]
+            done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True)
+            lines = [line for line in done.stdout.splitlines() if line.strip()]
+            row["detail"] = re.sub(r"^=+ | =+$", "", lines[-1] if lines else done.stderr[-300:])
+            failed = [line[:200] for line in lines if line.startswith(("FAILED", "ERROR"))]
+            require(done.returncode == 0, "; ".join([row["detail"], *failed[:5]]))

@@ -1,0 +1,425 @@
+"""Small runs through VISSL's launcher, a process each: training, resume, evaluation, export."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Callable, Dict, List, Optional
+
+from benchmarks.gpu.recorder import Recorder, require
+from mscn_plugin.tool_run import TOOL, last_line
+
+ROOT = Path(__file__).resolve().parents[2]
+
+AS_A_MODULE = f"import runpy; runpy.run_module({TOOL!r}, run_name='__main__', alter_sys=True)"
+DETERMINISTIC_ALGORITHMS = (
+    "import torch, warnings; warnings.simplefilter('always')\n"
+    "torch.use_deterministic_algorithms(True, warn_only=True)\n" + AS_A_MODULE
+)
+AS_IT_IS = "as it is"
+KEY_ALONE = "config.REPRODUCIBILITY.CUDDN_DETERMINISTIC=True"
+DETERMINISTIC = "the same and torch.use_deterministic_algorithms"
+"""VISSL lets cuDNN choose by timing, which a process repeats in its own way; the key forbids it."""
+NO_DETERMINISTIC_KERNEL = re.compile(r"(\w+) does not have a deterministic implementation")
+
+
+def machine(rec: Recorder) -> List[str]:
+    """The overrides that send a configuration to the device."""
+    if rec.on_gpu:
+        return ["config.MACHINE.DEVICE=gpu", "config.DISTRIBUTED.BACKEND=nccl"]
+    return ["config.MACHINE.DEVICE=cpu", "config.DISTRIBUTED.BACKEND=gloo"]
+
+
+def start(
+    folder: Path, overrides: List[str], code: str = "", environment: Optional[Dict[str, str]] = None
+) -> subprocess.Popen[bytes]:
+    """Start VISSL's launcher in ``folder``; its output goes to ``console.txt`` there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    how = ["-c", code] if code else ["-W", "ignore", "-m", TOOL]
+    with (folder / "console.txt").open("ab") as console:
+        return subprocess.Popen(
+            [sys.executable, *how, *overrides, "config.CHECKPOINT.DIR=run"],
+            cwd=folder,
+            env={**os.environ, "OMP_NUM_THREADS": "2", **(environment or {})},
+            stdout=console,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def finish(process: subprocess.Popen[bytes], folder: Path) -> str:
+    """Wait for a launcher; returns what it printed, and raises if it failed."""
+    code = process.wait()
+    console = (folder / "console.txt").read_text(errors="replace")
+    require(code == 0, f"exit {code}: {last_line(console)}")
+    return console
+
+
+def launch(folder: Path, overrides: List[str], code: str = "") -> str:
+    return finish(start(folder, overrides, code), folder)
+
+
+def logged(folder: Path) -> List[Dict[str, Any]]:
+    """The lines of VISSL's ``stdout.json``."""
+    lines = (folder / "run" / "stdout.json").read_text().splitlines()
+    return [line for line in map(json.loads, lines) if "loss" in line]
+
+
+def losses(folder: Path) -> List[float]:
+    """The losses that a run has logged, in their order."""
+    return [float(line["loss"]) for line in logged(folder)]
+
+
+def online_accuracies(folder: Path) -> List[Dict[str, float]]:
+    lines = (folder / "run" / "metrics.json").read_text().splitlines()
+    found = [json.loads(line).get("online_evaluation") for line in lines]
+    return [values for values in found if values]
+
+
+def weights(folder: Path) -> Dict[str, Any]:
+    """All tensors of a run's last checkpoint, by their place in it."""
+    import torch
+
+    from mscn_plugin.recovery.checkpoints import _tensors
+
+    checkpoint = torch.load(folder / "run" / "checkpoint.torch", map_location="cpu")
+    return dict(_tensors(checkpoint))
+
+
+def few_photographs(rec: Recorder, of_each: int) -> Path:
+    """A folder with ``of_each`` patches of every photograph of the quickstart, and some for val."""
+    from mscn_plugin.data.photographs import build_photographs
+
+    target = rec.folder / "images"
+    for split, count in (("train", of_each), ("val", 4)):
+        for source in sorted((Path(build_photographs()) / split).iterdir()):
+            folder = target / split / source.name
+            folder.mkdir(parents=True)
+            for file in sorted(source.iterdir())[:count]:
+                shutil.copy(file, folder)
+    return target
+
+
+def quickstart(rec: Recorder) -> None:
+    """The quickstart as the README has it, on the device; then what can be done with its result."""
+    folder = rec.shared / "quickstart"
+    overrides = ["config=mscn/quickstart", *machine(rec)]
+    if rec.on_gpu:
+        overrides.append("config.DATA.NUM_DATALOADER_WORKERS=6")
+    else:
+        overrides += [f"config.MSCN.DATA={few_photographs(rec, 12)}", *SMALL]
+    with rec.check("mscn/quickstart, all of it, through VISSL's launcher") as row:
+        begin = time.monotonic()
+        launch(folder, overrides)
+        found = online_accuracies(folder)
+        first, last = found[0], found[-1]
+        row["detail"] = (
+            f"{time.monotonic() - begin:.0f} s beside the other checks, imports included; kNN "
+            f"{first['knn']:.1f} before and {last['knn']:.1f} after, linear probe "
+            f"{first['linear_probe']:.1f} and {last['linear_probe']:.1f}"
+        )
+        if rec.on_gpu:
+            require(last["knn"] > first["knn"] + 5, f"kNN has not risen: {row['detail']}")
+    with ThreadPoolExecutor(3 if rec.on_gpu else 1) as pool:
+        jobs = [pool.submit(_evaluate, rec, folder, page) for page in PAGES]
+        jobs.append(pool.submit(_export, rec, folder))
+        for job in jobs:
+            job.result()
+
+
+PAGES = ("quick_frozen", "quick_linear")
+SMALL = [
+    "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=32",
+    "config.DATA.NUM_DATALOADER_WORKERS=0",
+    "config.OPTIMIZER.num_epochs=1",
+    "config.OPTIMIZER.param_schedulers.lr.warmup_epochs=0",
+    "config.MSCN.ONLINE_EVALUATION.NUM_NEIGHBORS=5",
+]
+"""For a CPU: a run of seconds."""
+
+
+def script(name: str, arguments: List[str], folder: Path) -> str:
+    """Run one of ``extra_scripts``; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(ROOT / "extra_scripts" / name), *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    output = done.stdout + done.stderr
+    require(done.returncode == 0, f"exit {done.returncode}: {last_line(output)}")
+    return done.stdout
+
+
+def _evaluate(rec: Recorder, folder: Path, page: str) -> None:
+    epochs = 5 if rec.on_gpu else 1
+    with rec.check(f"extra_scripts/evaluate.py --only {page}") as row:
+        output = folder / page
+        extra = [] if page == "quick_frozen" else [f"config.OPTIMIZER.num_epochs={epochs}"]
+        arguments = ["run", "--only", page, "--output", str(output), "--overrides"]
+        script("evaluate.py", [*arguments, *machine(rec), *extra], folder)
+        entry = json.loads((output / "results.json").read_text())["evaluations"][page]
+        metrics = ", ".join(f"{name} {value:.1f}" for name, value in entry["metrics"].items())
+        row["detail"] = f"{metrics}; {entry['seconds']:.0f} s"
+        row["detail"] += f", {epochs} epochs" if extra else ""
+
+
+def _export(rec: Recorder, folder: Path) -> None:
+    import torch
+
+    from mscn_plugin.export.graphs import TORCHSCRIPT_FILE
+
+    with rec.check("extra_scripts/export.py, TorchScript and ONNX") as row:
+        arguments = [
+            "run/checkpoint.torch",
+            "--format",
+            "torchscript",
+            "onnx",
+            "--output",
+            "export",
+        ]
+        lines = script("export.py", arguments, folder).splitlines()
+        found = [line.rsplit("by ", 1)[-1] for line in lines if "differ" in line]
+        row["detail"] = "differences to VISSL's features: " + "; ".join(found)
+    with rec.check("the TorchScript file on the device") as row:
+        file = folder / "export" / TORCHSCRIPT_FILE
+        images = torch.randn(8, 3, 56, 56)
+        model = torch.jit.load(str(file), map_location="cpu").eval()
+        with torch.no_grad():
+            expected = model(images)
+            observed = model.to(rec.device)(images.to(rec.device)).cpu()
+        apart = float((observed - expected).abs().max() / expected.abs().max())
+        row["detail"] = f"largest difference, relative to the largest feature: {apart:.1e}"
+        require(apart < 5e-3, row["detail"])  # PyTorch convolves in TF32 on GPUs
+
+
+def variants(rec: Recorder) -> None:
+    """Ten to twenty steps each of what differs on a GPU; the same seed, so the same views.
+
+    Of the first step's loss is asked that it is that of the plain run: every variant is the same
+    function of the same weights.
+    """
+    images = few_photographs(rec, 80 if rec.on_gpu else 4)
+    short = [
+        f"config.MSCN.DATA={images}",
+        *machine(rec),
+        *SMALL,
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+        "config.LOG_FREQUENCY=1",
+    ]
+    if rec.on_gpu:
+        short += [
+            "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=64",
+            "config.DATA.NUM_DATALOADER_WORKERS=2",
+        ]
+    simclr, byol = ["config=mscn/quickstart", *short], ["config=mscn/byol_quickstart", *short]
+    sync = "config.MODEL.SYNC_BN_CONFIG.CONVERT_BN_TO_SYNC_BN=True"
+    amp = "+config/mscn/memory=amp"
+    cases: Dict[str, List[str]] = {
+        "SimCLR": simclr,
+        "SimCLR, channels_last": [*simclr, "config.MSCN.CHANNELS_LAST=True"],
+        "SimCLR, filter and masks in the workers": [*simclr, "config.MSCN.DEVICE_VIEWS=False"],
+        "BYOL": byol,
+    }
+    if rec.on_gpu:  # VISSL has neither on a CPU, and compiling takes minutes there
+        cases.update(
+            {
+                "SimCLR, SyncBN": [*simclr, sync],
+                "SimCLR, mixed precision": [*simclr, amp],
+                "SimCLR, mixed precision, SyncBN, channels_last": [
+                    *simclr,
+                    amp,
+                    sync,
+                    "config.MSCN.CHANNELS_LAST=True",
+                ],
+                "SimCLR, compiled": [*simclr, "+config/mscn/speed=compiled"],
+                "BYOL, SyncBN": [*byol, sync],
+                "BYOL, mixed precision, SyncBN": [*byol, amp, sync],
+                "BYOL, compiled": [*byol, "+config/mscn/speed=compiled"],
+                "Barlow Twins": ["config=mscn/barlow_twins", *of_another_page(short)],
+            }
+        )
+
+    def run(name: str) -> None:
+        folder = rec.folder / re.sub(r"\W+", "_", name)
+        with rec.check(f"trains: {name}") as row:
+            console = launch(folder, cases[name])
+            found[name] = losses(folder)
+            row["detail"] = f"{len(found[name])} steps, loss {found[name][0]:.4f} to "
+            row["detail"] += f"{found[name][-1]:.4f}"
+            require(all(math.isfinite(value) for value in found[name]), row["detail"])
+            require("embedding has collapsed" not in console, "the embedding has collapsed")
+
+    found: Dict[str, List[float]] = {}
+    with ThreadPoolExecutor(6 if rec.on_gpu else 1) as jobs:
+        list(jobs.map(run, cases))
+    # Float16 keeps 11 bits; noise of the workers is not that of the device.
+    plain = {name.split(",")[0]: values[0] for name, values in found.items() if "," not in name}
+    for name, values in found.items():
+        kind, _, variant = name.partition(", ")
+        if not variant or "workers" in variant or kind not in plain:
+            continue
+        with rec.check(f"first loss equals the plain run's: {name}") as row:
+            apart = abs(values[0] - plain[kind])
+            allowed = 1e-2 if "mixed" in variant else 2e-3
+            row["detail"] = f"difference {apart:.1e}, allowed {allowed:.0e}"
+            require(apart <= allowed, row["detail"])
+    if "SimCLR, mixed precision" in found:
+        with rec.check("a run in mixed precision goes on in float32") as row:
+            more = ["config.OPTIMIZER.num_epochs=2", "+config.MSCN.RESUME_CHANGED=True"]
+            folder = rec.folder / "SimCLR_mixed_precision"
+            console = launch(folder, [*simclr, *more])
+            require("Resume from file" in console, "it has begun anew")
+            row["detail"] = f"loss {losses(folder)[-1]:.4f} at the end"
+
+
+def of_another_page(short: List[str]) -> List[str]:
+    """``short`` for a page of ResNet-50 at 224 pixels, on few images."""
+    batch = "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=64"
+    kept = [item for item in short if "NUM_NEIGHBORS" not in item]
+    return ["+config/mscn/machine=gpu_1", *kept, batch]
+
+
+def resume(rec: Recorder) -> None:
+    """SIGKILL in the second epoch, and the same command again, beside two runs without a kill.
+
+    Two, since a resumed run can only be as near to an unbroken one as that is to itself.
+    """
+    images = few_photographs(rec, 40 if rec.on_gpu else 4)
+    simclr, byol = "mscn/quickstart", "mscn/byol_quickstart"
+    cases = [(simclr, AS_IT_IS)]
+    if rec.on_gpu:
+        cases += [(simclr, KEY_ALONE), (simclr, DETERMINISTIC), (byol, DETERMINISTIC)]
+
+    def overrides(page: str, way: str) -> List[str]:
+        return [
+            f"config={page}",
+            f"config.MSCN.DATA={images}",
+            *machine(rec),
+            *SMALL,
+            "config.OPTIMIZER.num_epochs=2",
+            "config.DATA.NUM_DATALOADER_WORKERS=2",
+            "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+            "config.CHECKPOINT.CHECKPOINT_ITER_FREQUENCY=3",
+            "config.LOG_FREQUENCY=1",
+            f"config.REPRODUCIBILITY.CUDDN_DETERMINISTIC={way != AS_IT_IS}",
+        ]
+
+    def begin(folder: Path, page: str, way: str) -> subprocess.Popen[bytes]:
+        if way != DETERMINISTIC:
+            return start(folder, overrides(page, way))
+        workspace = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        return start(folder, overrides(page, way), DETERMINISTIC_ALGORITHMS, workspace)
+
+    def unbroken(folder: Path, page: str, way: str) -> str:
+        return finish(begin(folder, page, way), folder)
+
+    def killed(folder: Path, page: str, way: str) -> str:
+        process = begin(folder, page, way)
+        steps = 2 * 16 * (40 if rec.on_gpu else 4) // 32
+        later = [folder / "run" / f"model_iteration{n}.torch" for n in range(steps // 2, steps)]
+        while not any(file.is_file() for file in later):
+            require(process.poll() is None, "the run ended before it could be killed")
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        console = finish(begin(folder, page, way), folder)
+        require("Resume from file" in console, "it has begun anew")
+        return console
+
+    def compare(page: str, way: str) -> None:
+        place = rec.folder / page.split("/")[1] / re.sub(r"\W+", "_", way)
+        with rec.check(f"{page}, SIGKILL and resume, {way}") as row:
+            jobs: List[Callable[..., str]] = [unbroken, unbroken, killed]
+            folders = [place / str(number) for number in range(3)]
+            with ThreadPoolExecutor(3) as pool:
+                runs = [pool.submit(job, folder, page, way) for job, folder in zip(jobs, folders)]
+                consoles = [run.result() for run in runs]
+            first, again, resumed = (weights(folder) for folder in folders)
+            missing = sorted(set(NO_DETERMINISTIC_KERNEL.findall("".join(consoles))))
+            row["detail"] = (
+                f"two unbroken runs: {apart(first, again)}; resumed and unbroken: "
+                f"{apart(first, resumed)}"
+            )
+            row["detail"] += f"; {part_ways(*(losses(folder) for folder in folders[:2]))}"
+            if missing:
+                row["detail"] += f"; without a deterministic kernel: {', '.join(missing)}"
+            row["bit_equal"] = {
+                "two unbroken runs": apart(first, again) == "bit-equal",
+                "resumed and unbroken": apart(first, resumed) == "bit-equal",
+            }
+            require(set(first) == set(resumed), "the checkpoints hold other tensors")
+
+    with ThreadPoolExecutor(4 if rec.on_gpu else 1) as pool:
+        list(pool.map(lambda case: compare(*case), cases))
+
+
+def apart(one: Dict[str, Any], other: Dict[str, Any]) -> str:
+    """How far the weights of two checkpoints lie apart, in words."""
+    import torch
+
+    different = [name for name in one if name in other and not torch.equal(one[name], other[name])]
+    if not different:
+        return "bit-equal"
+    model = [name for name in different if ".model." in name and name.endswith("weight")]
+    squares = [
+        [float((a[n].double() - b[n].double() * share).pow(2).sum()) for n in model]
+        for a, b, share in ((one, other, 1), (one, one, 0))
+    ]
+    relative = (sum(squares[0]) / max(sum(squares[1]), 1e-30)) ** 0.5
+    return f"{len(different)} of {len(one)} tensors differ, the weights by {relative:.1%}"
+
+
+def part_ways(one: List[float], other: List[float]) -> str:
+    """From which step on the logged losses of the two unbroken runs differ."""
+    for step, (first, second) in enumerate(zip(one, other)):
+        if first != second:
+            return f"their losses part at step {step} of {len(one)}, by {abs(first - second):.1e}"
+    return "their losses are equal in all logged digits"
+
+
+def paper_page(rec: Recorder) -> None:
+    """``mscn/simclr`` itself on one device: the loader's workers, the stage, ResNet-50, LARS."""
+    from benchmarks.harness import photographs_as_jpegs
+
+    batch, batches = (128, 10) if rec.on_gpu else (2, 2)
+    images = jpegs(rec.folder, batch * batches, photographs_as_jpegs)
+    overlay = "gpu_1" if rec.on_gpu else "cpu"
+    common = [
+        "config=mscn/simclr",
+        f"+config/mscn/machine={overlay}",
+        f"config.MSCN.DATA={images}",
+        f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA={batch}",
+        f"config.DATA.NUM_DATALOADER_WORKERS={14 if rec.on_gpu else 0}",
+        "config.MULTI_PROCESSING_METHOD=fork",  # workers that start at once
+        "config.OPTIMIZER.num_epochs=1",
+        "config.OPTIMIZER.param_schedulers.lr.warmup_epochs=0",
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+        "config.LOG_FREQUENCY=1",
+    ]
+    with rec.check("mscn/simclr on one GPU, K = 2, mixed precision, 224 px, batch 128") as row:
+        extra = ["+config/mscn/memory=amp"] if rec.on_gpu else ["+config/mscn/memory=one_mask"]
+        launch(rec.folder / "page", [*common, *extra])
+        found = losses(rec.folder / "page")
+        peak = max(line["peak_mem(M)"] for line in logged(rec.folder / "page"))
+        row["detail"] = f"{len(found)} steps, loss {found[0]:.3f} to {found[-1]:.3f}"
+        row["detail"] += f", peak memory by VISSL's log {peak / 1024:.1f} GiB"
+        require(all(math.isfinite(value) for value in found), row["detail"])
+
+
+def jpegs(folder: Path, count: int, make: Callable[[Path, int], Path]) -> Path:
+    """An ImageFolder of ``count`` JPEGs of 500 x 375 pixels: 128 photographs and links to them."""
+    made = min(count, 128)
+    images = make(folder / "jpegs", made)
+    files = sorted(images.glob("train/*/*.jpg"))
+    for number in range(made, count):
+        os.link(files[number % made], files[0].with_name(f"{number:06}.jpg"))
+    return images
