@@ -62,7 +62,7 @@ def write_markdown(results: Dict[str, Any]) -> None:
     parts = [
         "# Benchmarks",
         "Written by `make benchmarks`. Medians over several repeats, the alternatives in turn; "
-        '"times better" is faster, more, or smaller. Nothing was measured on a GPU.',
+        '"times better" is faster, more, or smaller. All on a CPU; [gpu.md](gpu.md) has a GPU.',
     ]
     for name in NAMES:
         if name in results:

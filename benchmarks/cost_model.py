@@ -86,7 +86,7 @@ def text(rows: List[Dict[str, Any]], machine: Dict[str, str]) -> str:
 
 What one of the paper's 32 GPUs (ResNet-50, 224 pixels, batch 128 per GPU, section 5) has to be fed with,
 and where the bottleneck sits. Written by `make benchmarks` from figures measured on one CPU and from
-NVIDIA's published training throughput; **nothing here was measured on a GPU.**
+NVIDIA's published training throughput; **no figure of this page was measured on a GPU** ([gpu.md](gpu.md) has some).
 
 - **Model.** A GPU that trains v views per second takes v / (2 K) images per second: K masks of two views
   each. v is NVIDIA's figure for one GPU ([ResNet-50 v1.5, PyTorch, container 21.03](https://github.com/NVIDIA/DeepLearningExamples/tree/master/PyTorch/Classification/ConvNets/resnet50v1.5)):
