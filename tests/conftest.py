@@ -1,16 +1,31 @@
-"""Fixtures that many tests share."""
+"""Fixtures that many tests share.
+
+What a test needs is said by its marks (see ``pyproject.toml``): a test that starts a process has
+the mark ``process``, and gets a ``sys.executable`` that has imported everything before
+(:mod:`warm_python`), unless it has ``new_interpreter``.
+"""
 
 from __future__ import annotations
 
+import copy
+import fcntl
 import os
 import runpy
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import warm_python
+import yaml
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins.importlib_resources_config_source import (
+    ImportlibResourcesConfigSource,
+)
 from PIL import Image
 
 pytest_plugins = ["detection_fixtures"]
@@ -18,11 +33,103 @@ pytest_plugins = ["detection_fixtures"]
 # Tools and workers that the tests start share two cores.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+# Hundreds of configurations are composed here, and reading YAML is most of that: by C, and once.
+yaml.SafeLoader = yaml.CSafeLoader
+
+
+def read_once(source):
+    """Let a source of Hydra's configurations read each of its files once."""
+    read, load = {}, source.load_config
+
+    def load_config(self, config_path):
+        key = self.path, config_path
+        if key not in read:
+            read[key] = load(self, config_path)
+        return copy.deepcopy(read[key])
+
+    source.load_config = load_config
+
+
+read_once(ImportlibResourcesConfigSource)
+read_once(FileConfigSource)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark a test by the fixtures that it uses, as far as they say what it needs."""
+    for item in items:
+        for fixture, mark in (
+            ("python", "process"),
+            ("detectron2", "detectron2"),
+            ("compose", "hydra"),
+            ("composed", "hydra"),
+        ):
+            if fixture in item.fixturenames:
+                item.add_marker(mark)
 
 
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory):
+    """A program to call in the place of ``python``, which has imported everything before."""
+    with warm_python.started(tmp_path_factory.mktemp("warm")) as program:
+        yield program
+
+
+@pytest.fixture(autouse=True)
+def _python_of_the_marks(request, monkeypatch):
+    marks = {mark.name for mark in request.node.iter_markers()}
+    if "new_interpreter" in marks:
+        return
+    if "process" in marks:
+        monkeypatch.setattr(sys, "executable", request.getfixturevalue("python"))
+        return
+    start = subprocess.Popen.__init__
+
+    def refuse(self, args, *more, **options):
+        name = args if isinstance(args, (str, Path)) else args[0]
+        assert "python" not in Path(name).name, "a test that starts processes is marked so"
+        start(self, args, *more, **options)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", refuse)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """Build a folder once for all of pytest's workers; returns its path.
+
+    A lock keeps the others waiting; a build that failed is tried again.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def folder_of(name: str, build) -> Path:
+        folder, done = base / name, base / f"{name}.done"
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.is_file():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                build(folder)
+                done.touch()
+        return folder
+
+    return folder_of
+
+
+def wait_for(condition, seconds: float = 120):
+    """Wait until ``condition()`` is true; returns what it returned."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"waited for {seconds} s in vain"
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")
@@ -49,9 +156,12 @@ def run_script(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def image_folder(tmp_path_factory) -> Path:
+def image_folder(once) -> Path:
     """A folder with train/ (4 x 8 images) and val/ (4 x 3 images) of coloured texture."""
-    root = tmp_path_factory.mktemp("images")
+    return once("images", write_images)
+
+
+def write_images(root: Path) -> None:
     random = np.random.RandomState(0)
     for split, count in (("train", 8), ("val", 3)):
         for label in range(4):
@@ -60,19 +170,20 @@ def image_folder(tmp_path_factory) -> Path:
             for index in range(count):
                 pixels = random.randint(0, 60, (64, 64, 3)) + 48 * label
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
-    return root
 
 
 @pytest.fixture(scope="session")
-def large_folder(image_folder, tmp_path_factory) -> Path:
+def large_folder(image_folder, once) -> Path:
     """A folder with as many images as the paper's batch has: links to those of `image_folder`."""
-    root = tmp_path_factory.mktemp("many")
-    for source in image_folder.rglob("*.png"):
-        target = root / source.relative_to(image_folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        for copy in range(128 if "train" in target.parts else 1):
-            os.link(source, target.with_name(f"{copy}_{target.name}"))
-    return root
+
+    def link(root: Path) -> None:
+        for source in image_folder.rglob("*.png"):
+            target = root / source.relative_to(image_folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for number in range(128 if "train" in target.parts else 1):
+                os.link(source, target.with_name(f"{number}_{target.name}"))
+
+    return once("many", link)
 
 
 @pytest.fixture
@@ -115,24 +226,33 @@ def tiny(image_folder):
     return (f"config.MSCN.DATA={image_folder}", "config.CHECKPOINT.DIR=run", *TINY)
 
 
+def run_python(*arguments, cwd=None, check: bool = True, env=None):
+    """Run ``python`` with these arguments; fails with what it printed if ``check`` and it fails."""
+    result = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env={**tool_environment(), **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    if check and result.returncode:
+        pytest.fail(f"exit {result.returncode}\n{result.stdout[-3000:]}\n{result.stderr[-5000:]}")
+    return result
+
+
+def run_command(name: str, *arguments, cwd=None, check: bool = False):
+    """Run a script of ``extra_scripts`` by its name, as a process."""
+    script = Path(__file__).parents[1] / "extra_scripts" / name
+    return run_python("-W", "ignore", script, *arguments, cwd=cwd, check=check)
+
+
 @pytest.fixture
 def run_tool(tmp_path):
     """Run VISSL's own, unmodified launching tool in an empty folder."""
 
     def run(*overrides: str, by_path: bool = False, cwd: Path = tmp_path, check: bool = True):
-        result = subprocess.run(
-            [sys.executable, *tool(by_path), *overrides],
-            cwd=cwd,
-            env=tool_environment(),
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        if check and result.returncode:
-            pytest.fail(
-                f"exit {result.returncode}\n{result.stdout[-3000:]}\n{result.stderr[-5000:]}"
-            )
-        return result
+        return run_python(*tool(by_path), *overrides, cwd=cwd, check=check)
 
     return run
 
@@ -151,31 +271,33 @@ def tool_environment():
 
 
 @pytest.fixture(scope="session")
-def checkpoints(image_folder, tmp_path_factory):
+def pretrain(python, once):
+    """Pre-train by VISSL's own launching tool, once for all of pytest's workers."""
+
+    def run(name: str, *overrides: str) -> Path:
+        def build(folder: Path) -> None:
+            subprocess.run(
+                [python, *tool(), *overrides, "config.CHECKPOINT.DIR=run"],
+                cwd=folder,
+                env=tool_environment(),
+                check=True,
+                timeout=600,
+            )
+
+        return once(name, build) / "run"
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def checkpoints(image_folder, pretrain):
     """Folders of a SimCLR and a BYOL run of seconds, by the loss's first word."""
-    folders = {}
-    pages = {"simclr": ("quickstart",), "byol": ("byol_quickstart", BYOL_HEADS)}
-    for name, (page, *heads) in pages.items():
-        folders[name] = tmp_path_factory.mktemp(name) / "run"
-        data = f"config.MSCN.DATA={image_folder}"
-        pretrain(folders[name], f"config=mscn/{page}", *TINY, *heads, data)
-    return folders
-
-
-def pretrain(folder, *overrides):
-    """Pre-train by VISSL's own launching tool into an empty folder."""
-    result = subprocess.run(
-        [
-            *(sys.executable, *tool(), *overrides, f"config.CHECKPOINT.DIR={folder}"),
-            "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
-        ],
-        cwd=folder.parent,
-        env=tool_environment(),
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert result.returncode == 0, result.stderr[-5000:]
+    common = (*TINY, f"config.MSCN.DATA={image_folder}")
+    common += ("config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",)
+    return {
+        "simclr": pretrain("run_of_simclr", "config=mscn/quickstart", *common),
+        "byol": pretrain("run_of_byol", "config=mscn/byol_quickstart", *common, BYOL_HEADS),
+    }
 
 
 def with_statistics(trunk):

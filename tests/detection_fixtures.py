@@ -8,7 +8,7 @@ import runpy
 
 import numpy as np
 import pytest
-from conftest import TINY, pretrain
+from conftest import TINY
 from PIL import Image
 
 
@@ -51,7 +51,7 @@ def detection_page(detectron2):
 
 
 @pytest.fixture(scope="session")
-def resnet_runs(image_folder, tmp_path_factory):
+def resnet_runs(image_folder, pretrain):
     """Folders of a SimCLR and a BYOL run of one iteration of a ResNet-50, by the method."""
     heads = "{dims:[null,16,8],use_bn:true,use_relu:true}"
     pages = {
@@ -60,11 +60,11 @@ def resnet_runs(image_folder, tmp_path_factory):
     }
     folders = {}
     for method, (page, params) in pages.items():
-        folders[method] = tmp_path_factory.mktemp(method) / "run"
-        pretrain(
-            folders[method],
+        folders[method] = pretrain(
+            f"resnet_run_of_{method}",
             *(f"config=mscn/{page}", *TINY, f"config.MSCN.DATA={image_folder}"),
             *("config.MODEL.TRUNK.NAME=resnet", f"config.MODEL.HEAD.PARAMS={params}"),
+            "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
             "config.DATA.TRAIN.DATA_LIMIT=8",
         )
     return folders
@@ -145,9 +145,12 @@ def write_coco(folder, annotations="annotations/{}.json", images="{}"):
 
 
 @pytest.fixture(scope="session")
-def datasets(detectron2, tmp_path_factory):
+def datasets(detectron2, once):
     """Tiny VOC2007, VOC2012 and COCO, as ``DETECTRON2_DATASETS`` wants them."""
-    root = tmp_path_factory.mktemp("datasets")
+    return once("datasets", write_datasets)
+
+
+def write_datasets(root):
     write_voc(root / "VOC2007", {"trainval": 0, "test": 10})
     write_voc(root / "VOC2012", {"trainval": 20})
     (root / "coco" / "annotations").mkdir(parents=True)
@@ -163,4 +166,3 @@ def datasets(detectron2, tmp_path_factory):
         (root / "coco" / "annotations" / f"instances_{split}.json").write_text(
             json.dumps({"images": images, "annotations": objects, "categories": categories})
         )
-    return root

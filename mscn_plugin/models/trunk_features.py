@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any, Callable, Dict, Tuple, TypeVar
 
 import torch
 from vissl.models.trunks import get_model_trunk
 
 T = TypeVar("T")
+
+_known: Dict[Tuple[str, Tuple[int, int]], int] = {}
+"""Features by configuration and size: a suite of experiments asks for one trunk many times."""
 
 
 def trunk_features(model_config: Any, size: Tuple[int, int] = (224, 224)) -> int:
@@ -24,7 +28,10 @@ def trunk_features(model_config: Any, size: Tuple[int, int] = (224, 224)) -> int
             build_trunk(model_config).eval()(torch.zeros(1, 3, *size), [])[-1].flatten(1).shape[1]
         )
 
-    return _of_shapes(ask)
+    key = json.dumps(model_config, sort_keys=True, default=str), size
+    if key not in _known:
+        _known[key] = _of_shapes(ask)
+    return _known[key]
 
 
 def trunk_shapes(model_config: Any) -> Dict[str, Tuple[int, ...]]:

@@ -54,7 +54,7 @@ def test_a_dataset_without_a_readable_image_says_so(compose, image_folder, tmp_p
         ReadableImagesDataset(config, "TRAIN")[0]
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_training_goes_on(run_tool, tiny, damaged_folder):
     tiny = [o for o in tiny if not o.startswith("config.MSCN.DATA")]
     result = run_tool("config=mscn/quickstart", f"config.MSCN.DATA={damaged_folder}", *tiny)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
+import pytest
 import torch
+from conftest import run_python
 
 from mscn_plugin.detection.environment import MODULE
 from mscn_plugin.integration.config_folder import config_folder
@@ -59,6 +57,8 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.new_interpreter
+@pytest.mark.detectron2
 def test_two_processes_train_behind_the_filter(detectron2, tmp_path):
     """detectron2's launch with Gloo: both processes know the keys, filter, and share gradients.
 
@@ -72,15 +72,8 @@ def test_two_processes_train_behind_the_filter(detectron2, tmp_path):
         *("MODEL.ROI_HEADS.NAME", "Res5ROIHeads", "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "4"),
         *("MODEL.RPN.POST_NMS_TOPK_TRAIN", "8"),
     )
-    result = subprocess.run(
-        [sys.executable, "step.py", str(page), str(tmp_path), *options],
-        cwd=tmp_path,
-        env={**os.environ, "DETECTRON2_ENV_MODULE": MODULE, "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
+    environment = {"DETECTRON2_ENV_MODULE": MODULE, "CUDA_VISIBLE_DEVICES": ""}
+    run_python("step.py", page, tmp_path, *options, cwd=tmp_path, env=environment)
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert not torch.equal(ranks[0]["image"], ranks[1]["image"])
     mean = torch.tensor([123.675, 116.280, 103.530]).view(3, 1, 1)

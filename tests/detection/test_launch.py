@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
-from conftest import tool_environment
+from conftest import run_python
 
 from mscn_plugin.detection.launch import PAGES, convert, detection, require_detectron2, results
 from mscn_plugin.errors import ConfigError
 
 
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("method", ["simclr", "byol"])
 def test_the_conversion_is_vissls_own(resnet_runs, method, tmp_path):
     checkpoint = resnet_runs[method] / "checkpoint.torch"
     assert convert(checkpoint, tmp_path / "ours.pth") == 265
-    result = subprocess.run(
-        [
-            *(sys.executable, "-m", "extra_scripts.convert_vissl_to_detectron2"),
-            *("--input_model_file", str(checkpoint), "--output_model", "theirs.pth"),
-            *("--weights_type", "torch", "--state_dict_key_name", "classy_state_dict"),
-        ],
+    run_python(
+        *("-m", "extra_scripts.convert_vissl_to_detectron2"),
+        *("--input_model_file", checkpoint, "--output_model", "theirs.pth"),
+        *("--weights_type", "torch", "--state_dict_key_name", "classy_state_dict"),
         cwd=tmp_path,
-        env=tool_environment(),
-        capture_output=True,
-        text=True,
-        timeout=300,
     )
-    assert result.returncode == 0, result.stderr
     ours, theirs = (
         torch.load(tmp_path / f"{name}.pth", weights_only=True) for name in ("ours", "theirs")
     )
@@ -40,7 +30,8 @@ def test_the_conversion_is_vissls_own(resnet_runs, method, tmp_path):
         assert torch.equal(ours["model"][name], tensor), name
 
 
-@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.detectron2
 @pytest.mark.parametrize("method", ["simclr", "byol"])
 def test_every_tensor_of_the_checkpoint_is_in_the_detector(
     detection_tool, detection_page, resnet_runs, method, tmp_path

@@ -41,7 +41,7 @@ def test_other_overrides_are_another_run(tmp_path):
     assert a_run(tmp_path, "a=1").output != a_run(tmp_path, "a=2").output
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_a_run_that_cannot_start_says_why(tmp_path):
     with pytest.raises(RunFailedError, match="Could not find 'config/mscn/trajectory/x'"):
         a_run(tmp_path).run(lambda done: None)

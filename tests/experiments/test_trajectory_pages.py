@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import copy
+import functools
 import warnings
 
 import pytest
 import yaml
-from conftest import tool_environment
 
 from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.scales import SCALES, page_of
@@ -23,13 +22,14 @@ def composed(registered):
     from omegaconf import OmegaConf
     from vissl.utils.hydra_config import compose_hydra_configuration
 
-    def compose(page):
+    @functools.lru_cache(maxsize=None)
+    def parts(page):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             cfg = compose_hydra_configuration([f"config=mscn/{page}"])
         return OmegaConf.to_container(cfg.config)
 
-    return compose
+    return lambda page: copy.deepcopy(parts(page))
 
 
 def leaves(section, path=()):
@@ -87,47 +87,49 @@ def test_the_tenth_step_is_the_ablations_base(composed):
     assert step == base
 
 
-RUN_ALL = """
-import sys
-import torch.distributed
-from tools.run_distributed_engines import hydra_main
-for line in sys.stdin.read().splitlines():
-    hydra_main(line.split())
-    torch.distributed.destroy_process_group()
-"""
+EXPERIMENTS = {e.name: e for suite in SUITES.values() for e in suite}
+IN_SMALL = (
+    "config.MSCN.TRAIN_SUBSET=1.0",
+    "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=16",
+    "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+)
 
 
-@pytest.mark.slow
-def test_every_experiment_trains_two_iterations_through_the_launcher(
-    composed, image_folder, tmp_path
-):
-    experiments = {e.name: e for suite in SUITES.values() for e in suite}
-    lines = []
-    for name, experiment in experiments.items():
+@pytest.fixture
+def smoke(composed, image_folder):
+    """Arguments that VISSL's tool gets for an experiment at the scale of seconds."""
+
+    def arguments(experiment):
         config = composed(f"trajectory/{experiment.page}")
-        lines.append(
-            " ".join(
-                [
-                    f"config={page_of(experiment)}",
-                    *SCALES["smoke"].overrides(experiment, config, seed=0),
-                    f"config.MSCN.DATA={image_folder}",
-                    "config.MSCN.TRAIN_SUBSET=1.0",
-                    "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=16",
-                    "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
-                    f"config.CHECKPOINT.DIR={tmp_path / name}",
-                ]
-            )
-        )
-    result = subprocess.run(
-        [sys.executable, "-c", RUN_ALL],
-        input="\n".join(lines),
-        cwd=tmp_path,
-        env=tool_environment(),
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    for name in experiments:
-        assert (tmp_path / name / "model_final_checkpoint_phase0.torch").is_file(), name
-        assert "Total 2 iterations for training" in (tmp_path / name / "log.txt").read_text()
+        return [
+            f"config={page_of(experiment)}",
+            *SCALES["smoke"].overrides(experiment, config, seed=0),
+            f"config.MSCN.DATA={image_folder}",
+            *IN_SMALL,
+        ]
+
+    return arguments
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes_to_its_settings_and_passes_all_checks(compose, smoke, name):
+    experiment = EXPERIMENTS[name]
+    config = compose(*smoke(experiment))
+    settings = dict(experiment.settings)
+    if "cell_size" in settings:
+        settings["cell_size"] = max(1, round(settings["cell_size"] * SCALES["smoke"].factor))
+    masks = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS
+    assert {key: masks[key] for key in settings} == settings
+    if experiment.sigma is not None:
+        sigmas = [t["sigma"] for t in config.DATA.TRAIN.TRANSFORMS if t["name"] == "MSCNHighPass"]
+        assert sigmas == [experiment.sigma * SCALES["smoke"].factor]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_trains_two_iterations_through_the_launcher(run_tool, smoke, tmp_path, page):
+    """Its experiments differ from each other in values of settings alone."""
+    experiment = next(e for e in EXPERIMENTS.values() if e.page == page)
+    run_tool(*smoke(experiment), "config.CHECKPOINT.DIR=run")
+    assert (tmp_path / "run" / "model_final_checkpoint_phase0.torch").is_file()
+    assert "Total 2 iterations for training" in (tmp_path / "run" / "log.txt").read_text()

@@ -116,6 +116,7 @@ def test_a_weight_too_much_or_too_little_is_seen(tmp_path):
         resnet_features(weights, images, groups=1)
 
 
+@pytest.mark.detectron2
 @pytest.mark.parametrize(
     "settings",
     [{}, {"GROUPS": 32, "WIDTH_PER_GROUP": 4, "WIDTH_MULTIPLIER": 2}],

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from conftest import tool_environment
+from conftest import run_command, run_python
 from detection_fixtures import picture, write_coco
 from PIL import Image
 
 from mscn_plugin.detection.environment import MODULE
 from mscn_plugin.detection.launch import TOOL, convert, results
 
-SCRIPTS = pathlib.Path(__file__).parents[2] / "extra_scripts"
+pytestmark = [pytest.mark.process, pytest.mark.detectron2]
+
 SMALL = (
     *("SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2", "SOLVER.BASE_LR", "0.001"),
     *("INPUT.MIN_SIZE_TRAIN", "(96,)", "INPUT.MIN_SIZE_TEST", "96", "DATALOADER.NUM_WORKERS", "0"),
@@ -26,25 +25,10 @@ SMALL = (
 """Of detectron2's configuration: a run of seconds."""
 
 
-def run(*command, **environment):
-    return subprocess.run(
-        [sys.executable, *map(str, command)],
-        env={**tool_environment(), **environment},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-
-
-def script(name, *arguments):
-    return run(SCRIPTS / name, *arguments)
-
-
-@pytest.mark.slow
 def test_voc_and_its_pictures(resnet_runs, datasets, tmp_path):
     """A SimCLR checkpoint through the page for VOC; then drawn."""
     output = tmp_path / "voc"
-    result = script(
+    result = run_command(
         *("detect.py", resnet_runs["simclr"], "--dataset", "voc", "--data", datasets),
         *("--output", output, "--overrides", *SMALL),
     )
@@ -68,14 +52,14 @@ def test_voc_and_its_pictures(resnet_runs, datasets, tmp_path):
         ("byol", ("--resume",), "the detector of another checkpoint"),
     ):
         command = ("detect.py", resnet_runs[method], "--dataset", "voc", "--data", datasets, *again)
-        result = script(*command, "--output", output)
+        result = run_command(*command, "--output", output)
         assert result.returncode == 1
         assert message in result.stderr.splitlines()[-1]
 
     photograph = tmp_path / "photograph.jpg"
     picture(12).save(photograph)  # one of the test set
     (tmp_path / "text.jpg").write_text("no picture")
-    result = script(
+    result = run_command(
         *("draw_detections.py", output, photograph, tmp_path / "text.jpg"),
         *("--output", tmp_path / "drawn", "--threshold", "0"),
     )
@@ -89,12 +73,11 @@ def test_voc_and_its_pictures(resnet_runs, datasets, tmp_path):
     assert np.abs(pixels - np.asarray(Image.open(photograph), float)).max() > 50
 
 
-@pytest.mark.slow
 def test_classes_of_ones_own(resnet_runs, detectron2, tmp_path):
     """A BYOL checkpoint with masks of two classes, whose names are left for the drawing."""
     data = write_coco(tmp_path / "data")
     output = tmp_path / "run"
-    result = script(
+    result = run_command(
         *("detect.py", resnet_runs["byol"], "--dataset", "custom", "--data", data),
         *("--output", output, "--overrides", *SMALL),
     )
@@ -105,7 +88,6 @@ def test_classes_of_ones_own(resnet_runs, detectron2, tmp_path):
     assert "NUM_CLASSES: 2" in (output / "config.yaml").read_text()
 
 
-@pytest.mark.slow
 def test_vissls_own_page_with_two_keys(resnet_runs, datasets, tmp_path):
     """VISSL's unmodified tool and its unmodified page for COCO."""
     import configs
@@ -115,15 +97,13 @@ def test_vissls_own_page_with_two_keys(resnet_runs, datasets, tmp_path):
         "config/benchmark/object_detection/COCOInstance/R50_C4_MaskRCNN_COCO/"
         "sBNExtraNorm_fz0_precBN.yaml"
     )
-    result = run(
+    run_python(
         *(TOOL, "--config-file", pathlib.Path(configs.__path__[0]) / page, "--num-gpus", "0"),
         *("MODEL.META_ARCHITECTURE", "MSCNGeneralizedRCNN", "MODEL.MSCN.SIGMA", "1.25"),
         *("MODEL.WEIGHTS", tmp_path / "converted.pth", "MODEL.DEVICE", "cpu"),
         *("OUTPUT_DIR", tmp_path / "run", *SMALL),
-        DETECTRON2_ENV_MODULE=MODULE,
-        DETECTRON2_DATASETS=str(datasets),
+        env={"DETECTRON2_ENV_MODULE": MODULE, "DETECTRON2_DATASETS": str(datasets)},
     )
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
     measured = results(tmp_path / "run")
     # Without a single detection, as seeds may have it, detectron2 reports three of them, as NaN.
     assert {"bbox/AP", "bbox/AP50", "bbox/AP75"} <= set(measured)
@@ -153,7 +133,9 @@ def test_one_sentence_before_anything_is_written(
     checkpoints, datasets, tmp_path, arguments, message
 ):
     arguments = [text.format(tmp=tmp_path, data=datasets) for text in arguments]
-    result = script("detect.py", checkpoints["simclr"], *arguments, "--output", tmp_path / "run")
+    result = run_command(
+        "detect.py", checkpoints["simclr"], *arguments, "--output", tmp_path / "run"
+    )
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("detect: ")
     assert message.format(tmp=tmp_path) in result.stderr.splitlines()[-1]
@@ -161,6 +143,6 @@ def test_one_sentence_before_anything_is_written(
 
 
 def test_a_drawing_needs_a_detector(tmp_path):
-    result = script("draw_detections.py", tmp_path, tmp_path / "a.jpg")
+    result = run_command("draw_detections.py", tmp_path, tmp_path / "a.jpg")
     assert result.returncode == 1
     assert f"draw_detections: {tmp_path / 'config.yaml'} is not a file" in result.stderr

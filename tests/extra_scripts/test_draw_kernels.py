@@ -5,14 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import math
-import pathlib
-import subprocess
-import sys
 
 import pytest
 import torch
-
-SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "draw_kernels.py"
+from conftest import run_command
 
 
 @pytest.fixture
@@ -29,15 +25,14 @@ def write(folder, kernels):
     return folder
 
 
+@pytest.mark.process
 def test_a_file_and_a_folder_side_by_side(tmp_path):
     kernels = torch.ones(6, 3, 7, 7)
     masked = kernels * torch.tensor([1, 1, 1, 1, 0.01, 0]).view(-1, 1, 1, 1)
     standard = write(tmp_path / "standard" / "run", kernels) / "checkpoint.torch"
     folder = write(tmp_path / "masked" / "run", masked)
     arguments = [standard, folder, "--output", tmp_path / "kernels.png"]
-    command = [sys.executable, "-W", "ignore", str(SCRIPT), *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
+    result = run_command("draw_kernels.py", *arguments, check=True)
     lines = result.stdout.splitlines()
     assert lines[0].split() == [
         "checkpoint",
@@ -89,7 +84,7 @@ def test_what_cannot_be_drawn_is_one_sentence(draw, tmp_path):
         assert "\n" not in error.value.code
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_runs_of_vissls_tool(draw, checkpoints, tmp_path, capsys):
     draw(*checkpoints.values(), "--output", tmp_path / "kernels.png")
     assert [line.split()[1] for line in capsys.readouterr().out.splitlines()[2:4]] == ["4", "4"]

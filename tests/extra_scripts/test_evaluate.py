@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import pytest
-from conftest import tool_environment
+from conftest import run_command
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "evaluate.py"
+pytestmark = pytest.mark.process
+
 QUICK = (
     "config.DATA.NUM_DATALOADER_WORKERS=0",
     "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=4",
 )
 
 
-def evaluate(*arguments, cwd=None):
-    command = [sys.executable, "-W", "ignore", str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=tool_environment())
+evaluate = functools.partial(run_command, "evaluate.py")
 
 
 @pytest.fixture
@@ -32,7 +30,6 @@ def results(run):
     return json.loads((run / "evaluation" / "results.json").read_text())["evaluations"]
 
 
-@pytest.mark.slow
 def test_the_quick_suite_ends_with_a_table_and_is_reused(run, tmp_path):
     first = evaluate(run, "--overrides", *QUICK, cwd=tmp_path)
     assert first.returncode == 0, first.stdout + first.stderr
@@ -60,7 +57,6 @@ def test_the_quick_suite_ends_with_a_table_and_is_reused(run, tmp_path):
     assert "| baseline |" in " ".join(other.stdout.split())
 
 
-@pytest.mark.slow
 def test_a_failure_does_not_stop_the_others(run, tmp_path):
     broken = "config.NEAREST_NEIGHBOR.TOPK=-1"
     result = evaluate(
@@ -75,7 +71,7 @@ def test_a_failure_does_not_stop_the_others(run, tmp_path):
     assert "- quick_frozen: " in (run / "evaluation" / "results.md").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.slurm
 def test_jobs_go_through_submitit_and_are_waited_for(run, tmp_path):
     """Its local executor takes SLURM's place where there is no SLURM."""
     result = evaluate(

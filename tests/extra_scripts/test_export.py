@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import pathlib
 import re
-import subprocess
-import sys
 
 import pytest
 import skimage.data
@@ -15,7 +14,7 @@ import torch
 import torchvision
 import vissl.config
 import yaml
-from conftest import BYOL_HEADS, with_statistics
+from conftest import BYOL_HEADS, run_command, with_statistics
 from extra_scripts.convert_vissl_to_detectron2 import _rename_weights_to_d2
 from PIL import Image
 from torchvision import transforms
@@ -23,13 +22,9 @@ from vissl.models.trunks import get_model_trunk
 
 from mscn_plugin.masking import high_pass
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "export.py"
-EXTRACT_TARGET = SCRIPT.with_name("extract_target.py")
+pytestmark = pytest.mark.process
 
-
-def export(*arguments, cwd):
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+export = functools.partial(run_command, "export.py")
 
 
 @pytest.fixture
@@ -47,7 +42,6 @@ def write_checkpoint(file, weights, **state):
     return file
 
 
-@pytest.mark.slow
 def test_every_format_of_a_resnet50(trunk, tmp_path, monkeypatch):
     """Each file by its own library, as its users load it, and then as the card says."""
     timm, onnxruntime = map(pytest.importorskip, ("timm", "onnxruntime"))
@@ -123,7 +117,6 @@ def photograph(file):
     return transforms.Compose(steps)(Image.open(file))[None]
 
 
-@pytest.mark.slow
 def test_the_target_network_that_extract_target_writes(compose, tiny, tmp_path):
     config = compose("config=mscn/byol_quickstart", *tiny, BYOL_HEADS)
     trunk = get_model_trunk("small_resnet")(config.MODEL, "small_resnet").eval()
@@ -131,8 +124,7 @@ def test_the_target_network_that_extract_target_writes(compose, tiny, tmp_path):
     torch.save({"loss": target}, tmp_path / "byol.torch")
     plain = json.loads(json.dumps(config, default=str))
     (tmp_path / "train_config.yaml").write_text(yaml.safe_dump(plain))
-    command = [sys.executable, str(EXTRACT_TARGET), "byol.torch", "target.torch"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    run_command("extract_target.py", "byol.torch", "target.torch", cwd=tmp_path, check=True)
     (tmp_path / "results.json").write_text('{"evaluations": {"knn": {"metrics": {"top1": 40.5}}}}')
     result = export(
         *("target.torch", "--format", "torchscript", "--output", "out"),

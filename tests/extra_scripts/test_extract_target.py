@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
-import subprocess
-import sys
 
 import pytest
 import torch
-from conftest import BYOL_HEADS
+from conftest import BYOL_HEADS, run_command
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "extract_target.py"
+pytestmark = pytest.mark.process
 
-
-def extract(*arguments):
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+extract = functools.partial(run_command, "extract_target.py")
 
 
-@pytest.mark.slow
 def test_vissl_evaluates_either_network(run_tool, tiny, tmp_path, image_folder):
     """A linear evaluation on frozen features, whose trunk must be the one that was asked for."""
     run_tool(

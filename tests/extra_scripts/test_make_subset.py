@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import pathlib
-import subprocess
-import sys
+import functools
 
 import numpy as np
+import pytest
+from conftest import run_command
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "make_subset.py"
+pytestmark = pytest.mark.process
 
-
-def make(*arguments):
-    command = [sys.executable, "-W", "ignore", str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+make = functools.partial(run_command, "make_subset.py")
 
 
 def test_prints_the_overrides_of_the_files_that_it_wrote(image_folder, tmp_path):

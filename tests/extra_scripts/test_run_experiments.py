@@ -6,10 +6,9 @@ import json
 import pathlib
 import subprocess
 import sys
-import time
 
 import pytest
-from conftest import tool_environment
+from conftest import tool_environment, wait_for
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "run_experiments.py"
 
@@ -18,7 +17,7 @@ SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "run_experiments.
 def start(image_folder, tmp_path):
     """Start the two runs of Table 7, one after the other, on a few small images."""
 
-    def run(*more):
+    def run(*more, python=None):
         arguments = [
             *("table7", "--scale", "smoke", "--jobs", "1", "--output", "runs"),
             *("--data", image_folder, *more),
@@ -26,7 +25,7 @@ def start(image_folder, tmp_path):
             "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=16",
         ]
         return subprocess.Popen(
-            [sys.executable, "-W", "ignore", str(SCRIPT), *map(str, arguments)],
+            [python or sys.executable, "-W", "ignore", str(SCRIPT), *map(str, arguments)],
             cwd=tmp_path,
             env=tool_environment(),
             stdout=subprocess.PIPE,
@@ -35,13 +34,6 @@ def start(image_folder, tmp_path):
         )
 
     return run
-
-
-def wait_for(condition, seconds=300):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def running(folder):
@@ -56,8 +48,8 @@ def running(folder):
     return found
 
 
-@pytest.mark.slow
-def test_killed_and_started_again_it_repeats_nothing(start, tmp_path):
+@pytest.mark.new_interpreter
+def test_killed_and_started_again_it_repeats_nothing(start, python, tmp_path):
     folder = tmp_path / "runs" / "smoke"
     first = start()
     wait_for(lambda: list(folder.glob("same_view*/finished")))
@@ -69,7 +61,7 @@ def test_killed_and_started_again_it_repeats_nothing(start, tmp_path):
     (done,) = folder.glob("same_view*")
     before = {path.name: path.stat().st_mtime_ns for path in done.iterdir()}
 
-    second = start()
+    second = start(python=python)
     output, errors = second.communicate(timeout=300)
     assert second.returncode == 0, errors
     assert {path.name: path.stat().st_mtime_ns for path in done.iterdir()} == before
@@ -83,6 +75,7 @@ def test_killed_and_started_again_it_repeats_nothing(start, tmp_path):
         assert (folder / name).is_file()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

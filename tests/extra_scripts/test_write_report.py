@@ -1,20 +1,15 @@
 from __future__ import annotations
 
-import pathlib
-import subprocess
-import sys
+import functools
 
 import pytest
+from conftest import run_command
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "write_report.py"
+pytestmark = pytest.mark.process
 
-
-def report(*arguments):
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+report = functools.partial(run_command, "write_report.py")
 
 
-@pytest.mark.slow
 def test_the_script_prints_the_page_that_it_wrote(checkpoints, tmp_path):
     page = tmp_path / "a.html"
     result = report(checkpoints["simclr"], "--output", page, "--max-images", 4)

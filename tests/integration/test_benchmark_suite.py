@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,7 +57,8 @@ def slurm_accounts(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
 
 
-@pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.process
 def test_the_scheduler_evaluates_a_finished_run(
     registered, checkpoints, image_folder, tmp_path, monkeypatch, slurm_accounts
 ):
@@ -70,7 +73,9 @@ def test_the_scheduler_evaluates_a_finished_run(
     config["CHECKPOINT"]["DIR"] = str(run)
     (run / "train_config.yaml").write_text(yaml.safe_dump(config))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(module, "_SLEEP_TIME_SECONDS", 1)
+    # It looks at the jobs every 15 seconds, and trusts SLURM's word only after 10 more.
+    hurried = SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(seconds / 100))
+    monkeypatch.setattr(module, "time", hurried)
     suite = load(config_folder() / "benchmark_suite" / "quick.json", **{"<run>": run})
     for benchmark in suite["params"]["benchmarks"]:
         benchmark["config_files"] += [

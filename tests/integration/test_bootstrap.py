@@ -1,31 +1,26 @@
-"""MSCN inside VISSL's tools: search path, registries, worker processes, SLURM jobs."""
+"""MSCN inside VISSL's tools: search path, registries, worker processes, SLURM jobs.
+
+These tests start new interpreters: what is there without imports is what they are about.
+"""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from conftest import tool_environment
+from conftest import run_python
 
 import mscn_plugin
 
 
 def python(code: str, cwd: Path, check: bool = True):
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=cwd,
-        env=tool_environment(),
-        capture_output=True,
-        text=True,
-        check=check,
-    )
+    return run_python("-c", code, cwd=cwd, check=check)
 
 
+@pytest.mark.new_interpreter
 def test_an_unrelated_hydra_application_stays_light(tmp_path):
     code = """
 import sys
@@ -41,10 +36,12 @@ assert not heavy, heavy
     assert "mscn" not in python(code, tmp_path).stdout
 
 
+@pytest.mark.new_interpreter
 def test_importing_the_package_imports_neither_torch_nor_vissl(tmp_path):
     python("import mscn_plugin, sys; assert not {'torch', 'vissl'} & set(sys.modules)", tmp_path)
 
 
+@pytest.mark.new_interpreter
 def test_registering_imports_nothing_heavy_beside_what_vissls_launcher_imports(tmp_path):
     code = """
 import sys, tools.run_distributed_engines, vissl.engines.train, vissl.hooks
@@ -76,6 +73,7 @@ def test_register_is_idempotent_and_fills_every_registry(registered):
     assert "small_resnet" in MODEL_TRUNKS_REGISTRY
 
 
+@pytest.mark.new_interpreter
 def test_a_launcher_without_the_hooked_names_is_refused(tmp_path):
     code = """
 from vissl.utils import distributed_launcher
@@ -88,6 +86,7 @@ mscn_plugin.register()
     assert "distributed_launcher has no _ResumableSlurmJob" in result.stderr
 
 
+@pytest.mark.new_interpreter
 def test_composing_registers(tmp_path):
     code = """
 from vissl.utils.hydra_config import compose_hydra_configuration
@@ -113,13 +112,14 @@ def test_a_users_own_configs_folder_wins(compose, tmp_path, large_folder):
     assert compose("config=mscn/simclr", "+config/mscn/machine=cpu", data)
 
 
-@pytest.mark.slow
+@pytest.mark.new_interpreter
 @pytest.mark.parametrize(("processes", "by_path"), [(1, True), (2, False)])
 def test_vissls_tool_trains_from_an_empty_folder(run_tool, tiny, tmp_path, processes, by_path):
     run_tool(
         "config=mscn/quickstart",
         *tiny,
         f"config.DISTRIBUTED.NUM_PROC_PER_NODE={processes}",
+        "config.DATA.NUM_DATALOADER_WORKERS=1",  # forked
         by_path=by_path,
     )
     run = tmp_path / "run"
@@ -137,9 +137,10 @@ def test_vissls_tool_trains_from_an_empty_folder(run_tool, tiny, tmp_path, proce
     assert list((run / "tb_logs").iterdir())
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
-def test_loader_workers_of_every_start_method(run_tool, tiny, method):
+@pytest.mark.process
+@pytest.mark.parametrize("method", ["forkserver", "spawn"])
+def test_loader_workers_of_the_other_start_methods(run_tool, tiny, method):
+    """The workers are new interpreters, whatever the tool is."""
     run_tool(
         "config=mscn/quickstart",
         *tiny,
@@ -149,38 +150,13 @@ def test_loader_workers_of_every_start_method(run_tool, tiny, method):
     )
 
 
-@pytest.mark.slow
-def test_a_slurm_job_registers_by_itself(tiny, tmp_path):
-    """VISSL submits through submitit, which runs the job locally where there is no SLURM."""
-    code = """
-import sys
-import submitit
-from tools.run_distributed_engines import compose_hydra_configuration, convert_to_attrdict
-from vissl.utils.distributed_launcher import launch_distributed_on_slurm
-args, config = convert_to_attrdict(compose_hydra_configuration(sys.argv[1:]))
-job = launch_distributed_on_slurm(cfg=config, engine_name=args.engine_name)
-job.result()
-from mscn_plugin.integration.launcher import ResumableSlurmJob
-resubmitted = ResumableSlurmJob("train", config).checkpoint()
-assert type(resubmitted.function) is ResumableSlurmJob
-"""
-    slurm = [
-        "config.SLURM.USE_SLURM=true",
-        "config.SLURM.PARTITION=any",
-        "config.SLURM.LOG_FOLDER=log",
-    ]
-    subprocess.run(
-        [sys.executable, "-c", code, "config=mscn/quickstart", *tiny, *slurm],
-        cwd=tmp_path,
-        env=tool_environment(),
-        check=True,
-        timeout=300,
-    )
-    assert (tmp_path / "run" / "checkpoint.torch").is_file()
-
-
-@pytest.mark.slow
+@pytest.mark.slurm
+@pytest.mark.new_interpreter
 def test_a_preempted_slurm_job_writes_a_checkpoint_and_goes_on_when_requeued(tiny, tmp_path):
+    """VISSL submits through submitit, which runs the job locally where there is no SLURM.
+
+    Job and successor are new interpreters, which register MSCN by themselves.
+    """
     code = """
 import os, signal, sys, time
 from pathlib import Path
@@ -189,11 +165,14 @@ from vissl.utils.distributed_launcher import launch_distributed_on_slurm
 args, config = convert_to_attrdict(compose_hydra_configuration(sys.argv[1:]))
 job = launch_distributed_on_slurm(cfg=config, engine_name=args.engine_name)
 while not Path("run/model_phase0.torch").is_file():
-    time.sleep(0.05)
+    time.sleep(0.01)
 controller = job._process.pid
 (task,) = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
 os.kill(int(task), signal.SIGUSR2)  # as SLURM does before it preempts
 job.result()
+from mscn_plugin.integration.launcher import ResumableSlurmJob
+resubmitted = ResumableSlurmJob("train", config).checkpoint()
+assert type(resubmitted.function) is ResumableSlurmJob
 """
     overrides = [
         *("config=mscn/quickstart", *tiny),
@@ -203,13 +182,7 @@ job.result()
         "config.SLURM.PARTITION=any",
         "config.SLURM.LOG_FOLDER=log",
     ]
-    subprocess.run(
-        [sys.executable, "-c", code, *overrides],
-        cwd=tmp_path,
-        env=tool_environment(),
-        check=True,
-        timeout=600,
-    )
+    run_python("-c", code, *overrides, cwd=tmp_path)
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "ended on request after iteration" in log
     output = "".join(path.read_text() for path in (tmp_path / "log").glob("*_log.out"))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import warnings
 
 import numpy as np
 import pytest
+from conftest import run_python
 
 from mscn_plugin.integration import compat
 from mscn_plugin.integration.quiet_warnings import quiet_warnings
@@ -65,12 +64,10 @@ for use, code in {CODE!r}.items():
         errors[use] = str(error)
 print(json.dumps(errors))
 """
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    return json.loads(result.stdout.splitlines()[-1])
+    return json.loads(run_python("-c", code).stdout.splitlines()[-1])
 
 
+@pytest.mark.new_interpreter
 @pytest.mark.skipif(not MODERN_NUMPY, reason="needed from NumPy 1.24 and 2.4 on")
 @pytest.mark.parametrize("use", CODE)
 def test_vissl_fails_without_and_works_with_the_shim(registered, errors_of_plain_vissl, use):

@@ -42,6 +42,7 @@ def test_every_page_composes(compose, large_folder, name):
     assert Path(config.CHECKPOINT.DIR).is_absolute()
 
 
+@pytest.mark.hydra
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_overlay_composes(registered, overlay):
     from vissl.utils.hydra_config import compose_hydra_configuration

@@ -29,6 +29,7 @@ def wheel(tmp_path_factory):
     return next(folder.glob("*.whl"))
 
 
+@pytest.mark.new_interpreter
 def test_the_wheel_owns_no_top_level_name_of_vissl(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -41,7 +42,7 @@ def test_the_wheel_owns_no_top_level_name_of_vissl(wheel):
     assert shipped == {n[len(packaged) :] for n in names if n.startswith(packaged) and n[-1] != "/"}
 
 
-@pytest.mark.slow
+@pytest.mark.new_interpreter
 def test_install_use_and_uninstall_beside_vissl(wheel, tmp_path):
     environment = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)

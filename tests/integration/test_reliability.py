@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 
 from benchmarks.reliability import kills, processes
 from benchmarks.reliability.runs import Setting, write_images
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.process
+
+NEW_INTERPRETER = sys.executable
+"""For runs of several processes, whose death is looked at: a spawned rank is an interpreter."""
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_images(tmp_path_factory.mktemp("data"))
+def data(once):
+    return once("reliability_data", write_images)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Where the runs of two processes that nobody disturbs lie, for both tests."""
+    return tmp_path_factory.mktemp("undisturbed")
 
 
 @pytest.mark.parametrize(
     "setting",
-    [Setting("simclr", 0, device_views=False, by_iteration=True), Setting("byol", 2)],
+    [
+        Setting("simclr", 0, device_views=False, by_iteration=True, epochs=5),
+        Setting("byol", 2, epochs=5),
+    ],
     ids=str,
 )
 def test_killed_and_damaged_runs_end_as_unbroken_ones(setting, data, tmp_path):
@@ -29,34 +42,36 @@ def test_killed_and_damaged_runs_end_as_unbroken_ones(setting, data, tmp_path):
     arguments = setting, tmp_path, data, expected
     outcomes = [
         *kills.kill_at_random(*arguments, length, kills=2, seed=0),
-        *kills.kill_in_writes(*arguments, kills=2, seed=1),
+        *kills.kill_in_writes(*arguments, kills=2, seed=1, pause=0.02),
         kills.damage_newest(setting, tmp_path / "damaged", data, whole, expected, "bit flipped"),
     ]
     assert all(outcome.survived for outcome in outcomes), outcomes
     assert sum(len(outcome.kills) for outcome in outcomes) >= 4
 
 
-def test_on_request_a_run_ends_at_the_next_step_and_goes_on_there(data, tmp_path):
-    end = processes.interfere(
-        "SIGUSR1", lambda pid: os.kill(pid, signal.SIGUSR1), 2, tmp_path, data, workers=0
+def interfere(what, act, undisturbed, data):
+    return processes.interfere(
+        what, act, 2, undisturbed, data, workers=0, epochs=6, python=NEW_INTERPRETER
     )
+
+
+def test_on_request_a_run_ends_at_the_next_step_and_goes_on_there(data, undisturbed):
+    end = interfere("SIGUSR1", lambda pid: os.kill(pid, signal.SIGUSR1), undisturbed, data)
     assert end.code == 75
     assert (end.restart, end.differing, end.left_running) == (0, [], 0)
 
 
-def test_a_killed_rank_ends_all(data, tmp_path):
-    end = processes.interfere(
+def test_a_killed_rank_ends_all(data, undisturbed):
+    end = interfere(
         "rank killed",
         lambda pid: os.kill(processes._ranks(pid)[-1], signal.SIGKILL),
-        2,
-        tmp_path,
+        undisturbed,
         data,
-        workers=0,
     )
     assert end.code != 0
     assert (end.restart, end.differing, end.left_running) == (0, [], 0)
 
 
 def test_a_full_disk_is_one_sentence(data, tmp_path):
-    row = processes.fill_disk(tmp_path, data)
+    row = processes.fill_disk(tmp_path, data, epochs=4)
     assert row["right"], row

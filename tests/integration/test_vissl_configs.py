@@ -7,7 +7,7 @@ import pytest
 LARS = ("config.OPTIMIZER.name=lars", "config.OPTIMIZER.use_larc=False")  # apex is not on PyPI
 
 
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
@@ -22,6 +22,7 @@ def test_vissls_cpu_tests(run_tool, tmp_path, name, overrides):
     assert not (tmp_path / "run" / "masked_views.png").exists()
 
 
+@pytest.mark.hydra
 @pytest.mark.parametrize(
     ("page", "overlay"),
     [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -25,12 +28,12 @@ def loss_of(num_masks, negatives):
     return MSCNInfoNCELoss(num_masks=num_masks, negatives=negatives)
 
 
-def worker(rank, world_size, port, num_masks, negatives, results):
+def worker(rank, world_size, num_masks, negatives, results):
     torch.set_num_threads(1)
     from classy_vision.generic.distributed_util import set_cpu_device
 
     set_cpu_device()
-    address = f"tcp://127.0.0.1:{port}"
+    address = f"file://{results}.rendezvous"
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=world_size)
     images, model = setting(num_masks)
     model = torch.nn.parallel.DistributedDataParallel(model)
@@ -45,15 +48,15 @@ def worker(rank, world_size, port, num_masks, negatives, results):
     dist.destroy_process_group()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("num_masks", "negatives"), [([1, 1], "pair"), ([2, 3], "pair"), ([2, 2], "all")]
 )
 def test_two_ranks_are_one_process(registered, tmp_path, num_masks, negatives):
-    from vissl.utils.misc import find_free_tcp_port
+    from conftest import run_python
 
     results = tmp_path / "gradient.pt"
-    arguments = (2, find_free_tcp_port(), num_masks, negatives, str(results))
-    mp.spawn(worker, arguments, nprocs=2)
+    run_python(__file__, json.dumps(num_masks), negatives, results)
     loss, gradient = torch.load(results)
 
     images, model = setting(num_masks)
@@ -61,3 +64,7 @@ def test_two_ranks_are_one_process(registered, tmp_path, num_masks, negatives):
     reference.backward()
     torch.testing.assert_close(loss, reference.detach(), atol=1e-6, rtol=0)
     torch.testing.assert_close(gradient, model.weight.grad, atol=1e-6, rtol=0)
+
+
+if __name__ == "__main__":
+    mp.spawn(worker, (2, json.loads(sys.argv[1]), *sys.argv[2:]), nprocs=2)

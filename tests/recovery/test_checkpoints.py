@@ -43,6 +43,32 @@ class TestStaged:
         moved = tmp_path.rename(tmp_path.with_name("moved"))
         assert load_whole(moved / "checkpoint.torch")["iteration"] == 4
 
+    def test_a_file_is_on_the_disk_before_its_name_and_the_name_before_it_counts(
+        self, tmp_path, monkeypatch
+    ):
+        """A power cut between two steps must not leave a name without its content."""
+        steps = []
+        fsync, replace = os.fsync, os.replace
+
+        def record_sync(descriptor):
+            steps.append(("sync", os.readlink(f"/proc/self/fd/{descriptor}").split("/")[-1]))
+            fsync(descriptor)
+
+        def record_rename(source, target):
+            steps.append(("rename", os.path.basename(target)))
+            replace(source, target)
+
+        monkeypatch.setattr(os, "fsync", record_sync)
+        monkeypatch.setattr(os, "replace", record_rename)
+        with staged(tmp_path) as staging:
+            write(staging, "model_phase0.torch", 4)
+        assert steps == [
+            ("sync", "model_phase0.torch"),
+            ("rename", "model_phase0.torch"),
+            ("rename", "checkpoint.torch"),
+            ("sync", tmp_path.name),
+        ]
+
     def test_without_a_file_nothing_changes(self, tmp_path):
         with staged(tmp_path):
             pass

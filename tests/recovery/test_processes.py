@@ -4,9 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
+from conftest import wait_for
 
 from mscn_plugin.recovery.processes import Interruption
 
@@ -56,21 +56,22 @@ def test_a_taken_sigterm_stays_with_its_owner(interruption):
 
 
 CHILD = """
-import multiprocessing, os, sys, time
+import multiprocessing, os, sys, threading
 
 def work():
     from mscn_plugin.recovery.processes import die_with_parent
     die_with_parent()
     print(os.getpid(), flush=True)
-    time.sleep(120)
+    threading.Event().wait()
 
 if __name__ == "__main__":
     process = multiprocessing.get_context(sys.argv[1]).Process(target=work, daemon=True)
     process.start()
-    time.sleep(120)
+    threading.Event().wait()
 """
 
 
+@pytest.mark.new_interpreter
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_child_ends_with_its_parent(method, tmp_path):
     script = tmp_path / "child.py"
@@ -82,10 +83,7 @@ def test_a_child_ends_with_its_parent(method, tmp_path):
     assert is_running(child)
     parent.kill()
     parent.wait()
-    deadline = time.monotonic() + 30
-    while is_running(child) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not is_running(child)
+    wait_for(lambda: not is_running(child), seconds=30)
 
 
 def is_running(pid: int) -> bool:

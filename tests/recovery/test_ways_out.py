@@ -34,7 +34,7 @@ def test_the_final_one_alone_is_set_aside_to_end_again(tmp_path):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.process
 def test_anew_and_then_longer(run_tool, tiny, tmp_path):
     common = [
         *("config=mscn/quickstart", *tiny),

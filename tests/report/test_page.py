@@ -149,6 +149,7 @@ def test_what_is_no_run_is_one_sentence(run, tmp_path, image_folder):
     assert not (run / "report.html").exists()
 
 
+@pytest.mark.browser
 @needs_chromium
 def test_a_browser_shows_it_offline_and_without_complaint(run, tmp_path):
     from mscn_plugin.report.page import write_report
@@ -164,6 +165,7 @@ def test_a_browser_shows_it_offline_and_without_complaint(run, tmp_path):
     assert pixels.min() < 60
 
 
+@pytest.mark.browser
 @needs_chromium
 def test_the_browser_would_tell(tmp_path):
     """What the test above looks for is seen where it is there."""
@@ -179,7 +181,7 @@ def test_the_browser_would_tell(tmp_path):
     assert any("ERR_NAME_NOT_RESOLVED" in text for text in seen.complaints)
 
 
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["simclr", "byol"])
 def test_a_real_run_has_a_page(checkpoints, name, tmp_path):
     from mscn_plugin.report.page import write_report

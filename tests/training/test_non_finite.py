@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import BYOL_HEADS, tool_environment
+from conftest import BYOL_HEADS, run_command
 
 from mscn_plugin.errors import RunError
 
-REPLAY = Path(__file__).resolve().parents[2] / "extra_scripts" / "replay_step.py"
 
-
-@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("method", ["simclr", "byol"])
 def test_a_loss_that_is_not_finite_stops_with_a_step_that_can_be_repeated(
     run_tool, tiny, tmp_path, method
@@ -43,13 +38,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_step_that_can_be_repeated(
     assert str(file) in sentence
     step = torch.load(file, weights_only=True)
     assert f"the loss of iteration {step['iteration']} is" in sentence
-    replayed = subprocess.run(
-        [sys.executable, str(REPLAY), str(file)],
-        env=tool_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    replayed = run_command("replay_step.py", file, check=True)
     assert f"loss: {step['loss_value'].item()}" in replayed.stdout
     assert "first that is not finite: " in replayed.stdout
 

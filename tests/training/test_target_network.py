@@ -19,8 +19,6 @@ from torch.utils.data import DataLoader, DistributedSampler
 from torchvision import datasets, transforms
 from torchvision.models.resnet import BasicBlock, ResNet
 
-pytestmark = pytest.mark.slow
-
 WIDTH, RATE, TAU, BATCH, EPOCHS = 4, 0.01, 0.9, 8, 2
 STEPS = 4 * EPOCHS
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -146,6 +144,7 @@ def train_reference(model, image_folder, processes):
     return target
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("processes", [1, 2])
 def test_equals_a_plain_loop(run_tool, image_folder, tmp_path, processes):
     model = Reference()
@@ -192,6 +191,7 @@ def test_equals_a_plain_loop(run_tool, image_folder, tmp_path, processes):
     assert shapes == sorted(tuple(parameter.shape) for parameter in model.parameters())
 
 
+@pytest.mark.process
 def test_stopped_in_mid_epoch_and_resumed(run_tool, image_folder, tmp_path):
     """Killed in step 7 of 8, with the newest checkpoint at 6, in the middle of the second epoch."""
     arguments = [
@@ -247,6 +247,7 @@ def test_stopped_in_mid_epoch_and_resumed(run_tool, image_folder, tmp_path):
     assert rates[1].items() <= rates[0].items()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("device_views", [True, False])
 def test_the_target_may_see_unmasked_views(run_tool, tiny, tmp_path, device_views):
     run_tool(
@@ -262,6 +263,7 @@ def test_the_target_may_see_unmasked_views(run_tool, tiny, tmp_path, device_view
     assert set(json.loads(line)) == {"iteration", *names, *(f"prediction_{n}" for n in names)}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "switches",
     [
@@ -270,10 +272,12 @@ def test_the_target_may_see_unmasked_views(run_tool, tiny, tmp_path, device_view
             "config.MSCN.CHANNELS_LAST=True",
             # PyTorch 2.14.1's code for trunks of 4 channels corrupts memory on CPUs with AVX2.
             "config.MODEL.TRUNK.SMALL_RESNET.WIDTH=8",
+            "config.MODEL.TRUNK.SMALL_RESNET.DEPTH=10",
+            "config.DISTRIBUTED.NUM_PROC_PER_NODE=2",
         ],
         ["+config/mscn/memory=activation_checkpointing"],
     ],
-    ids=["compiled", "checkpointed"],
+    ids=["compiled, in two processes", "checkpointed"],
 )
 def test_switches_of_the_model_serve_the_target_too(run_tool, tiny, tmp_path, switches):
     run_tool(
@@ -288,6 +292,8 @@ def test_switches_of_the_model_serve_the_target_too(run_tool, tiny, tmp_path, sw
     prefix = "target.trunk."
     target = {k[len(prefix) :] for k in checkpoint["loss"] if k.startswith(prefix)}
     assert target == set(trunk)
+    assert "_feature_blocks.conv1.weight" in trunk
+    assert checkpoint["iteration"] == (2 if "COMPILE_TRUNK" in switches[0] else 4)
 
 
 BIASES = "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,24,8]}],[mlp,{dims:[8,24,8]}]]"

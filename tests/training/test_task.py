@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
 import torch
-from conftest import tool, tool_environment
-
-pytestmark = pytest.mark.slow
+from conftest import run_python, tool, tool_environment, wait_for
 
 
+@pytest.mark.new_interpreter
 def test_goes_on_after_a_kill_in_mid_epoch(run_tool, tiny, tmp_path):
     overrides = [
         "config=mscn/quickstart",
@@ -26,26 +22,32 @@ def test_goes_on_after_a_kill_in_mid_epoch(run_tool, tiny, tmp_path):
         "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
         "config.LOG_FREQUENCY=1",
     ]
-    # A transform of 0.3 s per batch makes the epochs long enough to be killed in the middle.
-    slow = "import sys, time, torch, runpy\nstep = torch.optim.Optimizer.zero_grad\n"
-    slow += "torch.optim.Optimizer.zero_grad = lambda *a, **k: (time.sleep(0.5), step(*a, **k))\n"
-    slow += "runpy.run_module('tools.run_distributed_engines', run_name='__main__', alter_sys=True)"
+    # It stands still in the second step of the third epoch, until it is killed.
+    stops = (
+        "import pathlib, runpy, threading, torch\n"
+        "calls, step = [], torch.optim.Optimizer.zero_grad\n"
+        "def zero_grad(*a, **k):\n"
+        "    calls.append(1)\n"
+        "    if len(calls) == 10:\n"
+        "        pathlib.Path('in_mid_epoch').touch()\n"
+        "        threading.Event().wait()\n"
+        "    step(*a, **k)\n"
+        "torch.optim.Optimizer.zero_grad = zero_grad\n"
+        "runpy.run_module('tools.run_distributed_engines', run_name='__main__', alter_sys=True)"
+    )
     process = subprocess.Popen(
-        [sys.executable, "-c", slow, *overrides],
+        [sys.executable, "-c", stops, *overrides],
         cwd=tmp_path,
         env=tool_environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    run = tmp_path / "run"
-    deadline = time.monotonic() + 120
-    while not (run / "model_phase1.torch").is_file():
-        assert process.poll() is None, "ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(0.7)
-    os.kill(process.pid, signal.SIGKILL)
+    wait_for(lambda: (tmp_path / "in_mid_epoch").exists() or process.poll() is not None)
+    assert process.poll() is None, "ended before it could be killed"
+    process.kill()
     process.wait()
+    run = tmp_path / "run"
+    assert (run / "model_phase1.torch").is_file()
     assert not list(run.glob("model_final*"))
 
     result = run_tool(*overrides)
@@ -57,6 +59,7 @@ def test_goes_on_after_a_kill_in_mid_epoch(run_tool, tiny, tmp_path):
     assert min(resumed) == 8
 
 
+@pytest.mark.process
 def test_works_with_vissls_own_simclr(run_tool, tiny):
     """VISSL's loss, collator and views under mscn_task."""
     run_tool(
@@ -69,6 +72,7 @@ def test_works_with_vissls_own_simclr(run_tool, tiny):
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("device_views", [True, False])
 def test_branches_may_pass_the_trunk_one_by_one(run_tool, tiny, device_views):
     run_tool(
@@ -80,9 +84,10 @@ def test_branches_may_pass_the_trunk_one_by_one(run_tool, tiny, device_views):
     )
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("memory", ["one_mask", "activation_checkpointing"])
-def test_the_papers_resnet_50_trains_on_a_cpu(run_tool, tmp_path, memory):
-    """The README's line for a machine without GPU and ImageNet."""
+def test_the_papers_resnet_trains_on_a_cpu(run_tool, tmp_path, memory):
+    """The README's line for a machine without GPU and ImageNet, on a narrower trunk."""
     run_tool(
         "config=mscn/simclr",
         "+config/mscn/machine=cpu",
@@ -96,32 +101,30 @@ def test_the_papers_resnet_50_trains_on_a_cpu(run_tool, tmp_path, memory):
         "config.DATA.NUM_DATALOADER_WORKERS=0",
         "config.OPTIMIZER.num_epochs=1",
         "config.OPTIMIZER.param_schedulers.lr.warmup_epochs=0",
+        "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4",
         "config.CHECKPOINT.DIR=run",
     )
     checkpoint = torch.load(tmp_path / "run" / "checkpoint.torch", weights_only=True)
     assert checkpoint["iteration"] == 2
 
 
+@pytest.mark.process
 def test_the_progress_bar_shows_the_time_left(tiny, tmp_path):
-    result = subprocess.run(
-        [sys.executable, *tool(), "config=mscn/quickstart", *tiny, "config.MSCN.PROGRESS_BAR=True"],
-        cwd=tmp_path,
-        env=tool_environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    bar = "config.MSCN.PROGRESS_BAR=True"
+    result = run_python(*tool(), "config=mscn/quickstart", *tiny, bar, cwd=tmp_path)
     assert "pre-training: 100%" in result.stderr
     assert "loss=" in result.stderr
 
 
 # PyTorch 2.14.1 compiles a trunk of 4 channels to code that corrupts memory on CPUs with AVX2.
 EIGHT = (
+    "config.MODEL.TRUNK.SMALL_RESNET.DEPTH=10",
     "config.MODEL.TRUNK.SMALL_RESNET.WIDTH=8",
     "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[64,16]}]]",
 )
 
 
+@pytest.mark.process  # compiling starts some
 @pytest.mark.parametrize("switch", ["CHANNELS_LAST", "COMPILE_TRUNK"])
 def test_switches_of_the_model_change_its_speed_alone(compose, tiny, switch):
     from vissl.trainer.trainer_main import build_task
@@ -142,22 +145,6 @@ def test_switches_of_the_model_change_its_speed_alone(compose, tiny, switch):
     torch.testing.assert_close(outputs[1], outputs[3], atol=1e-4, rtol=1e-3)
     if switch == "CHANNELS_LAST":
         assert gradient.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_a_compiled_run_in_two_processes(run_tool, tiny, tmp_path):
-    run_tool(
-        "config=mscn/quickstart",
-        *tiny,
-        *EIGHT,
-        "config.MSCN.COMPILE_TRUNK=True",
-        "config.MSCN.CHANNELS_LAST=True",
-        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
-        "config.DISTRIBUTED.NUM_PROC_PER_NODE=2",
-    )
-    checkpoint = torch.load(tmp_path / "run" / "checkpoint.torch", weights_only=True)
-    assert checkpoint["iteration"] == 2
-    trunk = checkpoint["classy_state_dict"]["base_model"]["model"]["trunk"]
-    assert "_feature_blocks.conv1.weight" in trunk
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The zoo of images that are found in the wild, through VISSL's tool."""
+"""The zoo of images that are found in the wild, through VISSL's tool without root's privileges."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pytest
 from benchmarks.reliability.zoo import train_on_zoo
 
 
-@pytest.mark.slow
+@pytest.mark.new_interpreter
 def test_training_goes_on_and_counts(tmp_path):
     row = train_on_zoo(tmp_path, workers=2)
     assert row["right"], row
     assert row["counted"] == [7, 7, 7]
 
 
-@pytest.mark.slow
+@pytest.mark.new_interpreter
 def test_too_many_stop_the_run(tmp_path):
     row = train_on_zoo(tmp_path, workers=0, share=0.1)
     assert row["right"], row

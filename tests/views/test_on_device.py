@@ -94,6 +94,7 @@ def test_the_order_does_not_depend_on_how_many_are_worked_on_at_a_time(
     torch.testing.assert_close(stage(sent, "cpu")["data"][0], expected, atol=1e-6, rtol=0)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_cuda_device_agrees_under_autocast(pictures):
     from mscn_plugin.views.on_device import split_pipeline
