@@ -16,7 +16,7 @@ def tests(rec: Recorder) -> None:
     chosen = list(FOLDERS) if rec.on_gpu else ["tests/views/test_on_device.py"]
     for name, arguments in (
         ("tests that need a GPU", [*chosen, "-k", "cuda"]),
-        ("tests of views, masks and losses", [*chosen, "-m", "not slow"]),
+        ("tests of views, masks and losses", [*chosen, "-m", "not (process or new_interpreter)"]),
     ):
         with rec.check(name) as row:
             command = [

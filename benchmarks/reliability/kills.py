@@ -26,7 +26,7 @@ from pathlib import Path
 
 def pause(step):
     Path({marker!r}).write_text(step)
-    time.sleep(0.25)
+    time.sleep({pause})
 
 def slowed(function, step):
     def call(*arguments, **keywords):
@@ -133,10 +133,14 @@ def kill_in_writes(
     expected: Dict[str, Any],
     kills: int,
     seed: int,
+    pause: float = 0.25,
 ) -> List[Outcome]:
     """Kill while checkpoints are written, on a disk made slow: the last file's among them.
 
     Every second kill waits for the final checkpoint.
+
+    Args:
+        pause: seconds that each of the eight steps of a write takes.
     """
     moments = random.Random(seed)
     outcomes: List[Outcome] = []
@@ -144,9 +148,9 @@ def kill_in_writes(
         run = folder / f"write{kill}"
         run.parent.mkdir(parents=True, exist_ok=True)
         marker = run.with_suffix(".step")
-        program = SLOW_WRITER.format(marker=str(marker))
+        program = SLOW_WRITER.format(marker=str(marker), pause=pause)
         final = kill % 2 == 1
-        # Past the first checkpoints; and within one: it has 8 pauses of a quarter of a second.
+        # Past the first checkpoints; and within one.
         skipped = 0 if final else moments.randrange(3)
         met: Optional[str] = None
         with started(run, overrides_of(setting, data), program) as process:
@@ -158,11 +162,11 @@ def kill_in_writes(
                     begins = step.startswith("after quarter 1")
                     writes += begins
                     if begins and (("final" in step) if final else writes > skipped):
-                        time.sleep(moments.uniform(0, 2.0))
+                        time.sleep(moments.uniform(0, 8 * pause))
                         met = marker.read_text()
                         break
                 last = step
-                time.sleep(0.02)
+                time.sleep(min(0.02, pause / 5))
         outcomes.append(_left_to_end(setting, run, data, expected, [met] if met else []))
     return outcomes
 

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 import torch
 
@@ -141,14 +141,17 @@ def interfere(
     data: Path,
     workers: int = 2,
     method: str = "fork",
+    epochs: int = 16,
+    python: Optional[str] = None,
 ) -> End:
     """Do something to a run after its first checkpoint, wait for its end, and start it again.
 
     Args:
         act: from the process id of VISSL's tool.
         method: by which the loader starts its workers.
+        python: the interpreter of the run that something is done to; this process's own if None.
     """
-    setting = Setting("byol", workers)
+    setting = Setting("byol", workers, epochs=epochs)
     overrides = [
         *overrides_of(setting, data),
         f"config.MULTI_PROCESSING_METHOD={method}",
@@ -159,7 +162,7 @@ def interfere(
     if not expected.is_dir():
         finish(expected, overrides)
     run = folder / "".join(c if c.isalnum() else "_" for c in what)
-    with started(run, overrides) as process:
+    with started(run, overrides, python=python) as process:
         deadline = time.monotonic() + TIMEOUT
         while not (run / "model_phase0.torch").is_file() and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -241,9 +244,9 @@ def interferences(folder: Path, data: Path) -> List[Dict[str, Any]]:
     return [dataclasses.asdict(end) for end in (*asked, *died)]
 
 
-def fill_disk(folder: Path, data: Path) -> Dict[str, Any]:
+def fill_disk(folder: Path, data: Path, epochs: int = 16) -> Dict[str, Any]:
     """Let the disk be full during a checkpoint, then start again with room."""
-    overrides = overrides_of(Setting("simclr"), data)
+    overrides = overrides_of(Setting("simclr", epochs=epochs), data)
     expected, run = folder / "with_room", folder / "full"
     finish(expected, overrides)
     code = finish(run, overrides, FULL_DISK)

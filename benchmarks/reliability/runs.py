@@ -18,7 +18,6 @@ from PIL import Image
 from mscn_plugin.evaluation.checkpoint import load_checkpoint
 
 IMAGES = 48
-EPOCHS = 16
 TIMEOUT = 600
 """Seconds after which a run that has not ended counts as one that does not end."""
 
@@ -32,12 +31,14 @@ class Setting:
         workers: of the loader.
         device_views: filter and masks on the device, or in the loader's workers.
         by_iteration: checkpoints at every second iteration too, with VISSL's stateful sampler.
+        epochs: of four iterations of 12 images.
     """
 
     method: str = "simclr"
     workers: int = 0
     device_views: bool = True
     by_iteration: bool = False
+    epochs: int = 16
 
     def __str__(self) -> str:
         views = "on the device" if self.device_views else "in the loader"
@@ -73,7 +74,7 @@ class Setting:
             f"config.MSCN.DEVICE_VIEWS={self.device_views}",
             "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
             "config.HOOKS.TENSORBOARD_SETUP.USE_TENSORBOARD=False",
-            f"config.OPTIMIZER.num_epochs={EPOCHS}",
+            f"config.OPTIMIZER.num_epochs={self.epochs}",
             *(by_iteration if self.by_iteration else ()),
         ]
 
@@ -99,20 +100,24 @@ def write_images(folder: Path, count: int = IMAGES) -> Path:
 
 @contextlib.contextmanager
 def started(
-    folder: Path, overrides: Sequence[str], program: Optional[str] = None
+    folder: Path,
+    overrides: Sequence[str],
+    program: Optional[str] = None,
+    python: Optional[str] = None,
 ) -> Iterator[subprocess.Popen]:
     """VISSL's tool as the head of a process group of its own, killed as a whole on leaving.
 
     Args:
         folder: the run's; what the tool prints goes to ``<folder>.txt``.
         program: Python source to run in the tool's place; it ends in the tool.
+        python: the interpreter; this process's own if None.
     """
     arguments = ["-c", program] if program else ["-m", "tools.run_distributed_engines"]
     environment = {k: v for k, v in os.environ.items() if k not in ("WORLD_SIZE", "RANK")}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".txt").open("a") as output:
         process = subprocess.Popen(
-            [sys.executable, *arguments, *overrides, f"config.CHECKPOINT.DIR={folder}"],
+            [python or sys.executable, *arguments, *overrides, f"config.CHECKPOINT.DIR={folder}"],
             cwd=folder.parent,
             env={**environment, "OMP_NUM_THREADS": "1"},
             stdout=output,
