@@ -1,7 +1,4 @@
-# make demo   sets everything up, pre-trains MSCN on real photographs and writes a report of it
-# make test   sets everything up and runs lint, types and tests
-# make benchmarks   speed beside torchvision, kornia, OpenCV, lightly and VISSL, 20 minutes
-# VENV=       another place for the virtual environment (5.5 GB)
+# VENV=... puts the virtual environment (5.5 GB) elsewhere; "make help" lists the targets.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -21,9 +18,17 @@ DETECTRON2 := $(VENV)/.detectron2-$(call hash,requirements/detectron2.txt requir
 PEERS := $(VENV)/.peers-$(call hash,requirements/benchmarks.txt)
 REFERENCE := $(VENV38)/.dependencies-$(call hash,requirements/reference.txt requirements/classy-vision.txt)
 
-.PHONY: demo test lint chromium setup benchmarks reference clean
+# Two cores; a worker that has nothing left takes from the other.
+PYTEST := -n 2 --dist worksteal
+IN_PROCESS := not (process or new_interpreter or hydra or detectron2 or browser or slurm or gpu)
 
-demo: setup
+.PHONY: help demo test check lint chromium setup benchmarks reference clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup  ## set up, pre-train MSCN on real photographs and write a report of it
 	@mkdir -p $(RUN)
 	@echo "Pre-training on real photographs; what VISSL prints goes to $(RUN)/console.txt"
 	$(BIN)/python -m tools.run_distributed_engines config=mscn/quickstart \
@@ -32,8 +37,11 @@ demo: setup
 	@test $(RUN)/report.html -nt $(RUN)/checkpoint.torch || $(BIN)/python extra_scripts/write_report.py $(RUN)
 	@echo "To read in a browser: $(RUN)/report.html"
 
-test: lint chromium
-	$(BIN)/python -m pytest -n 2
+test: lint chromium  ## set up, then lint, types and all tests, with the slowest at the end
+	$(BIN)/python -m pytest $(PYTEST) --durations 25
+
+check: lint  ## lint, types and the unit tests, in a minute: at every save
+	$(BIN)/python -m pytest $(PYTEST) -q -m "$(IN_PROCESS)"
 
 # A real browser looks at the report page, where there is one or root can install it.
 chromium:
@@ -41,12 +49,12 @@ chromium:
 	    && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium > /dev/null; } \
 	    || echo "No Chromium: the tests that open the report page in it are skipped"
 
-lint: setup $(DETECTRON2)
+lint: setup $(DETECTRON2)  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-setup: $(DEPENDENCIES) $(PROJECT)
+setup: $(DEPENDENCIES) $(PROJECT)  ## make the virtual environment
 
 $(DEPENDENCIES):
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), f'Python 3.11 is needed (PYTHON=...), this is {sys.version}'"
@@ -76,7 +84,7 @@ $(DETECTRON2): $(DEPENDENCIES)
 	rm -f $(VENV)/.detectron2-*
 	touch $@
 
-benchmarks: setup $(PEERS)
+benchmarks: setup $(PEERS)  ## speed beside torchvision, kornia, OpenCV, lightly and VISSL, 20 minutes
 	$(BIN)/python -W ignore -m benchmarks $(NAMES)
 
 $(PEERS): $(DEPENDENCIES)
@@ -85,7 +93,7 @@ $(PEERS): $(DEPENDENCIES)
 	touch $@
 
 # VISSL's own pins of 2021: Python 3.8, torch 1.13.1, Hydra 1.0.7, NumPy 1.19.5 (3.8 GB).
-reference: $(REFERENCE)
+reference: $(REFERENCE)  ## the quickstart on VISSL's own pins of 2021 (Python 3.8)
 	$(VENV38)/bin/python -m pip install --quiet --no-deps --no-build-isolation .
 	rm -rf build
 	$(VENV38)/bin/python -m tools.run_distributed_engines config=mscn/quickstart \
@@ -101,5 +109,6 @@ $(REFERENCE):
 	rm -f $(VENV38)/.dependencies-*
 	touch $@
 
-clean:
-	rm -rf build runs *.egg-info
+clean:  ## remove what building and testing left; runs and the environment stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
