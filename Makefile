@@ -44,7 +44,7 @@ check: lint  ## lint, types and the unit tests, in a minute: at every save
 	$(BIN)/python -m pytest $(PYTEST) -q -m "$(IN_PROCESS)"
 
 # A real browser looks at the report page, where there is one or root can install it.
-chromium:
+chromium:  ## install Debian's Chromium where there is none, as root
 	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
 	    && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium > /dev/null; } \
 	    || echo "No Chromium: the tests that open the report page in it are skipped"
@@ -111,4 +111,4 @@ $(REFERENCE):
 
 clean:  ## remove what building and testing left; runs and the environment stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
-	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
+	find mscn_plugin benchmarks tests extra_scripts hydra_plugins -name __pycache__ -prune -exec rm -rf {} +

@@ -7,9 +7,13 @@ environment and open files to the server, which forks a process for them. That p
 would see in a new interpreter; signals that the program gets are handed on to it, its exit status
 is handed back, and it is killed when the program is killed.
 
-What differs from a new interpreter, so that tests of these things start ``sys.executable``:
+What differs from a new interpreter, so that tests of these things have the mark
+``new_interpreter``:
 modules are there already, ranks are forked where VISSL would spawn them, its process number is not
-the program's, and ``SIGKILL`` of the program's process group reaches the forked process alone.
+the program's, and ``SIGKILL`` of the program's process group reaches the forked process alone,
+some milliseconds later. Variables that libraries read while they are imported, ``PYTHONPATH`` and
+the seed of string hashes are the server's, umask and limits too; of open files, it has the first
+three.
 """
 
 from __future__ import annotations
@@ -33,19 +37,30 @@ import types
 import warnings
 from pathlib import Path
 
-CLIENT = """#!{python} -IS
+import numpy
+
+CLIENT = """#!/bin/sh
+'''exec' "{python}" -IS "$0" "$@"
+'''
 import marshal, os, signal, socket, sys
 if "submitit.local._local" in sys.argv:  # which calls a job by the number of its own process
     os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 server = socket.socket(socket.AF_UNIX)
-server.connect({address!r})
+folder = os.open({folder!r}, os.O_RDONLY)
+server.connect(f"/proc/self/fd/{{folder}}/socket")  # however long the folder's own path is
 request = marshal.dumps((sys.argv[1:], os.getcwd(), dict(os.environ)))
 socket.send_fds(server, [len(request).to_bytes(8, "big")], [0, 1, 2])
 server.sendall(request)
-pid = int.from_bytes(server.recv(8, socket.MSG_WAITALL), "big")
+def answer():
+    number = server.recv(8, socket.MSG_WAITALL)
+    if len(number) < 8:
+        os.write(2, b"warm_python: the server has died\\n")
+        os._exit(70)
+    return int.from_bytes(number, "big")
+pid = answer()
 for number in (1, 2, 10, 12, 15):  # HUP, INT, USR1, USR2, TERM
     signal.signal(number, lambda number, _: os.kill(pid, number))
-status = int.from_bytes(server.recv(8, socket.MSG_WAITALL), "big")
+status = answer()
 if os.WIFSIGNALED(status):
     signal.signal(os.WTERMSIG(status), signal.SIG_DFL) if os.WTERMSIG(status) != 9 else None
     os.kill(os.getpid(), os.WTERMSIG(status))
@@ -80,18 +95,18 @@ IMPORTED = (
 def started(folder: Path):
     """Start a server; yields the path of the program that takes the place of ``python``."""
     folder.mkdir(parents=True, exist_ok=True)
-    program, address = folder / "python", folder / "socket"
-    program.write_text(CLIENT.format(python=sys.executable, address=str(address)))
+    program = folder / "python"
+    program.write_text(CLIENT.format(python=sys.executable, folder=str(folder)))
     program.chmod(0o755)
     server = subprocess.Popen(
-        [sys.executable, __file__, str(address), str(program)],
+        [sys.executable, __file__, str(program)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={key: v for key, v in os.environ.items() if key not in ("WORLD_SIZE", "RANK")},
         start_new_session=True,
     )
     try:
-        assert server.stdout.readline() == b"ready\n"
+        assert server.stdout.readline() == b"ready\n", "the server of warm_python has not started"
         yield str(program)
     finally:
         server.stdin.close()  # which ends it, as the death of this process would
@@ -99,8 +114,8 @@ def started(folder: Path):
         server.stdout.close()
 
 
-def serve(address: str, program: str) -> None:
-    """Fork a process for each request, until standard input ends."""
+def serve(program: str) -> None:
+    """Fork a process for each request to ``program``, until standard input ends."""
     # Where each forked process finds its scripts and folders is its own affair.
     sys.path.remove(str(Path(__file__).parent))
     for name in IMPORTED:
@@ -115,8 +130,10 @@ def serve(address: str, program: str) -> None:
     yaml.SafeLoader = yaml.CSafeLoader  # reading YAML is much of what composing takes
     gc.collect()
     gc.freeze()  # what is imported is not looked at again in each process
+    folder = os.open(Path(program).parent, os.O_RDONLY)
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
+    listener.bind(f"/proc/self/fd/{folder}/socket")
+    os.close(folder)
     listener.listen()
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ, "end")
@@ -133,11 +150,16 @@ def serve(address: str, program: str) -> None:
                 client, _ = listener.accept()
                 size, files, _, _ = socket.recv_fds(client, 8, 3)
                 request = client.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
+                if len(files) < 3:  # killed before it could ask
+                    client.close()
+                    continue
                 pid = os.fork()
                 if pid == 0:
                     selector.close()
-                    listener.close()
-                    client.close()
+                    for other in (listener, client, *(other for _, other in ends.values())):
+                        other.close()
+                    for end in ends:
+                        os.close(end)
                     run_in_fork(program, files, *marshal.loads(request))
                 for file in files:
                     os.close(file)
@@ -148,7 +170,8 @@ def serve(address: str, program: str) -> None:
                 with contextlib.suppress(BrokenPipeError):
                     client.sendall(pid.to_bytes(8, "big"))
             elif key.data == "killed":  # a client never says anything more
-                selector.unregister(key.fileobj)
+                with contextlib.suppress(KeyError, ValueError):  # ended in the same moment
+                    selector.unregister(key.fileobj)
                 for pid, client in ends.values():
                     if client is key.fileobj:
                         os.kill(pid, signal.SIGKILL)
@@ -184,6 +207,7 @@ def run_in_fork(program: str, files, arguments, folder, environment) -> None:
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-c", "-m")):
         os.execv(sys.executable, sys.orig_argv)
     sys.executable = program
+    numpy.random.seed()  # as Python's own generator is after a fork
     import torch.multiprocessing
 
     torch.multiprocessing.spawn = functools.partial(
@@ -198,13 +222,17 @@ def run_in_fork(program: str, files, arguments, folder, environment) -> None:
         else:
             print(error.code, file=sys.stderr)
             code = 1
-    except BaseException:
+    except BaseException as error:
         sys.excepthook(*sys.exc_info())
         code = 1
+        if isinstance(error, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
     threading._shutdown()
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, perhaps
+            stream.flush()
     os._exit(code)
 
 

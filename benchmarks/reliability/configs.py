@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -348,6 +349,11 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
 ]
 
 
+def says(said: Optional[str], part: str) -> bool:
+    """Whether a message has ``part``, not only as the end of a longer name."""
+    return said is not None and re.search(rf"(?<!\w){re.escape(part)}", said) is not None
+
+
 def said_of(overrides: Sequence[str]) -> Optional[str]:
     """The sentence with which VISSL's tool refuses a configuration, or None if it takes it.
 
@@ -373,7 +379,7 @@ def check_all(folder: Path, data: Path) -> List[Dict[str, Any]]:
             given = [f"{M}.DATA={data}"] if not any(f"{M}.DATA=" in o for o in overrides) else []
             try:
                 said = said_of([*given, *overrides])
-                right = said is not None and part in said
+                right = says(said, part)
             except Exception as error:
                 said, right = f"traceback: {type(error).__name__}: {error}", False
             rows.append({"what": what, "overrides": list(overrides), "said": said, "right": right})
