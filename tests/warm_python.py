@@ -1,19 +1,19 @@
 """A ``python`` that has imported PyTorch, VISSL and MSCN before it is started.
 
 Most tests that start a process need what VISSL's tool or a script does, not a new interpreter,
-whose imports cost more than the run. :func:`start` starts a server that imports everything once,
+whose imports cost more than the run. :func:`started` starts a server that imports everything once,
 and writes a program to call in the place of ``sys.executable``: it hands its arguments, folder,
 environment and open files to the server, which forks a process for them. That process sees what it
 would see in a new interpreter; signals that the program gets are handed on to it, its exit status
 is handed back, and it is killed when the program is killed.
 
-What differs from a new interpreter, so that tests of these things have the mark
-``new_interpreter``:
-modules are there already, ranks are forked where VISSL would spawn them, its process number is not
-the program's, and ``SIGKILL`` of the program's process group reaches the forked process alone,
-some milliseconds later. Variables that libraries read while they are imported, ``PYTHONPATH`` and
-the seed of string hashes are the server's, umask and limits too; of open files, it has the first
-three.
+What differs from a new interpreter, so that tests of it have the mark ``new_interpreter``:
+
+- modules are there already, and ranks are forked where VISSL would spawn them;
+- its process number is not the program's, and ``SIGKILL`` of the program's process group reaches
+  the forked process alone, some milliseconds later;
+- ``PYTHONPATH``, variables that libraries read while they are imported, the seed of string hashes,
+  umask and limits are the server's; of open files, it has the first three.
 """
 
 from __future__ import annotations
