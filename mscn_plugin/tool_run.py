@@ -73,6 +73,9 @@ class ToolRun:
         """The numbers that a finished run has left in its folder, by title, or None."""
         raise NotImplementedError
 
+    def make_ready(self) -> None:
+        """Put the folder of a run that was killed into a state from which VISSL goes on."""
+
     def metrics(self) -> Optional[Dict[str, float]]:
         """The numbers of a finished run in percent, by title; else None."""
         return self.read_metrics() if (self.output / "finished").is_file() else None
@@ -89,6 +92,7 @@ class ToolRun:
         metrics = self.metrics()
         if metrics is None:
             self.output.mkdir(parents=True, exist_ok=True)
+            self.make_ready()
             self._run_on_slurm(progress) if self.slurm else self._run_here(progress)
             (self.output / "finished").touch()
             metrics = self.metrics()

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Set
 
 
 def json_lines(path: Path) -> List[Dict[str, Any]]:
@@ -18,6 +18,11 @@ def json_lines(path: Path) -> List[Dict[str, Any]]:
         except ValueError:
             continue
     return lines
+
+
+def evaluated_epochs(lines: List[Dict[str, Any]]) -> Set[int]:
+    """Epochs with an online evaluation in the lines of ``metrics.json``; -1: before the first."""
+    return {line["train_phase_idx"] for line in lines if "online_evaluation" in line}
 
 
 def file_digest(path: Path) -> str:

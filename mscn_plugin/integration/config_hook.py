@@ -39,13 +39,13 @@ def install() -> None:
 
 
 @functools.wraps(_vissl_infer_and_assert)
-def infer_and_assert_hydra_config(cfg: Any) -> Any:
+def infer_and_assert_hydra_config(cfg: Any, *more: Any, **options: Any) -> Any:
     if config_checks.uses_mscn(cfg):
         print_config_errors_plainly()
         prepare_config(cfg)
     else:
         checkpoint_checks.refuse_unfiltered(cfg)
-    inferred = _vissl_infer_and_assert(cfg)
+    inferred = _vissl_infer_and_assert(cfg, *more, **options)  # later VISSLs hand an engine on
     if config_checks.uses_mscn(cfg):
         # Of what VISSL has completed, and before anything is written to the folder.
         if cfg.TRAINER.TASK_NAME == "mscn_task":

@@ -141,6 +141,11 @@ def _check_image_folder(key: str, path: str) -> None:
     if not classes:
         raise ConfigError(f"{key} names {path!r}, which has no sub-folders; it must be a {_WANTED}")
     for name in classes:
+        if name.startswith("."):
+            raise ConfigError(
+                f"{key} names {path!r}, whose sub-folder {name!r} is hidden and would count as a "
+                "class: remove it, or give it another name"
+            )
         if next(_images(folder / name), None) is None:
             raise ConfigError(
                 f"{key} names {path!r}, whose sub-folder {name!r} holds no images "

@@ -1,4 +1,4 @@
-"""Checks of an evaluation's splits and classes. Before any training."""
+"""Checks of splits and classes, of evaluations and of the online one. Before any training."""
 
 from __future__ import annotations
 
@@ -18,13 +18,17 @@ def is_evaluation(cfg: Any) -> bool:
 def check_classes(cfg: Any) -> None:
     """Check folders' classes against each other and the heads'; null takes the folder's number.
 
+    A label is the place of its class among the sub-folders: where the splits' classes differ, one
+    number would mean two classes, and every accuracy would be wrong.
+
     Raises:
         ConfigError: a split is missing, the splits' classes differ, or a head has another number.
     """
-    if not is_evaluation(cfg):
+    online = bool(cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS)
+    if not (online or is_evaluation(cfg)):
         return
     data = cfg.DATA
-    if not data.TEST.DATA_SOURCES:
+    if is_evaluation(cfg) and not data.TEST.DATA_SOURCES:
         key = "config.MSCN.DATA" if cfg.MSCN.DATA else "config.DATA.TEST.DATA_PATHS"
         raise ConfigError(
             f"{key} is {str(cfg.MSCN.DATA or '')!r}, which has no val/ or test/ beside train/; an "
@@ -39,10 +43,11 @@ def check_classes(cfg: Any) -> None:
     if len(classes) == 2 and classes["TRAIN"] != classes["TEST"]:
         odd = sorted(set(classes["TRAIN"]) ^ set(classes["TEST"]))[0]
         lacking = next(folders[split] for split in folders if odd not in classes[split])
+        remedy = "; or add config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0"
         raise ConfigError(
             f"config.DATA.TRAIN has {len(classes['TRAIN'])} classes in {folders['TRAIN']} and "
             f"config.DATA.TEST {len(classes['TEST'])} in {folders['TEST']}: they must have the "
-            f"same, and {lacking} has no {odd!r}"
+            f"same, and {lacking} has no {odd!r}{'' if is_evaluation(cfg) else remedy}"
         )
     if cfg.LOSS.name != CROSS_ENTROPY:
         return

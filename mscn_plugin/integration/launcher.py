@@ -19,7 +19,7 @@ from vissl.utils.io import g_pathmgr
 
 import mscn_plugin
 from mscn_plugin.errors import sentence_of
-from mscn_plugin.evaluation.run_folder import json_lines
+from mscn_plugin.evaluation.run_folder import evaluated_epochs, json_lines
 from mscn_plugin.recovery.checkpoints import (
     is_final,
     newest_checkpoint,
@@ -78,7 +78,8 @@ def resumes_exactly(cfg: Any) -> bool:
 def is_training_finished(cfg: Any, checkpoint_folder: str) -> Optional[bool]:
     """Whether a run has nothing left to do: a damaged last checkpoint does not count.
 
-    Nor does a whole one where the test phase that follows it is missing.
+    Nor does a whole one where the evaluation that follows it is missing, VISSL's test phase or the
+    online evaluation, which a run that has it begins with.
     """
     if not resumes_exactly(cfg):
         return _vissl["is_training_finished"](cfg, checkpoint_folder)
@@ -91,11 +92,14 @@ def is_training_finished(cfg: Any, checkpoint_folder: str) -> Optional[bool]:
         return False
     if cfg.MSCN.RESUME_CHANGED and another_recipe(cfg, newest) is not None:
         return False
+    lines, last = json_lines(folder / "metrics.json"), cfg.OPTIMIZER.num_epochs - 1
     tested = any(
-        line.get("train_phase_idx") == cfg.OPTIMIZER.num_epochs - 1
-        and any(key.startswith("test_") for key in line)
-        for line in json_lines(folder / "metrics.json")
+        line.get("train_phase_idx") == last and any(key.startswith("test_") for key in line)
+        for line in lines
     )
+    evaluated = evaluated_epochs(lines)
+    if cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS and -1 in evaluated and last not in evaluated:
+        return False
     return tested or not cfg.TEST_MODEL
 
 

@@ -11,12 +11,14 @@ import contextlib
 import copy
 import logging
 import time
+from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 import torch
 from classy_vision.generic.distributed_util import (
     barrier,
+    broadcast_object,
     gather_from_all,
     get_rank,
     get_world_size,
@@ -28,6 +30,7 @@ from vissl.utils.io import save_file
 
 from mscn_plugin.data.readable_images import ReadableImagesDataset
 from mscn_plugin.evaluation.classifiers import Labelled, knn_accuracy, probe_accuracy
+from mscn_plugin.evaluation.run_folder import evaluated_epochs, json_lines
 from mscn_plugin.training.hook import MSCNHook, add_scalars
 
 
@@ -52,16 +55,18 @@ class OnlineEvaluationHook(MSCNHook):
         if not task.config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS or task.test_only:
             return
         self.data = EvaluationData.of(task.config)
-        if self.data is not None and task.iteration == 0:
-            self._evaluate(task, epoch=-1)
+        # A kill may have come between an epoch's checkpoint and its evaluation.
+        epochs, iterations = divmod(task.iteration, task.max_iteration // task.num_train_phases)
+        if self.data is None or iterations or not is_due(task, epochs - 1):
+            return
+        lines = json_lines(Path(task.checkpoint_folder) / "metrics.json")
+        missing = epochs - 1 not in evaluated_epochs(lines)
+        if task.iteration == 0 or broadcast_object(missing):
+            self._evaluate(task, epochs - 1)
 
     def on_phase_end(self, task: Any) -> None:
-        if self.data is None or not task.train:
-            return
-        epoch = task.train_phase_idx
-        every = task.config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS
-        if (epoch + 1) % every == 0 or epoch + 1 == task.num_train_phases:
-            self._evaluate(task, epoch)
+        if self.data is not None and task.train and is_due(task, task.train_phase_idx):
+            self._evaluate(task, task.train_phase_idx)
 
     def _evaluate(self, task: Any, epoch: int) -> None:
         """Evaluate after ``epoch``; -1 is before the first one, the random trunk."""
@@ -82,6 +87,12 @@ class OnlineEvaluationHook(MSCNHook):
             save_file(line, f"{task.checkpoint_folder}/metrics.json", verbose=False)
             add_scalars(task, "Online", values, epoch)
         barrier()
+
+
+def is_due(task: Any, epoch: int) -> bool:
+    """Whether there is an evaluation after ``epoch``; -1 is before the first one."""
+    every = task.config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS
+    return (epoch + 1) % every == 0 or epoch + 1 == task.num_train_phases
 
 
 @contextlib.contextmanager

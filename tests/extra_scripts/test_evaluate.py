@@ -57,6 +57,29 @@ def test_the_quick_suite_ends_with_a_table_and_is_reused(run, tmp_path):
     assert "| baseline |" in " ".join(other.stdout.split())
 
 
+@pytest.mark.parametrize("final", ["whole", "empty"])
+def test_a_result_is_the_last_epochs_or_there_is_none(run, tmp_path, final):
+    """As a kill leaves it between the last checkpoint and the evaluation that follows it."""
+    arguments = ("--only", "quick_linear", "--overrides", *QUICK, "config.OPTIMIZER.num_epochs=3")
+    evaluate(run, *arguments, cwd=tmp_path, check=True)
+    folder = pathlib.Path(results(run)["quick_linear"]["folder"])
+    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    assert lines[-1]["train_phase_idx"] == 2
+    earlier = [line for line in lines if line["train_phase_idx"] < 2]
+    (folder / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in earlier))
+    (folder / "finished").unlink()
+    (checkpoint,) = folder.glob("model_final*.torch")
+    if final == "empty":
+        checkpoint.write_bytes(b"")
+    evaluate(run, *arguments, cwd=tmp_path, check=True)
+    entry = results(run)["quick_linear"]
+    assert not entry["reused"]
+    last = json.loads((folder / "metrics.json").read_text().splitlines()[-1])
+    assert last["train_phase_idx"] == 2
+    (value,) = last["test_accuracy_list_meter"]["top_1"].values()
+    assert entry["metrics"]["linear probe, top-1"] == value
+
+
 def test_a_failure_does_not_stop_the_others(run, tmp_path):
     broken = "config.NEAREST_NEIGHBOR.TOPK=-1"
     result = evaluate(

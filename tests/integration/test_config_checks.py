@@ -6,6 +6,8 @@ goes through.
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from mscn_plugin import ConfigError
@@ -39,6 +41,31 @@ def test_empty_folders_are_refused(compose, tmp_path):
         make(tmp_path / "data")
         with pytest.raises(ConfigError, match=message):
             compose("config=mscn/quickstart", f"config.MSCN.DATA={tmp_path / 'data'}")
+
+
+def test_splits_of_other_classes_are_refused_where_labels_are_read(compose, image_folder, tmp_path):
+    """A label is a place among the classes: kNN would compare other classes, without a word."""
+    data = shutil.copytree(image_folder, tmp_path / "data")
+    arguments = [
+        "config=mscn/quickstart",
+        f"config.MSCN.DATA={data}",
+        "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8",
+    ]
+    off = "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0"
+    for split, name in (("val", "class0"), ("val", "class3"), ("train", "class2")):
+        folder = (data / split / name).rename(tmp_path / "aside")
+        with pytest.raises(ConfigError, match=f"{data / split} has no '{name}'; or add {off}"):
+            compose(*arguments)
+        compose(*arguments, off)
+        folder.rename(data / split / name)
+    compose(*arguments)
+
+
+def test_hidden_folders_are_no_classes(compose, image_folder, tmp_path):
+    data = shutil.copytree(image_folder, tmp_path / "data")
+    (data / "train" / "class0").rename(data / "train" / ".ipynb_checkpoints")
+    with pytest.raises(ConfigError, match=r"sub-folder '\.ipynb_checkpoints' is hidden"):
+        compose("config=mscn/quickstart", f"config.MSCN.DATA={data}")
 
 
 def test_a_single_folder_of_classes_is_enough(compose, large_folder):
@@ -141,6 +168,19 @@ def test_the_projectors_input_follows_the_trunk(compose, large_folder):
             data,
         )
         assert config.MODEL.HEAD.PARAMS[0][1]["dims"][0] == 440
+
+
+def test_the_hook_of_a_later_vissl_hands_the_engine_on(registered, monkeypatch):
+    """VISSL's last commits call it with one argument more."""
+    from mscn_plugin.integration import config_hook
+
+    seen = []
+    monkeypatch.setattr(config_hook, "_vissl_infer_and_assert", lambda *a, **k: seen.append((a, k)))
+    monkeypatch.setattr(config_hook.config_checks, "uses_mscn", lambda cfg: False)
+    monkeypatch.setattr(config_hook.checkpoint_checks, "refuse_unfiltered", lambda cfg: None)
+    config_hook.infer_and_assert_hydra_config("cfg", "train")
+    config_hook.infer_and_assert_hydra_config("cfg", engine_name="train")
+    assert seen == [(("cfg", "train"), {}), (("cfg",), {"engine_name": "train"})]
 
 
 def test_other_configurations_are_left_alone(compose, monkeypatch):

@@ -60,6 +60,34 @@ def test_goes_on_after_a_kill_in_mid_epoch(run_tool, tiny, tmp_path):
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("lost", [0, 1])
+def test_an_evaluation_that_a_kill_took_is_made_up_for(run_tool, tiny, tmp_path, lost, processes):
+    """As a kill leaves it between the checkpoint of epoch ``lost`` and what follows it."""
+    overrides = [
+        *("config=mscn/quickstart", *tiny, "config.OPTIMIZER.num_epochs=2"),
+        f"config.DISTRIBUTED.NUM_PROC_PER_NODE={processes}",
+    ]
+    run_tool(*overrides)
+    run = tmp_path / "run"
+
+    def evaluations():
+        lines = [json.loads(line) for line in (run / "metrics.json").read_text().splitlines()]
+        return [line for line in lines if "online_evaluation" in line]
+
+    unbroken = evaluations()
+    assert [line["train_phase_idx"] for line in unbroken] == [-1, 0, 1]
+    kept = [line for line in unbroken if line["train_phase_idx"] < lost]
+    (run / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in kept))
+    if lost == 0:
+        (run / "model_final_checkpoint_phase1.torch").unlink()
+    run_tool(*overrides)
+    assert evaluations() == unbroken
+    run_tool(*overrides)
+    assert evaluations() == unbroken  # and once is enough
+
+
+@pytest.mark.process
 def test_works_with_vissls_own_simclr(run_tool, tiny):
     """VISSL's loss, collator and views under mscn_task."""
     run_tool(
