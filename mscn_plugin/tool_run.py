@@ -92,7 +92,6 @@ class ToolRun:
         metrics = self.metrics()
         if metrics is None:
             self.output.mkdir(parents=True, exist_ok=True)
-            self.make_ready()
             self._run_on_slurm(progress) if self.slurm else self._run_here(progress)
             (self.output / "finished").touch()
             metrics = self.metrics()
@@ -102,6 +101,7 @@ class ToolRun:
         return metrics
 
     def _run_here(self, progress: Callable[[float], None]) -> None:
+        self.make_ready()
         log = self.output / "console.txt"
         with log.open("w") as stream:
             process = subprocess.Popen(
@@ -123,7 +123,8 @@ class ToolRun:
         import submitit
 
         note = self.output / "job_id"
-        if not note.is_file():
+        if not note.is_file():  # else a job that an earlier call has submitted, perhaps at work
+            self.make_ready()
             sent = subprocess.run(self.command, capture_output=True, text=True)
             job_ids = _SUBMITTED.findall(sent.stdout)
             (self.output / "console.txt").write_text(sent.stdout + sent.stderr)

@@ -54,6 +54,10 @@ read_once(ImportlibResourcesConfigSource)
 read_once(FileConfigSource)
 
 
+NEW_INTERPRETER = sys.executable
+"""For tests with the mark ``process`` that need the real one for a part of what they start."""
+
+
 def pytest_collection_modifyitems(items):
     """Mark a test by the fixtures that it uses, as far as they say what it needs."""
     for item in items:

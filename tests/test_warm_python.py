@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 
 import pytest
 import warm_python
-from conftest import wait_for
+from conftest import NEW_INTERPRETER, wait_for
 
 pytestmark = pytest.mark.process
 
-NEW_INTERPRETER = sys.executable
 
 PROGRAMS = {
     "exit code": (["-c", "import sys; sys.exit(7)"], 7),

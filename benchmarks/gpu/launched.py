@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from benchmarks.gpu.recorder import Recorder, require
+from mscn_plugin.evaluation.run_folder import json_lines
 from mscn_plugin.tool_run import TOOL, last_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,8 +70,7 @@ def launch(folder: Path, overrides: List[str], code: str = "") -> str:
 
 def logged(folder: Path) -> List[Dict[str, Any]]:
     """The lines of VISSL's ``stdout.json``."""
-    lines = (folder / "run" / "stdout.json").read_text().splitlines()
-    return [line for line in map(json.loads, lines) if "loss" in line]
+    return [line for line in json_lines(folder / "run" / "stdout.json") if "loss" in line]
 
 
 def losses(folder: Path) -> List[float]:
@@ -79,9 +79,8 @@ def losses(folder: Path) -> List[float]:
 
 
 def online_accuracies(folder: Path) -> List[Dict[str, float]]:
-    lines = (folder / "run" / "metrics.json").read_text().splitlines()
-    found = [json.loads(line).get("online_evaluation") for line in lines]
-    return [values for values in found if values]
+    lines = json_lines(folder / "run" / "metrics.json")
+    return [line["online_evaluation"] for line in lines if "online_evaluation" in line]
 
 
 def weights(folder: Path) -> Dict[str, Any]:

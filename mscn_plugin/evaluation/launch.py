@@ -59,8 +59,9 @@ class Launch(ToolRun):
 
     def make_ready(self) -> None:
         """Take away a final checkpoint whose epoch was not evaluated: VISSL would do nothing."""
-        if self.read_metrics() is None:
-            for file in (*self.output.glob("model_final*.torch"), self.output / "checkpoint.torch"):
+        final = list(self.output.glob("model_final*.torch"))
+        if final and self.read_metrics() is None:
+            for file in (*final, self.output / "checkpoint.torch"):
                 file.unlink(missing_ok=True)
 
 

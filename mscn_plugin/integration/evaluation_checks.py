@@ -24,11 +24,11 @@ def check_classes(cfg: Any) -> None:
     Raises:
         ConfigError: a split is missing, the splits' classes differ, or a head has another number.
     """
+    data, evaluation = cfg.DATA, is_evaluation(cfg)
     online = bool(cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS)
-    if not (online or is_evaluation(cfg)):
+    if not evaluation and not (online and data.TRAIN.LABEL_SOURCES and data.TEST.LABEL_SOURCES):
         return
-    data = cfg.DATA
-    if is_evaluation(cfg) and not data.TEST.DATA_SOURCES:
+    if evaluation and not data.TEST.DATA_SOURCES:
         key = "config.MSCN.DATA" if cfg.MSCN.DATA else "config.DATA.TEST.DATA_PATHS"
         raise ConfigError(
             f"{key} is {str(cfg.MSCN.DATA or '')!r}, which has no val/ or test/ beside train/; an "
@@ -47,7 +47,7 @@ def check_classes(cfg: Any) -> None:
         raise ConfigError(
             f"config.DATA.TRAIN has {len(classes['TRAIN'])} classes in {folders['TRAIN']} and "
             f"config.DATA.TEST {len(classes['TEST'])} in {folders['TEST']}: they must have the "
-            f"same, and {lacking} has no {odd!r}{'' if is_evaluation(cfg) else remedy}"
+            f"same, and {lacking} has no {odd!r}{'' if evaluation else remedy}"
         )
     if cfg.LOSS.name != CROSS_ENTROPY:
         return

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 
 import pytest
+from conftest import NEW_INTERPRETER
 
 from benchmarks.reliability import kills, processes
 from benchmarks.reliability.runs import Setting, write_images
 
 pytestmark = pytest.mark.process
-
-NEW_INTERPRETER = sys.executable
-"""For runs of several processes, whose death is looked at: a spawned rank is an interpreter."""
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +47,7 @@ def test_killed_and_damaged_runs_end_as_unbroken_ones(setting, data, tmp_path):
 
 
 def interfere(what, act, undisturbed, data):
+    """The disturbed run has spawned ranks, whose death is looked at: interpreters of their own."""
     return processes.interfere(
         what, act, 2, undisturbed, data, workers=0, epochs=6, python=NEW_INTERPRETER
     )
