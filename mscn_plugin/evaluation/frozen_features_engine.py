@@ -29,6 +29,7 @@ from mscn_plugin.evaluation.classifiers import (
     probe_accuracy,
     svm_average_precision,
 )
+from mscn_plugin.recovery.ranks import Ranks
 
 ENGINE = "mscn_frozen_features"
 
@@ -63,6 +64,7 @@ class FrozenFeaturesEngine(Engine):
         task.prepare_extraction(pin_memory=cfg.DATA.PIN_MEMORY)
         layers = get_trunk_output_feature_names(cfg.MODEL) or ["heads"]
         folder = cfg.EXTRACT_FEATURES.OUTPUT_DIR or checkpoint_folder
+        ranks = Ranks()
         extract_features(task, layers, Path(folder))
         if is_primary():
             results = evaluate_features(cfg, layers, folder, task.device)
@@ -70,7 +72,7 @@ class FrozenFeaturesEngine(Engine):
             line: Dict[str, Any] = {"iteration": 0, "phase_idx": 0, "train_phase_idx": 0}
             line["test_frozen_features"] = results
             save_file(line, f"{checkpoint_folder}/metrics.json", append_to_json=True)
-        barrier()
+        ranks.wait()
         shutdown_logging()
 
 

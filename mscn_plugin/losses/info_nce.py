@@ -50,28 +50,27 @@ def info_nce(
     Raises:
         ValueError: there is only one image, so there are no negatives.
     """
-    num_local, num_images = len(local[0][0]), len(gathered[0][0])
+    num_images = len(gathered[0][0])
     if num_images < 2:
         raise ValueError("InfoNCE needs at least 2 images over all ranks to have negatives")
 
     def log_sum_other_images(anchors: Tensor, embeddings: Tensor) -> Tensor:
-        logits = anchors @ embeddings.T
-        logits[:, first : first + num_local].fill_diagonal_(float("-inf"))
-        return logits.logsumexp(dim=1)
+        """``[K, B]`` of anchors ``[K, B, D]`` and one set ``[N, D]``, or one for each mask."""
+        logits = anchors @ embeddings.mT
+        logits.diagonal(first, 1, 2).fill_(float("-inf"))
+        return logits.logsumexp(dim=2)
 
     terms = []
     for branch, other in ((0, 1), (1, 0)):
-        for index, mask_anchors in enumerate(local[branch]):
-            anchors = mask_anchors / temperature  # [B, D] divided, not many [B, N]
-            same_branch = [
-                log_sum_other_images(anchors, embeddings)
-                for mask, embeddings in enumerate(gathered[branch])
-                if mask == index or negatives == "all"
-            ]
-            cross_branch = [log_sum_other_images(anchors, z) for z in gathered[other]]
-            for positives, of_pair in zip(local[other], cross_branch):
-                positive = (anchors * positives).sum(dim=1)
-                others = cross_branch if negatives == "all" else [of_pair]
-                denominator = torch.stack([positive, *same_branch, *others]).logsumexp(dim=0)
-                terms.append(denominator - positive)
-    return torch.stack(terms).mean()
+        # All masks of a branch in one product: many small ones keep a GPU waiting. Divided here,
+        # [K, B, D], and not the many logits.
+        anchors = torch.stack(local[branch]) / temperature
+        own = gathered[branch] if negatives == "all" else [torch.stack(gathered[branch])]
+        same_branch = [log_sum_other_images(anchors, embeddings) for embeddings in own]
+        cross_branch = [log_sum_other_images(anchors, embeddings) for embeddings in gathered[other]]
+        for positives, of_pair in zip(local[other], cross_branch):
+            positive = (anchors * positives).sum(dim=2)
+            others = cross_branch if negatives == "all" else [of_pair]
+            denominator = torch.stack([positive, *same_branch, *others]).logsumexp(dim=0)
+            terms.append(denominator - positive)
+    return torch.cat(terms).mean()

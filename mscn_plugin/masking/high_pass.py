@@ -120,19 +120,29 @@ class _Block(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what is cached must serve training, too
 def _blocks(size: int, sigma: float, device: torch.device) -> List[_Block]:
     """The blur of one axis, cut into blocks of at most :data:`BLOCK` pixels of equal size."""
-    matrix = _blur_matrix(size, sigma)
     halo = _radius(sigma)
     length = -(-size // -(-size // BLOCK))
     blocks = []
     for first in range(0, size, length):
         last = min(first + length, size)
-        begin, end = max(first - halo, 0), min(last + halo, size)
-        weights = matrix[first:last, begin:end].contiguous()
-        blocks.append(_Block(first, last, begin, end, weights.to(device)))
+        before, after = min(first, halo), min(size - last, halo)
+        weights = _weights(before, last - first, after, sigma, device)
+        blocks.append(_Block(first, last, first - before, last + after, weights))
     return blocks
+
+
+@functools.lru_cache(maxsize=1024)
+@torch.inference_mode(False)  # what is cached must serve training, too
+def _weights(before: int, length: int, after: int, sigma: float, device: torch.device) -> Tensor:
+    """Weights of a block of ``length`` pixels with so many pixels on either side of it.
+
+    Images of all sizes share those of blocks that no border is near, and most others: detection
+    meets a thousand sizes, and a copy to the device would wait for it each time.
+    """
+    matrix = _blur_matrix(before + length + after, sigma)
+    return matrix[before : before + length].contiguous().to(device)
 
 
 def _radius(sigma: float) -> int:

@@ -6,13 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
-import torch.distributed as dist
-from classy_vision.generic.distributed_util import (
-    barrier,
-    is_distributed_training_run,
-    is_primary,
-)
+from classy_vision.generic.distributed_util import barrier, is_primary
 from classy_vision.hooks import ClassyHook
 from fairscale.nn.data_parallel import FullyShardedDataParallel
 from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
@@ -38,26 +32,18 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
 
     def on_step(self, task: Any) -> None:
         super().on_step(task)
-        if task.train and self._asked_to_end(task):
+        # All ranks have to write, and to end, at the same step.
+        if task.train and task.ranks.anyone_asked(interruption.signum is not None):
             self._checkpoint_model(task, 1, task.iteration, mode="iteration")
             barrier()
             logging.info(
                 f"ended on request after iteration {task.iteration}; the same command goes on there"
             )
-            task.data_iterator = None  # ends the loader's workers
+            end_workers(task)
             raise SystemExit(EXIT_CODE)
 
     def on_exception(self, task: Any) -> None:
-        task.data_iterator = None  # workers that are not told to end would keep the process
-
-    def _asked_to_end(self, task: Any) -> bool:
-        """Whether any rank has been asked: all have to write, and to end, at the same step."""
-        asked = interruption.signum is not None
-        if not is_distributed_training_run():
-            return asked
-        anyone = torch.tensor(int(asked), device=task.device)
-        dist.all_reduce(anyone, op=dist.ReduceOp.MAX)
-        return bool(anyone.item())
+        end_workers(task)
 
     def _checkpoint_model(self, task: Any, *args: Any, **kwargs: Any) -> None:
         if not is_primary() or isinstance(task.base_model, FullyShardedDataParallel):
@@ -71,3 +57,12 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
                 super()._checkpoint_model(task, *args, **kwargs)
             finally:
                 task.checkpoint_folder = folder
+
+
+def end_workers(task: Any) -> None:
+    """End the loaders' workers, which otherwise keep the process until their time is up.
+
+    Workers end with the iterator that they serve; VISSL's loader for GPUs keeps one of its own.
+    """
+    task.data_iterator = None
+    task.dataloaders = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -37,7 +38,8 @@ class NonFiniteHook(MSCNHook):
         self.scale = 0.0
 
     def on_loss_and_meter(self, task: Any) -> None:
-        if torch.isfinite(task.last_batch.loss):
+        self._check_scale(task)
+        if math.isfinite(task.losses[-1]):  # VISSL has fetched it, which a tensor would ask again
             return
         file = Path(task.checkpoint_folder) / f"non_finite_rank{get_rank()}.torch"
         save_checkpoint(step_of(task), file)
@@ -49,20 +51,22 @@ class NonFiniteHook(MSCNHook):
             "checkpoints of earlier iterations are kept"
         )
 
-    def on_update(self, task: Any) -> None:
+    def _check_scale(self, task: Any) -> None:
+        """Look at the scale that the previous step left: the GPU is done with that one."""
         scaler = task.amp_grad_scaler
         if scaler is None:
             return
         before, self.scale = self.scale, scaler.get_scale()
+        iteration = task.iteration - 1
         if self.scale < before:
             logging.warning(
-                f"gradients of iteration {task.iteration} overflow in half precision: the step is "
+                f"gradients of iteration {iteration} overflow in half precision: the step is "
                 f"skipped, and the scale falls from {before:g} to {self.scale:g}"
             )
         if self.scale < SMALLEST_SCALE:
             raise RunError(
                 "config.MODEL.AMP_PARAMS.USE_AMP is True, and gradients of iteration "
-                f"{task.iteration} overflow at a scale of {self.scale:g}, where only a NaN can: "
+                f"{iteration} overflow at a scale of {self.scale:g}, where only a NaN can: "
                 "train with False, or with a lower learning rate"
             )
 

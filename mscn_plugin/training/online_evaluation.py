@@ -17,7 +17,6 @@ from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 import numpy as np
 import torch
 from classy_vision.generic.distributed_util import (
-    barrier,
     broadcast_object,
     gather_from_all,
     get_rank,
@@ -34,9 +33,12 @@ from mscn_plugin.evaluation.run_folder import evaluated_epochs, json_lines
 from mscn_plugin.training.hook import MSCNHook, add_scalars
 
 
-def accuracies(train: Labelled, val: Labelled, settings: Any) -> Dict[str, float]:
+def accuracies(
+    train: Labelled, val: Labelled, settings: Any, device: Any = "cpu"
+) -> Dict[str, float]:
     """kNN and linear-probe accuracy in percent, with the settings of ``ONLINE_EVALUATION``."""
-    knn = knn_accuracy(train, val, settings.NUM_NEIGHBORS, settings.TEMPERATURE)
+    neighbors, temperature = settings.NUM_NEIGHBORS, settings.TEMPERATURE
+    knn = knn_accuracy(train, val, neighbors, temperature, device=device)
     return {"knn": knn[1], "linear_probe": probe_accuracy(train, val)}
 
 
@@ -78,7 +80,7 @@ class OnlineEvaluationHook(MSCNHook):
         with evaluation_mode(network.trunk) as trunk:
             train, val = self.data.features(lambda images: trunk(images, [])[-1], task.device)
         if is_primary():
-            values = accuracies(train, val, task.config.MSCN.ONLINE_EVALUATION)
+            values = accuracies(train, val, task.config.MSCN.ONLINE_EVALUATION, task.device)
             seconds = time.monotonic() - start
             text = {name: round(value, 2) for name, value in values.items()}
             logging.info(f"Rank: 0, name: online_evaluation, value: {text} ({seconds:.1f} s)")
@@ -86,7 +88,7 @@ class OnlineEvaluationHook(MSCNHook):
             line["online_evaluation"] = values
             save_file(line, f"{task.checkpoint_folder}/metrics.json", verbose=False)
             add_scalars(task, "Online", values, epoch)
-        barrier()
+        task.ranks.wait()
 
 
 def is_due(task: Any, epoch: int) -> bool:

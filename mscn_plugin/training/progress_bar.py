@@ -39,7 +39,7 @@ class ProgressBarHook(MSCNHook):
         if self.bar is not None and task.train:
             rate = task.optimizer.options_view.lr
             rate = rate[0] if isinstance(rate, list) else rate
-            loss = float(task.last_batch.loss)
+            loss = task.losses[-1] / len(task.last_batch.target)  # as VISSL has fetched it
             self.bar.set_postfix(loss=f"{loss:.3f}", lr=f"{rate:.3g}", refresh=False)
             self.bar.update()
 

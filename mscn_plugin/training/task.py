@@ -12,6 +12,7 @@ import torch
 from classy_vision.generic.distributed_util import broadcast_object, get_rank
 from classy_vision.hooks import ClassyHook
 from classy_vision.tasks import register_task
+from torch.nn.parallel import DistributedDataParallel
 from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
 from vissl.hooks.state_update_hooks import CheckNanLossHook, CheckNanModelOutputHook
 from vissl.trainer.train_task import SelfSupervisionTask
@@ -20,6 +21,7 @@ from mscn_plugin.data.readable_images import ReadableImagesDataset
 from mscn_plugin.evaluation.checkpoint import SIGMA_KEY
 from mscn_plugin.evaluation.input_filter import input_sigma
 from mscn_plugin.recovery.hook import CheckpointHook
+from mscn_plugin.recovery.ranks import Ranks
 from mscn_plugin.recovery.recipe import (
     MACHINE_KEY,
     RECIPE_KEY,
@@ -118,6 +120,7 @@ class MSCNTask(SelfSupervisionTask):
     def prepare(self, pin_memory: bool = False) -> Any:
         """VISSL's, from the first rank's checkpoint, with the threads that wrote it."""
         self.set_checkpoint_path(broadcast_object(self.checkpoint_path))
+        self.ranks = Ranks()
         prepared = super().prepare(pin_memory)
         if self.checkpoint is not None:
             pin_machine(self.checkpoint)
@@ -129,8 +132,13 @@ class MSCNTask(SelfSupervisionTask):
         DistributedDataParallel would rearrange them after the first step of each start, and three
         and more ranks would then sum in another order after a resume than before.
         """
-        self.find_unused_parameters = self.device.type == "cpu"
+        recomputed = self.config.MODEL.ACTIVATION_CHECKPOINTING.USE_ACTIVATION_CHECKPOINTING
+        self.find_unused_parameters = self.device.type == "cpu" and not recomputed
         super().init_distributed_data_parallel_model()
+        if recomputed and isinstance(self.distributed_model, DistributedDataParallel):
+            # A block that two branches pass is recomputed twice in one backward pass, and its
+            # parameters are then ready twice, which only a graph that never changes may have.
+            self.distributed_model._set_static_graph()
 
     def build_datasets(self, current_train_phase_idx: int = 0) -> Tuple[Dict[str, Any], Any]:
         """VISSL's datasets of all splits, with unreadable images skipped."""

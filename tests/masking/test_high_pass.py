@@ -47,6 +47,16 @@ def test_half_precision_is_filtered_in_float32():
         torch.testing.assert_close(high_pass(images.float(), 5), expected, atol=0, rtol=0)
 
 
+def test_images_of_all_sizes_share_their_weights():
+    """Detection meets a thousand sizes; a copy to a GPU each time would make the host wait."""
+    from mscn_plugin.masking.high_pass import _blocks
+
+    device = torch.device("cpu")
+    blocks = [b for size in range(640, 1334) for b in _blocks(size, 5.0, device)]
+    assert len(blocks) > 10_000
+    assert len({id(b.weights) for b in blocks}) < 250
+
+
 @pytest.fixture
 def fast_matmul():
     """The process allows bfloat16 and TF32 in float32 products."""

@@ -91,18 +91,19 @@ def test_an_overflow_in_half_precision_is_said_and_passed(registered, caplog):
     from mscn_plugin.training.non_finite import NonFiniteHook
 
     hook = NonFiniteHook()
-    task = SimpleNamespace(amp_grad_scaler=Scaler(), iteration=3)
-    hook.on_update(task)
+    task = SimpleNamespace(amp_grad_scaler=Scaler(), iteration=3, losses=[1.0])
+    hook.on_loss_and_meter(task)
     assert not caplog.records
-    task.amp_grad_scaler.scale /= 2
-    hook.on_update(task)
+    task.iteration, task.amp_grad_scaler.scale = 4, 2.0**15
+    hook.on_loss_and_meter(task)
     assert "gradients of iteration 3 overflow in half precision" in caplog.text
-    task.amp_grad_scaler.scale = 2.0**-11
-    with pytest.raises(RunError, match="USE_AMP is True, and gradients of iteration 3"):
-        hook.on_update(task)
+    task.iteration, task.amp_grad_scaler.scale = 5, 2.0**-11
+    with pytest.raises(RunError, match="USE_AMP is True, and gradients of iteration 4"):
+        hook.on_loss_and_meter(task)
 
 
 def test_without_mixed_precision_there_is_no_scale(registered):
     from mscn_plugin.training.non_finite import NonFiniteHook
 
-    NonFiniteHook().on_update(SimpleNamespace(amp_grad_scaler=None, iteration=3))
+    task = SimpleNamespace(amp_grad_scaler=None, iteration=3, losses=[1.0])
+    NonFiniteHook().on_loss_and_meter(task)

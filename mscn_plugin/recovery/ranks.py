@@ -1,0 +1,55 @@
+"""What ranks tell each other beside the training, past the GPUs.
+
+NCCL is for tensors of the training step: its watchdog ends a job whose ranks wait for ten minutes,
+which a classifier on ImageNet's features takes, and a value that comes through it is known only
+when all work before it on the GPU is done.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Optional
+
+import torch
+import torch.distributed as dist
+from classy_vision.generic.distributed_util import is_distributed_training_run
+
+_WAIT = datetime.timedelta(days=30)
+"""For the slowest evaluation; a rank that dies ends the others all the same."""
+
+
+class Ranks:
+    """All processes of a run, connected by gloo; one process needs no connection.
+
+    To be made by all ranks at the same point, after ``torch.distributed`` is initialised.
+    """
+
+    def __init__(self) -> None:
+        self.group: Any = None
+        if is_distributed_training_run():
+            self.group = dist.new_group(backend="gloo", timeout=_WAIT)
+        self._vote: Optional[torch.Tensor] = None
+        self._counting: Any = None
+
+    def wait(self) -> None:
+        """Return when all ranks have come here, however long one of them works."""
+        if self.group is not None:
+            dist.barrier(self.group)
+
+    def anyone_asked(self, asked: bool) -> bool:
+        """Whether any rank has asked, as of the previous call: the same answer on all ranks.
+
+        The votes are counted while the next step runs, so that no step waits for them. Every rank
+        calls this once a step. One process has its answer at once.
+        """
+        if self.group is None:
+            return asked
+        answer = False
+        if self._vote is not None:
+            self._counting.wait()
+            answer = bool(self._vote.item())
+        self._vote = torch.tensor(int(asked))
+        self._counting = dist.all_reduce(
+            self._vote, op=dist.ReduceOp.MAX, group=self.group, async_op=True
+        )
+        return answer
