@@ -22,7 +22,7 @@ REFERENCE := $(VENV38)/.dependencies-$(call hash,requirements/reference.txt requ
 PYTEST := -n 2 --dist worksteal
 IN_PROCESS := not (process or new_interpreter or hydra or detectron2 or browser or slurm or gpu)
 
-.PHONY: help demo test check lint chromium setup benchmarks reference clean
+.PHONY: help demo test check lint chromium setup gpu benchmarks reference clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -83,6 +83,9 @@ $(DETECTRON2): $(DEPENDENCIES)
 	    'detectron2.pth').write_text(str(pathlib.Path('$(VENV)/detectron2').resolve()))"
 	rm -f $(VENV)/.detectron2-*
 	touch $@
+
+gpu: setup  ## check and measure everything on this machine's GPU, in MINUTES=8; writes docs/gpu.*
+	$(BIN)/python -W ignore -m benchmarks.gpu --device cuda --minutes $(or $(MINUTES),8)
 
 benchmarks: setup $(PEERS)  ## speed beside torchvision, kornia, OpenCV, lightly and VISSL, 20 minutes
 	$(BIN)/python -W ignore -m benchmarks $(NAMES)

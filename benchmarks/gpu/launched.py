@@ -226,6 +226,10 @@ def variants(rec: Recorder) -> None:
         "SimCLR": simclr,
         "SimCLR, channels_last": [*simclr, "config.MSCN.CHANNELS_LAST=True"],
         "SimCLR, filter and masks in the workers": [*simclr, "config.MSCN.DEVICE_VIEWS=False"],
+        "SimCLR, activation checkpointing": [
+            *simclr,
+            "+config/mscn/memory=activation_checkpointing",
+        ],
         "BYOL": byol,
     }
     if rec.on_gpu:  # VISSL has neither on a CPU, and compiling takes minutes there

@@ -141,6 +141,15 @@ def step(rec: Recorder) -> None:
     for num_masks in (1, 2, 4) if rec.on_gpu else (1, 2):
         _steps(rec, model, num_masks)
         gc.collect()
+    del model
+    stage, batch = _batch(rec, 2)
+    model = _model(["+config/mscn/memory=activation_checkpointing"])
+    loss = _loss_of(rec, MSCN, 4, _sizes(rec)[0])
+    for mode in (PLAIN, BEST):
+        _, amp, channels_last = MODES[mode]
+        model.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        run = Step(rec, model, loss, lambda: stage(batch, rec.device)["data"][0], amp)
+        _timed(rec, f"MSCN, {mode}, activation checkpointing, K = 2", 4, run)
 
 
 def _steps(rec: Recorder, model: Any, num_masks: int) -> None:

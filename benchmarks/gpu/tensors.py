@@ -15,21 +15,26 @@ from torch.nn import functional as F
 
 from benchmarks.gpu.recorder import Recorder, require
 
-SURROUNDINGS = ("as it is", "TF32 allowed, bfloat16 autocast outside")
+SURROUNDINGS = (
+    "as it is",
+    "TF32 allowed, bfloat16 autocast outside",
+    'set_float32_matmul_precision("high")',
+)
 
 
 @contextlib.contextmanager
 def surroundings(name: str, device: str) -> Iterator[None]:
-    if name == "as it is":
+    """What a user may have around the package; it must be there afterwards, too."""
+    if name == SURROUNDINGS[0]:
         yield
         return
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.set_float32_matmul_precision("high")
     try:
-        with torch.autocast(device, dtype=torch.bfloat16):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled="autocast" in name):
             yield
+        require(torch.get_float32_matmul_precision() == "high", "the user's setting is lost")
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = before
+        torch.set_float32_matmul_precision("highest")
 
 
 def difference(observed: Tensor, expected: Tensor) -> float:
@@ -56,6 +61,7 @@ def main(rec: Recorder) -> None:
     _statistics(rec)
     _repeats(rec)
     if rec.on_gpu:
+        _compiled_filter(rec)
         _tf32_bites(rec)
         _never_waits(rec)
         _streams(rec)
@@ -72,6 +78,17 @@ def _filter(rec: Recorder, name: str) -> None:
             require(observed.dtype == torch.float32, f"dtype is {observed.dtype}")
             require(observed.device.type == rec.device, f"device is {observed.device}")
             within(row, observed, high_pass(images, sigma), 1e-5)
+
+
+def _compiled_filter(rec: Recorder) -> None:
+    from mscn_plugin.masking import high_pass
+
+    images = torch.randn(4, 3, 224, 224)
+    with rec.check("filter, 224 px, sigma 5, inside of torch.compile, TF32 allowed") as row:
+        with surroundings(SURROUNDINGS[2], rec.device):
+            filtered = torch.compile(lambda x: high_pass(2 * x, 5.0))
+            observed = filtered(images.to(rec.device))
+        within(row, observed, high_pass(2 * images, 5.0), 1e-5)
 
 
 def _batch(images: int, size: int, noise_std: float, num_masks: Any) -> Dict[str, Any]:

@@ -35,6 +35,7 @@ from mscn_plugin.training.loader_config import loader_config
 from mscn_plugin.training.masked_views_picture import MaskedViewsPictureHook
 from mscn_plugin.training.non_finite import NonFiniteHook
 from mscn_plugin.training.online_evaluation import OnlineEvaluationHook
+from mscn_plugin.training.out_of_memory import OutOfMemoryHook
 from mscn_plugin.training.progress_bar import ProgressBarHook
 from mscn_plugin.training.run_length import RunLengthHook
 from mscn_plugin.training.settings import complete_settings
@@ -107,6 +108,7 @@ class MSCNTask(SelfSupervisionTask):
         kept = [_whole_checkpoints(h) for h in hooks if not isinstance(h, _VISSLS_NAN_CHECKS)]
         mine = (
             NonFiniteHook,
+            OutOfMemoryHook,
             UnreadableImagesHook,
             *([TargetNetworkHook] if self.config.LOSS.name == "byol_loss" else []),
             EmbeddingStatisticsHook,

@@ -1,0 +1,82 @@
+"""Pack what a GPU machine without a network lacks, to run the GPU checks there.
+
+    python extra_scripts/pack_for_gpu.py pack
+
+Such a machine has PyTorch, torchvision, NumPy, SciPy, scikit-image, scikit-learn, OpenCV and
+tqdm; the pack holds VISSL and the pure-Python packages around it as wheels, at most 40 MiB, for
+any Python from 3.10 on. Carry it there with this checkout; the line to run is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Dict
+
+ROOT = Path(__file__).resolve().parents[1]
+PINNED = ("vissl", "classy-vision", "hydra-core", "omegaconf", "fvcore", "iopath", "kornia")
+PINNED += ("parameterized", "submitit", "tabulate")
+BENEATH = ("antlr4-python3-runtime==4.9.3", "cloudpickle", "portalocker", "setuptools<81")
+BENEATH += ("termcolor", "yacs")
+"""What the pinned ones import beyond PyTorch and NumPy."""
+FILES = ("modern", "vissl", "classy-vision", "benchmarks")
+"""Of requirements/, which hold the versions."""
+MOST = 40 * 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="is made; wheels of an earlier pack are replaced")
+    folder = parser.parse_args().folder.expanduser()
+    shutil.rmtree(folder / "wheels", ignore_errors=True)
+    wheels = folder / "wheels"
+    wheels.mkdir(parents=True)
+    versions = pins()
+    wanted = [f"{name}=={versions[name]}" for name in PINNED] + list(BENEATH)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", str(wheels), *wanted], check=True)
+    (vissl,) = wheels.glob("vissl-*.whl")
+    without_copies(vissl)
+    size = sum(wheel.stat().st_size for wheel in wheels.iterdir())
+    if size > MOST:
+        sys.exit(f"pack_for_gpu: the pack has {size / 2**20:.0f} MiB; at most 40 are meant to be")
+    print(f"{len(wanted)} wheels, {size / 2**20:.1f} MiB: {wheels}")
+    print("Carry this checkout and the pack, and run in the checkout:\n")
+    print(run_line(folder))
+
+
+def pins() -> Dict[str, str]:
+    """Versions by package, those that the tests run with."""
+    lines = "\n".join((ROOT / "requirements" / f"{name}.txt").read_text() for name in FILES)
+    return dict(re.findall(r"^([\w-]+)==([\w.+]+)", lines, re.MULTILINE))
+
+
+def without_copies(vissl: Path) -> None:
+    """Take VISSL's copy of classy_vision out of its wheel: the release of it is in the pack."""
+    slim = vissl.with_suffix(".slim")
+    with zipfile.ZipFile(vissl) as old, zipfile.ZipFile(slim, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            content = old.read(name)
+            if name.endswith(".dist-info/RECORD"):
+                rows = content.decode().splitlines(keepends=True)
+                content = "".join(r for r in rows if not r.startswith("classy_vision/")).encode()
+            if not name.startswith("classy_vision/"):
+                new.writestr(name, content)
+    slim.replace(vissl)
+
+
+def run_line(folder: Path) -> str:
+    site = folder / "site"
+    return (
+        f"python3 -m pip install --no-index --no-deps --upgrade --target {site} "
+        f"{folder}/wheels/*.whl && PYTHONPATH={site}:. python3 -m benchmarks.gpu --device cuda"
+    )
+
+
+if __name__ == "__main__":
+    main()
