@@ -1,4 +1,4 @@
-"""The sizes at which an experiment can be run: the paper's, one of minutes, one of seconds.
+"""The sizes at which an experiment can be run: the paper's, minutes on a CPU or a GPU, and seconds.
 
 The small ones keep the paper's geometry: pictures, cells, boxes and sigma are a quarter of the
 paper's, so that there are 7 x 7 cells.
@@ -78,6 +78,7 @@ def _as_override(value: Any) -> str:
 SCALES = {
     "paper": Scale("paper"),
     "small": Scale("small", "mscn/scale=small", 0.25),
+    "gpu": Scale("gpu", "mscn/scale=gpu", 0.25),
     "smoke": Scale("smoke", "mscn/scale=smoke", 0.25),
 }
 """Scales by name."""
