@@ -13,6 +13,7 @@ from mscn_plugin.evaluation.input_filter import input_sigma
 from mscn_plugin.integration.loss_checks import LOSSES, check_loss
 from mscn_plugin.models.high_pass_trunk import PREFIX
 from mscn_plugin.models.small_resnet import trunk_settings
+from mscn_plugin.training.gpu_memory import check_gpu_memory
 from mscn_plugin.training.loader_config import loader_config
 from mscn_plugin.training.warmup_cosine import WarmupCosineScheduler
 from mscn_plugin.views.branches import MASK_SETTINGS, mask_distributions, masks_per_branch
@@ -164,6 +165,9 @@ def check_run(cfg: Any) -> None:
             overrides["MACHINE.DEVICE"] = "cpu"
             overrides["DISTRIBUTED.BACKEND"] = "gloo"
     if not overrides:
+        if cfg.MACHINE.DEVICE == "gpu" and cfg.TRAINER.TASK_NAME == "mscn_task":
+            memory = min(torch.cuda.get_device_properties(i).total_memory for i in range(gpus))
+            check_gpu_memory(cfg, crop_size(cfg.DATA.TRAIN.TRANSFORMS), memory)
         return
     asked = f"{distributed.NUM_NODES} x {distributed.NUM_PROC_PER_NODE} {cfg.MACHINE.DEVICE}s"
     line = " ".join(f"config.{key}={value}" for key, value in overrides.items())

@@ -31,11 +31,11 @@ from mscn_plugin.recovery.recipe import (
 )
 from mscn_plugin.recovery.seeding import ResumableLoader
 from mscn_plugin.training.embedding_statistics import EmbeddingStatisticsHook
+from mscn_plugin.training.gpu_memory import OutOfMemoryHook
 from mscn_plugin.training.loader_config import loader_config
 from mscn_plugin.training.masked_views_picture import MaskedViewsPictureHook
 from mscn_plugin.training.non_finite import NonFiniteHook
 from mscn_plugin.training.online_evaluation import OnlineEvaluationHook
-from mscn_plugin.training.out_of_memory import OutOfMemoryHook
 from mscn_plugin.training.progress_bar import ProgressBarHook
 from mscn_plugin.training.run_length import RunLengthHook
 from mscn_plugin.training.settings import complete_settings
