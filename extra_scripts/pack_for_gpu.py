@@ -26,6 +26,11 @@ BENEATH += ("termcolor", "yacs")
 """What the pinned ones import beyond PyTorch and NumPy."""
 FILES = ("modern", "vissl", "classy-vision", "benchmarks")
 """Of requirements/, which hold the versions."""
+UNWANTED = {
+    "vissl": "classy_vision/",  # a copy, older than the release that is in the pack
+    "classy_vision": r"test/|classy_vision-[^/]*\.data/",  # "pip --target" takes it for the package
+}
+"""Files that stand in another's way, by wheel."""
 MOST = 40 * 2**20
 
 
@@ -40,8 +45,9 @@ def main() -> None:
     wanted = [f"{name}=={versions[name]}" for name in PINNED] + list(BENEATH)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     subprocess.run([*pip, "wheel", "--no-deps", "-w", str(wheels), *wanted], check=True)
-    (vissl,) = wheels.glob("vissl-*.whl")
-    without_copies(vissl)
+    for name, unwanted in UNWANTED.items():
+        (wheel,) = wheels.glob(f"{name}-*.whl")
+        without(wheel, unwanted)
     size = sum(wheel.stat().st_size for wheel in wheels.iterdir())
     if size > MOST:
         sys.exit(f"pack_for_gpu: the pack has {size / 2**20:.0f} MiB; at most 40 are meant to be")
@@ -56,18 +62,18 @@ def pins() -> Dict[str, str]:
     return dict(re.findall(r"^([\w-]+)==([\w.+]+)", lines, re.MULTILINE))
 
 
-def without_copies(vissl: Path) -> None:
-    """Take VISSL's copy of classy_vision out of its wheel: the release of it is in the pack."""
-    slim = vissl.with_suffix(".slim")
-    with zipfile.ZipFile(vissl) as old, zipfile.ZipFile(slim, "w", zipfile.ZIP_DEFLATED) as new:
+def without(wheel: Path, unwanted: str) -> None:
+    """Take the files whose names match ``unwanted`` out of a wheel."""
+    slim = wheel.with_suffix(".slim")
+    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(slim, "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
             content = old.read(name)
             if name.endswith(".dist-info/RECORD"):
                 rows = content.decode().splitlines(keepends=True)
-                content = "".join(r for r in rows if not r.startswith("classy_vision/")).encode()
-            if not name.startswith("classy_vision/"):
+                content = "".join(r for r in rows if not re.match(unwanted, r)).encode()
+            if not re.match(unwanted, name):
                 new.writestr(name, content)
-    slim.replace(vissl)
+    slim.replace(wheel)
 
 
 def run_line(folder: Path) -> str:

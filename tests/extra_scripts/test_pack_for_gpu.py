@@ -30,7 +30,7 @@ def test_vissls_copy_of_another_package_is_left_out(pack, tmp_path):
         archive.writestr("vissl/__init__.py", "own = True")
         archive.writestr("classy_vision/__init__.py", "copied = True")
         archive.writestr("vissl-0.1.6.dist-info/RECORD", record)
-    pack["without_copies"](wheel)
+    pack["without"](wheel, pack["UNWANTED"]["vissl"])
     assert list(tmp_path.iterdir()) == [wheel]
     with zipfile.ZipFile(wheel) as archive:
         assert archive.namelist() == ["vissl/__init__.py", "vissl-0.1.6.dist-info/RECORD"]
