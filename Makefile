@@ -84,8 +84,8 @@ $(DETECTRON2): $(DEPENDENCIES)
 	rm -f $(VENV)/.detectron2-*
 	touch $@
 
-gpu: setup  ## check and measure everything on this machine's GPU, in MINUTES=8; writes docs/gpu.*
-	$(BIN)/python -W ignore -m benchmarks.gpu --device cuda --minutes $(or $(MINUTES),8)
+gpu: setup  ## check and measure everything on this machine's GPU, in MINUTES=5; writes docs/gpu.*
+	$(BIN)/python -W ignore -m benchmarks.gpu --device cuda --minutes $(or $(MINUTES),5)
 
 benchmarks: setup $(PEERS)  ## speed beside torchvision, kornia, OpenCV, lightly and VISSL, 20 minutes
 	$(BIN)/python -W ignore -m benchmarks $(NAMES)

@@ -3,8 +3,8 @@
     python extra_scripts/pack_for_gpu.py pack
 
 Such a machine has PyTorch, torchvision, NumPy, SciPy, scikit-image, scikit-learn, OpenCV and
-tqdm; the pack holds VISSL and the pure-Python packages around it as wheels, at most 40 MiB, for
-any Python from 3.10 on. Carry it there with this checkout; the line to run is printed.
+tqdm; the pack holds VISSL and the packages around it as wheels for Linux, at most 40 MiB. Carry
+it there with this checkout; the line to run is printed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ BENEATH += ("termcolor", "yacs")
 """What the pinned ones import beyond PyTorch and NumPy."""
 FILES = ("modern", "vissl", "classy-vision", "benchmarks")
 """Of requirements/, which hold the versions."""
+COMPILED = ("kornia_rs",)
+"""Wheels that are made for one Python and processor."""
+PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in (28, 17)] + ["manylinux2014_x86_64"]
 UNWANTED = {
     "vissl": "classy_vision/",  # a copy, older than the release that is in the pack
     "classy_vision": r"test/|classy_vision-[^/]*\.data/",  # "pip --target" takes it for the package
@@ -37,7 +40,9 @@ MOST = 40 * 2**20
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="is made; wheels of an earlier pack are replaced")
-    folder = parser.parse_args().folder.expanduser()
+    parser.add_argument("--python", default="3.12", help="of that machine")
+    options = parser.parse_args()
+    folder = options.folder.expanduser()
     shutil.rmtree(folder / "wheels", ignore_errors=True)
     wheels = folder / "wheels"
     wheels.mkdir(parents=True)
@@ -45,13 +50,19 @@ def main() -> None:
     wanted = [f"{name}=={versions[name]}" for name in PINNED] + list(BENEATH)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     subprocess.run([*pip, "wheel", "--no-deps", "-w", str(wheels), *wanted], check=True)
+    compiled = [f"{name}=={versions[name]}" for name in COMPILED]
+    there = [f"--python-version={options.python}", *(f"--platform={p}" for p in PLATFORMS)]
+    binary = ["--only-binary=:all:", "--implementation=cp", *there]
+    subprocess.run(
+        [*pip, "download", "--no-deps", "-d", str(wheels), *binary, *compiled], check=True
+    )
     for name, unwanted in UNWANTED.items():
         (wheel,) = wheels.glob(f"{name}-*.whl")
         without(wheel, unwanted)
     size = sum(wheel.stat().st_size for wheel in wheels.iterdir())
     if size > MOST:
         sys.exit(f"pack_for_gpu: the pack has {size / 2**20:.0f} MiB; at most 40 are meant to be")
-    print(f"{len(wanted)} wheels, {size / 2**20:.1f} MiB: {wheels}")
+    print(f"{len(wanted) + len(compiled)} wheels, {size / 2**20:.1f} MiB: {wheels}")
     print("Carry this checkout and the pack, and run in the checkout:\n")
     print(run_line(folder))
 

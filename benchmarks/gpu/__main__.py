@@ -1,4 +1,4 @@
-"""``python -m benchmarks.gpu [--device cuda|cpu] [--minutes 8] [--output docs] [steps]``.
+"""``python -m benchmarks.gpu [--device cuda|cpu] [--minutes 5] [--output docs] [steps]``.
 
 Writes ``gpu.json`` after every step and ``gpu.md`` beside it. Steps that are not named keep their
 rows from the last run on the same machine.
@@ -199,7 +199,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("steps", nargs="*", choices=[*STEPS, []], help="default: all")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--minutes", type=float, default=8.0, help="for all of it")
+    parser.add_argument("--minutes", type=float, default=5.0, help="8 are enough for all of it")
     parser.add_argument("--output", type=Path, default=ROOT / "docs")
     options = parser.parse_args()
     options.output = options.output.absolute()

@@ -13,23 +13,17 @@ FOLDERS = ("tests/views", "tests/masking", "tests/losses")
 
 
 def tests(rec: Recorder) -> None:
-    chosen = list(FOLDERS) if rec.on_gpu else ["tests/views/test_on_device.py"]
-    for name, arguments in (
-        ("tests that need a GPU", [*chosen, "-k", "cuda"]),
-        ("tests of views, masks and losses", [*chosen, "-m", "not (process or new_interpreter)"]),
-    ):
+    chosen = {
+        "tests that need a GPU": [*FOLDERS, "-k", "cuda"],
+        "tests of views, masks and losses": [*FOLDERS, "-m", "not (process or new_interpreter)"],
+    }
+    if not rec.on_gpu:
+        chosen = {"tests of the stage": ["tests/views/test_on_device.py", "-k", "not cuda"]}
+    quiet = ["-q", "-p", "no:cacheprovider", "-W", "ignore"]
+    for name, arguments in chosen.items():
         with rec.check(name) as row:
-            command = [
-                sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "-p",
-                "no:cacheprovider",
-                "-W",
-                "ignore",
-            ]
-            done = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True)
+            command = [sys.executable, "-m", "pytest", *quiet, *arguments]
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
             lines = [line for line in done.stdout.splitlines() if line.strip()]
             row["detail"] = re.sub(r"^=+ | =+$", "", lines[-1] if lines else done.stderr[-300:])
             failed = [line[:200] for line in lines if line.startswith(("FAILED", "ERROR"))]

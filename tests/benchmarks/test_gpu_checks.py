@@ -1,0 +1,37 @@
+"""``python -m benchmarks.gpu``, whose figures docs/gpu.md holds, in small on a CPU."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from conftest import run_python
+
+from benchmarks.gpu.__main__ import ROOT, STEPS
+
+
+@pytest.mark.process
+def test_every_step_runs_on_a_cpu_and_writes_elsewhere(python, tmp_path):
+    pages = {name: (ROOT / "docs" / name).read_bytes() for name in ("gpu.json", "gpu.md")}
+    arguments = ["--device", "cpu", "--minutes", "8", "--output", tmp_path]
+    said = run_python("-W", "ignore", "-m", "benchmarks.gpu", *arguments, cwd=ROOT).stdout
+    results = json.loads((tmp_path / "gpu.json").read_text())
+    assert results["device"] == "cpu"
+    for name in STEPS:
+        step = results["steps"][name]
+        assert step["state"] == "done", (name, said)
+        assert step["rows"], name
+        wrong = [row for row in step["rows"] if row.get("passed") is False or "error" in row]
+        assert not [row for row in wrong if "kornia" not in row["name"]], said
+    assert "checks hold" in (tmp_path / "gpu.md").read_text()
+    assert {name: (ROOT / "docs" / name).read_bytes() for name in pages} == pages
+
+
+@pytest.mark.process
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_it_says_so(python, tmp_path):
+    ended = run_python("-m", "benchmarks.gpu", "--output", tmp_path, cwd=ROOT, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith("PyTorch sees no GPU here")
+    assert not list(tmp_path.iterdir())
