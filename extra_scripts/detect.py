@@ -30,8 +30,9 @@ from mscn_plugin.detection.launch import (
     results,
 )
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.run_folder import file_digest, save_json
+from mscn_plugin.evaluation.run_folder import file_digest
 from mscn_plugin.evaluation.suites import Run
+from mscn_plugin.files import save_json
 
 SOURCE = "checkpoint_sha256.json"
 """Which checkpoint a folder's detector started from."""

@@ -16,8 +16,8 @@ from typing import List
 from tabulate import tabulate
 
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.run_folder import save_json
 from mscn_plugin.experiments.kernels import first_kernels, kernel_norms, plot, table_row
+from mscn_plugin.files import save_json
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as F
 
+from mscn_plugin.files import save_figure
 from mscn_plugin.masking import MaskDistribution, fill, high_pass
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -75,10 +76,9 @@ def draw(options: argparse.Namespace) -> None:
         axis.set_title(title, fontsize=9)
         axis.axis("off")
     figure.tight_layout()
+    save_figure(figure, options.output, ".png", ".pdf")
     for suffix in (".png", ".pdf"):
-        path = options.output.with_suffix(suffix)
-        figure.savefig(path, dpi=130)
-        print(path.resolve())
+        print(options.output.with_suffix(suffix).resolve())
 
 
 def load(path: Path) -> Image.Image:

@@ -23,8 +23,9 @@ from tqdm import tqdm
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.evaluation.report import markdown, plot
-from mscn_plugin.evaluation.run_folder import file_digest, save_json
+from mscn_plugin.evaluation.run_folder import file_digest
 from mscn_plugin.evaluation.suites import SUITES, Evaluation, Run
+from mscn_plugin.files import save_json, write_text
 from mscn_plugin.tool_run import RunFailedError
 
 SUITE_BATCH = 256  # A.2, A.3
@@ -67,10 +68,10 @@ def main() -> None:
                 else None,
                 lambda done, place=place: show(bar, place + done),
             )
+            report = markdown(results, baseline)
             save_json(output / "results.json", results)
-    report = markdown(results, baseline)
-    (output / "results.md").write_text(report)
-    plot(results, baseline, output / "results.png")
+            write_text(output / "results.md", report)
+            plot(results, baseline, output / "results.png")
     print(report)
     for name in ("results.json", "results.md", "results.png"):
         print(output / name)

@@ -15,9 +15,10 @@ from types import SimpleNamespace
 from typing import Any, Dict, List, Optional
 
 import numpy as np
-import yaml
 from tabulate import tabulate
 
+from mscn_plugin.evaluation.checkpoint import CheckpointError, read_yaml
+from mscn_plugin.files import save_figure
 from mscn_plugin.report.curves import curves, side_by_side
 from mscn_plugin.report.history import History
 
@@ -28,7 +29,10 @@ def main() -> None:
     run = parser.parse_args().run
     if not (run / "train_config.yaml").is_file():
         sys.exit(f"{run} is not the folder of a run: it has no train_config.yaml")
-    config = yaml.safe_load((run / "train_config.yaml").read_text())
+    try:
+        config = read_yaml(run / "train_config.yaml")
+    except CheckpointError as error:
+        sys.exit(f"summarize_run: {error}")
 
     history = History.of(run)
     rows = accuracy_rows(config, history.evaluations)
@@ -55,8 +59,9 @@ def accuracy_rows(config: Dict[str, Any], evaluations: List[Dict[str, Any]]) -> 
     rows = []
     last = evaluations[-1]
     if last["train_phase_idx"] >= 0:
-        epochs = last["train_phase_idx"] + 1
-        rows.append(row(f"pre-trained trunk, {epochs} epochs", last["online_evaluation"]))
+        epochs, total = last["train_phase_idx"] + 1, config["OPTIMIZER"]["num_epochs"]
+        of = "" if epochs == total else f" of {total}"
+        rows.append(row(f"pre-trained trunk, {epochs}{of} epochs", last["online_evaluation"]))
     if evaluations[0]["train_phase_idx"] < 0:
         title = "random trunk, same input"
         rows.append(row(title, evaluations[0]["online_evaluation"]))
@@ -96,8 +101,7 @@ def draw_curves(run: Path, history: History) -> Optional[Path]:
         return None
     path = run / "training_curves.png"
     figure = side_by_side(drawn)
-    for suffix in (".png", ".pdf"):
-        figure.savefig(path.with_suffix(suffix), dpi=120)
+    save_figure(figure, path, ".png", ".pdf", dpi=120)
     return path
 
 

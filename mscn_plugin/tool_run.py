@@ -12,6 +12,8 @@ import zlib
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
+from mscn_plugin.files import open_new, write_text
+
 TOOL = "tools.run_distributed_engines"
 _SUBMITTED = re.compile(r"^SUBMITTED: (\S+)$", re.MULTILINE)
 _TOTAL = re.compile(r"Total (\d+) iterations for training")
@@ -73,9 +75,6 @@ class ToolRun:
         """The numbers that a finished run has left in its folder, by title, or None."""
         raise NotImplementedError
 
-    def make_ready(self) -> None:
-        """Put the folder of a run that was killed into a state from which VISSL goes on."""
-
     def metrics(self) -> Optional[Dict[str, float]]:
         """The numbers of a finished run in percent, by title; else None."""
         return self.read_metrics() if (self.output / "finished").is_file() else None
@@ -93,7 +92,7 @@ class ToolRun:
         if metrics is None:
             self.output.mkdir(parents=True, exist_ok=True)
             self._run_on_slurm(progress) if self.slurm else self._run_here(progress)
-            (self.output / "finished").touch()
+            write_text(self.output / "finished", "")
             metrics = self.metrics()
         if metrics is None:
             raise RunFailedError(f"no result in {self.output}/metrics.json")
@@ -101,9 +100,8 @@ class ToolRun:
         return metrics
 
     def _run_here(self, progress: Callable[[float], None]) -> None:
-        self.make_ready()
         log = self.output / "console.txt"
-        with log.open("w") as stream:
+        with open_new(log) as stream:
             process = subprocess.Popen(
                 self.command,
                 stdout=stream,
@@ -124,13 +122,12 @@ class ToolRun:
 
         note = self.output / "job_id"
         if not note.is_file():  # else a job that an earlier call has submitted, perhaps at work
-            self.make_ready()
             sent = subprocess.run(self.command, capture_output=True, text=True)
             job_ids = _SUBMITTED.findall(sent.stdout)
-            (self.output / "console.txt").write_text(sent.stdout + sent.stderr)
+            write_text(self.output / "console.txt", sent.stdout + sent.stderr)
             if sent.returncode or not job_ids:
                 raise RunFailedError(reason(sent.stderr, self.output / "console.txt"))
-            note.write_text(job_ids[0])
+            write_text(note, job_ids[0])
         executor = submitit.AutoExecutor(folder=self.output)._executor
         job = executor.job_class(folder=self.output, job_id=note.read_text(), tasks=[0])
         while not job.done():

@@ -14,6 +14,8 @@ from typing import Any, Dict, List, Tuple, Union
 import numpy as np
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
+from mscn_plugin.files import replacing
+
 FILES = "train_subset_images.npy", "train_subset_labels.npy"
 
 
@@ -101,9 +103,7 @@ def write_subset(output: Path, paths: np.ndarray, labels: np.ndarray) -> Tuple[P
     output.mkdir(parents=True, exist_ok=True)
     files = []
     for name, array in zip(FILES, (paths, labels)):
-        staged = output / f".{name}.tmp"
-        with staged.open("wb") as stream:
-            np.save(stream, array, allow_pickle=False)
-        os.replace(staged, output / name)
+        with replacing(output / name) as file:
+            np.save(file, array, allow_pickle=False)
         files.append(output / name)
     return files[0], files[1]

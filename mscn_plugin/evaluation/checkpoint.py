@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import os
 import pickle
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, Optional, Union
@@ -14,6 +14,7 @@ import yaml
 from torch import Tensor
 
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.files import replacing
 
 SIGMA_KEY = "mscn_high_pass_sigma"
 """Where ``mscn_task`` puts pre-training's sigma, in the ``classy_state_dict`` of a checkpoint."""
@@ -21,6 +22,7 @@ TRUSTED = "; pass --trusted if it is your own (PyTorch 1.13 needs it for all of 
 """The hint of scripts that have the option."""
 VISSL_UNPICKLES = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6)
 """Whether VISSL itself, on this PyTorch, unpickles whatever a checkpoint holds."""
+_MAX_VALUES = 100_000  # in a configuration; VISSL's have some 500
 _WRAPPER = "base_model."  # what VISSL puts around the trunk of a linear evaluation
 
 
@@ -33,18 +35,21 @@ def load_checkpoint(
 ) -> Dict[str, Any]:
     """Load a checkpoint of VISSL on the CPU, its tensors mapped from the file where possible.
 
+    All of the file is read first, for its checksums (about 1 s per GB): a damaged weight is an
+    error, not another weight.
+
     Args:
         trusted: load by pickle, which can run code that the file holds.
         hint: what the error says of a file that needs it, such as :data:`TRUSTED`.
 
     Raises:
-        CheckpointError: it is no file, no checkpoint, or would need ``trusted``.
+        CheckpointError: it is no file, no checkpoint, damaged, or would need ``trusted``.
     """
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file; it must be a checkpoint of VISSL")
     options: Dict[str, Any] = {}
-    if "mmap" in inspect.signature(torch.load).parameters and zipfile.is_zipfile(path):
+    if check_archive(path) and "mmap" in inspect.signature(torch.load).parameters:
         options["mmap"] = True
     try:
         checkpoint = torch.load(str(path), map_location="cpu", weights_only=not trusted, **options)
@@ -62,11 +67,44 @@ def load_checkpoint(
     return checkpoint
 
 
+def check_archive(path: Path) -> bool:
+    """Check the archive that a checkpoint is; returns whether it is one.
+
+    Files of PyTorch before 1.6 are none, and have no checksums.
+
+    Raises:
+        CheckpointError: a checksum does not hold; members are compressed, which PyTorch's mapped
+            tensors would take for weights; or it is a program of TorchScript or a tar archive,
+            for which older versions of PyTorch leave their loading without code.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            if tarfile.is_tarfile(path):
+                raise CheckpointError(f"{path} is a tar archive; it must be a checkpoint of VISSL")
+            return False
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+                raise CheckpointError(
+                    f"{path} is damaged, or was compressed after it was written: PyTorch stores "
+                    "the members of a checkpoint as they are"
+                )
+            damaged = archive.testzip()
+    except CheckpointError:
+        raise
+    except Exception as error:  # damage makes this library raise whatever it may
+        raise CheckpointError(f"{path} is damaged ({type(error).__name__}: {error})") from None
+    if damaged is not None:
+        raise CheckpointError(f"{path} is damaged (the checksum of {damaged!r} does not hold)")
+    if any(member.filename.endswith("/constants.pkl") for member in members):
+        raise CheckpointError(f"{path} is a program of TorchScript; it must be a checkpoint")
+    return True
+
+
 def save_checkpoint(content: Dict[str, Any], path: Path) -> None:
     """Write ``content`` by ``torch.save`` so that a reader never sees half of it."""
-    staged = path.with_suffix(".tmp")
-    torch.save(content, staged)
-    os.replace(staged, path)
+    with replacing(path) as file:
+        torch.save(content, file)
 
 
 def trunk_weights(checkpoint: Dict[str, Any], path: Union[str, Path]) -> Dict[str, Tensor]:
@@ -100,7 +138,51 @@ def training_config(path: Union[str, Path], follow: bool = True) -> Optional[Dic
 
     Returns:
         The ``config`` part, or None where there is no ``train_config.yaml``.
+
+    Raises:
+        CheckpointError: the file is no configuration.
     """
     place = Path(path).resolve() if follow else Path(path)
     file = place.parent / "train_config.yaml"
-    return yaml.safe_load(file.read_text()) if file.is_file() else None
+    return read_yaml(file) if file.is_file() else None
+
+
+def last_epoch(folder: Path) -> Optional[int]:
+    """Index of the last epoch of the run in ``folder``, or None where its configuration is not."""
+    try:
+        config = training_config(folder / "checkpoint.torch", follow=False)
+        return int(config["OPTIMIZER"]["num_epochs"]) - 1 if config else None
+    except (CheckpointError, KeyError, TypeError, ValueError):  # half of it, after a kill
+        return None
+
+
+def read_yaml(path: Path) -> Dict[str, Any]:
+    """Read a file of YAML that holds sections of plain values, and nothing that runs.
+
+    Raises:
+        CheckpointError: it cannot be read, is no such file, or names other objects; also where
+            references within it, of a few lines, would unfold into millions of values.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        _check_size(content)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        reason = getattr(error, "problem", None) or lines[0]
+        raise CheckpointError(f"{path} is no configuration of plain values ({reason})") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} is no configuration: it must have sections")
+    return content
+
+
+def _check_size(content: Any) -> None:
+    waiting, seen = [content], 0
+    while waiting:
+        value = waiting.pop()
+        seen += 1
+        if seen > _MAX_VALUES:
+            raise ValueError(f"more than {_MAX_VALUES} values")
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            waiting.extend(value)

@@ -29,6 +29,8 @@ from mscn_plugin.evaluation.classifiers import (
     probe_accuracy,
     svm_average_precision,
 )
+from mscn_plugin.evaluation.run_folder import file_digest
+from mscn_plugin.evaluation.suites import CHECKPOINT_DIGEST, FROZEN
 from mscn_plugin.recovery.ranks import Ranks
 
 ENGINE = "mscn_frozen_features"
@@ -68,9 +70,12 @@ class FrozenFeaturesEngine(Engine):
         extract_features(task, layers, Path(folder))
         if is_primary():
             results = evaluate_features(cfg, layers, folder, task.device)
-            logging.info(f"Rank: 0, name: test_frozen_features, value: {results}")
+            logging.info(f"Rank: 0, name: {FROZEN}, value: {results}")
             line: Dict[str, Any] = {"iteration": 0, "phase_idx": 0, "train_phase_idx": 0}
-            line["test_frozen_features"] = results
+            line[FROZEN] = results
+            weights = Path(cfg.MODEL.WEIGHTS_INIT.PARAMS_FILE)
+            if weights.is_file():
+                line[CHECKPOINT_DIGEST] = file_digest(weights)
             save_file(line, f"{checkpoint_folder}/metrics.json", append_to_json=True)
         ranks.wait()
         shutdown_logging()

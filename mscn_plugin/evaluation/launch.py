@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
-from mscn_plugin.evaluation.checkpoint import training_config
+from mscn_plugin.evaluation.checkpoint import last_epoch
 from mscn_plugin.evaluation.run_folder import json_lines
-from mscn_plugin.evaluation.suites import FROZEN, METER, Evaluation
+from mscn_plugin.evaluation.suites import CHECKPOINT_DIGEST, FROZEN, METER, Evaluation
 from mscn_plugin.tool_run import ToolRun
 
 
@@ -45,24 +45,17 @@ class Launch(ToolRun):
         return self.folder / f"{self.evaluation.page}-{name}"
 
     def read_metrics(self) -> Optional[Dict[str, float]]:
-        """The numbers of the last epoch; those of an earlier one are no result."""
-        config = training_config(self.output / "checkpoint.torch", follow=False)
-        last = config["OPTIMIZER"]["num_epochs"] - 1 if config else None
+        """The numbers of the last epoch of this checkpoint; others are no result."""
+        last = last_epoch(self.output)
         done = [
             line
             for line in json_lines(self.output / "metrics.json")
-            if FROZEN in line or (METER in line and line["train_phase_idx"] == last)
+            if (FROZEN in line and line.get(CHECKPOINT_DIGEST) == self.digest)
+            or (METER in line and last is not None and line.get("train_phase_idx") == last)
         ]
         if not done:
             return None
         return {title: _only(done[-1], keys) for title, keys in self.evaluation.metrics.items()}
-
-    def make_ready(self) -> None:
-        """Take away a final checkpoint whose epoch was not evaluated: VISSL would do nothing."""
-        final = list(self.output.glob("model_final*.torch"))
-        if final and self.read_metrics() is None:
-            for file in (*final, self.output / "checkpoint.torch"):
-                file.unlink(missing_ok=True)
 
 
 def _only(line: Dict[str, Any], keys: Tuple[str, ...]) -> float:

@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Optional
 
 from mscn_plugin.evaluation.paper_results import COUNTERPARTS, paper_rows
 from mscn_plugin.evaluation.suites import SUITES
+from mscn_plugin.files import save_figure
 
 TITLE = "this checkpoint"
 BASELINE = "baseline"
@@ -108,5 +109,5 @@ def plot(results: Dict[str, Any], baseline: Optional[Dict[str, Any]], path: Path
     axis.set(xlabel="%", xlim=(0, 100))
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=1, fontsize=8, frameon=False)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path)
     plt.close(figure)

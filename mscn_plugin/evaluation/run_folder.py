@@ -1,23 +1,56 @@
-"""The files of a run's folder: VISSL's JSON lines, and what is written beside them."""
+"""The files of a run's folder: JSON lines, and what a file holds in short."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
+import logging
 from pathlib import Path
 from typing import Any, Dict, List, Set
 
+from mscn_plugin.files import write_text
+
+LOGS = ("metrics.json", "stdout.json", "embedding_statistics.json")
+"""The JSON-lines files of a run, which VISSL and the plugin's hooks append to."""
+
 
 def json_lines(path: Path) -> List[Dict[str, Any]]:
-    """The lines of a JSON-lines file; a line cut by a kill is left out."""
+    """The objects in a JSON-lines file; a line cut by a kill is left out."""
     lines = []
-    for line in path.read_text().splitlines() if path.is_file() else ():
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for line in text.splitlines():
         try:
-            lines.append(json.loads(line))
-        except ValueError:
+            content = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(content, dict):
+            lines.append(content)
     return lines
+
+
+def mend_logs(folder: Path) -> None:
+    """Cut off half a last line, which a kill has left: the next one would be appended to it."""
+    for name in LOGS:
+        path = folder / name
+        if not path.is_file() or path.is_symlink():
+            continue
+        with path.open("rb+") as stream:
+            stream.truncate(stream.read().rfind(b"\n") + 1)
+
+
+def cut_logs(folder: Path, iteration: int) -> None:
+    """Take out what the logs say of iterations behind the one at which a run goes on.
+
+    They were of weights that are lost, perhaps of another configuration, and are written again.
+    """
+    for name in LOGS:
+        lines = json_lines(folder / name)
+        kept = [line for line in lines if line.get("iteration", line.get("iter", 0)) <= iteration]
+        if len(kept) < len(lines):
+            lost = len(lines) - len(kept)
+            logging.info(f"{name}: {lost} lines of iterations behind {iteration} are taken out")
+            text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in kept)
+            write_text(folder / name, text)
 
 
 def evaluated_epochs(lines: List[Dict[str, Any]]) -> Set[int]:
@@ -32,10 +65,3 @@ def file_digest(path: Path) -> str:
         for block in iter(lambda: stream.read(1 << 20), b""):
             digest.update(block)
     return digest.hexdigest()
-
-
-def save_json(path: Path, content: Any) -> None:
-    """Write ``content`` so that a reader never sees half of it."""
-    staged = path.with_suffix(".tmp")
-    staged.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(staged, path)

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 import yaml
 
 from mscn_plugin.evaluation.checkpoint import (
+    CheckpointError,
     load_checkpoint,
     training_config,
     trunk_weights,
@@ -18,6 +19,8 @@ from mscn_plugin.integration.config_folder import config_folder
 
 METER = "test_accuracy_list_meter"
 FROZEN = "test_frozen_features"
+CHECKPOINT_DIGEST = "checkpoint_sha256"
+"""Key beside :data:`FROZEN`: of the file whose features they are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +108,16 @@ class Run:
         checkpoint = load_checkpoint(path)
         trunk_weights(checkpoint, path)
         config = training_config(path)
-        sigma = resolve_sigma(path, pretraining_sigma(checkpoint, config), sigma)
-        transforms = config["DATA"]["TRAIN"]["TRANSFORMS"] if config else []
-        crop = next((t["size"] for t in transforms if t["name"] in _CROPS), None)
+        try:
+            stated = pretraining_sigma(checkpoint, config)
+            transforms = config["DATA"]["TRAIN"]["TRANSFORMS"] if config else []
+            crop = next((t["size"] for t in transforms if t["name"] in _CROPS), None)
+            if config is not None:
+                config["LOSS"]["name"], config["MODEL"]["TRUNK"]["NAME"]
+        except (AttributeError, KeyError, TypeError) as error:
+            source = path.parent / "train_config.yaml"
+            raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from None
+        sigma = resolve_sigma(path, stated, sigma)
         return cls(folder, path, config, sigma, crop if isinstance(crop, int) else None)
 
     @property

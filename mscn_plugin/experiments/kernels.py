@@ -17,6 +17,7 @@ from mscn_plugin.evaluation.checkpoint import (
     trunk_weights,
 )
 from mscn_plugin.evaluation.suites import Run
+from mscn_plugin.files import save_figure
 
 BLANK_FRACTION = 0.1
 """A kernel is blank if its norm is under this part of the median norm of its layer."""
@@ -137,8 +138,7 @@ def plot(layers: Dict[str, Tensor], path: Path) -> None:
         lower.set(xlabel="L2 norm of a kernel (left of the line: blank)", ylabel="kernels")
         lower.yaxis.get_major_locator().set_params(integer=True)
         lower.spines[["top", "right"]].set_visible(False)
-    for suffix in (".png", ".pdf"):
-        figure.savefig(path.with_suffix(suffix), dpi=130)
+    save_figure(figure, path, ".png", ".pdf")
     plt.close(figure)
 
 

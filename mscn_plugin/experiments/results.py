@@ -15,9 +15,9 @@ import numpy as np
 from scipy import stats
 from tabulate import tabulate
 
-from mscn_plugin.evaluation.run_folder import save_json
 from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.runs import METRICS, UNTRAINED
+from mscn_plugin.files import replacing, save_figure, save_json, write_text
 
 Rows = List[Dict[str, Any]]
 
@@ -91,7 +91,7 @@ def _settings(row: Dict[str, Any]) -> Tuple[Any, ...]:
 def save(folder: Path, rows: Rows) -> None:
     """Write ``results.json``, flat ``results.csv``, ``results.md``, and a plot for each suite."""
     save_json(folder / "results.json", rows)
-    with (folder / "results.csv").open("w", newline="") as stream:
+    with replacing(folder / "results.csv") as file, file.open("w", newline="") as stream:
         lines = csv.writer(stream)
         lines.writerow(["suite", "experiment", "seed", "metric", "accuracy", "paper"])
         for row in rows:
@@ -105,7 +105,7 @@ def save(folder: Path, rows: Rows) -> None:
 def present(folder: Path, rows: Rows) -> None:
     """Write ``results.md``, and a plot for each suite."""
     tables = [table(of_suite, "github") for of_suite in by_suite(rows).values()]
-    (folder / "results.md").write_text("\n\n".join(tables) + "\n")
+    write_text(folder / "results.md", "\n\n".join(tables) + "\n")
     for suite, of_suite in by_suite(rows).items():
         if any("metrics" in row for row in of_suite):
             plot(of_suite, folder / suite, suite)
@@ -159,6 +159,5 @@ def plot(rows: Rows, path: Path, title: str) -> None:
         f"{title}: mean with 95% interval, each seed (blue), the trunk before training (red)",
         fontsize=10,
     )
-    for suffix in (".png", ".pdf"):
-        figure.savefig(path.with_suffix(suffix), dpi=130)
+    save_figure(figure, path, ".png", ".pdf")
     plt.close(figure)

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Dict, Optional, Tuple
 
+from mscn_plugin.evaluation.checkpoint import last_epoch
 from mscn_plugin.evaluation.run_folder import json_lines
 from mscn_plugin.tool_run import ToolRun
 
@@ -39,14 +40,16 @@ class ExperimentRun(ToolRun):
         return self.folder / f"{self.name}-{digest}"
 
     def read_metrics(self) -> Optional[Dict[str, float]]:
+        """The numbers after the last epoch, and before the first; else there is no result."""
         evaluated = {
-            line["train_phase_idx"] >= 0: line["online_evaluation"]
+            line.get("train_phase_idx"): line["online_evaluation"]
             for line in json_lines(self.output / "metrics.json")
             if "online_evaluation" in line
         }
-        if True not in evaluated:
+        epoch = last_epoch(self.output)
+        if epoch is None or epoch not in evaluated:
             return None
-        last, first = evaluated[True], evaluated.get(False, {})
+        last, first = evaluated[epoch], evaluated.get(-1, {})
         return {
             **{title: last[name] for title, name in METRICS.items()},
             **{title: first[name] for title, name in UNTRAINED.items() if name in first},

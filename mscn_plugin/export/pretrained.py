@@ -88,12 +88,12 @@ def load_pretrained(
     checkpoint = load_checkpoint(path, trusted, TRUSTED)
     weights = trunk_weights(checkpoint, path)
     source = path.resolve().parent / "train_config.yaml"
+    config = training_config(path)
     try:
-        config = training_config(path)
         model_config = _model_config(config)
         preprocessing = preprocessing_of(config, size)
         stated = pretraining_sigma(checkpoint, config)
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from None
     phase = checkpoint.get("train_phase_idx")
     return Pretrained(

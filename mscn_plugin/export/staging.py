@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from pathlib import Path
 from typing import Iterator
 
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.files import remove_abandoned, staging_folder, sync
 
 
 @contextlib.contextmanager
@@ -20,16 +20,20 @@ def staged(output: Path) -> Iterator[Path]:
     """
     existed = output.exists()
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        scratch = tempfile.TemporaryDirectory(dir=output, prefix=".exporting-")
-    except OSError as error:
-        raise ConfigError(f"--output {output} is no folder to write to ({error})") from None
-    try:
-        with scratch as folder:
-            yield Path(folder)
-            for file in sorted(Path(folder).iterdir()):
+        with contextlib.ExitStack() as stack:
+            try:
+                output.mkdir(parents=True, exist_ok=True)
+                remove_abandoned(output)
+                folder = stack.enter_context(staging_folder(output))
+            except OSError as error:
+                raise ConfigError(f"--output {output} is no folder to write to ({error})") from None
+            yield folder
+            for file in sorted(folder.iterdir()):
+                sync(file)
+            for file in sorted(folder.iterdir()):
                 os.replace(file, output / file.name)
+            sync(output)
     except BaseException:
-        if not existed:
+        if not existed and output.is_dir():
             output.rmdir()
         raise

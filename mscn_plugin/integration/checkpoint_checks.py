@@ -204,7 +204,10 @@ def _check_heads(cfg: Any, checkpoint: Dict[str, Any]) -> None:
 def _check_folder(cfg: Any) -> None:
     """Refuse a folder in which VISSL would go on with, or keep, another evaluation's results."""
     folder = cfg.CHECKPOINT.DIR
-    if cfg.CHECKPOINT.OVERWRITE_EXISTING or not glob.glob(os.path.join(folder, "*.torch")):
+    names = ("*.torch", "metrics.json")  # the latter alone of an evaluation of frozen features
+    if cfg.CHECKPOINT.OVERWRITE_EXISTING or not any(
+        glob.glob(os.path.join(glob.escape(folder), name)) for name in names
+    ):
         return
     there = training_config(os.path.join(folder, "checkpoint.torch"), follow=False) or {}
     for path in ("MODEL.WEIGHTS_INIT.PARAMS_FILE", "MSCN.DATA"):

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import os
+from pathlib import Path
 from typing import Any, Optional, Sequence
 
 from vissl.utils import hydra_config
@@ -20,6 +21,7 @@ from mscn_plugin.integration import (
     projector_input,
     vissl_checks,
 )
+from mscn_plugin.recovery.checkpoints import refuse_damaged
 from mscn_plugin.recovery.recipe import refuse_another_recipe
 from mscn_plugin.training.settings import complete_settings
 from mscn_plugin.views.collator import COLLATOR, num_masks_of
@@ -48,6 +50,7 @@ def infer_and_assert_hydra_config(cfg: Any, *more: Any, **options: Any) -> Any:
     inferred = _vissl_infer_and_assert(cfg, *more, **options)  # later VISSLs hand an engine on
     if config_checks.uses_mscn(cfg):
         # Of what VISSL has completed, and before anything is written to the folder.
+        refuse_damaged(cfg.CHECKPOINT, Path(cfg.CHECKPOINT.DIR))
         if cfg.TRAINER.TASK_NAME == "mscn_task":
             refuse_another_recipe(cfg)
         data_folders.take_subset(cfg)

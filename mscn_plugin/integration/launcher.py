@@ -15,15 +15,22 @@ from typing import Any, Optional, Tuple
 
 from torch.multiprocessing import ProcessExitedException
 from vissl.utils import distributed_launcher
-from vissl.utils.io import g_pathmgr
 
 import mscn_plugin
 from mscn_plugin.errors import sentence_of
-from mscn_plugin.evaluation.run_folder import evaluated_epochs, json_lines
+from mscn_plugin.evaluation.run_folder import (
+    cut_logs,
+    evaluated_epochs,
+    json_lines,
+    mend_logs,
+)
+from mscn_plugin.files import remove_abandoned
+from mscn_plugin.integration.config_checks import uses_mscn
 from mscn_plugin.recovery.checkpoints import (
     is_final,
+    load_whole,
     newest_checkpoint,
-    remove_staging,
+    refuse_damaged,
     set_aside,
 )
 from mscn_plugin.recovery.processes import EXIT_CODE, die_with_parent, interruption
@@ -78,19 +85,23 @@ def resumes_exactly(cfg: Any) -> bool:
 def is_training_finished(cfg: Any, checkpoint_folder: str) -> Optional[bool]:
     """Whether a run has nothing left to do: a damaged last checkpoint does not count.
 
-    Nor does a whole one where the evaluation that follows it is missing, VISSL's test phase or the
-    online evaluation, which a run that has it begins with.
+    Nor does a complete one where the evaluation that follows it is missing, VISSL's test phase or
+    the online evaluation, which a run that has it begins with.
     """
-    if not resumes_exactly(cfg):
+    if not uses_mscn(cfg):
         return _vissl["is_training_finished"](cfg, checkpoint_folder)
     folder = Path(checkpoint_folder)
-    remove_staging(folder)
-    if cfg.CHECKPOINT.OVERWRITE_EXISTING and os.environ.get("RANK", "0") == "0":
-        set_aside(folder, final_alone=cfg.CHECKPOINT.AUTO_RESUME)
+    remove_abandoned(folder)
+    if os.environ.get("RANK", "0") == "0":
+        mend_logs(folder)
+        if cfg.CHECKPOINT.OVERWRITE_EXISTING and resumes_exactly(cfg):
+            set_aside(folder, final_alone=cfg.CHECKPOINT.AUTO_RESUME)
+    if cfg.CHECKPOINT.OVERWRITE_EXISTING and not resumes_exactly(cfg):
+        return False
     newest = newest_checkpoint(folder)
     if newest is None or not is_final(newest):
         return False
-    if cfg.MSCN.RESUME_CHANGED and another_recipe(cfg, newest) is not None:
+    if resumes_exactly(cfg) and cfg.MSCN.RESUME_CHANGED and another_recipe(cfg, newest) is not None:
         return False
     lines, last = json_lines(folder / "metrics.json"), cfg.OPTIMIZER.num_epochs - 1
     tested = any(
@@ -98,27 +109,36 @@ def is_training_finished(cfg: Any, checkpoint_folder: str) -> Optional[bool]:
         for line in lines
     )
     evaluated = evaluated_epochs(lines)
-    if cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS and -1 in evaluated and last not in evaluated:
+    online = resumes_exactly(cfg) and cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS
+    if online and -1 in evaluated and last not in evaluated:
         return False
     return tested or not cfg.TEST_MODEL
 
 
 def get_resume_checkpoint(cfg: Any, checkpoint_folder: str) -> Optional[str]:
-    """The newest whole checkpoint, of an epoch or of an iteration."""
-    if not resumes_exactly(cfg):
+    """The newest complete checkpoint, of an epoch or of an iteration.
+
+    Raises:
+        ConfigError: there are checkpoints, and all of them are damaged.
+    """
+    if not uses_mscn(cfg):
         return _vissl["get_resume_checkpoint"](cfg, checkpoint_folder)
-    if not cfg.CHECKPOINT.AUTO_RESUME:
+    settings, folder = cfg.CHECKPOINT, Path(checkpoint_folder)
+    if not settings.AUTO_RESUME:
         return None
-    settings = cfg.CHECKPOINT
     newest = newest_checkpoint(
-        Path(checkpoint_folder),
+        folder,
         nth=settings.LATEST_CHECKPOINT_RESUME_FILE_NUM,
+        skip_final=settings.OVERWRITE_EXISTING,
     )
-    if newest is not None:
-        logging.info(f"Resume from file: {newest}")
-    elif any(name.endswith(".torch") for name in g_pathmgr.ls(checkpoint_folder)):
-        logging.warning(f"no checkpoint in {checkpoint_folder} can be used: beginning anew")
-    return None if newest is None else str(newest)
+    if newest is None:
+        refuse_damaged(settings, folder)
+    if os.environ.get("RANK", "0") == "0":
+        cut_logs(folder, load_whole(newest)["iteration"] if newest else 0)
+    if newest is None:
+        return None
+    logging.info(f"Resume from file: {newest}")
+    return str(newest)
 
 
 def copy_to_local(cfg: Any) -> None:

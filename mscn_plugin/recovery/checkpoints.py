@@ -7,19 +7,17 @@ import itertools
 import logging
 import os
 import re
-import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import torch
 
-from mscn_plugin.errors import DISK_FULL, RunError
+from mscn_plugin.errors import DISK_FULL, ConfigError, RunError
 from mscn_plugin.evaluation.checkpoint import VISSL_UNPICKLES, CheckpointError, load_checkpoint
+from mscn_plugin.files import staging_folder, sync
 
 LINK = "checkpoint.torch"
-STAGING = ".staging-"
 _NAME = re.compile(r"model_(iteration|phase|final_checkpoint_phase)(\d+)\.torch")
 
 
@@ -33,15 +31,14 @@ def staged(folder: Path) -> Iterator[Path]:
     Raises:
         RunError: the disk is full; what was there before is untouched.
     """
-    staging = None
     try:
-        staging = Path(tempfile.mkdtemp(prefix=STAGING, dir=folder))
-        yield staging
-        for file in sorted(staging.glob("*.torch")):
-            if not file.is_symlink():
-                _sync(file)
-                os.replace(file, folder / file.name)
-                _link(folder, file.name)
+        with staging_folder(folder) as staging:
+            yield staging
+            for file in sorted(staging.glob("*.torch")):
+                if not file.is_symlink():
+                    sync(file)
+                    os.replace(file, folder / file.name)
+                    _link(folder, file.name, staging)
     except (OSError, RuntimeError) as error:  # PyTorch's writer raises RuntimeError
         reason = error if isinstance(error, OSError) else error.__context__
         if isinstance(reason, OSError) and reason.errno in DISK_FULL:
@@ -51,15 +48,6 @@ def staged(folder: Path) -> Iterator[Path]:
                 "again to go on from the last one"
             ) from error
         raise
-    finally:
-        if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
-
-
-def remove_staging(folder: Path) -> None:
-    """Remove what kills during a write have left."""
-    for staging in folder.glob(f"{STAGING}*"):
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def set_aside(folder: Path, final_alone: bool = False) -> None:
@@ -82,20 +70,12 @@ def set_aside(folder: Path, final_alone: bool = False) -> None:
     logging.warning(f"beginning anew: {len(old)} files of the run before are in {target}")
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _link(folder: Path, name: str) -> None:
-    staged_link = folder / f"{STAGING}link"
-    staged_link.unlink(missing_ok=True)
-    staged_link.symlink_to(name)
-    os.replace(staged_link, folder / LINK)
-    _sync(folder)
+def _link(folder: Path, name: str, staging: Path) -> None:
+    link = staging / LINK
+    link.unlink(missing_ok=True)  # VISSL's, which names the staging folder
+    link.symlink_to(name)
+    os.replace(link, folder / LINK)
+    sync(folder)
 
 
 def load_whole(path: Path) -> Dict[str, Any]:
@@ -104,13 +84,8 @@ def load_whole(path: Path) -> Dict[str, Any]:
     Raises:
         CheckpointError: it is truncated, a bit has flipped, or a value is not finite.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise CheckpointError(f"{path} is damaged ({error})") from None
-    if damaged is not None:
-        raise CheckpointError(f"{path} is damaged (the checksum of {damaged} does not hold)")
+    if not zipfile.is_zipfile(path):
+        raise CheckpointError(f"{path} is damaged, or in PyTorch's old format, without checksums")
     checkpoint = load_checkpoint(path, trusted=VISSL_UNPICKLES)
     if not isinstance(checkpoint.get("iteration"), int):
         raise CheckpointError(
@@ -149,6 +124,37 @@ def newest_checkpoint(folder: Path, nth: int = 1, skip_final: bool = False) -> O
         whole += found
     whole.sort(reverse=True)
     return whole[:nth][-1][-1] if whole else None
+
+
+def refuse_damaged(settings: Any, folder: Path) -> None:
+    """Refuse to begin anew where there are checkpoints, but none that a run could go on from.
+
+    Args:
+        settings: ``config.CHECKPOINT``.
+        folder: of the run.
+
+    Raises:
+        ConfigError: says what is wrong with one of them. Nothing was changed.
+    """
+    if not settings.AUTO_RESUME:
+        return
+    files = [path for path in sorted(folder.glob("model_*.torch")) if _NAME.fullmatch(path.name)]
+    if settings.OVERWRITE_EXISTING:
+        files = [path for path in files if not is_final(path)]
+    reason = ""
+    for path in files:
+        try:
+            load_whole(path)
+            return
+        except CheckpointError as error:
+            reason = str(error)
+    if files:
+        raise ConfigError(
+            f"config.CHECKPOINT.DIR is {str(folder)!r}, where none of the checkpoints is complete "
+            f"({len(files)} in all; {reason}): nothing was changed; put a copy of one there, set "
+            "another folder, or config.CHECKPOINT.AUTO_RESUME=False "
+            "config.CHECKPOINT.OVERWRITE_EXISTING=True to begin anew in this one"
+        )
 
 
 def is_final(path: Path) -> bool:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import jinja2
 import torch
-import yaml
 from PIL import Image
 
 from mscn_plugin.errors import ConfigError, RunError
@@ -16,6 +14,7 @@ from mscn_plugin.evaluation.checkpoint import CheckpointError
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.experiments.kernels import blank_kernels, first_kernels, kernel_sheet
 from mscn_plugin.export.pretrained import Pretrained, describe, load_pretrained
+from mscn_plugin.files import write_text
 from mscn_plugin.report.curves import curves
 from mscn_plugin.report.history import History
 from mscn_plugin.report.neighbors import MAX_TRAIN_IMAGES, Neighborhood, nearest_neighbors
@@ -63,9 +62,7 @@ def write_report(
         raise ConfigError(f"--output {output} is a folder; it must be a file")
     page = render(run, load_pretrained(run.checkpoint), data, max_images)
     output.parent.mkdir(parents=True, exist_ok=True)
-    staged = output.with_name(f"{output.name}.tmp")
-    staged.write_text(page, encoding="utf-8")
-    os.replace(staged, output)
+    write_text(output, page)
     return output
 
 
@@ -87,7 +84,7 @@ def render(
         ],
         "views": picture_file(folder / "masked_views.png"),
         "kernels": _kernels(run.checkpoint),
-        **_accuracies(run.config, history),
+        **_accuracies(run.config, history, pretrained.epochs),
         **_neighbors(run.config, pretrained, data, max_images),
     }
     environment = jinja2.Environment(
@@ -97,11 +94,7 @@ def render(
 
 
 def _read_run(path: Path) -> Run:
-    try:
-        run = Run.of(path)
-    except (yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        source = path / "train_config.yaml" if path.is_dir() else path.parent / "train_config.yaml"
-        raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from None
+    run = Run.of(path)
     if run.config is None:
         raise CheckpointError(
             f"{run.checkpoint} has no train_config.yaml beside it, from which the report takes the "
@@ -122,7 +115,8 @@ def _about(run: Run, pretrained: Pretrained) -> str:
     return f"{run.loss}, {trunk}. Checkpoint {run.checkpoint.name}, after {seen} of {total} epochs."
 
 
-def _accuracies(config: Dict[str, Any], history: History) -> Dict[str, Any]:
+def _accuracies(config: Dict[str, Any], history: History, epochs: Optional[int]) -> Dict[str, Any]:
+    """The last accuracies up to the checkpoint, which has seen ``epochs``, and the first ones."""
     rows: List[Dict[str, str]] = []
 
     def add(title: str, line: Dict[str, Any]) -> None:
@@ -132,9 +126,11 @@ def _accuracies(config: Dict[str, Any], history: History) -> Dict[str, Any]:
         rows.append({"title": title, **numbers})
 
     evaluations = history.evaluations
-    if evaluations and evaluations[-1]["train_phase_idx"] >= 0:
-        epochs = evaluations[-1]["train_phase_idx"] + 1
-        add(f"after epoch {epochs}", evaluations[-1])
+    last = history.last_evaluation(epochs)
+    if last is not None:
+        seen = last["train_phase_idx"] + 1
+        other = "" if epochs in (None, seen) else f" (this checkpoint, after {epochs}, has none)"
+        add(f"after epoch {seen}{other}", last)
     if evaluations and evaluations[0]["train_phase_idx"] < 0:
         add("before training", evaluations[0])
     network = config["MSCN"].get("ONLINE_EVALUATION", {}).get("NETWORK", "online")

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from mscn_plugin.files import replacing
 from mscn_plugin.training.hook import MSCNHook, masks_of, tensorboard_writer
 
 FILE_NAME = "masked_views.png"
@@ -61,7 +62,8 @@ class MaskedViewsPictureHook(MSCNHook):
         grid = grid_of_views(views, num_views, num_images)
         path = f"{task.checkpoint_folder}/{FILE_NAME}"
         pixels = (grid * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-        Image.fromarray(pixels).save(path)
+        with replacing(path) as file:
+            Image.fromarray(pixels).save(file)
         logging.info(f"picture of the masked views: {path}")
         writer = tensorboard_writer(task)
         if writer:

@@ -1,17 +1,19 @@
-"""What is done to the folder of an evaluation before it is started again."""
+"""What the folder of an evaluation says, whatever a kill has left in it."""
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
 import submitit
 
 from mscn_plugin.evaluation.launch import Launch
-from mscn_plugin.evaluation.suites import SUITES
+from mscn_plugin.evaluation.suites import CHECKPOINT_DIGEST, FROZEN, METER, SUITES
 from mscn_plugin.tool_run import RunFailedError
 
 LINEAR = next(e for e in SUITES["quick"] if e.page == "quick_linear")
+KNN = next(e for e in SUITES["quick"] if e.page == "quick_frozen")
 
 
 @pytest.fixture
@@ -38,13 +40,60 @@ def test_the_checkpoints_of_a_job_at_work_are_left_alone(unfinished, monkeypatch
     assert (unfinished.output / "checkpoint.torch").exists()
 
 
-def test_a_final_checkpoint_without_its_accuracy_gives_way_to_the_one_before(unfinished):
-    unfinished.make_ready()
-    assert [path.name for path in unfinished.output.iterdir()] == ["model_phase0.torch"]
+@pytest.fixture
+def folder(tmp_path):
+    """An evaluation's folder as VISSL leaves it, by its metrics' lines."""
+
+    def write(evaluation, *lines):
+        launch = Launch(evaluation, (), tmp_path, "digest")
+        launch.output.mkdir()
+        (launch.output / "train_config.yaml").write_text("OPTIMIZER: {num_epochs: 3}")
+        (launch.output / "metrics.json").write_text("".join(lines))
+        return launch
+
+    return write
 
 
-def test_what_is_not_at_its_end_is_left_as_it_is(unfinished):
-    (unfinished.output / "model_final_checkpoint_phase1.torch").unlink()
-    unfinished.make_ready()
-    names = sorted(path.name for path in unfinished.output.iterdir())
-    assert names == ["checkpoint.torch", "model_phase0.torch"]
+def accuracy(epoch, value, end="\n"):
+    line = {"train_phase_idx": epoch, METER: {"top_1": {"res5avg": value}}}
+    return json.dumps(line) + end
+
+
+def frozen(digest, value):
+    numbers = {"knn": {"top_1": value}, "svm": {"mAP": value, "top_1": value}}
+    by_layer = {n: {m: {"res5": v} for m, v in values.items()} for n, values in numbers.items()}
+    return json.dumps({FROZEN: by_layer, **digest}) + "\n"
+
+
+def test_the_last_of_the_last_epochs_lines_counts(folder):
+    launch = folder(LINEAR, accuracy(1, 10.0), accuracy(2, 20.0), accuracy(2, 30.0))
+    assert launch.read_metrics() == {"linear probe, top-1": 30.0}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (),
+        (accuracy(1, 10.0),),
+        (accuracy(1, 10.0), accuracy(2, 30.0)[:40]),
+        (json.dumps([1]) + "\n", "{" * 9 + "\n", "\0\n", json.dumps({METER: 1}) + "\n"),
+    ],
+)
+def test_an_earlier_epochs_accuracy_is_no_result(folder, lines):
+    assert folder(LINEAR, *lines).read_metrics() is None
+
+
+@pytest.mark.parametrize("half", ["", "OPTIMIZER: {num_ep", "OPTIMIZER:", "x: !!python/none"])
+def test_half_a_configuration_is_no_result(folder, half):
+    launch = folder(LINEAR, accuracy(2, 30.0))
+    (launch.output / "train_config.yaml").write_text(half)
+    assert launch.read_metrics() is None
+
+
+def test_frozen_features_of_another_checkpoint_are_no_result(folder):
+    launch = folder(KNN, frozen({}, 1.0), frozen({CHECKPOINT_DIGEST: "other"}, 2.0))
+    assert launch.read_metrics() is None
+    with (launch.output / "metrics.json").open("a") as stream:
+        stream.write(frozen({CHECKPOINT_DIGEST: "digest"}, 3.0))
+        stream.write(frozen({CHECKPOINT_DIGEST: "other"}, 4.0))
+    assert set(launch.read_metrics().values()) == {3.0}

@@ -20,6 +20,7 @@ def write_metrics(run):
         {"train_phase_idx": 3},
     ]
     (run.output / "metrics.json").write_text("\n".join(map(json.dumps, lines)))
+    (run.output / "train_config.yaml").write_text("OPTIMIZER: {num_epochs: 4}")
 
 
 def test_a_finished_run_is_not_run_again(tmp_path):
@@ -35,6 +36,22 @@ def test_a_finished_run_is_not_run_again(tmp_path):
         "linear probe, untrained": 2.0,
     }
     assert seen == [1.0]
+
+
+def test_an_earlier_epochs_numbers_are_no_result(tmp_path):
+    """The kill came in the last epoch's evaluation, or in the writing of its line."""
+    run = a_run(tmp_path, "a=1")
+    write_metrics(run)
+    (run.output / "finished").touch()
+    (run.output / "train_config.yaml").write_text("OPTIMIZER: {num_epochs: 5}")
+    assert run.metrics() is None
+    line = json.dumps({"train_phase_idx": 4, "online_evaluation": {"knn": 5, "linear_probe": 6}})
+    with (run.output / "metrics.json").open("a") as stream:
+        stream.write("\n" + line[:50])
+    assert run.metrics() is None
+    with (run.output / "metrics.json").open("a") as stream:
+        stream.write("\n" + line)
+    assert run.metrics()["linear probe"] == 6
 
 
 def test_other_overrides_are_another_run(tmp_path):

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from mscn_plugin.errors import RunError
 from mscn_plugin.evaluation.checkpoint import CheckpointError
-from mscn_plugin.recovery import checkpoints
+from mscn_plugin.files import STAGING, remove_abandoned
 from mscn_plugin.recovery.checkpoints import (
     load_whole,
     newest_checkpoint,
-    remove_staging,
     staged,
 )
 
@@ -102,10 +101,10 @@ class TestStaged:
             raise RuntimeError("something else")
 
     def test_what_a_kill_left_is_removed(self, tmp_path):
-        (tmp_path / f"{checkpoints.STAGING}abc").mkdir()
-        write(tmp_path / f"{checkpoints.STAGING}abc", "model_phase0.torch", 4)
+        (tmp_path / f"{STAGING}abc").mkdir()
+        write(tmp_path / f"{STAGING}abc", "model_phase0.torch", 4)
         write(tmp_path, "model_phase1.torch", 8)
-        remove_staging(tmp_path)
+        remove_abandoned(tmp_path)
         assert [p.name for p in tmp_path.iterdir()] == ["model_phase1.torch"]
 
 
