@@ -29,6 +29,7 @@ from mscn_plugin.detection.launch import (
     require_detectron2,
     results,
 )
+from mscn_plugin.detection.reading import check_last_checkpoint
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.run_folder import file_digest
 from mscn_plugin.evaluation.suites import Run
@@ -71,6 +72,8 @@ def main() -> None:
 def check_output(output: Path, digest: str, resume: bool) -> None:
     """Raise ConfigError where a finished detector would be lost, or another's would be resumed."""
     source = output / SOURCE
+    if resume:
+        check_last_checkpoint(output)
     if resume and source.is_file() and json.loads(source.read_text()) != digest:
         raise ConfigError(
             f"{output} holds the detector of another checkpoint; --output names a new folder"

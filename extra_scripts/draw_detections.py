@@ -8,7 +8,6 @@ Takes the folder of a run of ``extra_scripts/detect.py`` or of VISSL's detection
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import runpy
 import sys
@@ -16,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
 from mscn_plugin.detection.environment import MODULE
 from mscn_plugin.detection.launch import TOOL, require_detectron2
+from mscn_plugin.detection.reading import load_weights, read_class_names, read_config
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.files import replacing
 
 
 def main() -> None:
@@ -49,29 +51,27 @@ def draw(options: argparse.Namespace) -> None:
 
     config = configuration(options)
     predictor = DefaultPredictor(config)
+    load_weights(predictor.model, options.weights)
     metadata = class_names(options.run, config)
     options.output.mkdir(parents=True, exist_ok=True)
     for file in options.images:
         try:
             # The predictor takes BGR, whatever the model's own format.
             image = read_image(str(file), "BGR")
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
             print(f"{file} is left out: {error}", file=sys.stderr)
             continue
         found = predictor(image)["instances"].to("cpu")
         drawn = Visualizer(image[:, :, ::-1], metadata).draw_instance_predictions(found)
         path = options.output / f"{file.stem}.png"
-        drawn.save(str(path))
+        with replacing(path) as staged:
+            drawn.save(str(staged))
         print(f"{path}: {len(found)} objects")
 
 
 def configuration(options: argparse.Namespace) -> Any:
-    from detectron2.config import get_cfg
-
+    config = read_config(options.run / "config.yaml")
     runpy.run_path(str(TOOL))  # registers the head with the extra normalisation
-    config = get_cfg()
-    config.merge_from_file(str(options.run / "config.yaml"))
-    config.MODEL.WEIGHTS = str(options.weights)
     config.MODEL.ROI_HEADS.SCORE_THRESH_TEST = options.threshold
     if not torch.cuda.is_available():
         config.MODEL.DEVICE = "cpu"
@@ -82,10 +82,10 @@ def class_names(run: Path, config: Any) -> Any:
     """detectron2's metadata; of data of the user's own as ``detect.py`` left the names."""
     from detectron2.data import MetadataCatalog
 
-    metadata = MetadataCatalog.get(config.DATASETS.TEST[0])
+    metadata = MetadataCatalog.get(next(iter(config.DATASETS.TEST), "a detector without data"))
     file = run / "classes.json"
     if file.is_file() and not hasattr(metadata, "thing_classes"):
-        metadata.set(thing_classes=json.loads(file.read_text()))
+        metadata.set(thing_classes=read_class_names(file))
     return metadata
 
 

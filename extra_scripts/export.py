@@ -36,7 +36,7 @@ def main() -> None:
         pretrained,
         arguments.format,
         arguments.output,
-        read_results(arguments.results) if arguments.results else (),
+        read_results(arguments.results, arguments.checkpoint) if arguments.results else (),
         arguments.licence,
     )
     for file in files:

@@ -177,6 +177,8 @@ def earlier(folder: Path) -> List[Dict[str, Any]]:
         return list(json.loads((folder / "results.json").read_text()))
     except FileNotFoundError:
         return []
+    except (ValueError, TypeError) as error:
+        sys.exit(f"run_experiments: {folder / 'results.json'} holds no results ({error})")
 
 
 def run(tool: ExperimentRun, bar: Any) -> Dict[str, Any]:

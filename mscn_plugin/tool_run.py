@@ -12,10 +12,12 @@ import zlib
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
+from mscn_plugin.evaluation.checkpoint import CheckpointError, check_plain_pickle
 from mscn_plugin.files import open_new, write_text
 
 TOOL = "tools.run_distributed_engines"
 _SUBMITTED = re.compile(r"^SUBMITTED: (\S+)$", re.MULTILINE)
+_JOB_ID = re.compile(r"[\w.+-]+")
 _TOTAL = re.compile(r"Total (\d+) iterations for training")
 _ITERATION = re.compile(r" iter: (\d+); ")
 _EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]+(Error|Exception): ")
@@ -129,14 +131,22 @@ class ToolRun:
                 raise RunFailedError(reason(sent.stderr, self.output / "console.txt"))
             write_text(note, job_ids[0])
         executor = submitit.AutoExecutor(folder=self.output)._executor
-        job = executor.job_class(folder=self.output, job_id=note.read_text(), tasks=[0])
+        job_id = note.read_text(errors="replace")
+        if not _JOB_ID.fullmatch(job_id):
+            raise RunFailedError(f"{note} holds {job_id!r}; it must be the number of a job")
+        job = executor.job_class(folder=self.output, job_id=job_id, tasks=[0])
         while not job.done():
             progress(self.done())
             time.sleep(_POLL_SECONDS)
         note.unlink()  # done, well or not: the next try submits again
-        error = job.exception()
-        if error is not None:
-            raise RunFailedError(f"job {job.job_id} failed: {last_line(str(error))}")
+        try:
+            for outcome in self.output.glob("*_result.pkl"):  # submitit unpickles the job's
+                check_plain_pickle(outcome)
+        except CheckpointError as error:
+            raise RunFailedError(str(error)) from None
+        failure = job.exception()
+        if failure is not None:
+            raise RunFailedError(f"job {job.job_id} failed: {last_line(str(failure))}")
 
     def done(self) -> float:
         """The fraction of the iterations that the log of a running evaluation has."""

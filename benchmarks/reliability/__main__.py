@@ -18,13 +18,15 @@ from typing import Any, Callable, Dict, List
 from tabulate import tabulate
 
 from benchmarks.harness import machine
-from benchmarks.reliability import configs, kills, processes, zoo
+from benchmarks.reliability import configs, kills, processes, scripts, zoo
 from benchmarks.reliability.runs import SETTINGS, write_images
 
 PAGE = Path(__file__).with_name("page.md")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-AT_RANDOM = 50
+AT_RANDOM = 24
 IN_WRITES = 20
+SCRIPT_RUNS = 2
+SCRIPT_KILLS = 3
 JOBS = 2
 
 
@@ -47,6 +49,30 @@ def write_kills(folder: Path, data: Path) -> List[Dict[str, Any]]:
         expected, _ = kills.unbroken(setting, place / "unbroken", data)
         count = IN_WRITES // len(chosen)
         return kills.kill_in_writes(setting, place, data, expected, count, seed=number)
+
+    return _rows(one, range(len(chosen)))
+
+
+def evaluation_kills(folder: Path, data: Path) -> List[Dict[str, Any]]:
+    chosen = [SETTINGS[0], SETTINGS[7]]
+
+    def one(number: int) -> List[kills.Outcome]:
+        setting, place = chosen[number], folder / str(number)
+        expected, _ = kills.unbroken(setting, place / "unbroken", data)
+        return kills.kill_in_evaluations(setting, place, data, expected)
+
+    return _rows(one, range(len(chosen)))
+
+
+def script_kills(folder: Path, _: Path) -> List[Dict[str, Any]]:
+    images = folder / "images"
+    write_images(images / "train")
+    write_images(images / "val", 16)
+    chosen = scripts.scripts(folder, images)
+
+    def one(number: int) -> List[kills.Outcome]:
+        place = folder / str(number)
+        return scripts.kill_script(chosen[number], place, SCRIPT_RUNS, SCRIPT_KILLS, seed=number)
 
     return _rows(one, range(len(chosen)))
 
@@ -98,6 +124,8 @@ PARTS = {
     for part in (
         random_kills,
         write_kills,
+        evaluation_kills,
+        script_kills,
         damaged_files,
         bad_configurations,
         bad_images,
@@ -117,8 +145,10 @@ def summary(results: Dict[str, Any]) -> str:
         lines.append([what, done, f"{right} of {all_of}"])
 
     for name, what in (
-        ("random_kills", "SIGKILL at a random moment"),
+        ("random_kills", "SIGKILL at a random moment between the first and the last checkpoint"),
         ("write_kills", "SIGKILL while a checkpoint is written"),
+        ("evaluation_kills", "SIGKILL in an online evaluation, and in the writing of its line"),
+        ("script_kills", "SIGKILL at a random moment behind the script's imports"),
         ("damaged_files", "newest file truncated, empty, a bit flipped, NaN, half a header"),
     ):
         for setting in dict.fromkeys(row["setting"] for row in rows.get(name, ())):

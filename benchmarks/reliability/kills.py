@@ -1,4 +1,4 @@
-"""SIGKILL at random moments and while checkpoints are written, and damaged files."""
+"""SIGKILL at random moments, in writes and evaluations, and damaged files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from benchmarks.reliability.runs import (
     TIMEOUT,
@@ -59,6 +59,38 @@ runpy.run_module("tools.run_distributed_engines", run_name="__main__", alter_sys
 """VISSL's tool on a disk that takes its time, and says in a file what it is doing."""
 
 
+SLOW_EVALUATION = """
+import json, runpy, time
+from pathlib import Path
+import mscn_plugin.training.online_evaluation as evaluation
+
+def pause(step, epoch):
+    Path({marker!r}).write_text(f"{{step}} of epoch {{epoch}}")
+    time.sleep({pause})
+
+evaluate, save = evaluation.OnlineEvaluationHook._evaluate, evaluation.save_file
+
+def evaluate_slowly(self, task, epoch):
+    pause("before", epoch)
+    evaluate(self, task, epoch)
+
+def save_slowly(line, path, **keywords):
+    epoch = line["train_phase_idx"]
+    pause("after", epoch)
+    text = json.dumps(line, sort_keys=True)
+    with open(path, "a") as stream:
+        stream.write(text[:40])
+        stream.flush()
+        pause("half a line", epoch)
+        stream.write(text[40:] + "\\n")
+
+evaluation.OnlineEvaluationHook._evaluate = evaluate_slowly
+evaluation.save_file = save_slowly
+runpy.run_module("tools.run_distributed_engines", run_name="__main__", alter_sys=True)
+"""
+"""VISSL's tool with online evaluations that take their time, and say in a file where they are."""
+
+
 @dataclasses.dataclass
 class Outcome:
     """A run that was killed several times, and then left to end.
@@ -83,12 +115,12 @@ class Outcome:
 
 
 def unbroken(setting: Setting, folder: Path, data: Path) -> Tuple[Dict[str, Any], float]:
-    """The result of a run that nobody disturbs, and its length in seconds."""
-    start = time.monotonic()
+    """The result of a run that nobody disturbs, and the seconds from its first checkpoint on."""
     code = finish(folder, overrides_of(setting, data))
     if code:
         raise RuntimeError(f"{setting}: exit {code}\n{output_of(folder)[-3000:]}")
-    return result_of(folder), time.monotonic() - start
+    written = [file.stat().st_mtime for file in folder.glob("model_*.torch")]
+    return result_of(folder), max(written) - min(written)
 
 
 def overrides_of(setting: Setting, data: Path) -> List[str]:
@@ -106,7 +138,11 @@ def kill_at_random(
 ) -> List[Outcome]:
     """Kill until ``kills`` have met a run; where one ended first, the next begins in a new folder.
 
-    The moments are uniform over the length of the unbroken run, imports included.
+    A kill falls between a run's first and last checkpoint, evaluations included, at a moment that
+    is uniform over what is left for each kill.
+
+    Args:
+        length: seconds from the first checkpoint of the unbroken run to its last.
     """
     moments = random.Random(seed)
     outcomes: List[Outcome] = []
@@ -115,14 +151,61 @@ def kill_at_random(
         met: List[str] = []
         left = kills - sum(len(outcome.kills) for outcome in outcomes)
         while len(met) < left:
-            moment = moments.uniform(0, length)
+            moment = moments.uniform(0, 2 * length / (left + 1))
+            before = _starts(run)
             with started(run, overrides_of(setting, data)) as process:
-                try:
-                    process.wait(moment)
+                _wait(process, _has_trained, run, before)
+                time.sleep(moment)
+                if process.poll() is not None or _newest(run).startswith("model_final"):
                     break
-                except subprocess.TimeoutExpired:
-                    met.append(f"{moment:.1f} s")
+                met.append(f"{moment:.2f} s after the start, newest {_newest(run)}")
         outcomes.append(_left_to_end(setting, run, data, expected, met))
+    return outcomes
+
+
+def _starts(run: Path) -> int:
+    """How often training has begun in a run's folder, its restarts included."""
+    log = run.with_suffix(".txt")
+    return log.read_text(errors="replace").count("Starting training....") if log.is_file() else 0
+
+
+def _has_trained(run: Path, starts: int) -> bool:
+    """Whether there is a checkpoint, and training has begun once more than ``starts`` times."""
+    return bool(_newest(run)) and _starts(run) > starts
+
+
+def _says(marker: Path, wanted: str) -> bool:
+    return marker.is_file() and marker.read_text() == wanted
+
+
+def _newest(run: Path) -> str:
+    """Name of the newest checkpoint of a run, or an empty one."""
+    files = [(file.stat().st_mtime, file.name) for file in run.glob("model_*.torch")]
+    return max(files)[1] if files else ""
+
+
+def _wait(process: subprocess.Popen, condition: Callable[..., bool], *arguments: Any) -> None:
+    """Wait until ``condition(*arguments)`` is true, or the process has ended."""
+    deadline = time.monotonic() + TIMEOUT
+    while process.poll() is None and not condition(*arguments) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def kill_in_evaluations(
+    setting: Setting, folder: Path, data: Path, expected: Dict[str, Any], pause: float = 1.0
+) -> List[Outcome]:
+    """Kill at each step of an online evaluation, of the second one and of the last one."""
+    outcomes: List[Outcome] = []
+    for epoch in (1, setting.epochs - 1):
+        for step in ("before", "after", "half a line"):
+            run = folder / f"evaluation{len(outcomes)}"
+            run.parent.mkdir(parents=True, exist_ok=True)
+            marker, wanted = run.with_suffix(".step"), f"{step} of epoch {epoch}"
+            program = SLOW_EVALUATION.format(marker=str(marker), pause=pause)
+            with started(run, overrides_of(setting, data), program) as process:
+                _wait(process, _says, marker, wanted)
+                met = [f"online evaluation, {wanted}"] if process.poll() is None else []
+            outcomes.append(_left_to_end(setting, run, data, expected, met))
     return outcomes
 
 

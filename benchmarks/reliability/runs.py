@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from mscn_plugin.evaluation.checkpoint import load_checkpoint
+from mscn_plugin.report.history import History
 
 IMAGES = 48
 TIMEOUT = 600
@@ -72,7 +73,7 @@ class Setting:
             f"{train}.BATCHSIZE_PER_REPLICA=12",
             f"config.DATA.NUM_DATALOADER_WORKERS={self.workers}",
             f"config.MSCN.DEVICE_VIEWS={self.device_views}",
-            "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+            "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=2",
             "config.HOOKS.TENSORBOARD_SETUP.USE_TENSORBOARD=False",
             f"config.OPTIMIZER.num_epochs={self.epochs}",
             *(by_iteration if self.by_iteration else ()),
@@ -113,11 +114,19 @@ def started(
         python: the interpreter; this process's own if None.
     """
     arguments = ["-c", program] if program else ["-m", "tools.run_distributed_engines"]
+    command = [python or sys.executable, *arguments, *overrides, f"config.CHECKPOINT.DIR={folder}"]
+    with command_started(folder, command) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def command_started(folder: Path, command: Sequence[str]) -> Iterator[subprocess.Popen]:
+    """:func:`started`, for any command that writes to ``folder``."""
     environment = {k: v for k, v in os.environ.items() if k not in ("WORLD_SIZE", "RANK")}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".txt").open("a") as output:
         process = subprocess.Popen(
-            [python or sys.executable, *arguments, *overrides, f"config.CHECKPOINT.DIR={folder}"],
+            command,
             cwd=folder.parent,
             env={**environment, "OMP_NUM_THREADS": "1"},
             stdout=output,
@@ -150,12 +159,13 @@ def sentences_of(folder: Path) -> List[str]:
 
 
 def result_of(folder: Path) -> Dict[str, Any]:
-    """Weights, statistics, target network and optimizer state of a finished run, by name."""
+    """Weights, statistics, target network, optimizer state and accuracies of a run, by name."""
     (file,) = folder.glob("model_final*.torch")
     checkpoint = load_checkpoint(file)
     state = checkpoint["classy_state_dict"]
     parts = {"model": state["base_model"], "optimizer": state["optimizer"]}
-    return dict(_leaves({**parts, "loss": checkpoint["loss"]}))
+    evaluations = {e["train_phase_idx"]: e for e in History.of(folder).evaluations}
+    return dict(_leaves({**parts, "loss": checkpoint["loss"], "evaluations": evaluations}))
 
 
 def differences(one: Dict[str, Any], other: Dict[str, Any]) -> List[str]:

@@ -13,7 +13,13 @@ from mscn_plugin.detection.config import check_input
 from mscn_plugin.detection.custom_data import VARIABLE, DetectionData
 from mscn_plugin.detection.environment import MODULE
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.checkpoint import load_checkpoint, save_checkpoint, trunk_weights
+from mscn_plugin.evaluation.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    read_yaml,
+    save_checkpoint,
+    trunk_weights,
+)
 from mscn_plugin.evaluation.run_folder import json_lines
 from mscn_plugin.export.detectron2_weights import detectron2_weights
 from mscn_plugin.integration.config_folder import config_folder
@@ -189,7 +195,14 @@ def detection(
 
 
 def results(output: Path) -> Dict[str, float]:
-    """A run's last evaluation, in percent, by name of the metric; empty where there is none."""
-    lines: List[Dict[str, Any]] = json_lines(output / "metrics.json")
-    done = [line for line in lines if "bbox/AP" in line]
+    """The evaluation after a run's last iteration, in percent, by name of the metric.
+
+    Empty where there is none, whatever earlier iterations' say.
+    """
+    try:
+        last = read_yaml(output / "config.yaml")["SOLVER"]["MAX_ITER"]
+        lines: List[Dict[str, Any]] = json_lines(output / "metrics.json")
+        done = [line for line in lines if "bbox/AP" in line and line["iteration"] >= last - 1]
+    except (CheckpointError, KeyError, TypeError):
+        return {}
     return {name: done[-1][name] for name in METRICS if name in done[-1]} if done else {}

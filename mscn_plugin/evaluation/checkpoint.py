@@ -31,7 +31,7 @@ class CheckpointError(ConfigError):
 
 
 def load_checkpoint(
-    path: Union[str, Path], trusted: bool = False, hint: str = ""
+    path: Union[str, Path], trusted: bool = False, hint: str = "", checksums: bool = False
 ) -> Dict[str, Any]:
     """Load a checkpoint of VISSL on the CPU, its tensors mapped from the file where possible.
 
@@ -41,6 +41,7 @@ def load_checkpoint(
     Args:
         trusted: load by pickle, which can run code that the file holds.
         hint: what the error says of a file that needs it, such as :data:`TRUSTED`.
+        checksums: refuse a file that has none.
 
     Raises:
         CheckpointError: it is no file, no checkpoint, damaged, or would need ``trusted``.
@@ -49,7 +50,10 @@ def load_checkpoint(
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file; it must be a checkpoint of VISSL")
     options: Dict[str, Any] = {}
-    if check_archive(path) and "mmap" in inspect.signature(torch.load).parameters:
+    archive = check_archive(path)
+    if checksums and not archive:
+        raise CheckpointError(f"{path} is damaged, or in PyTorch's old format, without checksums")
+    if archive and "mmap" in inspect.signature(torch.load).parameters:
         options["mmap"] = True
     try:
         checkpoint = torch.load(str(path), map_location="cpu", weights_only=not trusted, **options)
@@ -173,6 +177,24 @@ def read_yaml(path: Path) -> Dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} is no configuration: it must have sections")
     return content
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it names {module}.{name}")
+
+
+def check_plain_pickle(path: Path) -> None:
+    """Check that a pickle, which another library is about to load, holds plain values alone.
+
+    Raises:
+        CheckpointError: it is damaged, or could run code.
+    """
+    try:
+        with path.open("rb") as stream:
+            _PlainUnpickler(stream).load()
+    except Exception as error:  # damage makes this library raise whatever it may
+        raise CheckpointError(f"{path} holds more than plain values ({error})") from None
 
 
 def _check_size(content: Any) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Iterator, List, NamedTuple
+from typing import Any, Iterator, List, NamedTuple, Optional
 
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.run_folder import file_digest
 
 
 class Result(NamedTuple):
@@ -17,24 +18,31 @@ class Result(NamedTuple):
     value: Any
 
 
-def read_results(file: Path) -> List[Result]:
+def read_results(file: Path, checkpoint: Optional[Path] = None) -> List[Result]:
     """Read ``{"evaluations": {name: {"metrics": {...}}}}``; metrics may be nested.
 
+    Args:
+        checkpoint: whose results they are, where the file says of which they are (``sha256``).
+
     Raises:
-        ConfigError: the file is not there, or is something else.
+        ConfigError: the file is not there, is something else, or is of another checkpoint.
     """
     try:
-        evaluations = json.loads(file.read_text(encoding="utf-8"))["evaluations"]
-        return [
+        content = json.loads(file.read_text(encoding="utf-8"))
+        stated, evaluations = content.get("sha256"), content["evaluations"]
+        results = [
             Result(name, metric, value)
             for name, evaluation in evaluations.items()
             for metric, value in _leaves(evaluation.get("metrics", {}))
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"--results {file} is not a file of the form "
             f'{{"evaluations": {{name: {{"metrics": {{...}}}}}}}} ({error!r})'
         ) from None
+    if checkpoint is not None and stated not in (None, file_digest(checkpoint)):
+        raise ConfigError(f"--results {file} is of another checkpoint than {checkpoint}")
+    return results
 
 
 def _leaves(metrics: Any, path: str = "") -> Iterator[Any]:

@@ -17,11 +17,12 @@ from mscn_plugin.integration import (
     config_checks,
     data_folders,
     evaluation_checks,
+    file_lists,
     loss_checks,
     projector_input,
     vissl_checks,
 )
-from mscn_plugin.recovery.checkpoints import refuse_damaged
+from mscn_plugin.recovery.checkpoints import refuse_damaged, refuse_links
 from mscn_plugin.recovery.recipe import refuse_another_recipe
 from mscn_plugin.training.settings import complete_settings
 from mscn_plugin.views.collator import COLLATOR, num_masks_of
@@ -50,7 +51,9 @@ def infer_and_assert_hydra_config(cfg: Any, *more: Any, **options: Any) -> Any:
     inferred = _vissl_infer_and_assert(cfg, *more, **options)  # later VISSLs hand an engine on
     if config_checks.uses_mscn(cfg):
         # Of what VISSL has completed, and before anything is written to the folder.
-        refuse_damaged(cfg.CHECKPOINT, Path(cfg.CHECKPOINT.DIR))
+        folder = Path(cfg.CHECKPOINT.DIR)
+        refuse_links(folder)
+        refuse_damaged(cfg.CHECKPOINT, folder)
         if cfg.TRAINER.TASK_NAME == "mscn_task":
             refuse_another_recipe(cfg)
         data_folders.take_subset(cfg)
@@ -100,6 +103,7 @@ def prepare_config(cfg: Any) -> None:
     projector_input.infer_and_check(cfg)
     config_checks.check_run(cfg)
     data_folders.resolve(cfg)
+    file_lists.check_file_lists(cfg)
     data_folders.check_enough_images(cfg)
     evaluation_checks.check_classes(cfg)
 

@@ -7,7 +7,6 @@ import itertools
 import logging
 import os
 import re
-import zipfile
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
@@ -84,9 +83,7 @@ def load_whole(path: Path) -> Dict[str, Any]:
     Raises:
         CheckpointError: it is truncated, a bit has flipped, or a value is not finite.
     """
-    if not zipfile.is_zipfile(path):
-        raise CheckpointError(f"{path} is damaged, or in PyTorch's old format, without checksums")
-    checkpoint = load_checkpoint(path, trusted=VISSL_UNPICKLES)
+    checkpoint = load_checkpoint(path, trusted=VISSL_UNPICKLES, checksums=True)
     if not isinstance(checkpoint.get("iteration"), int):
         raise CheckpointError(
             f"{path} has no iteration; it must be a checkpoint of VISSL's trainer"
@@ -124,6 +121,20 @@ def newest_checkpoint(folder: Path, nth: int = 1, skip_final: bool = False) -> O
         whole += found
     whole.sort(reverse=True)
     return whole[:nth][-1][-1] if whole else None
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse a run's folder in which a log is a link: VISSL would write where it leads.
+
+    Raises:
+        ConfigError: names the first such link.
+    """
+    for path in sorted(folder.glob("*")):
+        if path.is_symlink() and path.suffix in (".json", ".txt", ".yaml", ".npy"):
+            raise ConfigError(
+                f"config.CHECKPOINT.DIR is {str(folder)!r}, where {path.name} is a link to "
+                f"{os.readlink(path)!r}, which would be written: remove the link"
+            )
 
 
 def refuse_damaged(settings: Any, folder: Path) -> None:

@@ -41,6 +41,6 @@ def picture_file(path: Path) -> Optional[str]:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
             image.load()
-    except (OSError, SyntaxError, ValueError):  # Pillow's for damaged files
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's of files
         return None
     return data_uri(content, "image/png")

@@ -16,7 +16,7 @@ from vissl.config import AttrDict
 from vissl.models import build_model
 
 from mscn_plugin.errors import RunError
-from mscn_plugin.evaluation.checkpoint import load_checkpoint, save_checkpoint
+from mscn_plugin.evaluation.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from mscn_plugin.losses.byol_loss import BYOLLoss
 from mscn_plugin.training.hook import MSCNHook
 
@@ -103,10 +103,13 @@ def replay(file: Path) -> Tuple[float, List[str]]:
         CheckpointError: it is no such file.
     """
     step = load_checkpoint(file)
-    config = AttrDict(json.loads(step["config"]))
     set_cpu_device()
-    model = build_model(config.MODEL, config.OPTIMIZER)
-    model.load_state_dict(step["model"])
+    try:
+        config = AttrDict(json.loads(step["config"]))
+        model = build_model(config.MODEL, config.OPTIMIZER)
+        model.load_state_dict(step["model"])
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{file} is no step that a run has kept ({error!r})") from None
     model.train()
     broken: List[str] = []
 

@@ -244,7 +244,7 @@ def test_a_folder_of_another_evaluation_is_refused(linear, saved, tmp_path_facto
     folder = tmp_path_factory.mktemp("evaluation")
     here = f"config.CHECKPOINT.DIR={folder}"
     linear(saved(), here)
-    (folder / "model_phase0.torch").touch()
+    torch.save({"iteration": 4}, folder / "model_phase0.torch")
     config = {
         "MODEL": {"WEIGHTS_INIT": {"PARAMS_FILE": str(saved())}},
         "MSCN": {"DATA": str(large_folder)},

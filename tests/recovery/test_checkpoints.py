@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import errno
 import os
+import zipfile
+import zlib
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mscn_plugin.errors import RunError
+from mscn_plugin.errors import ConfigError, RunError
 from mscn_plugin.evaluation.checkpoint import CheckpointError
 from mscn_plugin.files import STAGING, remove_abandoned
 from mscn_plugin.recovery.checkpoints import (
     load_whole,
     newest_checkpoint,
+    refuse_damaged,
     staged,
 )
 
@@ -127,6 +131,69 @@ class TestLoadWhole:
         with pytest.raises(CheckpointError, match="checksum"):
             load_whole(file)
 
+    def test_any_damage_is_an_error_or_changes_nothing(self, tmp_path):
+        """A flipped bit in every byte: of the weights, of the archive around them."""
+        file = tmp_path / "model_phase0.torch"
+        weights = {"w": torch.arange(20.0), "n": torch.arange(7), "lr": 0.1}
+        torch.save({"iteration": 4, "classy_state_dict": weights}, file)
+        whole, refused = file.read_bytes(), 0
+        for position in range(len(whole)):
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << (position % 8)
+            file.write_bytes(damaged)
+            try:
+                loaded = load_whole(file)
+            except CheckpointError:
+                refused += 1
+                continue
+            state = loaded["classy_state_dict"]
+            assert (loaded["iteration"], state["lr"]) == (4, 0.1)
+            assert torch.equal(state["w"], weights["w"])
+            assert torch.equal(state["n"], weights["n"])
+        assert refused > len(whole) / 3
+
+    @pytest.mark.parametrize("size", [1, 64, 512])
+    def test_blocks_of_zeros_are_an_error_or_change_nothing(self, tmp_path, size):
+        file = write(tmp_path, "model_phase0.torch", 4)
+        whole = file.read_bytes()
+        for start in range(0, len(whole), max(size, 97)):
+            file.write_bytes(whole[:start] + bytes(size) + whole[start + size :])
+            try:
+                loaded = load_whole(file)
+            except CheckpointError:
+                continue
+            assert loaded["iteration"] == 4
+            weight = loaded["classy_state_dict"]["base_model"]["w"]
+            assert torch.equal(weight, torch.full((50, 40), 1.0))
+
+    @pytest.mark.parametrize(
+        "error", [UnicodeDecodeError("utf-8", b"", 0, 1, ""), RuntimeError("x"), zlib.error("x")]
+    )
+    def test_whatever_the_library_for_archives_raises_is_damage(self, tmp_path, monkeypatch, error):
+        def fail(self):
+            raise error
+
+        write(tmp_path, "model_phase0.torch", 4)
+        monkeypatch.setattr(zipfile.ZipFile, "testzip", fail)
+        assert newest_checkpoint(tmp_path) is None
+
+    def test_compressed_weights_are_refused_and_not_mapped(self, tmp_path):
+        plain = write(tmp_path, "plain", 4)
+        file = tmp_path / "model_phase0.torch"
+        with zipfile.ZipFile(plain) as stored, zipfile.ZipFile(
+            file, "w", zipfile.ZIP_DEFLATED
+        ) as archive:
+            for name in stored.namelist():
+                archive.writestr(name, stored.read(name))
+        with pytest.raises(CheckpointError, match="compressed"):
+            load_whole(file)
+
+    def test_pytorchs_old_format_has_no_checksums(self, tmp_path):
+        file = tmp_path / "model_phase0.torch"
+        torch.save(content(4), file, _use_new_zipfile_serialization=False)
+        with pytest.raises(CheckpointError, match="without checksums"):
+            load_whole(file)
+
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_values_that_are_not_finite_are_damage(self, tmp_path, value):
         file = write(tmp_path, "model_phase0.torch", 4, value)
@@ -170,3 +237,38 @@ class TestNewest:
     def test_there_may_be_none(self, tmp_path):
         (tmp_path / "model_phase0.torch").write_text("no")
         assert newest_checkpoint(tmp_path) is None
+
+
+class TestRefuseDamaged:
+    """A run begins anew in an empty folder, and not over what may still be worth something."""
+
+    SETTINGS = SimpleNamespace(AUTO_RESUME=True, OVERWRITE_EXISTING=False)
+
+    def test_checkpoints_of_which_none_is_complete(self, tmp_path):
+        for number in range(2):
+            file = write(tmp_path, f"model_phase{number}.torch", 4)
+            file.write_bytes(file.read_bytes()[:5000])
+        before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+        with pytest.raises(ConfigError, match="none of the checkpoints is complete .2 in all.*dam"):
+            refuse_damaged(self.SETTINGS, tmp_path)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+    def test_one_that_is_complete_is_enough(self, tmp_path):
+        (tmp_path / "model_phase1.torch").touch()
+        write(tmp_path, "model_phase0.torch", 4)
+        refuse_damaged(self.SETTINGS, tmp_path)
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            SimpleNamespace(AUTO_RESUME=False, OVERWRITE_EXISTING=True),
+            SimpleNamespace(AUTO_RESUME=True, OVERWRITE_EXISTING=True),
+        ],
+    )
+    def test_one_that_is_not_wanted_may_be_damaged(self, tmp_path, settings):
+        (tmp_path / "model_final_checkpoint_phase1.torch").touch()
+        refuse_damaged(settings, tmp_path)
+
+    def test_in_an_empty_folder_a_run_begins(self, tmp_path):
+        refuse_damaged(self.SETTINGS, tmp_path)
+        refuse_damaged(self.SETTINGS, tmp_path / "none")
