@@ -19,3 +19,28 @@ def test_lines_that_a_resumed_run_wrote_again_count_once(tmp_path):
     history = History.of(tmp_path)
     assert [(line["iter"], line["loss"]) for line in history.steps] == [(0, 3.0), (5, 1.0)]
     assert history.evaluations == history.statistics == []
+
+
+def test_an_accuracy_is_named_after_its_own_epoch(tmp_path):
+    """Of the epochs behind a checkpoint none is taken, and a missing one is said."""
+    from mscn_plugin.report.history import History
+    from mscn_plugin.report.page import _accuracies
+
+    write_lines(
+        tmp_path / "metrics.json",
+        *(
+            {"train_phase_idx": epoch, "online_evaluation": {"knn": 10.0 + epoch}}
+            for epoch in (-1, 0, 1, 3)
+        ),
+    )
+    history = History.of(tmp_path)
+
+    def title(epochs):
+        return _accuracies({"MSCN": {}}, history, epochs)["accuracies"][0]["title"]
+
+    assert history.last_evaluation()["train_phase_idx"] == 3
+    assert history.last_evaluation(3)["train_phase_idx"] == 1
+    assert history.last_evaluation(0) is None
+    assert title(4) == "after epoch 4"
+    assert title(3) == "after epoch 2 (this checkpoint, after 3, has none)"
+    assert title(0) == "before training"

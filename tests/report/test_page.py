@@ -141,7 +141,7 @@ def test_what_is_no_run_is_one_sentence(run, tmp_path, image_folder):
     config.write_text(yaml.dump({"MSCN": mscn}))
     refused("train_config.yaml is no configuration of VISSL", run)
     config.write_text("a: [")
-    refused("train_config.yaml is no configuration of VISSL", run)
+    refused("train_config.yaml is no configuration of plain values", run)
     config.unlink()
     refused("has no train_config.yaml beside it", run)
     (run / "model_phase1.torch").write_text("junk")
