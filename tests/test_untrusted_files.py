@@ -34,7 +34,12 @@ from mscn_plugin.experiments.kernels import first_kernels
 from mscn_plugin.export.pretrained import load_pretrained
 from mscn_plugin.export.results import read_results
 from mscn_plugin.integration.file_lists import check_file_lists
-from mscn_plugin.recovery.checkpoints import newest_checkpoint, refuse_damaged, refuse_links
+from mscn_plugin.recovery.checkpoints import (
+    load_whole,
+    newest_checkpoint,
+    refuse_damaged,
+    refuse_links,
+)
 from mscn_plugin.report.history import History
 from mscn_plugin.report.page import write_report
 from mscn_plugin.report.pictures import picture_file
@@ -151,6 +156,8 @@ def test_other_archives_are_no_checkpoints(tmp_path, kind):
                 archive.writestr(name, stored.read(name))
     with pytest.raises(CheckpointError, match="TorchScript|tar archive|compressed"):
         load_checkpoint(file)
+    with pytest.raises(CheckpointError, match="TorchScript|tar archive|compressed"):
+        load_whole(file)  # never mapped as if it were weights
 
 
 CONFIGURATIONS = {

@@ -147,6 +147,8 @@ def kill_at_random(
     moments = random.Random(seed)
     outcomes: List[Outcome] = []
     while sum(len(outcome.kills) for outcome in outcomes) < kills:
+        if outcomes and not outcomes[-1].survived:
+            break  # a fault, which might repeat itself for ever
         run = folder / f"series{len(outcomes)}"
         met: List[str] = []
         left = kills - sum(len(outcome.kills) for outcome in outcomes)

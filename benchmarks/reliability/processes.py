@@ -89,7 +89,7 @@ def _weights(parts: Dict[str, Any]) -> Dict[str, torch.Tensor]:
 
 
 def _comparable(method: str, processes: int, data: Path) -> List[str]:
-    setting = Setting(method)
+    setting = Setting(method, evaluations=0)
     heads = {
         "simclr": "[[mlp,{dims:[2048,16]}]]",
         "byol": "[[mlp,{dims:[2048,8],use_bias:false}],[mlp,{dims:[8,8],use_bias:false}]]",

@@ -33,6 +33,7 @@ class Setting:
         device_views: filter and masks on the device, or in the loader's workers.
         by_iteration: checkpoints at every second iteration too, with VISSL's stateful sampler.
         epochs: of four iterations of 12 images.
+        evaluations: epochs from one online evaluation to the next; 0: there are none.
     """
 
     method: str = "simclr"
@@ -40,6 +41,7 @@ class Setting:
     device_views: bool = True
     by_iteration: bool = False
     epochs: int = 16
+    evaluations: int = 2
 
     def __str__(self) -> str:
         views = "on the device" if self.device_views else "in the loader"
@@ -73,7 +75,7 @@ class Setting:
             f"{train}.BATCHSIZE_PER_REPLICA=12",
             f"config.DATA.NUM_DATALOADER_WORKERS={self.workers}",
             f"config.MSCN.DEVICE_VIEWS={self.device_views}",
-            "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=2",
+            f"config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS={self.evaluations}",
             "config.HOOKS.TENSORBOARD_SETUP.USE_TENSORBOARD=False",
             f"config.OPTIMIZER.num_epochs={self.epochs}",
             *(by_iteration if self.by_iteration else ()),

@@ -85,7 +85,7 @@ def train_on_zoo(folder: Path, workers: int, share: Optional[float] = None) -> D
     run = folder / "run"
     allowed = 0.2 if share is None else share
     overrides = [
-        *Setting("simclr", workers).overrides,
+        *Setting("simclr", workers, evaluations=0).overrides,
         f"config.MSCN.DATA={folder / 'zoo'}",
         f"+config.MSCN.MAX_UNREADABLE_SHARE={allowed}",
         "config.OPTIMIZER.num_epochs=3",

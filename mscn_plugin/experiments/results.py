@@ -67,14 +67,17 @@ def by_suite(rows: Rows) -> Dict[str, Rows]:
 def merged(old: Rows, new: Rows) -> Rows:
     """``new`` and what it does not replace of ``old``, in the suites' order.
 
-    Rows of other data or of other overrides are left out: a mean over both would mean nothing.
+    Rows of other data or of other overrides are left out, the scale's own among them, which a
+    later version may change: a mean over both would mean nothing.
     """
     given = {_settings(row) for row in new}
+    made = {(row["suite"], row["experiment"]): _overrides(row) for row in new}
     replaced = {(row["suite"], row["experiment"], row["seed"]) for row in new}
     kept = [
         row
         for row in old
         if _settings(row) in given
+        and _overrides(row) == made.get((row["suite"], row["experiment"]), _overrides(row))
         and (row["suite"], row["experiment"], row["seed"]) not in replaced
     ]
     order = [(suite, e.name) for suite, experiments in SUITES.items() for e in experiments]
@@ -82,6 +85,11 @@ def merged(old: Rows, new: Rows) -> Rows:
         [*kept, *new],
         key=lambda row: (order.index((row["suite"], row["experiment"])), row["seed"]),
     )
+
+
+def _overrides(row: Dict[str, Any]) -> List[str]:
+    """The overrides of a row's run but for its seed."""
+    return [o for o in row.get("overrides", ()) if not o.startswith("config.SEED_VALUE=")]
 
 
 def _settings(row: Dict[str, Any]) -> Tuple[Any, ...]:

@@ -20,7 +20,8 @@ def check_file_lists(cfg: Any) -> None:
         section = cfg.DATA[split]
         for kind in ("DATA", "LABEL"):
             key = f"config.DATA.{split}.{kind}_PATHS"
-            for source, path in zip(section[f"{kind}_SOURCES"], section[f"{kind}_PATHS"]):
+            sources, paths = section[f"{kind}_SOURCES"] or (), section[f"{kind}_PATHS"] or ()
+            for source, path in zip(sources, paths):
                 if source == "disk_filelist" and os.path.isfile(path):
                     _check_list(key, str(path))
 

@@ -81,6 +81,10 @@ def test_rows_of_other_settings_do_not_stay():
     old = [of_table7("same_view", 0, given=["a=1"]), of_table7("same_view", 1)]
     new = [of_table7("same_view", 2)]
     assert merged(old, new) == [*old[1:], *new]
+    new[0]["overrides"] = ["config.SEED_VALUE=2", "config.OPTIMIZER.num_epochs=9"]
+    assert merged(old, new) == new  # an older version trained for another time
+    old[1]["overrides"] = ["config.SEED_VALUE=1", "config.OPTIMIZER.num_epochs=9"]
+    assert merged(old, new) == [*old[1:], *new]
     new[0]["data"] = "clothing96"
     assert merged(old, new) == new
 

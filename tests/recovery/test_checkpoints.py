@@ -177,17 +177,6 @@ class TestLoadWhole:
         monkeypatch.setattr(zipfile.ZipFile, "testzip", fail)
         assert newest_checkpoint(tmp_path) is None
 
-    def test_compressed_weights_are_refused_and_not_mapped(self, tmp_path):
-        plain = write(tmp_path, "plain", 4)
-        file = tmp_path / "model_phase0.torch"
-        with zipfile.ZipFile(plain) as stored, zipfile.ZipFile(
-            file, "w", zipfile.ZIP_DEFLATED
-        ) as archive:
-            for name in stored.namelist():
-                archive.writestr(name, stored.read(name))
-        with pytest.raises(CheckpointError, match="compressed"):
-            load_whole(file)
-
     def test_pytorchs_old_format_has_no_checksums(self, tmp_path):
         file = tmp_path / "model_phase0.torch"
         torch.save(content(4), file, _use_new_zipfile_serialization=False)
