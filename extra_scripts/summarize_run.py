@@ -35,7 +35,10 @@ def main() -> None:
         sys.exit(f"summarize_run: {error}")
 
     history = History.of(run)
-    rows = accuracy_rows(config, history.evaluations)
+    try:
+        rows = accuracy_rows(config, history.evaluations)
+    except (AttributeError, KeyError, TypeError) as error:
+        sys.exit(f"summarize_run: {run / 'train_config.yaml'} is no configuration ({error!r})")
     if rows:
         headers = ["accuracy in %", "kNN", "linear probe"]
         print(tabulate(rows, headers=headers, floatfmt=".1f"))

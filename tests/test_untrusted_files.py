@@ -46,6 +46,8 @@ from mscn_plugin.report.pictures import picture_file
 from mscn_plugin.tool_run import RunFailedError
 from mscn_plugin.training.non_finite import replay
 
+CHECKPOINT = "checkpoint.torch"
+
 
 class Payload:
     """What touches a file where it is unpickled."""
@@ -181,6 +183,41 @@ def test_a_runs_configuration(run, registered, reader):
 def test_a_runs_configuration_summed_up(run, run_script):
     with pytest.raises(SystemExit, match="summarize_run: .*train_config.yaml is no configuration"):
         run_script("summarize_run.py", run)
+
+
+@pytest.mark.parametrize("key", ["DATA", "LOSS", "MODEL", "MSCN", "OPTIMIZER", "TRAINER"])
+def test_a_configuration_with_anything_in_the_place_of_a_section(run, registered, key):
+    sections = {
+        "DATA": {"TRAIN": {"TRANSFORMS": [{"name": "MSCNHighPass"}]}},
+        "LOSS": {"name": "byol_loss"},
+        "MODEL": {"TRUNK": {"NAME": "resnet", "RESNETS": {}}},
+        "MSCN": {"DATA": "images", "ONLINE_EVALUATION": {}},
+        "OPTIMIZER": {"num_epochs": 2},
+        "TRAINER": {"TASK_NAME": "mscn_task"},
+    }
+    for value in (None, 1, [1], "text", {}):
+        (run / "train_config.yaml").write_text(json.dumps({**sections, key: value}))
+        for reader in (Run.of, write_report, lambda folder: load_pretrained(folder / CHECKPOINT)):
+            try:
+                reader(run)
+            except ConfigError as error:
+                assert str(run) in str(error)  # noqa: PT017  some readers need no such section
+
+
+def test_weights_of_others_are_checked_for_damage(tmp_path, compose, image_folder):
+    """VISSL loads them; PyTorch itself does not look at the checksums."""
+    file = tmp_path / "weights.pth"
+    torch.save({"w": torch.ones(1000)}, file)
+    content = bytearray(file.read_bytes())
+    content[content.index(torch.ones(1000).numpy().tobytes()) + 9] ^= 1
+    file.write_bytes(content)
+    assert torch.load(file, weights_only=True)["w"][2] != 1
+    weights = "config.MODEL.WEIGHTS_INIT"
+    with pytest.raises(ConfigError, match="PARAMS_FILE: .*weights.pth is damaged .the checksum"):
+        compose(
+            *("config=mscn/benchmark/quick_linear", f"config.MSCN.DATA={image_folder}"),
+            *(f"{weights}.PARAMS_FILE={file}", f"{weights}.STATE_DICT_KEY_NAME=w"),
+        )
 
 
 def test_the_configuration_beside_results(run):

@@ -112,13 +112,12 @@ class Run:
             stated = pretraining_sigma(checkpoint, config)
             transforms = config["DATA"]["TRAIN"]["TRANSFORMS"] if config else []
             crop = next((t["size"] for t in transforms if t["name"] in _CROPS), None)
-            if config is not None:
-                config["LOSS"]["name"], config["MODEL"]["TRUNK"]["NAME"]
+            run = cls(folder, path, config, 0.0, crop if isinstance(crop, int) else None)
+            _ = run.loss, run.data, _trunk_overrides(config, {})  # as far as evaluations need it
         except (AttributeError, KeyError, TypeError) as error:
             source = path.parent / "train_config.yaml"
             raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from None
-        sigma = resolve_sigma(path, stated, sigma)
-        return cls(folder, path, config, sigma, crop if isinstance(crop, int) else None)
+        return dataclasses.replace(run, sigma=resolve_sigma(path, stated, sigma))
 
     @property
     def loss(self) -> Optional[str]:

@@ -6,6 +6,7 @@ import copy
 import glob
 import logging
 import os
+from pathlib import Path
 from typing import Any, Dict, Optional
 
 import torch
@@ -15,6 +16,7 @@ from mscn_plugin.errors import ConfigError, print_config_errors_plainly, suggest
 from mscn_plugin.evaluation.checkpoint import (
     VISSL_UNPICKLES,
     CheckpointError,
+    check_archive,
     load_checkpoint,
     training_config,
     trunk_weights,
@@ -63,6 +65,11 @@ def check_checkpoint(cfg: Any) -> None:
             ) from None
         _check_names(cfg, tensors)
         _check_heads(cfg, checkpoint)
+    elif os.path.isfile(weights.PARAMS_FILE):
+        try:
+            check_archive(Path(weights.PARAMS_FILE))
+        except CheckpointError as error:
+            raise ConfigError(f"{FILE_KEY}: {error}") from None
     sigma = stated_sigma(cfg, checkpoint)
     if sigma_is_open:
         if sigma is None:

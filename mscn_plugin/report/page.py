@@ -60,7 +60,12 @@ def write_report(
     output = run.folder / FILE_NAME if output is None else output
     if output.is_dir():
         raise ConfigError(f"--output {output} is a folder; it must be a file")
-    page = render(run, load_pretrained(run.checkpoint), data, max_images)
+    pretrained = load_pretrained(run.checkpoint)
+    try:
+        page = render(run, pretrained, data, max_images)
+    except (AttributeError, KeyError, TypeError) as error:
+        source = run.checkpoint.parent / "train_config.yaml"
+        raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from error
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, page)
     return output
