@@ -22,9 +22,6 @@ import importlib.util
 import json
 import math
 import os
-import shutil
-import tempfile
-import time
 import zlib
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
@@ -33,6 +30,7 @@ import numpy as np
 from PIL import Image
 
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.files import remove_abandoned, staging_folder
 
 VERSION = 1  # of everything that a change of the constants below does not show
 
@@ -69,7 +67,6 @@ MAX_DRAWS = 200  # of one window
 JPEG_QUALITY = 90
 
 _pillow: Any = Image  # the names that Pillow 6 to 13 share are not all in its type hints
-_SCRATCH = ".building-photographs-"
 _GRID = 4
 _VAL_COLUMN = (1, 3, 0, 2)  # of each row of the grid: no two touch, and each column has one
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -147,12 +144,12 @@ def build_photographs(root: Optional[Union[str, os.PathLike]] = None) -> Path:
     pictures = photographs()
     try:
         root.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(root)
-        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=str(root)) as scratch:
-            built = Path(scratch) / "complete"
+        remove_abandoned(root)
+        with staging_folder(root) as scratch:
+            built = scratch / "complete"
             _write(pictures, built)
             (built / "manifest.json").write_bytes(manifest)
-            _put_in_place(built, folder, manifest, Path(scratch) / "discarded")
+            _put_in_place(built, folder, manifest, scratch / "discarded")
     except OSError as error:
         raise ConfigError(
             f"the photographs cannot be written to {str(root)!r} ({error.strerror or error}): set "
@@ -348,14 +345,6 @@ def _put_in_place(built: Path, folder: Path, manifest: bytes, discarded: Path) -
     except OSError:
         if not _is_complete(folder, manifest):  # else another process was first
             raise
-
-
-def _remove_abandoned(root: Path) -> None:
-    """Remove what builds that were killed left behind, an hour after they began."""
-    for scratch in root.glob(f"{_SCRATCH}*"):
-        with contextlib.suppress(OSError):
-            if time.time() - scratch.stat().st_mtime > 3600:
-                shutil.rmtree(scratch)
 
 
 def _runs(val: int) -> List[Tuple[int, int]]:
