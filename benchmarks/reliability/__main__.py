@@ -23,7 +23,7 @@ from benchmarks.reliability.runs import SETTINGS, write_images
 
 PAGE = Path(__file__).with_name("page.md")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-AT_RANDOM = 24
+AT_RANDOM = 16
 IN_WRITES = 20
 SCRIPT_RUNS = 2
 SCRIPT_KILLS = 3

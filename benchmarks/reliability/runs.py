@@ -83,7 +83,7 @@ class Setting:
 
 
 SETTINGS = [
-    Setting(method, workers, device_views, by_iteration)
+    Setting(method, workers, device_views, by_iteration, epochs=8)
     for method in ("simclr", "byol")
     for device_views, by_iteration in ((True, False), (False, True))
     for workers in (0, 2)
