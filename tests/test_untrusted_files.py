@@ -346,10 +346,14 @@ def test_the_outcome_of_a_slurm_job(tmp_path, ran, monkeypatch):
 
 def test_links_through_which_a_run_would_write(tmp_path):
     (tmp_path / "checkpoint.torch").symlink_to("model_phase0.torch")
-    refuse_links(tmp_path)
+    refuse_links(tmp_path, staged=False)
+    (tmp_path / "model_phase0.torch").symlink_to("/etc/passwd")
+    refuse_links(tmp_path, staged=True)
+    with pytest.raises(ConfigError, match="model_phase0.torch is a link to '/etc/passwd'"):
+        refuse_links(tmp_path, staged=False)
     (tmp_path / "metrics.json").symlink_to("/etc/passwd")
     with pytest.raises(ConfigError, match="metrics.json is a link to '/etc/passwd'"):
-        refuse_links(tmp_path)
+        refuse_links(tmp_path, staged=True)
 
 
 def test_logs_with_anything_in_them(tmp_path):

@@ -52,9 +52,10 @@ def infer_and_assert_hydra_config(cfg: Any, *more: Any, **options: Any) -> Any:
     if config_checks.uses_mscn(cfg):
         # Of what VISSL has completed, and before anything is written to the folder.
         folder = Path(cfg.CHECKPOINT.DIR)
-        refuse_links(folder)
+        is_ours = cfg.TRAINER.TASK_NAME == "mscn_task"
+        refuse_links(folder, staged=is_ours)
         refuse_damaged(cfg.CHECKPOINT, folder)
-        if cfg.TRAINER.TASK_NAME == "mscn_task":
+        if is_ours:
             refuse_another_recipe(cfg)
         data_folders.take_subset(cfg)
     return inferred

@@ -123,14 +123,18 @@ def newest_checkpoint(folder: Path, nth: int = 1, skip_final: bool = False) -> O
     return whole[:nth][-1][-1] if whole else None
 
 
-def refuse_links(folder: Path) -> None:
-    """Refuse a run's folder in which a log is a link: VISSL would write where it leads.
+def refuse_links(folder: Path, staged: bool) -> None:
+    """Refuse a run's folder in which a file is a link through which VISSL would write.
+
+    Args:
+        staged: whether the run's checkpoints take their places by :func:`staged`.
 
     Raises:
         ConfigError: names the first such link.
     """
-    for path in sorted(folder.glob("*")):
-        if path.is_symlink() and path.suffix in (".json", ".txt", ".yaml", ".npy"):
+    names = ["*.json", "*.txt", "*.yaml", "*.npy", *([] if staged else ["model_*.torch"])]
+    for path in sorted(path for name in names for path in folder.glob(name)):
+        if path.is_symlink():
             raise ConfigError(
                 f"config.CHECKPOINT.DIR is {str(folder)!r}, where {path.name} is a link to "
                 f"{os.readlink(path)!r}, which would be written: remove the link"
