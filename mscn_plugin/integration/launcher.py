@@ -20,6 +20,7 @@ from vissl.utils.io import g_pathmgr
 import mscn_plugin
 from mscn_plugin.errors import sentence_of
 from mscn_plugin.evaluation.run_folder import evaluated_epochs, json_lines
+from mscn_plugin.integration.config_hook import check_images_again
 from mscn_plugin.recovery.checkpoints import (
     is_final,
     newest_checkpoint,
@@ -61,6 +62,7 @@ class ResumableSlurmJob(distributed_launcher._ResumableSlurmJob):
 
     def __call__(self) -> None:
         mscn_plugin.register()
+        check_images_again(self.config)
         super().__call__()
 
     def checkpoint(self) -> Any:
