@@ -15,11 +15,12 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from tqdm import tqdm
 
+from mscn_plugin.data.image_folder import PHOTOGRAPHS, measured_images
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.evaluation.report import markdown, plot
@@ -36,6 +37,9 @@ def main() -> None:
     try:
         run = Run.of(options.checkpoint, options.sigma)
         folders = data_folders(options, run)
+        measured_on = {
+            name: measured_images(folder, key) for name, (folder, key) in folders.items()
+        }
         baseline = load_baseline(options.baseline)
     except ConfigError as error:
         sys.exit(f"evaluate: {error}")
@@ -48,6 +52,7 @@ def main() -> None:
         "loss": run.loss,
         "suite": options.suite,
         "overrides": options.overrides,
+        "measured_on": measured_on,
         "evaluations": {},
     }
     chosen = [e for e in SUITES[options.suite] if not options.only or e.page in options.only]
@@ -88,8 +93,8 @@ def arguments() -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="[NAME=]FOLDER",
-        help="folder with train/ and val/; for the paper's suite imagenet1k=, places205=, "
-        "inaturalist18=; default: the run's own",
+        help="folder with train/ and val/, or with one sub-folder per class; for the paper's suite "
+        "imagenet1k=, places205=, inaturalist18=; default: the run's own",
     )
     parser.add_argument("--output", type=Path, help="default: evaluation/ beside the checkpoint")
     parser.add_argument("--baseline", type=Path, help="results.json of another checkpoint")
@@ -108,23 +113,20 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def data_folders(options: argparse.Namespace, run: Run) -> Dict[str, str]:
-    """The folder of each data set that is known."""
+def data_folders(options: argparse.Namespace, run: Run) -> Dict[str, Tuple[str, str]]:
+    """The folder of each data set that is known, and what names it."""
     datasets = dict.fromkeys(evaluation.dataset for evaluation in SUITES[options.suite])
     default = next(iter(datasets))
-    folders = {default: run.data} if run.data and options.suite == "quick" else {}
+    folders = {}
+    if run.data and options.suite == "quick":
+        folders[default] = run.data, "without --data the run's own config.MSCN.DATA is taken, which"
     for item in options.data:
         name, _, folder = item.rpartition("=")
         if name and name not in datasets:
             raise ConfigError(f"--data {item}: the suite {options.suite} has {', '.join(datasets)}")
-        if folder != "photographs" and not Path(folder).is_dir():
-            raise ConfigError(f"--data {item}: {folder} is not a folder")
-        if folder != "photographs":
-            splits = {path.name for path in Path(folder).iterdir()}
-            if "train" not in splits or not splits & {"val", "test"}:
-                raise ConfigError(f"--data {item}: {folder} has no train/ with a val/ or test/")
-            folder = str(Path(folder).resolve())
-        folders[name or default] = folder
+        if folder != PHOTOGRAPHS:
+            folder = str(Path(folder).expanduser().resolve())
+        folders[name or default] = folder, "--data"
     if not folders:
         known = " ".join(f"{name}=<folder>" for name in datasets)
         raise ConfigError(
@@ -147,7 +149,10 @@ def load_baseline(path: Optional[Path]) -> Optional[Dict[str, Any]]:
 
 
 def overrides(
-    options: argparse.Namespace, run: Run, folders: Dict[str, str], evaluation: Evaluation
+    options: argparse.Namespace,
+    run: Run,
+    folders: Dict[str, Tuple[str, str]],
+    evaluation: Evaluation,
 ) -> List[str]:
     machine: List[str] = []
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -158,7 +163,7 @@ def overrides(
                 f"config.DISTRIBUTED.NUM_PROC_PER_NODE={gpus}",
                 f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA={max(2, SUITE_BATCH // gpus)}",
             ]
-    data = f"config.MSCN.DATA={folders[evaluation.dataset]}"
+    data = f"config.MSCN.DATA={folders[evaluation.dataset][0]}"
     return [*machine, *run.overrides(evaluation.page), data, *options.overrides]
 
 

@@ -12,12 +12,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from mscn_plugin.data.train_subset import train_subset, write_subset
+from mscn_plugin.data.image_folder import contents, split_folders
+from mscn_plugin.data.train_subset import train_subset, write_lists
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="one sub-folder of images per class")
+    parser.add_argument(
+        "folder",
+        type=Path,
+        help="one sub-folder of images per class; of a data set, train/ is taken",
+    )
     parser.add_argument("subset", help="a fraction of each class, or a text file that lists images")
     parser.add_argument("--output", type=Path, required=True, help="the folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="of a fraction")
@@ -26,14 +31,18 @@ def main() -> None:
         subset = float(options.subset)
     except ValueError:
         subset = options.subset
-    if not options.folder.is_dir():
-        sys.exit(f"make_subset: {options.folder} is not a folder")
+    folder = options.folder.expanduser()
+    if not folder.is_dir():
+        sys.exit(f"make_subset: {folder} is not a folder")
     try:
-        paths, labels = train_subset(options.folder.resolve(), subset, options.seed)
-        images, classes = write_subset(options.output.resolve(), paths, labels)
+        found = contents(split_folders(folder.resolve()).train)
+        if not found.labelled:
+            raise ValueError(f"{folder} has no two sub-folders of images, of whose labels to take")
+        paths, labels = train_subset(found, subset, options.seed)
+        images, classes = write_lists(options.output.resolve(), "train_subset", paths, labels)
     except (ValueError, OSError) as error:
         sys.exit(f"make_subset: {str(error).replace('TRAIN_SUBSET', 'subset')}")
-    print(f"{len(paths)} images of {len(set(labels.tolist()))} classes; for VISSL:")
+    print(f"{len(paths)} of {found.in_words()}; for VISSL:")
     print("config.DATA.TRAIN.DATA_SOURCES=[disk_filelist]")
     print("config.DATA.TRAIN.LABEL_SOURCES=[disk_filelist]")
     print(f"config.DATA.TRAIN.DATA_PATHS=[{images}]")

@@ -23,6 +23,8 @@ from typing import Any, Dict, List, Optional, Tuple
 from tqdm import tqdm
 
 import mscn_plugin
+from mscn_plugin.data.image_folder import measured_images
+from mscn_plugin.errors import ConfigError
 from mscn_plugin.experiments.definitions import SUITES, Experiment
 from mscn_plugin.experiments.results import by_suite, merged, save, table
 from mscn_plugin.experiments.runs import ExperimentRun
@@ -37,6 +39,11 @@ def main() -> None:
     options = arguments()
     suites = list(SUITES) if "all" in options.suites else list(dict.fromkeys(options.suites))
     chosen = {suite: choose(SUITES[suite], options.only) for suite in suites}
+    if options.data:
+        try:
+            measured_images(options.data, "--data")
+        except ConfigError as error:
+            sys.exit(f"run_experiments: {error}")
     folder = (options.output / options.scale).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     configs = compose({page_of(e) for experiments in chosen.values() for e in experiments})
@@ -95,7 +102,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--scale", choices=list(SCALES), default="small", help="size of the runs")
     parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[0], help="a run for each")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these experiments of the suites")
-    parser.add_argument("--data", help="folder with train/ and val/; without it the scale's own")
+    parser.add_argument(
+        "--data", help="folder with train/ and val/, or of classes; default: the scale's"
+    )
     parser.add_argument(
         "--output", type=Path, default=Path("runs/experiments"), help="results go to OUTPUT/SCALE"
     )
@@ -146,7 +155,7 @@ def plan(
     configs: Dict[str, Dict[str, Any]],
 ) -> ExperimentRun:
     page = page_of(experiment)
-    data = [f"{_DATA}={Path(options.data).resolve()}"] if options.data else []
+    data = [f"{_DATA}={Path(options.data).expanduser().resolve()}"] if options.data else []
     slurm: Tuple[str, ...] = ()
     if options.slurm:
         slurm = "config.SLURM.USE_SLURM=true", f"config.SLURM.PARTITION={options.slurm}"
@@ -192,7 +201,7 @@ def run(tool: ExperimentRun, bar: Any) -> Dict[str, Any]:
 
     outcome: Dict[str, Any]
     try:
-        outcome = {"metrics": tool.run(progress)}
+        outcome = {"metrics": tool.run(progress), "measured_on": tool.measured_on()}
         said = ", ".join(f"{title} {value:.1f}" for title, value in outcome["metrics"].items())
     except RunFailedError as error:
         progress(1.0)

@@ -38,7 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="default: report.html beside the checkpoint")
     parser.add_argument(
         "--data",
-        help="images for the neighbours, a folder with train/ and val/; default: the run's",
+        help="images for the neighbours, as config.MSCN.DATA takes them; default: the run's",
     )
     parser.add_argument(
         "--max-images",

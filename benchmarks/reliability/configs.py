@@ -237,6 +237,26 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
         f"{M}.DATA is 'no/such/folder', which is not a folder",
     ),
     ("a folder without images", [f"{M}.DATA=empty"], "MSCN.DATA"),
+    (
+        "a list of images that is none",
+        [f"{M}.DATA=''", f"{D}.DATA_SOURCES=[disk_filelist]", f"{D}.DATA_PATHS=[a_file]"],
+        f"{D}.DATA_PATHS names 'a_file', which cannot be read as a list",
+    ),
+    (
+        "a list of images that is not there",
+        [f"{M}.DATA=''", f"{D}.DATA_SOURCES=[disk_filelist]", f"{D}.DATA_PATHS=[none.npy]"],
+        f"{D}.DATA_PATHS names 'none.npy', which cannot be read as a list",
+    ),
+    (
+        "two names for one data set",
+        [f"{M}.DATA=''", f"{D}.DATA_PATHS=[empty]", f"{D}.DATASET_NAMES=[a,b]"],
+        f"{D}.DATASET_NAMES is ['a', 'b']; it must have as many entries",
+    ),
+    (
+        "one folder for two sources",
+        [f"{M}.DATA=''", f"{D}.DATA_PATHS=[empty,empty]"],
+        f"{D}.DATA_PATHS is ['empty', 'empty']; it must have as many entries",
+    ),
     ("a queue of images", ["config.DATA.TRAIN.ENABLE_QUEUE_DATASET=True"], "ENABLE_QUEUE_DATASET"),
     # MSCN's own section
     ("misspelt section", ["+config.MSNC.DATA=photographs"], "MSNC"),

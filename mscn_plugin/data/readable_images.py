@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-import os
-from typing import Any, Dict, Iterator, Optional, Tuple
+from pathlib import Path
+from typing import Any, Dict, Iterator, Optional, Set, Tuple
 
 import numpy as np
+from classy_vision.generic.distributed_util import is_primary
 from PIL import Image
 from vissl.data import DATA_SOURCES_WITH_SUBSET_SUPPORT, DATASET_SOURCE_MAP
 from vissl.data.disk_dataset import DiskImageDataset
 from vissl.data.ssl_dataset import GenericSSLDataset
+from vissl.trainer import train_task
 
+from mscn_plugin.data.image_folder import LabelledFolder, printable, split_folders
 from mscn_plugin.errors import RunError
 from mscn_plugin.recovery.seeding import seed_generators
 
@@ -22,6 +26,8 @@ MAX_UNREADABLE_RUN = 1000
 """After so many unreadable images in a row there is no point in looking for a readable one."""
 UNREADABLE = -1
 """``data_valid`` of a sample whose own image could not be read; VISSL's value for it."""
+
+_vissl_build_dataset = train_task.build_dataset
 
 
 class UnreadableImageError(Exception):
@@ -77,7 +83,23 @@ class ReadableImagesDataset(GenericSSLDataset):
 
 
 class ImageFileSource(DiskImageDataset):
-    """VISSL's ``disk_folder``, which itself decodes every file twice, and ``disk_filelist``."""
+    """VISSL's ``disk_folder``, which itself decodes every file twice, and ``disk_filelist``.
+
+    What of a folder is an image or a class says :mod:`mscn_plugin.data.image_folder`.
+    """
+
+    def _load_data(self, path: str) -> None:
+        if self.data_source != "disk_folder":
+            super()._load_data(path)
+            return
+        self.image_dataset = LabelledFolder(path)
+        self.is_initialized = True
+        data = Path(self.cfg.get("MSCN", {}).get("DATA") or "").expanduser()
+        if data != Path() and data.is_dir():
+            _say_once(split_folders(data).in_words())
+        found = self.image_dataset.contents
+        level = logging.WARNING if found.left_out else logging.INFO
+        _say_once(f"{self.split}: {found.in_words()}", level)
 
     def __getitem__(self, index: int) -> Tuple[Image.Image, bool]:
         """The image and True: what cannot be read raises UnreadableImageError."""
@@ -112,11 +134,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
 
 
-def printable(path: str) -> str:
-    """``path``, its bytes that are no UTF-8 written as escapes: logs are."""
-    return os.fsencode(path).decode(errors="backslashreplace")
-
-
 @contextlib.contextmanager
 def reading(path: str) -> Iterator[None]:
     """Turn the many kinds of exception that Pillow raises into :class:`UnreadableImageError`."""
@@ -125,3 +142,26 @@ def reading(path: str) -> Iterator[None]:
     except Exception as error:
         text = f"{path}: {type(error).__name__}: {error}"
         raise UnreadableImageError(printable(text)) from error
+
+
+_said: Set[str] = set()
+
+
+def _say_once(text: str, level: int = logging.INFO) -> None:
+    """Log a line on the first rank, once: an online evaluation reads the folders again."""
+    if is_primary() and text not in _said:
+        _said.add(text)
+        logging.log(level, printable(text))
+
+
+@functools.wraps(_vissl_build_dataset)
+def build_dataset(cfg: Any, split: str, **options: Any) -> GenericSSLDataset:
+    """VISSL's dataset; for a configuration with a part of MSCN, evaluations among them, ours."""
+    if "MSCN" in cfg:
+        return ReadableImagesDataset(cfg, split)
+    return _vissl_build_dataset(cfg, split, **options)
+
+
+def install() -> None:
+    """Put :func:`build_dataset` in the place of VISSL's in its training task."""
+    train_task.build_dataset = build_dataset

@@ -9,52 +9,49 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Tuple, Union
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
-from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
+from mscn_plugin.data.image_folder import Contents
 from mscn_plugin.files import replacing
 
-FILES = "train_subset_images.npy", "train_subset_labels.npy"
 
-
-def class_names(folder: Union[str, Path]) -> List[str]:
-    """The sub-folders of an image folder; a class's label is its place in this list."""
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir())
-
-
-def train_subset(
-    folder: Union[str, Path], subset: Any, seed: int = 0
-) -> Tuple[np.ndarray, np.ndarray]:
+def train_subset(available: Contents, subset: Any, seed: int = 0) -> Tuple[np.ndarray, np.ndarray]:
     """Images of a training folder, with their labels.
 
     Args:
-        folder: one sub-folder of images per class.
+        available: the images to choose from.
         subset: a fraction in (0, 1]: of each class that part, at least one image, drawn with
             ``seed``; or the path of a text file with one image on a line, named by its file name
             or by its path inside of the folder.
 
     Returns:
-        Paths ``[N]`` as text and labels ``[N]``, int64, sorted by path. Every class is present.
+        Paths ``[N]`` as text and labels ``[N]``, int64, sorted by path. Every class of
+        ``available`` is present.
 
     Raises:
         ValueError: the fraction is out of range, the list names an image that the folder does not
-            have, or a class has none; the message starts with ``TRAIN_SUBSET``.
+            have, or has twice, or a class has none; the message starts with ``TRAIN_SUBSET``.
     """
-    names = class_names(folder)
-    images = make_dataset(str(folder), {c: i for i, c in enumerate(names)}, IMG_EXTENSIONS)
+    folder, images = Path(available.folder), available.images
     if isinstance(subset, str):
-        chosen = _listed(Path(folder), images, Path(subset).expanduser())
+        chosen = _listed(folder, images, Path(subset).expanduser())
     else:
         chosen = _drawn(images, check_fraction(subset), seed)
-    missing = sorted(set(range(len(names))) - {label for _, label in chosen})
-    if missing:
+    missing = sorted({label for _, label in images} - {label for _, label in chosen})
+    if missing or not chosen:
+        of_class = f" of class {available.classes[missing[0]]!r}" if available.labelled else ""
         raise ValueError(
-            f"TRAIN_SUBSET is {subset!r}, which has no image of class {names[missing[0]]!r} in "
-            f"{folder}; it must have one of each"
+            f"TRAIN_SUBSET is {subset!r}, which has no image{of_class} in {folder}; it must have "
+            "one of each"
         )
-    paths, labels = zip(*sorted(chosen))
+    return as_arrays(chosen)
+
+
+def as_arrays(images: Sequence[Tuple[str, int]]) -> Tuple[np.ndarray, np.ndarray]:
+    """Paths and labels as VISSL's lists have them, sorted by path."""
+    paths, labels = zip(*sorted(images))
     return np.array(paths), np.array(labels, dtype=np.int64)
 
 
@@ -84,9 +81,13 @@ def _drawn(images: List[Tuple[str, int]], fraction: float, seed: int) -> List[Tu
 def _listed(folder: Path, images: List[Tuple[str, int]], listing: Path) -> List[Tuple[str, int]]:
     if not listing.is_file():
         raise ValueError(f"TRAIN_SUBSET is {str(listing)!r}, which is not a file")
-    known = {}
+    known: Dict[str, Tuple[str, int]] = {}
+    twice = set()
     for path, label in images:
-        for name in (os.path.basename(path), os.path.relpath(path, folder).replace(os.sep, "/")):
+        inside = os.path.relpath(path, folder).replace(os.sep, "/")
+        for name in {os.path.basename(path), inside}:
+            if name in known:
+                twice.add(name)
             known[name] = (path, label)
     lines = listing.read_text(encoding="utf-8").split("\n")
     names = [line.strip() for line in lines if line.strip()]
@@ -95,15 +96,40 @@ def _listed(folder: Path, images: List[Tuple[str, int]], listing: Path) -> List[
         raise ValueError(
             f"TRAIN_SUBSET is {str(listing)!r}, which lists {unknown[0]!r}: no image of {folder}"
         )
+    for name in names:
+        if name in twice:
+            raise ValueError(
+                f"TRAIN_SUBSET is {str(listing)!r}, which lists {name!r}: {folder} has several of "
+                "that name; it must be the path inside of the folder"
+            )
     return sorted({known[name] for name in names})
 
 
-def write_subset(output: Path, paths: np.ndarray, labels: np.ndarray) -> Tuple[Path, Path]:
-    """Write the two ``.npy`` files of VISSL's ``disk_filelist`` into the folder ``output``."""
+def write_lists(
+    output: Path, name: str, paths: np.ndarray, labels: np.ndarray
+) -> Tuple[Path, Path]:
+    """Write ``<name>_images.npy`` and ``<name>_labels.npy``, for VISSL's ``disk_filelist``."""
     output.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name, array in zip(FILES, (paths, labels)):
-        with replacing(output / name) as file:
+    files = output / f"{name}_images.npy", output / f"{name}_labels.npy"
+    for path, array in zip(files, (paths, labels)):
+        with replacing(path) as file:
             np.save(file, array, allow_pickle=False)
-        files.append(output / name)
-    return files[0], files[1]
+    return files
+
+
+def read_list(path: str) -> np.ndarray:
+    """The entries of a list of VISSL's ``disk_filelist``, read without running code.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is no array of text or numbers, or no ``.npy`` file: VISSL would unpickle it.
+    """
+    if not path.endswith(".npy"):
+        raise ValueError("it is no .npy file")
+    try:
+        entries = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError):
+        entries = None
+    if not isinstance(entries, np.ndarray) or entries.ndim == 0:
+        raise ValueError("it is damaged, or no array of text or numbers")
+    return entries

@@ -73,7 +73,11 @@ def markdown(results: Dict[str, Any], baseline: Optional[Dict[str, Any]]) -> str
         for name, evaluation in results["evaluations"].items()
         if "error" in evaluation
     ]
-    parts = [f"# Evaluation\n\n{about}", text]
+    measured_on = [
+        f"Measured on{f' ({name})' if name != 'data' else ''}: {images}."
+        for name, images in results.get("measured_on", {}).items()
+    ]
+    parts = ["\n\n".join([f"# Evaluation\n\n{about}", *measured_on]), text]
     if results.get("overrides"):
         parts.insert(
             1, "Not as the pages stand: " + " ".join(f"`{o}`" for o in results["overrides"])

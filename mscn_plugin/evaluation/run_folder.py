@@ -58,6 +58,26 @@ def evaluated_epochs(lines: List[Dict[str, Any]]) -> Set[int]:
     return {line["train_phase_idx"] for line in lines if "online_evaluation" in line}
 
 
+def measured_on(line: Dict[str, Any]) -> str:
+    """On which images the online evaluation of a line was measured, and what it is to beat."""
+    if "images" not in line:
+        return "on images that the run of an earlier version does not name"
+    images, baseline = line["images"], line["color_histogram"]
+    train, val = images["train"], images["val"]
+    where = f"{val['number']} images of {val['path']}"
+    if images["held_out"]:
+        where += (
+            f" that were held out from the classifiers, which learned from {train['number']} "
+            "others; the trunk was trained on all of them, without labels"
+        )
+    else:
+        where += f"; the classifiers learned from {train['number']} images of {train['path']}"
+    return (
+        f"measured on {where}; chance {line['chance']:.1f}, colour histogram: kNN "
+        f"{baseline['knn']:.1f}, linear probe {baseline['linear_probe']:.1f}"
+    )
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     digest = hashlib.sha256()

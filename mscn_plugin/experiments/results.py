@@ -2,7 +2,8 @@
 
 A row is what ``results.json`` holds of a run: ``suite``, ``experiment``, ``title``, ``seed``,
 ``paper`` (the paper's accuracy in percent, or None), ``data`` and ``given`` (the data's name and
-the overrides, where the caller named some), and ``metrics`` or ``error``.
+the overrides, where the caller named some), and ``metrics`` with ``measured_on`` (the images) or
+``error``.
 """
 
 from __future__ import annotations
@@ -112,8 +113,10 @@ def save(folder: Path, rows: Rows) -> None:
 
 def present(folder: Path, rows: Rows) -> None:
     """Write ``results.md``, and a plot for each suite."""
-    tables = [table(of_suite, "github") for of_suite in by_suite(rows).values()]
-    write_text(folder / "results.md", "\n\n".join(tables) + "\n")
+    parts = [table(of_suite, "github") for of_suite in by_suite(rows).values()]
+    images = dict.fromkeys(row["measured_on"] for row in rows if "measured_on" in row)
+    parts += [f"{text[0].upper()}{text[1:]}." for text in images]
+    write_text(folder / "results.md", "\n\n".join(parts) + "\n")
     for suite, of_suite in by_suite(rows).items():
         if any("metrics" in row for row in of_suite):
             plot(of_suite, folder / suite, suite)

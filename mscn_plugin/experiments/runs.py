@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Dict, Optional, Tuple
 
 from mscn_plugin.evaluation.checkpoint import last_epoch
-from mscn_plugin.evaluation.run_folder import json_lines
+from mscn_plugin.evaluation.run_folder import json_lines, measured_on
 from mscn_plugin.tool_run import ToolRun
 
 METRICS = {"kNN": "knn", "linear probe": "linear_probe"}
@@ -54,3 +54,8 @@ class ExperimentRun(ToolRun):
             **{title: last[name] for title, name in METRICS.items()},
             **{title: first[name] for title, name in UNTRAINED.items() if name in first},
         }
+
+    def measured_on(self) -> str:
+        """On which images the metrics of a finished run were measured, and what is to be beaten."""
+        lines = json_lines(self.output / "metrics.json")
+        return measured_on([line for line in lines if "online_evaluation" in line][-1])

@@ -11,19 +11,19 @@ from typing import Any, Optional, Sequence
 
 from vissl.utils import hydra_config
 
+from mscn_plugin.data.image_folder import contents
 from mscn_plugin.errors import print_config_errors_plainly, sentence_of
 from mscn_plugin.integration import (
     checkpoint_checks,
     config_checks,
     data_folders,
     evaluation_checks,
-    file_lists,
     loss_checks,
     projector_input,
     vissl_checks,
 )
 from mscn_plugin.recovery.checkpoints import refuse_damaged, refuse_links
-from mscn_plugin.recovery.recipe import refuse_another_recipe
+from mscn_plugin.recovery.recipe import refuse_another_recipe, refuse_other_images
 from mscn_plugin.training.settings import complete_settings
 from mscn_plugin.views.collator import COLLATOR, num_masks_of
 
@@ -45,7 +45,7 @@ def install() -> None:
 def infer_and_assert_hydra_config(cfg: Any, *more: Any, **options: Any) -> Any:
     if config_checks.uses_mscn(cfg):
         print_config_errors_plainly()
-        prepare_config(cfg)
+        lists = prepare_config(cfg)
     else:
         checkpoint_checks.refuse_unfiltered(cfg)
     inferred = _vissl_infer_and_assert(cfg, *more, **options)  # later VISSLs hand an engine on
@@ -57,7 +57,7 @@ def infer_and_assert_hydra_config(cfg: Any, *more: Any, **options: Any) -> Any:
         refuse_damaged(cfg.CHECKPOINT, folder)
         if is_ours:
             refuse_another_recipe(cfg)
-        data_folders.take_subset(cfg)
+        data_folders.use_lists(cfg, lists)
     return inferred
 
 
@@ -79,11 +79,14 @@ def refusal(arguments: Sequence[str]) -> Optional[str]:
     return None
 
 
-def prepare_config(cfg: Any) -> None:
+def prepare_config(cfg: Any) -> data_folders.ImageLists:
     """Fill in what MSCN infers and check the rest, in place.
 
     Args:
         cfg: the ``config`` part of a VISSL configuration, as an AttrDict.
+
+    Returns:
+        The images that are to be read from lists, which are not written yet.
 
     Raises:
         ConfigError: the configuration cannot run here; says what to change.
@@ -103,10 +106,23 @@ def prepare_config(cfg: Any) -> None:
     config_checks.check_parts(cfg)
     projector_input.infer_and_check(cfg)
     config_checks.check_run(cfg)
-    data_folders.resolve(cfg)
-    file_lists.check_file_lists(cfg)
-    data_folders.check_enough_images(cfg)
-    evaluation_checks.check_classes(cfg)
+    folders = data_folders.resolve(cfg)
+    evaluation_checks.check_classes(cfg, folders)
+    return data_folders.choose_images(cfg, folders)
+
+
+def check_images_again(cfg: Any) -> None:
+    """Check in a SLURM job what has been checked at its submission: the images may have changed.
+
+    Raises:
+        ConfigError: they have, since the run of ``CHECKPOINT.DIR`` began.
+    """
+    data = cfg.DATA.TRAIN
+    folders_alone = data.DATA_PATHS and set(data.DATA_SOURCES) == {"disk_folder"}
+    if cfg.TRAINER.TASK_NAME == "mscn_task" and folders_alone:
+        folders = {"TRAIN": list(map(contents, data.DATA_PATHS))}
+        data_folders.take_stock(cfg, folders)
+        refuse_other_images(cfg)
 
 
 def infer_num_masks(cfg: Any) -> None:

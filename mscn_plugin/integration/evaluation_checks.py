@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, List
+from typing import Any, Dict, Iterator, List, Tuple, Union
 
-from mscn_plugin.data.train_subset import class_names
+import numpy as np
+
+from mscn_plugin.data.image_folder import Contents
+from mscn_plugin.data.train_subset import read_list
 from mscn_plugin.errors import ConfigError
 
 CROSS_ENTROPY = "cross_entropy_multiple_output_single_target"
+FOLDER = "disk_folder"
 
 
 def is_evaluation(cfg: Any) -> bool:
@@ -15,11 +19,14 @@ def is_evaluation(cfg: Any) -> bool:
     return bool(cfg.MODEL.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON) or cfg.LOSS.name == CROSS_ENTROPY
 
 
-def check_classes(cfg: Any) -> None:
-    """Check folders' classes against each other and the heads'; null takes the folder's number.
+def check_classes(cfg: Any, folders: Dict[str, List[Contents]]) -> None:
+    """Check the splits' classes against each other and the heads'; null takes their number.
 
-    A label is the place of its class among the sub-folders: where the splits' classes differ, one
+    A label is the place of its class among the classes: where the splits' classes differ, one
     number would mean two classes, and every accuracy would be wrong.
+
+    Args:
+        folders: of each split.
 
     Raises:
         ConfigError: a split is missing, the splits' classes differ, or a head has another number.
@@ -28,44 +35,76 @@ def check_classes(cfg: Any) -> None:
     online = bool(cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS)
     if not evaluation and not (online and data.TRAIN.LABEL_SOURCES and data.TEST.LABEL_SOURCES):
         return
-    if evaluation and not data.TEST.DATA_SOURCES:
-        key = "config.MSCN.DATA" if cfg.MSCN.DATA else "config.DATA.TEST.DATA_PATHS"
+    if evaluation and not data.TEST.DATA_SOURCES and list(data.TRAIN.DATA_SOURCES) != [FOLDER]:
         raise ConfigError(
-            f"{key} is {str(cfg.MSCN.DATA or '')!r}, which has no val/ or test/ beside train/; an "
-            "evaluation needs one"
+            "config.DATA.TEST.DATA_PATHS is empty, and config.DATA.TRAIN is no folder of which an "
+            "evaluation could hold images out"
         )
-    folders = {
-        split: data[split].DATA_PATHS[0]
-        for split in ("TRAIN", "TEST")
-        if list(data[split].DATA_SOURCES) == ["disk_folder"] and data[split].DATA_PATHS
-    }
-    classes = {split: class_names(folder) for split, folder in folders.items()}
-    if len(classes) == 2 and classes["TRAIN"] != classes["TEST"]:
-        odd = sorted(set(classes["TRAIN"]) ^ set(classes["TEST"]))[0]
-        lacking = next(folders[split] for split in folders if odd not in classes[split])
-        remedy = "; or add config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0"
-        raise ConfigError(
-            f"config.DATA.TRAIN has {len(classes['TRAIN'])} classes in {folders['TRAIN']} and "
-            f"config.DATA.TEST {len(classes['TEST'])} in {folders['TEST']}: they must have the "
-            f"same, and {lacking} has no {odd!r}{'' if evaluation else remedy}"
-        )
+    remedy = "" if evaluation else "; or add config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0"
+    check_same_classes(cfg, folders, remedy)
     if cfg.LOSS.name != CROSS_ENTROPY:
         return
-    number = len(classes["TRAIN"]) if "TRAIN" in classes else None
+    where, classes = _labels(data.TRAIN, folders["TRAIN"])
+    number = len(classes) if isinstance(classes, list) else None
     for index, dims in _outputs(cfg.MODEL):
         path = f"config.MODEL.HEAD.PARAMS[{index}][1].dims[-1]"
         if dims[-1] is None and number is None:
             raise ConfigError(
                 f"{path} is null, which asks the training folder for its classes, and "
-                "config.DATA.TRAIN has no folder; give the number"
+                "config.DATA.TRAIN names none; give the number"
             )
         if number is not None and dims[-1] not in (None, number):
             raise ConfigError(
-                f"{path} is {dims[-1]}, but {folders['TRAIN']} has {number} classes; it must be "
+                f"{path} is {dims[-1]}, but {where} has {number} classes; it must be "
                 f"null, which takes the folder's number, or {number}"
             )
         dims[-1] = dims[-1] if number is None else number
         _check_topk(cfg, dims[-1])
+
+
+def _labels(split: Any, folders: List[Contents]) -> Tuple[str, Union[List[str], int, None]]:
+    """Where a split's labels are, and its classes' names, or the largest number among them."""
+    source = split.LABEL_SOURCES[0] if split.LABEL_SOURCES else None
+    if source == FOLDER and folders:
+        return folders[0].folder, folders[0].classes
+    file = split.LABEL_PATHS[0] if source == "disk_filelist" and split.LABEL_PATHS else None
+    if not isinstance(file, str):
+        return "", None
+    entries = read_list(file)
+    if entries.ndim != 1:
+        return "", None
+    if np.issubdtype(entries.dtype, np.integer):
+        return file, int(entries.max())
+    return file, sorted(set(entries.tolist()))
+
+
+def check_same_classes(cfg: Any, folders: Dict[str, List[Contents]], remedy: str = "") -> None:
+    """Check that a label means the same class in both splits, as far as their labels say it.
+
+    Args:
+        folders: of each split.
+        remedy: the end of the error message.
+
+    Raises:
+        ConfigError: the classes' names differ, or a numbered label has no name.
+    """
+    labels = {split: _labels(cfg.DATA[split], folders[split]) for split in ("TRAIN", "TEST")}
+    (where, train), (test_where, test) = labels["TRAIN"], labels["TEST"]
+    if isinstance(train, list) and isinstance(test, list) and train != test:
+        odd = sorted(set(train) ^ set(test))[0]
+        raise ConfigError(
+            f"config.DATA.TRAIN has {len(train)} classes in {where} and config.DATA.TEST "
+            f"{len(test)} in {test_where}: they must have the same, and "
+            f"{test_where if odd in train else where} has no {odd!r}{remedy}"
+        )
+    for numbered, named in (("TRAIN", "TEST"), ("TEST", "TRAIN")):
+        (file, largest), (folder, names) = labels[numbered], labels[named]
+        if isinstance(largest, int) and isinstance(names, list) and largest >= len(names):
+            raise ConfigError(
+                f"config.DATA.{numbered}.LABEL_PATHS names {file!r}, which has the label "
+                f"{largest}, but config.DATA.{named} has {len(names)} classes in {folder}: labels "
+                f"must be below that{remedy}"
+            )
 
 
 def _outputs(model: Any) -> Iterator[Any]:

@@ -26,6 +26,7 @@ from mscn_plugin.evaluation.run_folder import (
 )
 from mscn_plugin.files import remove_abandoned
 from mscn_plugin.integration.config_checks import uses_mscn
+from mscn_plugin.integration.config_hook import check_images_again
 from mscn_plugin.recovery.checkpoints import (
     is_final,
     load_whole,
@@ -68,6 +69,7 @@ class ResumableSlurmJob(distributed_launcher._ResumableSlurmJob):
 
     def __call__(self) -> None:
         mscn_plugin.register()
+        check_images_again(self.config)
         super().__call__()
 
     def checkpoint(self) -> Any:

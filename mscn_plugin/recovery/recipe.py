@@ -49,13 +49,20 @@ _FREE = (
 """Keys and sections that change nothing of what is learnt."""
 _OF_THE_FOLDER = ("DATA_SOURCES", "LABEL_SOURCES", "DATA_PATHS", "LABEL_PATHS", "DATASET_NAMES")
 """Keys of ``DATA.TRAIN`` that ``MSCN.DATA`` and ``MSCN.TRAIN_SUBSET`` decide."""
+_IMAGES = "MSCN.TRAINING_IMAGES."
+_CHANGES = {
+    f"{_IMAGES}number": "which went from {before} to {now} training images",
+    f"{_IMAGES}names": "some of whose training images have got other names",
+    f"{_IMAGES}sizes": "some of whose training images have got another size",
+}
+"""How a difference in a key of the images' fingerprint reads; the first one says most."""
 
 
 def recipe_of(cfg: Any) -> Dict[str, Any]:
     """The keys of ``cfg`` that decide the weights, flat: ``OPTIMIZER.num_epochs``, for instance."""
     free = [*_FREE, *([] if cfg.TEST_MODEL else ["DATA.TEST"])]
     free += [f"LOSS.{name}" for name in cfg.LOSS if name not in ("name", cfg.LOSS.name)]
-    if cfg.MSCN.DATA:
+    if cfg.MSCN.DATA or cfg.MSCN.TRAIN_SUBSET != 1:
         free += [f"DATA.TRAIN.{key}" for key in _OF_THE_FOLDER]
     # VISSL adds these to a loss while it builds it.
     free += [f"LOSS.{cfg.LOSS.name}.{key}" for key in ("name", "num_train_samples")]
@@ -97,8 +104,11 @@ def pin_machine(checkpoint: Dict[str, Any]) -> None:
         )
 
 
-def another_recipe(cfg: Any, checkpoint: Path) -> Optional[Tuple[str, Any, Any]]:
+def another_recipe(cfg: Any, checkpoint: Path, only: str = "") -> Optional[Tuple[str, Any, Any]]:
     """The first key in which a whole checkpoint's recipe differs: name, value there, and here.
+
+    Args:
+        only: the beginning of the keys to look at.
 
     Returns:
         None where there is no difference, or where the checkpoint does not say its recipe.
@@ -108,15 +118,33 @@ def another_recipe(cfg: Any, checkpoint: Path) -> Optional[Tuple[str, Any, Any]]
     if stated is None:
         return None
     before, now = json.loads(stated), recipe_of(cfg)
+    if not all(any(key.startswith(_IMAGES) for key in recipe) for recipe in (before, now)):
+        # One of them does not say its images: it is of an earlier version, or they are no files.
+        before, now = (
+            {key: value for key, value in recipe.items() if not key.startswith(_IMAGES[:-1])}
+            for recipe in (before, now)
+        )
     # The head's sizes follow the trunk's, which is what was changed.
-    for key in sorted({*before, *now}, key=lambda key: (key == "MODEL.HEAD.PARAMS", key)):
-        if before.get(key) != now.get(key):
+    last = ["MODEL.HEAD.PARAMS", *_CHANGES]
+    for key in sorted({*before, *now} - set(last)) + last:
+        if key.startswith(only) and before.get(key) != now.get(key):
             return key, before.get(key), now.get(key)
     return None
 
 
-def refuse_another_recipe(cfg: Any) -> None:
+def refuse_other_images(cfg: Any) -> None:
+    """:func:`refuse_another_recipe` by the images alone, in a job that has run before.
+
+    VISSL completes the configuration while it trains, so that its keys say nothing there.
+    """
+    refuse_another_recipe(cfg, _IMAGES)
+
+
+def refuse_another_recipe(cfg: Any, only: str = "") -> None:
     """Refuse to go on, or to be content, with the checkpoints of a run of another recipe.
+
+    Args:
+        only: the beginning of the keys to look at.
 
     Raises:
         ConfigError: ``CHECKPOINT.DIR`` holds one; names a key that differs, and the ways out.
@@ -126,12 +154,19 @@ def refuse_another_recipe(cfg: Any) -> None:
     if cfg.MSCN.RESUME_CHANGED or anew or not folder.is_dir():
         return
     newest = newest_checkpoint(folder, skip_final=settings.OVERWRITE_EXISTING)
-    different = another_recipe(cfg, newest) if newest else None
+    different = another_recipe(cfg, newest, only) if newest else None
     if different is not None:
         key, before, now = different
+        there = f"config.CHECKPOINT.DIR, {str(folder)!r},"
+        what = f"config.{key} is {now!r}, but {there} holds a run with {before!r}"
+        if key in _CHANGES:
+            name = "MSCN.DATA" if cfg.MSCN.DATA else "DATA.TRAIN.DATA_PATHS"
+            data = cfg.MSCN.DATA or list(cfg.DATA.TRAIN.DATA_PATHS)
+            change = _CHANGES[key].format(before=before, now=now)
+            what = f"config.{name} is {data!r}, {change} since the run in {there} began"
         raise ConfigError(
-            f"config.{key} is {now!r}, but config.CHECKPOINT.DIR, {str(folder)!r}, holds a run "
-            f"with {before!r}: set another folder; or config.CHECKPOINT.AUTO_RESUME=False "
+            f"{what}: set another folder; or "
+            "config.CHECKPOINT.AUTO_RESUME=False "
             "config.CHECKPOINT.OVERWRITE_EXISTING=True to begin anew in this one; or "
             "+config.MSCN.RESUME_CHANGED=True to go on from its newest checkpoint nevertheless"
         )

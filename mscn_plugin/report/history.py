@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from mscn_plugin.evaluation.run_folder import json_lines
+from mscn_plugin.evaluation.run_folder import json_lines, measured_on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,8 @@ class History:
     Attributes:
         steps: of ``stdout.json``: ``iter``, ``loss``, ``lr``.
         evaluations: of ``metrics.json``: ``train_phase_idx`` (-1 before training) and
-            ``online_evaluation``, accuracies in percent.
+            ``online_evaluation``, accuracies in percent; ``images``, ``chance`` and
+            ``color_histogram`` where the run wrote on what they were measured.
         statistics: of ``embedding_statistics.json``: ``iteration``, ``std``, with BYOL also
             ``prediction_std``.
     """
@@ -34,11 +35,11 @@ class History:
             _lines(folder / "embedding_statistics.json", "iteration", "std"),
         )
 
-    def last_evaluation(self, epochs: Optional[int] = None) -> Optional[Dict[str, Any]]:
-        """The last evaluation after an epoch, of the first ``epochs`` where that is given."""
-        done = [line for line in self.evaluations if line["train_phase_idx"] >= 0]
-        done = [line for line in done if epochs is None or line["train_phase_idx"] < epochs]
-        return done[-1] if done else None
+    def evaluations_until(self, epochs: Optional[int]) -> List[Dict[str, Any]]:
+        """The evaluations of a checkpoint that has seen ``epochs``, or all where that is None."""
+        return [
+            line for line in self.evaluations if epochs is None or line["train_phase_idx"] < epochs
+        ]
 
 
 def _lines(path: Path, place: str, needed: str) -> List[Dict[str, Any]]:
@@ -51,9 +52,17 @@ def _lines(path: Path, place: str, needed: str) -> List[Dict[str, Any]]:
 
 
 def _numbers(line: Dict[str, Any]) -> Dict[str, Any]:
-    """A line without what is neither a number nor a section of numbers."""
+    """A line without what is neither a number nor a section of numbers, but for its images."""
     numbers = {}
+    if "images" in line:
+        try:
+            measured_on(line)
+            numbers["images"] = line["images"]
+        except (KeyError, TypeError, ValueError):  # no line that this package has written
+            line = {key: line[key] for key in line if key not in ("chance", "color_histogram")}
     for key, value in line.items():
+        if key == "images":
+            continue
         if isinstance(value, dict):
             value = _numbers(value)
         elif not isinstance(value, (int, float)):

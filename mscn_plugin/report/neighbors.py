@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from vissl.config import AttrDict
 
-from mscn_plugin.data.train_subset import class_names
+from mscn_plugin.data.image_folder import PHOTOGRAPHS, contents
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.pretrained import Pretrained
-from mscn_plugin.integration.data_folders import PHOTOGRAPHS, resolve
+from mscn_plugin.integration.data_folders import Folders, resolve
+from mscn_plugin.integration.evaluation_checks import check_same_classes
 
 NUM_QUERIES = 6
 NUM_NEIGHBORS = 6
@@ -94,7 +95,8 @@ def nearest_neighbors(
     from mscn_plugin.training.online_evaluation import EvaluationData
 
     cfg = AttrDict(copy.deepcopy(config))
-    _point_to_data(cfg, data)
+    folders = _point_to_data(cfg, data)
+    check_same_classes(cfg, folders)
     settings = cfg.MSCN.ONLINE_EVALUATION
     settings.MAX_TRAIN_IMAGES = min(settings.MAX_TRAIN_IMAGES, max_images)
     settings.MAX_VAL_IMAGES = min(settings.MAX_VAL_IMAGES, MAX_VAL_IMAGES)
@@ -119,7 +121,7 @@ def nearest_neighbors(
         torch.from_numpy(val), torch.from_numpy(train), NUM_NEIGHBORS
     )
     same_class = train_labels[indices.numpy()] == val_labels[:, None]
-    names = _label_names(cfg)
+    names = next((found.classes for split in folders.values() for found in split), [])
 
     def name(label: int) -> str:
         return names[label] if 0 <= label < len(names) else f"class {label}"
@@ -168,8 +170,12 @@ def most_similar(queries: Tensor, images: Tensor, k: int) -> Tuple[Tensor, Tenso
     return values, indices
 
 
-def _point_to_data(cfg: Any, data: Optional[str]) -> None:
-    """Let the configuration read ``data``, or else check that the run's own files are there."""
+def _point_to_data(cfg: Any, data: Optional[str]) -> Folders:
+    """Let the configuration read ``data``, or else check that the run's own files are there.
+
+    Returns:
+        The folders of its splits.
+    """
     missing = [
         (split, path)
         for split in ("TRAIN", "TEST")
@@ -196,13 +202,14 @@ def _point_to_data(cfg: Any, data: Optional[str]) -> None:
                 f"config.DATA.{split} names no folder, its DATA_SOURCES are {sources}; pass --data "
                 "with the folder of the images"
             )
-
-
-def _label_names(cfg: Any) -> List[str]:
-    for split in ("TRAIN", "TEST"):
-        if list(cfg.DATA[split].DATA_SOURCES) == ["disk_folder"]:
-            return class_names(cfg.DATA[split].DATA_PATHS[0])
-    return []
+    return {
+        split: [
+            contents(path)
+            for source, path in zip(cfg.DATA[split].DATA_SOURCES, cfg.DATA[split].DATA_PATHS)
+            if source == "disk_folder"
+        ]
+        for split in ("TRAIN", "TEST")
+    }
 
 
 def _picture(sample: Any) -> Image.Image:

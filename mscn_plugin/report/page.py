@@ -13,8 +13,10 @@ from mscn_plugin.errors import ConfigError, RunError
 from mscn_plugin.evaluation.checkpoint import CheckpointError
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.experiments.kernels import blank_kernels, first_kernels, kernel_sheet
+from mscn_plugin.experiments.runs import METRICS
 from mscn_plugin.export.pretrained import Pretrained, describe, load_pretrained
 from mscn_plugin.files import write_text
+from mscn_plugin.report.accuracies import NONE, about_accuracies, accuracy_rows
 from mscn_plugin.report.curves import curves
 from mscn_plugin.report.history import History
 from mscn_plugin.report.neighbors import MAX_TRAIN_IMAGES, Neighborhood, nearest_neighbors
@@ -121,29 +123,20 @@ def _about(run: Run, pretrained: Pretrained) -> str:
 
 
 def _accuracies(config: Dict[str, Any], history: History, epochs: Optional[int]) -> Dict[str, Any]:
-    """The last accuracies up to the checkpoint, which has seen ``epochs``, and the first ones."""
-    rows: List[Dict[str, str]] = []
-
-    def add(title: str, line: Dict[str, Any]) -> None:
-        values = line["online_evaluation"]
-        keys = ("knn", "linear_probe")
-        numbers = {key: f"{values[key]:.1f}" if key in values else "-" for key in keys}
-        rows.append({"title": title, **numbers})
-
-    evaluations = history.evaluations
-    last = history.last_evaluation(epochs)
-    if last is not None:
-        seen = last["train_phase_idx"] + 1
-        other = "" if epochs in (None, seen) else f" (this checkpoint, after {epochs}, has none)"
-        add(f"after epoch {seen}{other}", last)
-    if evaluations and evaluations[0]["train_phase_idx"] < 0:
-        add("before training", evaluations[0])
+    """Those up to the checkpoint, which has seen ``epochs``."""
+    rows = [
+        {
+            "title": title,
+            **{key: f"{values[key]:.1f}" if key in values else "-" for key in METRICS.values()},
+        }
+        for title, values in accuracy_rows(history, epochs)
+    ]
     network = config["MSCN"].get("ONLINE_EVALUATION", {}).get("NETWORK", "online")
     caption = (
         f"From the run's own online evaluations of the {network} network: k nearest neighbours and "
-        "a logistic regression on the trunk's features."
+        f"a logistic regression on the trunk's features. {about_accuracies(history, epochs)}"
     )
-    return {"accuracies": rows, "accuracies_caption": caption}
+    return {"accuracies": rows, "accuracies_caption": caption, "no_accuracies": NONE}
 
 
 def _kernels(checkpoint: Path) -> Optional[Dict[str, str]]:

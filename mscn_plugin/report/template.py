@@ -63,8 +63,7 @@ figure { margin: 1rem 0; }
 </tbody>
 </table>
 {% else %}
-<p>The run has no online evaluation: <code>config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS</code> is
-0, there were no labels, or it ended before the first one.</p>
+<p>{{ no_accuracies }}</p>
 {% endif %}
 
 <h2 id="curves">Training</h2>

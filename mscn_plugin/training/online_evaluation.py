@@ -23,14 +23,19 @@ from classy_vision.generic.distributed_util import (
     get_world_size,
     is_primary,
 )
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from vissl.utils.io import save_file
 
+from mscn_plugin.data.image_folder import held_out_fifth
+from mscn_plugin.data.photographs import color_histogram
 from mscn_plugin.data.readable_images import ReadableImagesDataset
 from mscn_plugin.evaluation.classifiers import Labelled, knn_accuracy, probe_accuracy
-from mscn_plugin.evaluation.run_folder import evaluated_epochs, json_lines
+from mscn_plugin.evaluation.run_folder import evaluated_epochs, json_lines, measured_on
 from mscn_plugin.training.hook import MSCNHook, add_scalars
+
+_HISTOGRAM_SIDE = 256  # pixels; larger images are reduced before their colours are counted
 
 
 def accuracies(
@@ -46,12 +51,14 @@ class OnlineEvaluationHook(MSCNHook):
     """Evaluates the trunk before the first epoch, every few epochs, and at the end.
 
     All ranks compute features; the first rank fits and reports, like VISSL's meters, to the log
-    and to ``metrics.json``, and to TensorBoard (``Online/...``).
+    and to ``metrics.json``, and to TensorBoard (``Online/...``). Beside the accuracies stand the
+    images that they were measured on, and what chance and a colour histogram reach on these.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.data: Optional[EvaluationData] = None
+        self.baselines: Dict[str, Any] = {}
 
     def on_start(self, task: Any) -> None:
         if not task.config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS or task.test_only:
@@ -79,16 +86,41 @@ class OnlineEvaluationHook(MSCNHook):
             network = task.loss.target
         with evaluation_mode(network.trunk) as trunk:
             train, val = self.data.features(lambda images: trunk(images, [])[-1], task.device)
+        classes = len(set(train[1].tolist()))
+        if classes < 2:
+            logging.info(
+                f"no online evaluation: the {len(train[1])} training images have one class"
+            )
+            self.data = None
+            return
+        settings = task.config.MSCN.ONLINE_EVALUATION
+        metrics = Path(task.checkpoint_folder) / "metrics.json"
+        if not self.baselines:
+            self.baselines = broadcast_object(_known_baselines(metrics, self.data.images()))
+        if not self.baselines:
+            colors = self.data.color_histograms()
+            self.baselines = {"images": self.data.images(), "chance": 100 / classes}
+            if is_primary():
+                self.baselines["color_histogram"] = accuracies(*colors, settings, task.device)
         if is_primary():
-            values = accuracies(train, val, task.config.MSCN.ONLINE_EVALUATION, task.device)
+            values = accuracies(train, val, settings, task.device)
             seconds = time.monotonic() - start
             text = {name: round(value, 2) for name, value in values.items()}
             logging.info(f"Rank: 0, name: online_evaluation, value: {text} ({seconds:.1f} s)")
             line = {"iteration": task.iteration, "train_phase_idx": epoch}
-            line["online_evaluation"] = values
-            save_file(line, f"{task.checkpoint_folder}/metrics.json", verbose=False)
+            line = {**line, "online_evaluation": values, **self.baselines}
+            logging.info(f"online_evaluation: {measured_on(line)}")
+            save_file(line, str(metrics), verbose=False)
             add_scalars(task, "Online", values, epoch)
         task.ranks.wait()
+
+
+def _known_baselines(metrics: Path, images: Dict[str, Any]) -> Dict[str, Any]:
+    """What an earlier start has measured on the same images, or nothing."""
+    for line in json_lines(metrics):
+        if line.get("images") == images and "color_histogram" in line:
+            return {key: line[key] for key in ("images", "chance", "color_histogram")}
+    return {}
 
 
 def is_due(task: Any, epoch: int) -> bool:
@@ -107,6 +139,31 @@ def evaluation_mode(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
             yield module
     finally:
         module.train(training)
+
+
+def _first_view(samples: Any) -> Tuple[Tensor, Tensor]:
+    images = torch.stack([sample["data"][0] for sample in samples])
+    return images, torch.tensor([int(sample["label"][0]) for sample in samples])
+
+
+def _histograms(samples: Any) -> Tuple[Tensor, Tensor]:
+    images = [sample["data"][0] for sample in samples]
+    for image in images:
+        image.thumbnail((_HISTOGRAM_SIDE, _HISTOGRAM_SIDE), Image.Resampling.NEAREST)
+    labels = torch.tensor([int(sample["label"][0]) for sample in samples])
+    return torch.from_numpy(color_histogram(images)), labels
+
+
+def _undecorated(images: Subset) -> Subset:
+    """The same images without transforms."""
+    dataset: Any = copy.copy(images.dataset)
+    dataset.transform = None
+    return Subset(dataset, images.indices)
+
+
+def _path_of(images: Subset) -> str:
+    dataset: Any = images.dataset
+    return str(dataset.data_paths[0])
 
 
 class EvaluationData:
@@ -128,7 +185,10 @@ class EvaluationData:
         """The data that ``config`` describes, or None, with the reason logged, without labels."""
         settings = config.MSCN.ONLINE_EVALUATION
         if not config.DATA.TRAIN.LABEL_SOURCES:
-            logging.info("no online evaluation: config.DATA.TRAIN.LABEL_SOURCES is empty")
+            logging.info(
+                "no online evaluation: the training images have no labels "
+                "(config.DATA.TRAIN.LABEL_SOURCES is empty)"
+            )
             return None
         if not config.DATA.TEST.TRANSFORMS:
             logging.info("no online evaluation: config.DATA.TEST.TRANSFORMS is empty")
@@ -136,12 +196,14 @@ class EvaluationData:
         config = copy.deepcopy(config)
         config.DATA.TRAIN.TRANSFORMS = config.DATA.TEST.TRANSFORMS
         train = ReadableImagesDataset(config, "TRAIN")
-        order = np.random.RandomState(0).permutation(len(train))
         if config.DATA.TEST.DATA_SOURCES and config.DATA.TEST.LABEL_SOURCES:
             val = ReadableImagesDataset(config, "TEST")
-            held_out = np.random.RandomState(0).permutation(len(val))
+            order, held_out = (np.random.RandomState(0).permutation(len(d)) for d in (train, val))
         else:
-            val, held_out, order = train, order[::5], np.delete(order, np.s_[::5])
+            val, (order, held_out) = train, held_out_fifth(len(train))
+        if not len(order):
+            logging.info("no online evaluation: there is one training image")
+            return None
         return cls(
             config,
             Subset(train, order[: settings.MAX_TRAIN_IMAGES].tolist()),
@@ -160,7 +222,25 @@ class EvaluationData:
             self.val, extract, device
         )
 
-    def _labelled(self, images: Subset, extract: Any, device: torch.device) -> Labelled:
+    def images(self) -> Dict[str, Any]:
+        """Number of images of both kinds, their folder or list, and whether it is the same."""
+        return {
+            "train": {"number": len(self.train), "path": _path_of(self.train)},
+            "val": {"number": len(self.val), "path": _path_of(self.val)},
+            "held_out": self.val.dataset is self.train.dataset,
+        }
+
+    def color_histograms(self) -> Tuple[Labelled, Labelled]:
+        """Colour histograms and labels of the whole images, complete on every rank."""
+        train, val = (
+            self._labelled(_undecorated(images), lambda x: x, torch.device("cpu"), _histograms)
+            for images in (self.train, self.val)
+        )
+        return train, val
+
+    def _labelled(
+        self, images: Subset, extract: Any, device: torch.device, collate: Any = _first_view
+    ) -> Labelled:
         # Every rank takes every world_size-th image; the last round is filled up to equal length.
         world_size = get_world_size()
         padded = -(-len(images) // world_size) * world_size
@@ -169,7 +249,7 @@ class EvaluationData:
             Subset(images, mine),
             batch_size=max(32, self.config.DATA.TRAIN.BATCHSIZE_PER_REPLICA),
             num_workers=self.config.DATA.NUM_DATALOADER_WORKERS,
-            collate_fn=_first_view,
+            collate_fn=collate,
         )
         features, labels = [], []
         for batch, batch_labels in loader:
@@ -181,8 +261,3 @@ class EvaluationData:
         ]
         x, y = (part.reshape(padded, -1)[: len(images)].cpu().numpy() for part in everyone)
         return x, y[:, 0]
-
-
-def _first_view(samples: Any) -> Tuple[Tensor, Tensor]:
-    images = torch.stack([sample["data"][0] for sample in samples])
-    return images, torch.tensor([int(sample["label"][0]) for sample in samples])

@@ -12,9 +12,12 @@ from mscn_plugin.evaluation.classifiers import EVALUATIONS
 from mscn_plugin.masking import check_sigma
 
 DEFAULTS: Dict[str, Any] = {
-    # An ImageFolder, a folder that holds train/ and val/ (or test/) ImageFolders, "photographs"
-    # for the pictures that ship with scikit-image and scikit-learn, or "" for DATA.* as given.
+    # A folder of images, one with a sub-folder for each class, one that holds train/ and val/ (or
+    # valid/, test/) of that kind, "photographs" for the pictures that ship with scikit-image and
+    # scikit-learn, or "" for DATA.* as given.
     "DATA": "",
+    # Filled in at each start: number of the training images, and hashes of their names and sizes.
+    "TRAINING_IMAGES": None,
     # Of the training images, which: a fraction of each class drawn once (1.0: all), or the path of
     # a text file that lists images, one on a line, such as SimCLR's 1percent.txt.
     "TRAIN_SUBSET": 1.0,

@@ -12,7 +12,9 @@ pytestmark = pytest.mark.usefixtures("registered")
 
 @pytest.fixture
 def folder(image_folder):
-    return image_folder / "train"  # 4 classes of 8 images
+    from mscn_plugin.data.image_folder import contents
+
+    return contents(image_folder / "train")  # 4 classes of 8 images
 
 
 @pytest.mark.parametrize(("fraction", "count"), [(0.5, 4), (0.25, 2), (0.01, 1), (1.0, 8)])
@@ -50,7 +52,7 @@ def test_lists_name_images_by_file_or_by_path(folder, tmp_path):
     by_path = [f"class{label}/{label}.png" for label in range(4)]
     (tmp_path / "list.txt").write_text("\n".join([*by_path, by_path[0], ""]))
     paths, labels = train_subset(folder, str(tmp_path / "list.txt"))
-    assert [str(folder / name) for name in by_path] == paths.tolist()
+    assert [f"{folder.folder}/{name}" for name in by_path] == paths.tolist()
     assert labels.tolist() == [0, 1, 2, 3]
     assert labels.dtype == np.int64
 
@@ -61,6 +63,7 @@ def test_wrong_subsets_are_one_sentence(folder, tmp_path):
     (tmp_path / "unknown.txt").write_text("class0/0.png\nclass9/0.png\n")
     (tmp_path / "lacking.txt").write_text("class0/0.png\nclass1/0.png\nclass2/0.png")
     (tmp_path / "empty.txt").touch()
+    (tmp_path / "twice.txt").write_text("0.png")  # every class has one
     for subset, message in (
         (0, "TRAIN_SUBSET is 0; it must be a fraction above 0"),
         (1.5, "TRAIN_SUBSET is 1.5; it must be a fraction above 0"),
@@ -70,6 +73,7 @@ def test_wrong_subsets_are_one_sentence(folder, tmp_path):
         (str(tmp_path / "unknown.txt"), "which lists 'class9/0.png': no image of"),
         (str(tmp_path / "lacking.txt"), "which has no image of class 'class3'"),
         (str(tmp_path / "empty.txt"), "which has no image of class 'class0'"),
+        (str(tmp_path / "twice.txt"), "several of that name; it must be the path inside"),
     ):
         with pytest.raises(ValueError, match="TRAIN_SUBSET") as error:
             train_subset(folder, subset)
@@ -77,10 +81,10 @@ def test_wrong_subsets_are_one_sentence(folder, tmp_path):
 
 
 def test_files_are_vissls(folder, tmp_path):
-    from mscn_plugin.data.train_subset import train_subset, write_subset
+    from mscn_plugin.data.train_subset import read_list, train_subset, write_lists
 
     images = train_subset(folder, 0.5)
-    files = write_subset(tmp_path / "new" / "folder", *images)
+    files = write_lists(tmp_path / "new" / "folder", "part", *images)
     for file, array in zip(files, images):
-        assert (np.load(file, allow_pickle=False) == array).all()
+        assert (read_list(str(file)) == array).all()
     assert sorted(path.name for path in files[0].parent.iterdir()) == sorted(f.name for f in files)

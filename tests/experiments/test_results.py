@@ -31,6 +31,7 @@ def rows():
             "data": None,
             "given": [],
             **({"metrics": {"kNN": 10.0 + seed, "linear probe": 20.0}} if seed < 2 else {}),
+            **({"measured_on": "measured on 12 images of /x/val"} if seed < 2 else {}),
             **({"error": "no"} if seed == 2 else {}),
         }
         for name, paper in (("a", 60.0), ("b", None))
@@ -56,6 +57,7 @@ def test_everything_is_written(tmp_path):
         "paper": "",
     }
     assert "| a       |       2 | 10.5 ± 6.4" in (tmp_path / "results.md").read_text()
+    assert (tmp_path / "results.md").read_text().count("Measured on 12 images of /x/val.") == 1
     assert (tmp_path / "suite.png").read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "suite.pdf").read_bytes()[:4] == b"%PDF"
 

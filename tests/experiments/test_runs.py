@@ -36,6 +36,7 @@ def test_a_finished_run_is_not_run_again(tmp_path):
         "linear probe, untrained": 2.0,
     }
     assert seen == [1.0]
+    assert run.measured_on() == "on images that the run of an earlier version does not name"
 
 
 def test_an_earlier_epochs_numbers_are_no_result(tmp_path):

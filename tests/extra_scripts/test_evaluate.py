@@ -113,27 +113,45 @@ def test_jobs_go_through_submitit_and_are_waited_for(run, tmp_path):
 
 
 def test_what_is_refused_by_the_configuration_is_its_sentence(run, image_folder, tmp_path):
-    shutil.copytree(image_folder / "train", tmp_path / "data" / "train")
-    shutil.copytree(image_folder / "val", tmp_path / "data" / "val")
-    shutil.rmtree(tmp_path / "data" / "val" / "class1")
-    arguments = ["--only", "quick_linear", "--data", tmp_path / "data"]
-    result = evaluate(run, *arguments, cwd=tmp_path)
+    top = "config.METERS.accuracy_list_meter.topk_values=[9]"
+    result = evaluate(run, "--only", "quick_linear", "--overrides", top, cwd=tmp_path)
     assert result.returncode == 1
-    assert "data/val has no 'class1'" in results(run)["quick_linear"]["error"]
+    assert "topk_values is [9]; it must be" in results(run)["quick_linear"]["error"]
     assert "Traceback" not in result.stderr
+
+
+def test_a_folder_of_classes_is_evaluated_on_the_held_out_fifth(run, image_folder, tmp_path):
+    result = evaluate(
+        run, "--only", "quick_frozen", "--data", image_folder / "train", "--overrides", *QUICK,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    said = f"Measured on: 7 of the 32 images of 4 classes in {image_folder}/train, held out from"
+    assert said in result.stdout
+    assert "chance 25.0" in result.stdout
+    assert said in (run / "evaluation" / "results.md").read_text()
+    assert results(run)["quick_frozen"]["metrics"]
 
 
 def test_wrong_arguments_are_one_sentence(run, tmp_path, image_folder):
     images = image_folder
+    odd = shutil.copytree(images, tmp_path / "odd")
+    shutil.rmtree(odd / "val" / "class1")
     (run / "train_config.yaml").unlink()
     (tmp_path / "wrong.json").write_text("[]")
+    (tmp_path / "empty").mkdir()
     for arguments, message in (
         ([tmp_path / "none"], "none is not a file"),
         ([run, "--sigma", "3"], "was pre-trained with 1.25; leave --sigma out"),
         ([run], "no data: give --data <folder with train/ and val/>"),
         ([run, "--suite", "paper"], "no data: give --data with some of imagenet1k=<folder> places"),
-        ([run, "--data", tmp_path], "has no train/ with a val/ or test/"),
-        ([run, "--data", "/nowhere"], "/nowhere is not a folder"),
+        (
+            [run, "--data", tmp_path / "empty"],
+            "has no two sub-folders of images; an evaluation needs labels",
+        ),
+        ([run, "--data", images / "val" / "class0"], "an evaluation needs labels"),
+        ([run, "--data", "/nowhere"], "--data is '/nowhere', which is not a folder"),
+        ([run, "--data", odd], f"the same classes; {odd}/val has no 'class1'"),
         ([run, "--data", f"places={tmp_path}"], "the suite quick has data"),
         ([run, "--data", images, "--baseline", tmp_path / "wrong.json"], "not the results.json"),
     ):

@@ -82,7 +82,7 @@ def test_killed_and_started_again_it_repeats_nothing(start, python, tmp_path):
         (["--scale", "large"], 2, "invalid choice: 'large'"),
         (["--jobs", "0"], 2, "argument --jobs: 0 is below 1"),
         (["--only", "nothing"], 1, "--only nothing: none of table7"),
-        (["--data", "none"], 1, "config.MSCN.DATA"),
+        (["--data", "none"], 1, "--data is 'none', which is not a folder"),
     ],
 )
 def test_wrong_input_is_refused_once_and_at_once(start, arguments, code, said):

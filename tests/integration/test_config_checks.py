@@ -14,6 +14,7 @@ from mscn_plugin import ConfigError
 
 COLLATOR = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
 BYOL = "config.LOSS.byol_loss"
+SMALL = ("config=mscn/quickstart", "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8")
 
 
 def test_wrong_transforms_are_named_by_their_place(compose, large_folder):
@@ -34,9 +35,9 @@ def test_wrong_transforms_are_named_by_their_place(compose, large_folder):
 
 def test_empty_folders_are_refused(compose, tmp_path):
     for make, message in (
-        (lambda folder: folder.mkdir(), "which has no sub-folders"),
-        (lambda folder: (folder / "cats").mkdir(), "whose sub-folder 'cats' holds no images"),
-        (lambda folder: (folder / "cats" / "x.txt").touch(), "holds no images"),
+        (lambda folder: folder.mkdir(), "data', which holds no images"),
+        (lambda folder: (folder / "cats").mkdir(), "left out: sub-folder without images cats"),
+        (lambda folder: (folder / "cats" / "x.heic").touch(), r"left out: \.heic \(1\)"),
     ):
         make(tmp_path / "data")
         with pytest.raises(ConfigError, match=message):
@@ -62,10 +63,75 @@ def test_splits_of_other_classes_are_refused_where_labels_are_read(compose, imag
 
 
 def test_hidden_folders_are_no_classes(compose, image_folder, tmp_path):
+    from mscn_plugin.data.readable_images import build_dataset
+
     data = shutil.copytree(image_folder, tmp_path / "data")
-    (data / "train" / "class0").rename(data / "train" / ".ipynb_checkpoints")
-    with pytest.raises(ConfigError, match=r"sub-folder '\.ipynb_checkpoints' is hidden"):
-        compose("config=mscn/quickstart", f"config.MSCN.DATA={data}")
+    for split in ("train", "val"):
+        for name in (".ipynb_checkpoints", "__MACOSX", "@eaDir"):
+            shutil.copytree(data / split / "class0", data / split / name)
+            shutil.copytree(data / split / "class0", data / split / "class1" / name)
+    config = compose(*SMALL, f"config.MSCN.DATA={data}")
+    for split, images in (("TRAIN", 32), ("TEST", 12)):
+        dataset = build_dataset(config, split)
+        dataset.load_labels()
+        assert len(dataset) == images
+        assert set(dataset.label_objs[0].tolist()) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(("val", "test"), [("valid", "test"), ("Validation", "Test")])
+def test_splits_by_other_names_are_taken_and_said(
+    compose, image_folder, tmp_path, caplog, val, test
+):
+    from mscn_plugin.data.readable_images import build_dataset
+
+    data = tmp_path / f"data-{val}"
+    shutil.copytree(image_folder / "train", data / "train")
+    shutil.copytree(image_folder / "val", data / val)
+    shutil.copytree(image_folder / "val", data / test)
+    config = compose(*SMALL, f"config.MSCN.DATA={data}")
+    assert [f"{data}/train"] == config.DATA.TRAIN.DATA_PATHS
+    assert [f"{data}/{val}"] == config.DATA.TEST.DATA_PATHS
+    with caplog.at_level("INFO"):
+        build_dataset(config, "TRAIN")
+    said = f"data in {data}: train for training, {val} for validation; not used: {test}"
+    assert said in caplog.text
+    assert f"TRAIN: 32 images of 4 classes in {data}/train" in caplog.text
+
+
+@pytest.mark.parametrize("folder", ["train/class0", "train"])
+def test_images_without_labels_are_enough(compose, image_folder, tmp_path, caplog, folder):
+    """In a folder without sub-folders, or in the only one."""
+    from mscn_plugin.training.online_evaluation import EvaluationData
+
+    data = tmp_path / "data"
+    shutil.copytree(image_folder / "train" / "class0", data / "train" / "class0")
+    config = compose(*SMALL, f"config.MSCN.DATA={data / folder}")
+    assert config.DATA.TRAIN.LABEL_SOURCES == config.DATA.TEST.DATA_SOURCES == []
+    with caplog.at_level("INFO"):
+        assert EvaluationData.of(config) is None
+    assert "no online evaluation: the training images have no labels" in caplog.text
+
+
+def test_a_list_of_images_needs_no_labels(compose, image_folder, tmp_path):
+    """VISSL would look for its labels in its catalog, and end in a KeyError."""
+    import numpy as np
+
+    from mscn_plugin.data.readable_images import build_dataset
+
+    paths = sorted(map(str, (image_folder / "train").rglob("*.png")))
+    np.save(tmp_path / "paths.npy", np.array(paths))
+    for labels in ("[disk_folder]", "[disk_filelist]", "[]"):
+        config = compose(
+            *SMALL,
+            "config.MSCN.DATA=''",
+            "config.DATA.TRAIN.DATA_SOURCES=[disk_filelist]",
+            f"config.DATA.TRAIN.DATA_PATHS=[{tmp_path}/paths.npy]",
+            f"config.DATA.TRAIN.LABEL_SOURCES={labels}",
+            f"config.DATA.TEST.DATA_PATHS=[{image_folder}/val]",
+        )
+        assert config.DATA.TRAIN.LABEL_SOURCES == []
+        assert config.MSCN.TRAINING_IMAGES["number"] == 32
+        assert len(build_dataset(config, "TRAIN")) == 32
 
 
 def test_a_single_folder_of_classes_is_enough(compose, large_folder):

@@ -150,9 +150,76 @@ def test_classes_must_agree(linear, saved, large_folder, tmp_path_factory):
     shutil.rmtree(odd / "data" / "val" / "class2")
     sentence = refusal(linear, saved(), data=odd / "data")
     assert f"they must have the same, and {odd}/data/val has no 'class2'" in sentence
-    shutil.rmtree(odd / "data" / "val")
-    sentence = refusal(linear, saved(), data=odd / "data")
-    assert f"config.MSCN.DATA is '{odd}/data', which has no val/ or test/ beside train/" in sentence
+
+
+def test_without_validation_images_the_online_evaluations_fifth_is_held_out(
+    compose, linear, saved, large_folder, tmp_path
+):
+    import numpy as np
+
+    from mscn_plugin.training.online_evaluation import EvaluationData
+
+    folder = large_folder / "train"
+    config = linear(saved(), "config.CHECKPOINT.DIR=run", data=folder)
+    splits = {}
+    for split in ("TRAIN", "TEST"):
+        data = config.DATA[split]
+        assert data.DATA_SOURCES == data.LABEL_SOURCES == ["disk_filelist"]
+        labels = np.load(data.LABEL_PATHS[0], allow_pickle=False).tolist()
+        splits[split] = np.load(data.DATA_PATHS[0], allow_pickle=False).tolist()
+        assert labels == [int(path.split("class")[1][0]) for path in splits[split]]
+    assert not set(splits["TRAIN"]) & set(splits["TEST"])
+    assert len(splits["TRAIN"]) + len(splits["TEST"]) == 4096
+    online = EvaluationData.of(
+        compose("config=mscn/quickstart", f"config.MSCN.DATA={folder}", "config.CHECKPOINT.DIR=p")
+    )
+    assert splits["TEST"] == sorted(online.val.dataset.path_of(i) for i in online.val.indices)
+    # A part of the labels is one of those that are not held out.
+    config = linear(
+        saved(), "config.MSCN.TRAIN_SUBSET=0.25", "config.CHECKPOINT.DIR=part", data=folder
+    )
+    part = set(np.load(config.DATA.TRAIN.DATA_PATHS[0], allow_pickle=False).tolist())
+    assert part < set(splits["TRAIN"])
+
+
+@pytest.mark.parametrize("make", [lambda train: train, lambda train: train / "class0"])
+def test_images_without_labels_are_refused(linear, saved, large_folder, tmp_path_factory, make):
+    """One sub-folder with all of them, or none."""
+    folder = tmp_path_factory.mktemp("unlabelled") / "train"
+    shutil.copytree(large_folder / "train" / "class0", folder / "class0")
+    sentence = refusal(linear, saved(), data=make(folder))
+    assert f"config.MSCN.DATA names '{make(folder)}', which has no two sub-folders" in sentence
+    assert "an evaluation needs labels" in sentence
+
+
+def test_labels_of_lists_must_mean_the_folders_classes(linear, saved, large_folder, tmp_path):
+    """Names are numbered by their place in each list; numbers must have a class in the folder."""
+    import numpy as np
+
+    folder = large_folder
+    paths = sorted(map(str, (folder / "train").glob("class[012]/*.png")))
+    names = [path.split("/")[-2] for path in paths]
+    np.save(tmp_path / "paths.npy", np.array(paths))
+    explicit = [
+        "config.DATA.TRAIN.DATA_SOURCES=[disk_filelist]",
+        "config.DATA.TRAIN.LABEL_SOURCES=[disk_filelist]",
+        f"config.DATA.TRAIN.DATA_PATHS=[{tmp_path}/paths.npy]",
+        f"config.DATA.TRAIN.LABEL_PATHS=[{tmp_path}/labels.npy]",
+        f"config.DATA.TEST.DATA_PATHS=[{folder}/val]",
+        "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[128,4]}]]",
+    ]
+    for labels, message in (
+        (names, "config.DATA.TEST 4 in "),
+        (
+            names[:5],
+            "labels.npy', which has 5 entries; it must have one for each of the 3072 images",
+        ),
+        ([4] * len(paths), "which has the label 4, but config.DATA.TEST has 4 classes"),
+    ):
+        np.save(tmp_path / "labels.npy", np.array(labels))
+        assert message in refusal(linear, saved(), *explicit, data="")
+    np.save(tmp_path / "labels.npy", np.array([int(name[-1]) for name in names]))
+    linear(saved(), *explicit, data="")
 
 
 def test_subsets_are_written_once_everything_else_is_right(linear, saved, tmp_path):

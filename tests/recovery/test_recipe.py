@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 
 import pytest
 import torch
@@ -105,3 +106,104 @@ def test_refusing_leaves_the_folder_as_it_is(compose, large_folder, run, config,
             "config.SEED_VALUE=9",
         )
     assert sorted(path.name for path in run.iterdir()) == before
+
+
+class TestChangedImages:
+    """Bit-equality is promised for the same images."""
+
+    @pytest.fixture
+    def data(self, image_folder, tmp_path):
+        return shutil.copytree(image_folder, tmp_path / "images")
+
+    @pytest.fixture
+    def start(self, compose, data, tmp_path):
+        """Compose the run on ``data``, as a start does, with a checkpoint of the first one."""
+        arguments = (
+            "config=mscn/quickstart",
+            f"config.MSCN.DATA={data}",
+            f"config.CHECKPOINT.DIR={tmp_path}/run",
+            "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8",
+        )
+
+        def again(*more):
+            config = compose(*arguments, *more)
+            file = tmp_path / "run" / "model_phase0.torch"
+            if not file.exists():
+                file.parent.mkdir(exist_ok=True)
+                state = {RECIPE_KEY: json.dumps(recipe_of(config))}
+                torch.save({"iteration": 4, "classy_state_dict": state}, file)
+            return config
+
+        return again
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (
+                lambda file: shutil.copy(file, file.with_name("new.png")),
+                "which went from 32 to 33 training images since the run in config.CHECKPOINT.DIR",
+            ),
+            (lambda file: file.unlink(), "which went from 32 to 31 training images"),
+            (
+                lambda file: file.rename(file.with_name("new.png")),
+                "some of whose training images have got other names since",
+            ),
+            (
+                lambda file: file.write_bytes(file.read_bytes() + b"more"),
+                "some of whose training images have got another size since",
+            ),
+        ],
+    )
+    def test_are_refused_in_one_message(self, start, data, change, message):
+        start()
+        start()
+        change(data / "train" / "class1" / "0.png")
+        with pytest.raises(ConfigError) as refused:
+            start()
+        assert str(refused.value).startswith(f"config.MSCN.DATA is '{data}', {message}")
+        assert "+config.MSCN.RESUME_CHANGED=True to go on" in str(refused.value)
+        start("+config.MSCN.RESUME_CHANGED=True")
+
+    def test_others_may_change(self, start, data):
+        start()
+        (data / "val" / "class1" / "0.png").unlink()
+        (data / "train" / "class1" / "notes.txt").touch()
+        (data / "train" / "class1" / "._0.png").touch()
+        start()
+
+    def test_a_part_of_the_images_is_looked_at_alone(self, start, data, tmp_path):
+        (tmp_path / "list.txt").write_text(
+            "\n".join(f"class{label}/{name}.png" for label in range(4) for name in "01")
+        )
+        part = f"+config.MSCN.TRAIN_SUBSET={tmp_path}/list.txt"
+        start(part)
+        (data / "train" / "class1" / "7.png").unlink()
+        start(part)
+        (tmp_path / "list.txt").write_text(
+            "\n".join(f"class{label}/{name}.png" for label in range(4) for name in "02")
+        )
+        with pytest.raises(ConfigError, match="have got other names"):
+            start(part)
+
+    def test_checkpoints_that_do_not_say_their_images_go_on(self, start, data, tmp_path):
+        recipe = {
+            key: value
+            for key, value in recipe_of(start()).items()
+            if not key.startswith("MSCN.TRAINING_IMAGES")
+        }
+        state = {RECIPE_KEY: json.dumps(recipe)}
+        torch.save(
+            {"iteration": 8, "classy_state_dict": state}, tmp_path / "run" / "model_phase1.torch"
+        )
+        (data / "train" / "class1" / "0.png").unlink()
+        start()
+
+    def test_a_requeued_job_looks_again(self, start, data):
+        from mscn_plugin.integration.config_hook import check_images_again
+
+        config = start()
+        config.OPTIMIZER["lr"] = 0.1  # VISSL writes into the configuration while it trains
+        check_images_again(config)
+        (data / "train" / "class1" / "0.png").unlink()
+        with pytest.raises(ConfigError, match="from 32 to 31 training images"):
+            check_images_again(config)

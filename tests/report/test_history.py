@@ -38,9 +38,7 @@ def test_an_accuracy_is_named_after_its_own_epoch(tmp_path):
     def title(epochs):
         return _accuracies({"MSCN": {}}, history, epochs)["accuracies"][0]["title"]
 
-    assert history.last_evaluation()["train_phase_idx"] == 3
-    assert history.last_evaluation(3)["train_phase_idx"] == 1
-    assert history.last_evaluation(0) is None
-    assert title(4) == "after epoch 4"
-    assert title(3) == "after epoch 2 (this checkpoint, after 3, has none)"
-    assert title(0) == "before training"
+    assert title(4) == "pre-trained trunk, 4 epochs"
+    assert title(3) == "pre-trained trunk, 2 epochs (this checkpoint, after 3, has none)"
+    assert title(0) == "random trunk, same input"
+    assert title(None) == title(4)

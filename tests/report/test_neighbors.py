@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -80,6 +82,20 @@ def test_the_search_can_be_shortened_and_the_data_replaced(run, image_folder):
     assert nearest_neighbors(pretrained, config, str(image_folder / "val")).searched == 9
     with pytest.raises(ConfigError, match="is not a folder"):
         nearest_neighbors(pretrained, config, str(image_folder / "none"))
+
+
+def test_labels_of_two_folders_are_compared_by_name(run, image_folder, tmp_path):
+    """The places of classes differ where one is missing; every share would be wrong."""
+    from mscn_plugin.report.neighbors import nearest_neighbors
+
+    pretrained, config = run
+    data = shutil.copytree(image_folder, tmp_path / "data")
+    shutil.rmtree(data / "val" / "class0")
+    with pytest.raises(ConfigError, match="data/val has no 'class0'"):
+        nearest_neighbors(pretrained, config, str(data))
+    config["DATA"]["TEST"]["DATA_PATHS"] = [str(data / "val")]
+    with pytest.raises(ConfigError, match="data/val has no 'class0'"):
+        nearest_neighbors(pretrained, config)
 
 
 def test_what_has_no_images_or_labels_is_one_sentence(run):

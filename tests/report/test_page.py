@@ -59,7 +59,13 @@ def test_the_page_has_all_of_a_run_and_stands_alone(run):
     for _, attributes in elements.found:
         assert not any(name.startswith("on") for name in attributes)
     assert elements.named("html") == [{"lang": "en"}]
-    for text in ("after epoch 2", "41.3", "before training", "20.0", "after 2 of 1 epochs"):
+    for text in (
+        "pre-trained trunk, 2 epochs",
+        "41.3",
+        "random trunk",
+        "20.0",
+        "after 2 of 1 epochs",
+    ):
         assert text in elements.text
     assert "mscn_info_nce_loss" in elements.text
     assert (run / "train_config.yaml").read_text() in elements.text

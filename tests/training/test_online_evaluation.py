@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -47,12 +49,46 @@ def test_without_validation_images_training_images_are_held_out(config, image_fo
     assert sorted([*data.train.indices, *data.val.indices]) == list(range(32))
 
 
+def test_colour_histograms_are_those_of_the_whole_images(config):
+    from PIL import Image
+
+    from mscn_plugin.data.photographs import color_histogram
+    from mscn_plugin.training.online_evaluation import EvaluationData
+
+    data = EvaluationData.of(config())
+    assert data.images()["train"]["number"] == 32
+    _, (histograms, labels) = data.color_histograms()
+    for place, index in enumerate(data.val.indices):
+        with Image.open(data.val.dataset.path_of(index)) as image:
+            assert np.allclose(histograms[place], color_histogram([image])[0])
+            assert f"class{labels[place]}" in image.filename
+
+
 def test_without_labels_there_is_no_evaluation(config):
     from mscn_plugin.training.online_evaluation import EvaluationData
 
     cfg = config()
     cfg.DATA.TRAIN.LABEL_SOURCES = []
     assert EvaluationData.of(cfg) is None
+
+
+def test_training_images_of_one_class_are_not_evaluated(caplog):
+    """As where the fifth that is held out has all images of the other class."""
+    from mscn_plugin.training.online_evaluation import OnlineEvaluationHook
+
+    hook, labelled = OnlineEvaluationHook(), (np.zeros((4, 2)), np.zeros(4, int))
+    hook.data = SimpleNamespace(features=lambda *_: (labelled, labelled))
+    settings = SimpleNamespace(ONLINE_EVALUATION=SimpleNamespace(NETWORK="online"))
+    task = SimpleNamespace(
+        base_model=SimpleNamespace(trunk=torch.nn.Identity()),
+        config=SimpleNamespace(MSCN=settings),
+        device="cpu",
+        checkpoint_folder="",
+    )
+    with caplog.at_level("INFO"):
+        hook._evaluate(task, -1)
+    assert hook.data is None
+    assert "no online evaluation: the 4 training images have one class" in caplog.text
 
 
 def test_evaluation_mode_is_put_back():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -77,6 +78,8 @@ def test_an_evaluation_that_a_kill_took_is_made_up_for(run_tool, tiny, tmp_path,
 
     unbroken = evaluations()
     assert [line["train_phase_idx"] for line in unbroken] == [-1, 0, 1]
+    assert all(line["images"]["val"]["number"] == 12 for line in unbroken)
+    assert all(line["chance"] == 25 and "knn" in line["color_histogram"] for line in unbroken)
     kept = [line for line in unbroken if line["train_phase_idx"] < lost]
     (run / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in kept))
     if lost == 0:
@@ -85,6 +88,40 @@ def test_an_evaluation_that_a_kill_took_is_made_up_for(run_tool, tiny, tmp_path,
     assert evaluations() == unbroken
     run_tool(*overrides)
     assert evaluations() == unbroken  # and once is enough
+
+
+@pytest.mark.process
+def test_images_without_labels_train_resume_and_are_reported(
+    run_tool, run_script, tiny, image_folder, tmp_path, capsys
+):
+    images = shutil.copytree(image_folder / "train" / "class0", tmp_path / "images")
+    overrides = ["config=mscn/quickstart", *tiny, f"config.MSCN.DATA={images}"]
+    overrides.append("config.OPTIMIZER.num_epochs=2")
+    said = run_tool(*overrides).stdout
+    assert f"TRAIN: 8 images without labels in {images}" in said
+    assert said.count("no online evaluation: the training images have no labels") == 1
+    run = tmp_path / "run"
+    final = run / "model_final_checkpoint_phase1.torch"
+
+    def weights():
+        state = torch.load(final, weights_only=True)["classy_state_dict"]
+        return state["base_model"]["model"]["trunk"]
+
+    unbroken = weights()
+    final.unlink()
+    assert "Resume from file" in run_tool(*overrides).stdout
+    assert all(torch.equal(value, unbroken[name]) for name, value in weights().items())
+
+    run_script("summarize_run.py", run)
+    assert "The run has no online evaluation: its images have no labels" in capsys.readouterr().out
+    run_script("write_report.py", run)
+    page = (run / "report.html").read_text()
+    assert "The run has no online evaluation" in page
+    assert "Not shown: config.DATA.TRAIN.LABEL_SOURCES" in page
+    with pytest.raises(SystemExit) as refused:
+        run_script("evaluate.py", run)
+    assert "own config.MSCN.DATA is taken, which is" in str(refused.value)
+    assert "an evaluation needs labels" in str(refused.value)
 
 
 @pytest.mark.process

@@ -1,0 +1,335 @@
+"""What of a folder is an image, a class and a split: one answer for training and evaluations."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import logging
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Pattern, Sequence, Set, Tuple, Union
+
+import numpy as np
+from PIL import Image
+from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from mscn_plugin.data.photographs import build_photographs
+from mscn_plugin.errors import ConfigError
+
+PHOTOGRAPHS = "photographs"
+"""In the place of a folder: the pictures that come with the installed packages."""
+WANTED = (
+    "folder of images, better with one sub-folder of images per class, or with train/ and val/ of "
+    "that kind"
+)
+_MORE_EXTENSIONS = (".avif", ".gif", ".jfif", ".jp2", ".jpe")  # where this Pillow reads them
+_OF_SYSTEMS = (
+    *("#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "@tmp"),
+    *("__macosx", "__pycache__", "lost+found", "system volume information"),
+)
+"""Names of folders that operating systems leave, in lower case."""
+_SUFFIX = r"(ing|ation)?[-_ ]?(set|images|data|\d{4})?"
+_TRAIN, _VAL, _TEST = (
+    re.compile(name + _SUFFIX, re.IGNORECASE) for name in ("train", "(val|valid|dev)", "test")
+)
+_SPLIT_NAMES = (_TRAIN, _VAL, _TEST)
+_MAX_KINDS = 8  # kinds of left-out files in one message
+
+
+@functools.lru_cache(maxsize=None)
+def image_extensions() -> Tuple[str, ...]:
+    """Endings, in lower case, of the files that are taken for images."""
+    readable = Image.registered_extensions()
+    return (*IMG_EXTENSIONS, *(e for e in _MORE_EXTENSIONS if e in readable))
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is not the user's: ``.ipynb_checkpoints``, ``._twin.jpg``."""
+    return name.startswith(".") or name.lower() in _OF_SYSTEMS
+
+
+@dataclasses.dataclass
+class Contents:
+    """An image folder, as every reader of this package sees it.
+
+    Where two or more sub-folders hold images these are the classes, and images beside them are
+    left out. Else all images of the folder are taken, without labels.
+
+    Attributes:
+        folder: its path.
+        classes: names of the sub-folders with images, sorted; a label is a place in this list.
+        images: path and label of each image, in the order of torchvision's ImageFolder.
+        left_out: kinds of what was not taken, with their numbers.
+    """
+
+    folder: str
+    classes: List[str]
+    images: List[Tuple[str, int]]
+    left_out: Dict[str, int]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are classes to tell apart."""
+        return len(self.classes) > 1
+
+    def in_words(self) -> str:
+        """How many images there are of how many classes, where, and what was left out."""
+        labels = f"of {len(self.classes)} classes" if self.labelled else "without labels"
+        return f"{len(self.images)} images {labels} in {self.folder}{self.left_out_in_words()}"
+
+    def left_out_in_words(self) -> str:
+        """The end of a sentence that says what was left out, empty where nothing was."""
+        kinds = sorted(self.left_out.items(), key=lambda kind: (-kind[1], kind[0]))
+        named = ", ".join(f"{kind} ({number})" for kind, number in kinds[:_MAX_KINDS])
+        more = f", and {len(kinds) - _MAX_KINDS} other kinds" if len(kinds) > _MAX_KINDS else ""
+        return f"; left out: {named}{more}" if kinds else ""
+
+
+def contents(folder: Union[str, Path]) -> Contents:
+    """List the images of a folder; folders in it that cannot be read are warned of."""
+    left_out: Dict[str, int] = Counter()
+    found: Dict[str, List[str]] = {}
+    for root, paths in _images(str(folder), left_out):
+        top = "" if root == str(folder) else os.path.relpath(root, folder).split(os.sep)[0]
+        found.setdefault(top, []).extend(paths)
+    for name in [name for name, paths in found.items() if name and not paths]:
+        del found[name]
+        left_out[f"sub-folder without images {name}"] += 1
+    loose = found.pop("", [])
+    classes = sorted(found)
+    if len(classes) > 1 and loose:
+        left_out["image beside the classes' folders"] += len(loose)
+        loose = []
+    images = [(path, 0) for path in loose]
+    images += [(path, label) for label, name in enumerate(classes) for path in found[name]]
+    return Contents(str(folder), classes, images, dict(left_out))
+
+
+def _images(folder: str, left_out: Dict[str, int]) -> Iterator[Tuple[str, List[str]]]:
+    """The folder and those in it, each with its images' paths, sorted; counts what is left out."""
+    found, pending = [], [folder]
+    while pending:
+        here, images = pending.pop(), []
+        try:
+            with os.scandir(here) as entries:
+                for entry in entries:
+                    extension = os.path.splitext(entry.name)[1].lower()
+                    is_image = extension in image_extensions()
+                    if entry.is_dir():
+                        if is_hidden(entry.name):
+                            left_out[f"hidden folder {entry.name}"] += 1
+                        else:
+                            pending.append(entry.path)
+                    elif is_hidden(entry.name):
+                        if is_image:
+                            left_out[f"hidden file {extension}"] += 1
+                    elif is_image:
+                        images.append(entry.path)
+                    else:
+                        left_out[extension or "file without an extension"] += 1
+        except OSError as error:
+            logging.warning(f"left out a folder that cannot be read: {printable(str(error))}")
+        found.append((here, sorted(images)))
+    yield from sorted(found, key=lambda folder: folder[0])
+
+
+def class_names(folder: Union[str, Path]) -> List[str]:
+    """``Contents.classes`` of a folder, without listing its images."""
+    return [name for name in _sub_folders(folder) if _has_images(Path(folder, name))]
+
+
+def _sub_folders(folder: Union[str, Path]) -> List[str]:
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.is_dir() and not is_hidden(e.name))
+
+
+def _has_images(folder: Path, deep: bool = True) -> bool:
+    """Whether a folder, or with ``deep`` one in it, holds an image: as few look-ups as possible."""
+    folders = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_hidden(entry.name):
+                    continue
+                if entry.is_dir():
+                    folders.append(Path(entry.path))
+                elif entry.name.lower().endswith(image_extensions()):
+                    return True
+    except OSError:
+        return False
+    return deep and any(map(_has_images, folders))
+
+
+def printable(path: str) -> str:
+    """``path``, its bytes that are no UTF-8 written as escapes: logs are."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+class LabelledFolder(ImageFolder):
+    """torchvision's ImageFolder of :func:`contents`; without classes all labels are 0."""
+
+    def find_classes(self, directory: Any) -> Tuple[List[str], Dict[str, int]]:
+        self.contents = contents(directory)
+        return self.contents.classes, {n: i for i, n in enumerate(self.contents.classes)}
+
+    def make_dataset(self, *_: Any, **__: Any) -> List[Tuple[str, int]]:
+        return self.contents.images
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """What the folders of a data set are taken for.
+
+    Attributes:
+        folder: that of the data set.
+        train: the training images.
+        val: images for validation, whose classes may differ from those of ``train``; None: none.
+        unused: names of further folders with images.
+    """
+
+    folder: Path
+    train: Path
+    val: Optional[Path]
+    unused: Sequence[str]
+
+    def in_words(self) -> str:
+        """One line that says it."""
+        val = self.val.relative_to(self.folder) if self.val else "no folder"
+        train = "all of it" if self.train == self.folder else self.train.relative_to(self.folder)
+        unused = f"; not used: {', '.join(self.unused)}" if self.unused else ""
+        return f"data in {self.folder}: {train} for training, {val} for validation{unused}"
+
+
+def split_folders(folder: Path) -> Splits:
+    """Find training and validation images, by the usual names of folders, in any case.
+
+    ``train`` or ``training`` beside ``val``, ``valid`` or ``validation``, in their absence
+    ``test`` or ``testing``, also as ``train_set``, ``val_images``, ``train2017`` and the like. A
+    folder whose one sub-folder holds all of that, or all classes, stands for it. ``train`` is a
+    class where it holds images, no sub-folders of images, and has other classes beside it.
+
+    Raises:
+        ValueError: there is validation data, of classes, and no ``train``.
+    """
+    here = _unwrapped(folder, keep=_SPLIT_NAMES)
+    names = class_names(here)
+    val_names = [n for pattern in (_VAL, _TEST) for n in _matching(pattern, names)]
+    train_names = _matching(_TRAIN, _sub_folders(here))
+    others = set(names) - {*train_names, *val_names}
+    if not train_names:
+        for name in val_names:
+            if class_names(here / name):
+                raise ValueError(
+                    f"{here} holds {name}/ with folders of images and no train/: rename the folder "
+                    "of the training images, or name one folder of classes"
+                )
+    if not train_names or (others and not val_names and not class_names(here / train_names[0])):
+        return Splits(folder, here, None, ())
+    train = _unwrapped(here / train_names[0])
+    known = set(class_names(train))
+    val_name = next((n for n in val_names if _labelled_like(known, here / n)), None)
+    val = _unwrapped(here / val_name) if val_name else None
+    unused = [name for name in names if name not in (train_names[0], val_name)]
+    return Splits(folder, train, val, unused)
+
+
+def _labelled_like(known: Set[str], folder: Path) -> bool:
+    """Whether a split has classes; else its images lack labels, as in many a competition's test/"""
+    classes = class_names(_unwrapped(folder))
+    return len(known) > 1 and (len(classes) > 1 or bool(known.intersection(classes)))
+
+
+def find_splits(data: str, key: str) -> Splits:
+    """:func:`split_folders` of what the option or configuration key ``key`` names.
+
+    Raises:
+        ConfigError: it is no folder, cannot be read, or has validation images alone.
+    """
+    folder = build_photographs() if data == PHOTOGRAPHS else Path(data).expanduser().absolute()
+    if not folder.is_dir():
+        raise ConfigError(f"{key} is {data!r}, which is not a folder; it must be a {WANTED}")
+    try:
+        return split_folders(folder)
+    except OSError as error:
+        raise ConfigError(f"{key} is {data!r}, which cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{key} is {data!r}; {error}") from None
+
+
+def measured_images(data: str, key: str) -> str:
+    """Say on which images of a data set evaluations are measured, of how many classes.
+
+    Raises:
+        ConfigError: it has no labels, its splits' classes differ, or :func:`find_splits` fails.
+    """
+    splits = find_splits(data, key)
+    train = contents(splits.train)
+    if not train.labelled:
+        raise ConfigError(
+            f"{key} is {data!r}, and {train.folder} has no two sub-folders of images; an "
+            "evaluation needs labels"
+        )
+    chance = f"chance {100 / len(train.classes):.1f}"
+    if splits.val is None:
+        kept, held_out = map(len, held_out_fifth(len(train.images)))
+        return (
+            f"{held_out} of the {len(train.images)} images of {len(train.classes)} classes in "
+            f"{train.folder}, held out from the classifiers, which learn from the other {kept}; a "
+            f"trunk that was pre-trained on the folder has seen them, without labels; {chance}"
+        )
+    val = contents(splits.val)
+    odd = sorted(set(train.classes) ^ set(val.classes))
+    if odd:
+        lacking = val.folder if odd[0] in train.classes else train.folder
+        raise ConfigError(
+            f"{key} is {data!r}, whose splits must have the same classes; {lacking} has no "
+            f"{odd[0]!r}"
+        )
+    return f"{val.in_words()}; the classifiers learn from {train.in_words()}; {chance}"
+
+
+def _matching(pattern: Pattern[str], names: List[str]) -> List[str]:
+    """The names that are the pattern's, plain ones first."""
+    found = [name for name in names if pattern.fullmatch(name)]
+    return sorted(found, key=lambda name: (name != "train", len(name), name))
+
+
+def _unwrapped(folder: Path, keep: Sequence[Pattern[str]] = ()) -> Path:
+    """The folder, or the only one in it, as long as that one holds folders of images.
+
+    Args:
+        keep: names of folders for which their parent stands.
+    """
+    names = class_names(folder)
+    if len(names) != 1 or _has_images(folder, deep=False):
+        return folder
+    if any(pattern.fullmatch(names[0]) for pattern in keep):
+        return folder
+    inner = folder / names[0]
+    return _unwrapped(inner, keep) if class_names(inner) else folder
+
+
+def held_out_fifth(number: int) -> Tuple[np.ndarray, np.ndarray]:
+    """Indices of images to learn from, and of every fifth one of a fixed random order."""
+    order = np.random.RandomState(0).permutation(number)
+    return np.delete(order, np.s_[::5]), order[::5]
+
+
+def fingerprint(names: Sequence[str], sizes: Sequence[int]) -> Dict[str, Any]:
+    """Number of images, and hashes of their names and of their sizes, in the order given."""
+    return {
+        "number": len(names),
+        "names": _digest(os.fsencode(name) + b"\0" for name in names),
+        "sizes": _digest(b"%d\0" % size for size in sizes),
+    }
+
+
+def _digest(parts: Iterator[bytes]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()

@@ -1,0 +1,71 @@
+"""Accuracies stand beside what they are to beat, and the images that they were measured on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mscn_plugin.report.accuracies import about_accuracies, accuracy_rows
+from mscn_plugin.report.history import History
+
+IMAGES = {
+    "train": {"number": 32, "path": "/x/train"},
+    "val": {"number": 12, "path": "/x/valid"},
+    "held_out": False,
+}
+HELD_OUT = {**IMAGES, "val": {"number": 7, "path": "/x"}, "held_out": True}
+
+
+def line(epoch, knn, images=IMAGES):
+    return {
+        "train_phase_idx": epoch,
+        "online_evaluation": {"knn": knn, "linear_probe": knn + 1},
+        "images": images,
+        "chance": 25.0,
+        "color_histogram": {"knn": 30.0, "linear_probe": 31.0},
+    }
+
+
+def history(*lines):
+    return History([], list(lines), [])
+
+
+def test_every_baseline_stands_beside_the_trunk():
+    rows = dict(accuracy_rows(history(line(-1, 20.0), line(0, 30.0), line(1, 40.0))))
+    assert rows == {
+        "pre-trained trunk, 2 epochs": {"knn": 40.0, "linear_probe": 41.0},
+        "random trunk, same input": {"knn": 20.0, "linear_probe": 21.0},
+        "colour histogram": {"knn": 30.0, "linear_probe": 31.0},
+        "chance": {"knn": 25.0, "linear_probe": 25.0},
+    }
+
+
+def test_accuracies_on_other_images_are_not_set_beside_it():
+    rows = dict(accuracy_rows(history(line(-1, 20.0, HELD_OUT), line(1, 40.0))))
+    assert "random trunk, same input" not in rows
+
+
+@pytest.mark.parametrize(
+    ("images", "parts"),
+    [
+        (IMAGES, ["12 images of /x/valid", "learned from 32 images of /x/train", "chance 25.0"]),
+        (HELD_OUT, ["7 images of /x that were held out", "32 others", "colour histogram: kNN 30"]),
+    ],
+)
+def test_the_images_are_named(images, parts):
+    about = about_accuracies(history(line(0, 30.0, images)))
+    assert about.startswith("Measured on ")
+    assert all(part in about for part in parts)
+
+
+def test_they_are_read_from_a_runs_folder(tmp_path):
+    (tmp_path / "metrics.json").write_text(json.dumps(line(0, 30.0)))
+    assert "12 images of /x/valid" in about_accuracies(History.of(tmp_path))
+
+
+def test_runs_without_them_say_so():
+    assert about_accuracies(history()).startswith("The run has no online evaluation")
+    old = {"train_phase_idx": 0, "online_evaluation": {"knn": 1.0, "linear_probe": 2.0}}
+    assert "earlier version" in about_accuracies(history(old))
+    assert list(dict(accuracy_rows(history(old)))) == ["pre-trained trunk, 1 epochs"]
