@@ -32,6 +32,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 import numpy as np
 from PIL import Image
 
+from mscn_plugin.data.decoding import to_rgb
 from mscn_plugin.errors import ConfigError
 
 VERSION = 1  # of everything that a change of the constants below does not show
@@ -99,7 +100,7 @@ def photographs() -> Dict[str, Image.Image]:
     Raises:
         ConfigError: fewer than ``MIN_PHOTOGRAPHS`` are there.
     """
-    return {name: Image.open(path).convert("RGB") for name, path in _files().items()}
+    return {name: to_rgb(Image.open(path)) for name, path in _files().items()}
 
 
 def regions(size: Tuple[int, int]) -> Dict[str, List[Box]]:

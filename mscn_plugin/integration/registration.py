@@ -28,7 +28,9 @@ def register_with_vissl() -> None:
     for module in REGISTERING_MODULES:
         importlib.import_module(module)
 
+    from mscn_plugin.data import readable_images
     from mscn_plugin.integration import config_hook, launcher
 
+    readable_images.install()
     launcher.install()
     config_hook.install()
