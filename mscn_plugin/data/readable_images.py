@@ -88,11 +88,29 @@ class ReadableImagesDataset(GenericSSLDataset):
             self._named += 1
             logging.warning(nearly_blank_warning(self.path_of(index)))
 
+    def original(self, index: int) -> Optional[Image.Image]:
+        """The whole image with this index, decoded; None where it is no file, or unreadable."""
+        source = self.data_objs[0]
+        if not isinstance(source, ImageFileSource):
+            return None
+        try:
+            return source.encoded(self._place(index)).decode().picture
+        except UnreadableImageError:
+            return None
+
+    def _place(self, index: int) -> int:
+        """Place in the source of the image with this index."""
+        if self.data_limit < 0:
+            return index
+        if not self._subset_initialized:  # workers draw theirs, which is the same
+            if not self.labels_init and self.label_sources:
+                self.load_labels()
+            self._init_image_and_label_subset()
+        return int(self.image_and_label_subset[index])
+
     def path_of(self, index: int) -> str:
         """Path of the image with this index, in characters that any log can hold."""
-        if self.image_and_label_subset is not None:
-            index = self.image_and_label_subset[index]
-        return printable(self.data_objs[0].path_of(index))
+        return printable(self.data_objs[0].path_of(self._place(index)))
 
 
 class ImageFileSource(DiskImageDataset):
@@ -104,11 +122,14 @@ class ImageFileSource(DiskImageDataset):
         """The image, decoded or not, and True: what cannot be read raises UnreadableImageError."""
         transforms = self.cfg["DATA"][self.split].TRANSFORMS
         undecoded = bool(transforms) and transforms[0]["name"] == TAKES_UNDECODED
+        self._last = self.encoded(index)
+        return self._last if undecoded else self._last.decode().picture, True
+
+    def encoded(self, index: int) -> EncodedImage:
+        """The opened file; raises UnreadableImageError."""
         path = self.path_of(index)
         with reading(path):
-            image = Image.open(path)
-        self._last = EncodedImage(image, self.cfg["MSCN"].get("PIXEL_RANGE"))
-        return self._last if undecoded else self._last.decode().picture, True
+            return EncodedImage(Image.open(path), self.cfg["MSCN"].get("PIXEL_RANGE"))
 
     def took_nearly_blank(self) -> bool:
         """Whether the image that was taken last came out so, of which nothing is kept hereafter."""
