@@ -110,9 +110,10 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange = None) -> Image.Image:
 
 def nearly_blank(picture: Image.Image, levels: int = BLANK_LEVELS) -> bool:
     """Whether :data:`BLANK_SHARE` of an RGB picture's pixels lies within ``levels`` levels."""
-    # Most pictures show their levels in a thousand pixels, in 1% of the time.
-    few = picture.resize((32, 32), _pillow.NEAREST).convert("L")
-    if _span(few.histogram()) >= levels:
+    # Nearly all pictures show their levels in a few pixels, which takes no time.
+    few: Any = picture.resize((16, 16), _pillow.NEAREST).convert("L")
+    darkest, brightest = few.getextrema()
+    if brightest - darkest >= levels:
         return False
     counts = picture.histogram()
     return all(_span(counts[start : start + 256]) < levels for start in range(0, len(counts), 256))

@@ -22,7 +22,7 @@ WINDOW = 10
 """Of so many logged steps the means are judged: single batches of a healthy run look like it."""
 NOT_TOLD_APART = 0.03
 """By which part of the way to 1 the similarity of an image's views must exceed that of others."""
-FEW_DIMENSIONS = 2.0
+FEW_DIMENSIONS = 1.2
 """An embedding that is spread in fewer dimensions lies along a line."""
 
 
@@ -97,7 +97,7 @@ class EmbeddingStatisticsHook(MSCNHook):
         logging.info(f"embedding: {text} (std {spread:.4f} when spread evenly, 0 when collapsed)")
         for prefix, of in values.items():
             watch = self.watches.setdefault(prefix, CollapseWatch(PATIENCE[prefix]))
-            for seen in watch.look(of, spread, settled=is_settled(task)):
+            for seen in watch.look(of, spread, settled=is_settled(task), late=is_late(task)):
                 logging.warning(
                     f"iteration {task.iteration}: {NAMES[prefix]} {seen}; the loss can fall "
                     "without anything being learned: try a lower learning rate, and the conditions "
@@ -132,13 +132,16 @@ class CollapseWatch:
         self.window: Deque[Dict[str, float]] = collections.deque(maxlen=WINDOW)
         self.said: Set[str] = set()
 
-    def look(self, values: Dict[str, float], even: float, settled: bool) -> Iterator[str]:
+    def look(
+        self, values: Dict[str, float], even: float, settled: bool, late: bool
+    ) -> Iterator[str]:
         """Yield what is wrong with the embedding and has not been said.
 
         Args:
             values: of :func:`embedding_statistics`.
             even: ``std`` of an even spread, ``D ** -0.5``.
             settled: whether the first steps are over.
+            late: whether one dimension may be judged; a network learns one after the other.
         """
         relative = values["std"] / even
         self.points = self.points + 1 if relative < COLLAPSED else 0
@@ -158,13 +161,18 @@ class CollapseWatch:
                     f"does not tell images apart: views of one image are as similar ({same:.3f}) "
                     f"as those of different ones ({others:.3f})"
                 )
-            if mean["dimensions"] < FEW_DIMENSIONS:
+            if late and mean["dimensions"] < FEW_DIMENSIONS:
                 found["line"] = (
                     f"has collapsed to a line: it is spread in {mean['dimensions']:.1f} of "
                     f"{even**-2:.0f} dimensions"
                 )
         yield from (text for kind, text in found.items() if kind not in self.said)
         self.said = set(found)
+
+
+def is_late(task: Any) -> bool:
+    """Whether half of the run is over."""
+    return task.iteration >= task.max_iteration / 2
 
 
 def is_settled(task: Any) -> bool:
