@@ -98,7 +98,8 @@ images = preprocess(decode(Image.open("photograph.jpg")))[None]  # [1, 3, {crop}
 ```
 
 `ToTensor` divides the levels by 255, and `Normalize` needs that: raw pixels, from 0 to 255 or from
-0 to 1, give features that mean nothing, and the weights by themselves cannot tell.
+0 to 1, give features that mean nothing, and the weights by themselves cannot tell. (detectron2
+itself takes raw pixels, from 0 to 255, and normalizes them by its configuration.)
 
 {filtering}
 
@@ -126,11 +127,11 @@ class Classifier(torch.nn.Module):
 ```
 
 Graphs, TorchScript and ONNX, are for inference. From the checkpoint of pre-training, mscn-plugin
-fine-tunes by its own command, here with all labels:
+fine-tunes by its own command, which takes trunk, crop and filter from the run; here with all
+labels:
 
-    python -m tools.run_distributed_engines config=mscn/benchmark/imagenet1k_10percent \\
-        config.MSCN.TRAIN_SUBSET=1.0 config.MSCN.DATA=<folder with train/ and val/> \\
-        config.MODEL.WEIGHTS_INIT.PARAMS_FILE=<checkpoint>
+    python extra_scripts/evaluate.py <checkpoint> --only quick_10percent \\
+        --data <folder with train/ and val/> --overrides config.MSCN.TRAIN_SUBSET=1.0
 
 ## Files and checks
 
@@ -159,12 +160,12 @@ _DECODING = """\
 As in training: the first frame of a file, turned as its EXIF orientation says, on white where it is
 transparent, its color profile ignored. Of pictures with more than 8 bits per channel {stated}"""
 _STATED = """\
-{black:g} is
-black and {white:g} is white, the range that the run's configuration states (`MSCN.PIXEL_RANGE`)."""
+{black:g}
+is black and {white:g} white: the range that the run's configuration states (`MSCN.PIXEL_RANGE`)."""
 _NOT_STATED = """\
-integers
-of 16 bits are 0 for black and 65535 for white; integers of 32 bits and floats go from 0 to 1
-(floats alone), to 255 or to 65535, whichever of these holds the picture."""
+0 is
+black and 65535 white in integers of 16 bits; integers of 32 bits and floats go from 0 to 1 (floats
+alone), to 255 or to 65535, whichever of these holds the picture."""
 
 _FILTERING = """\
 The filter comes after the normalisation, where it is not inside of the file:
@@ -198,7 +199,7 @@ def model_card(
         filter=(_FILTER if sigma else _NO_FILTER).format(sigma=sigma),
         filtering=(_FILTERING if sigma else _NO_FILTER).format(sigma=sigma),
         and_filter=" and filter" if sigma else "",
-        import_filter="from mscn_plugin.masking import high_pass\n" if sigma else "",
+        import_filter="from mscn_plugin.masking import high_pass" if sigma else "",
         filtered=f"high_pass(images, sigma={sigma})" if sigma else "images",
         decoding=_DECODING.format(stated=stated.format(black=black, white=white)),
         black=black,

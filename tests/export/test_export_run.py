@@ -152,7 +152,7 @@ def test_the_cards_recipe_is_trainings_decoding(model, tmp_path, monkeypatch, pi
     model = Pretrained(**{**vars(model), "preprocessing": preprocessing})
     export_trunk(model, ["torchscript"], tmp_path)
     card = (tmp_path / "model_card.md").read_text()
-    assert ("4095 is white" if pixel_range else "0 for black and 65535 for white") in card
+    assert ("4095 white: the range" if pixel_range else "65535 white in integers") in card
     recipe, _, fine_tuning = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     random = np.random.RandomState(0)
