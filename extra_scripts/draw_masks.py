@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as F
 
-from mscn_plugin.data.decoding import nearly_blank, to_rgb
+from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError
 from mscn_plugin.masking import MaskDistribution, fill, high_pass
 from mscn_plugin.training.contact_sheet import Group, contact_sheet, fitted, stretched
 
@@ -38,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         draw(options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UnreadableImageError) as error:
         sys.exit(f"draw_masks: {error}")
 
 
@@ -79,8 +79,9 @@ def draw(options: argparse.Namespace) -> None:
 
 def load(path: Path) -> Image.Image:
     if path is not None:
-        picture = to_rgb(Image.open(path))
-        if nearly_blank(picture):
+        file = EncodedImage(Image.open(path))
+        picture = file.decode().picture
+        if file.nearly_blank:
             print(f"draw_masks: {path} comes out nearly blank", file=sys.stderr)
         return picture
     from skimage import data

@@ -40,3 +40,9 @@ def test_what_comes_out_nearly_blank_is_named(run_script, tmp_path, capsys, monk
     Image.fromarray(np.full((80, 80), 77, np.uint16)).save(tmp_path / "dark.png")
     run_script("draw_masks.py", "--image", tmp_path / "dark.png", "--size", 112, "--sigma", 2)
     assert "dark.png comes out nearly blank" in capsys.readouterr().err
+
+
+def test_what_cannot_be_decoded_is_named(run_script, tmp_path):
+    Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(tmp_path / "nan.tiff")
+    with pytest.raises(SystemExit, match="^draw_masks: .*nan.tiff: .* pixels that are not finite"):
+        run_script("draw_masks.py", "--image", tmp_path / "nan.tiff")
