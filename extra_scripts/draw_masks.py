@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import torch
 from PIL import Image
 from torchvision.transforms import functional as F
 
+from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError
 from mscn_plugin.files import save_figure
 from mscn_plugin.masking import MaskDistribution, fill, high_pass
+from mscn_plugin.training.contact_sheet import Group, contact_sheet, fitted, stretched
 
+NOISE_STD = 0.3  # the larger one of the two branches'
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         draw(options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, UnreadableImageError) as error:
         sys.exit(f"draw_masks: {error}")
 
 
@@ -48,42 +48,42 @@ def draw(options: argparse.Namespace) -> None:
     crop = F.center_crop(F.resize(load(options.image), options.size), [options.size] * 2)
     image = F.normalize(F.to_tensor(crop), MEAN, STD)[None]
     filtered = high_pass(image, options.sigma)
-
-    def masked(focal: float, channelwise: float, noise: float) -> torch.Tensor:
-        masks = MaskDistribution(
+    masks = {
+        name: MaskDistribution(
             ratio=options.ratio,
             cell_size=options.cell_size,
-            focal_probability=focal,
-            channelwise_probability=channelwise,
-            noise_std=noise,
-        )
-        return fill(filtered, masks.draw(1, image.shape[-2:]))
-
-    scale = float(filtered.abs().flatten().kthvalue(int(0.99 * filtered.numel())).values)
-    panels = {
-        "image": F.to_tensor(crop),
-        f"high-pass, σ = {options.sigma:g}": filtered,
-        "grid mask": masked(0, 0, 0),
-        "focal mask": masked(1, 0, 0),
-        "grid mask, noise": masked(0, 0, 0.3),
-        "channel-wise, noise": masked(0, 1, 0.3),
+            focal_probability=float(name == "focal"),
+            channelwise_probability=float(name == "channel-wise"),
+            noise_std=0.0,
+        ).draw(1, image.shape[-2:])
+        for name in ("grid", "focal", "channel-wise")
     }
-    figure, axes = plt.subplots(1, len(panels), figsize=(2.1 * len(panels), 2.4))
-    for axis, (title, pixels) in zip(axes, panels.items()):
-        if title != "image":
-            pixels = 0.5 + pixels[0] / (2 * scale)
-        axis.imshow(pixels.clamp(0, 1).permute(1, 2, 0).numpy())
-        axis.set_title(title, fontsize=9)
-        axis.axis("off")
-    figure.tight_layout()
-    save_figure(figure, options.output, ".png", ".pdf")
+    views = [filtered, *(fill(filtered, mask) for mask in masks.values())]
+    noise_std = torch.tensor([NOISE_STD])
+    views += [fill(filtered, replace(mask, noise_std=noise_std)) for mask in masks.values()]
+    tiles = stretched(torch.cat(views))
+    picture = fitted(crop, *tiles[0].shape[:2])
+    filtered_tile, *zeros, grid, focal, channelwise = tiles
+    groups = [
+        Group("image", [f"below: high-pass, sigma = {options.sigma:g}"]),
+        Group("masked", list(masks)),
+    ]
+    caption = "Hidden pixels above: zero, which is grey. Below: noise, as in training."
+    figure = contact_sheet(
+        [[picture, *zeros], [filtered_tile, grid, focal, channelwise]], groups, caption
+    )
+    save_figure(figure, options.output, ".png", ".pdf", dpi="figure")
     for suffix in (".png", ".pdf"):
         print(options.output.with_suffix(suffix).resolve())
 
 
 def load(path: Path) -> Image.Image:
     if path is not None:
-        return Image.open(path).convert("RGB")
+        file = EncodedImage(Image.open(path))
+        picture = file.decode().picture
+        if file.nearly_blank:
+            print(f"draw_masks: {path} comes out nearly blank", file=sys.stderr)
+        return picture
     from skimage import data
 
     return Image.fromarray(data.chelsea())

@@ -54,8 +54,12 @@ def save_json(path: Union[str, Path], content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def save_figure(figure: Any, path: Path, *suffixes: str, dpi: int = 130) -> None:
-    """Write a figure of Matplotlib by :func:`replacing`, once for each of ``suffixes``."""
+def save_figure(figure: Any, path: Path, *suffixes: str, dpi: Any = 130) -> None:
+    """Write a figure of Matplotlib by :func:`replacing`, once for each of ``suffixes``.
+
+    Args:
+        dpi: pixels per inch, or ``"figure"`` for the figure's own.
+    """
     for suffix in suffixes or (path.suffix,):
         with replacing(path.with_suffix(suffix)) as file:
             figure.savefig(file, dpi=dpi)

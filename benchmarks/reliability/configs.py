@@ -25,6 +25,15 @@ BYOL = "config=mscn/byol_quickstart"
 TWO_SIZES = "[[mlp,{dims:[null,64]}],[mlp,{dims:[64,32]}]]"
 
 BAD: List[Tuple[str, Sequence[str], str]] = [
+    # Pictures
+    (
+        "one end of a pixel range",
+        [f"+{M}.PIXEL_RANGE=4095"],
+        f"{M}.PIXEL_RANGE is 4095; it must be null, or the values of black and white",
+    ),
+    ("white below black", [f"+{M}.PIXEL_RANGE=[255,0]"], f"{M}.PIXEL_RANGE is [255, 0]; it must"),
+    ("black as text", [f"+{M}.PIXEL_RANGE=[black,1]"], f"{M}.PIXEL_RANGE is ['black', 1]"),
+    ("an endless pixel range", [f"+{M}.PIXEL_RANGE=[0,inf]"], f"{M}.PIXEL_RANGE is [0, inf]"),
     # Masks
     ("ratio above 1", [f"{C}.ratio=1.5"], f"{C}.ratio is 1.5; it must be a fraction"),
     ("ratio of nothing left", [f"{C}.ratio=1.0"], "ratio"),

@@ -17,6 +17,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from mscn_plugin.data.decoding import printable
 from mscn_plugin.data.photographs import build_photographs
 from mscn_plugin.errors import ConfigError
 
@@ -162,11 +163,6 @@ def _has_images(folder: Path, deep: bool = True) -> bool:
     except OSError:
         return False
     return deep and any(map(_has_images, folders))
-
-
-def printable(path: str) -> str:
-    """``path``, its bytes that are no UTF-8 written as escapes: logs are."""
-    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 class LabelledFolder(ImageFolder):

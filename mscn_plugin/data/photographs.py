@@ -29,6 +29,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 import numpy as np
 from PIL import Image
 
+from mscn_plugin.data.decoding import to_rgb
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.files import remove_abandoned, staging_folder
 
@@ -96,7 +97,7 @@ def photographs() -> Dict[str, Image.Image]:
     Raises:
         ConfigError: fewer than ``MIN_PHOTOGRAPHS`` are there.
     """
-    return {name: Image.open(path).convert("RGB") for name, path in _files().items()}
+    return {name: to_rgb(Image.open(path)) for name, path in _files().items()}
 
 
 def regions(size: Tuple[int, int]) -> Dict[str, List[Box]]:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Set, Tuple
+from typing import Any, Dict, Optional, Set, Tuple
 
-import numpy as np
 from classy_vision.generic.distributed_util import is_primary
 from PIL import Image
+from torch.utils.data import get_worker_info
 from vissl.data import DATA_SOURCES_WITH_SUBSET_SUPPORT, DATASET_SOURCE_MAP
 from vissl.data.disk_dataset import DiskImageDataset
 from vissl.data.ssl_dataset import GenericSSLDataset
 from vissl.trainer import train_task
 
-from mscn_plugin.data.image_folder import LabelledFolder, printable, split_folders
+from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError, printable, reading
+from mscn_plugin.data.image_folder import LabelledFolder, split_folders
 from mscn_plugin.errors import RunError
 from mscn_plugin.recovery.seeding import seed_generators
 
@@ -26,12 +26,12 @@ MAX_UNREADABLE_RUN = 1000
 """After so many unreadable images in a row there is no point in looking for a readable one."""
 UNREADABLE = -1
 """``data_valid`` of a sample whose own image could not be read; VISSL's value for it."""
+NEARLY_BLANK = 2
+"""``data_valid`` of a sample whose image came out nearly blank: true, as VISSL's 1 is."""
+MAX_NAMED = 3
+"""So many nearly blank images are named where no hook counts them."""
 
 _vissl_build_dataset = train_task.build_dataset
-
-
-class UnreadableImageError(Exception):
-    """An image file that cannot be opened or decoded."""
 
 
 class ReadableImagesDataset(GenericSSLDataset):
@@ -40,7 +40,8 @@ class ReadableImagesDataset(GenericSSLDataset):
     VISSL's reader of image folders lets a damaged file stop the training. Here the file is named
     in a warning and the sample that follows it in the dataset is used, label included, so that
     what a batch holds depends on nothing but the files. ``data_valid`` of such a sample is
-    :data:`UNREADABLE`, and its ``data_idx`` is the one that was asked for.
+    :data:`UNREADABLE`, and its ``data_idx`` is the one that was asked for. Of an image that comes
+    out nearly blank it is :data:`NEARLY_BLANK`.
 
     Attributes:
         epoch: what each sample's randomness depends on beside ``SEED_VALUE`` and its index; None:
@@ -56,6 +57,7 @@ class ReadableImagesDataset(GenericSSLDataset):
             data_sources_with_subset=DATA_SOURCES_WITH_SUBSET_SUPPORT,
         )
         self.epoch: Optional[int] = None
+        self._named = 0
 
     def __getitem__(self, index: int) -> Dict[str, Any]:
         if self.epoch is not None:
@@ -66,20 +68,52 @@ class ReadableImagesDataset(GenericSSLDataset):
             except UnreadableImageError as error:
                 logging.warning(f"skipping an unreadable image: {error}")
                 continue
+            count = len(sample["data_idx"])
             if step:
-                count = len(sample["data_idx"])
                 sample.update(data_idx=[index] * count, data_valid=[UNREADABLE] * count)
+            elif self._took_nearly_blank():
+                sample.update(data_valid=[NEARLY_BLANK] * count)
+                self._name_nearly_blank(index)
             return sample
         raise RunError(
             f"config.DATA.{self.split}: none of {step + 1} images in a row can be read, of "
             f"{len(self)} that were there at the start; is the folder still there?"
         )
 
+    def _took_nearly_blank(self) -> bool:
+        source = self.data_objs[0]
+        return isinstance(source, ImageFileSource) and source.took_nearly_blank()
+
+    def _name_nearly_blank(self, index: int) -> None:
+        """Warn of the first few; the task's hook counts what an epoch has of them."""
+        worker = get_worker_info()
+        if self.epoch is None and self._named < MAX_NAMED and (worker is None or worker.id == 0):
+            self._named += 1
+            logging.warning(nearly_blank_warning(self.path_of(index)))
+
+    def original(self, index: int) -> Optional[Image.Image]:
+        """The whole image with this index, decoded; None where it is no file, or unreadable."""
+        source = self.data_objs[0]
+        if not isinstance(source, ImageFileSource):
+            return None
+        try:
+            return source.encoded(self._place(index)).decode().picture
+        except UnreadableImageError:
+            return None
+
+    def _place(self, index: int) -> int:
+        """Place in the source of the image with this index."""
+        if self.data_limit < 0:
+            return index
+        if not self._subset_initialized:  # workers draw theirs, which is the same
+            if not self.labels_init and self.label_sources:
+                self.load_labels()
+            self._init_image_and_label_subset()
+        return int(self.image_and_label_subset[index])
+
     def path_of(self, index: int) -> str:
         """Path of the image with this index, in characters that any log can hold."""
-        if self.image_and_label_subset is not None:
-            index = self.image_and_label_subset[index]
-        return printable(self.data_objs[0].path_of(index))
+        return printable(self.data_objs[0].path_of(self._place(index)))
 
 
 class ImageFileSource(DiskImageDataset):
@@ -101,14 +135,25 @@ class ImageFileSource(DiskImageDataset):
         level = logging.WARNING if found.left_out else logging.INFO
         _say_once(f"{self.split}: {found.in_words()}", level)
 
-    def __getitem__(self, index: int) -> Tuple[Image.Image, bool]:
-        """The image and True: what cannot be read raises UnreadableImageError."""
+    _last: Optional[EncodedImage] = None
+
+    def __getitem__(self, index: int) -> Tuple[Any, bool]:
+        """The image, decoded or not, and True: what cannot be read raises UnreadableImageError."""
         transforms = self.cfg["DATA"][self.split].TRANSFORMS
         undecoded = bool(transforms) and transforms[0]["name"] == TAKES_UNDECODED
+        self._last = self.encoded(index)
+        return self._last if undecoded else self._last.decode().picture, True
+
+    def encoded(self, index: int) -> EncodedImage:
+        """The opened file; raises UnreadableImageError."""
         path = self.path_of(index)
         with reading(path):
-            image = Image.open(path)
-            return image if undecoded else to_rgb(image), True
+            return EncodedImage(Image.open(path), self.cfg["MSCN"].get("PIXEL_RANGE"))
+
+    def took_nearly_blank(self) -> bool:
+        """Whether the image that was taken last came out so, of which nothing is kept hereafter."""
+        last, self._last = self._last, None
+        return last is not None and last.nearly_blank
 
     def path_of(self, index: int) -> str:
         """Path of a file of the folder or the list."""
@@ -120,28 +165,13 @@ class ImageFileSource(DiskImageDataset):
         return self._replace_img_path_prefix(path, self._remove_prefix, self._new_prefix)
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Decode an opened image, close its file and convert it to RGB.
-
-    Of 16-bit greyscale the higher byte is kept; Pillow itself would make it white.
-    """
-    with image:
-        if image.mode.startswith("I"):
-            levels = np.asarray(image)
-            if image.mode != "I" or levels.max(initial=0) > 255:
-                levels = levels >> 8
-            image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
-        return image.convert("RGB")
-
-
-@contextlib.contextmanager
-def reading(path: str) -> Iterator[None]:
-    """Turn the many kinds of exception that Pillow raises into :class:`UnreadableImageError`."""
-    try:
-        yield
-    except Exception as error:
-        text = f"{path}: {type(error).__name__}: {error}"
-        raise UnreadableImageError(printable(text)) from error
+def nearly_blank_warning(path: str) -> str:
+    """What is said of a picture that comes out nearly blank."""
+    return (
+        f"{path} comes out nearly blank: hardly anything of it is left to learn from. If it uses a "
+        "part of its type's values only, such as 12 of 16 bits, state the data set's black and "
+        "white by +config.MSCN.PIXEL_RANGE=[0,4095]; transparent pixels are white"
+    )
 
 
 _said: Set[str] = set()

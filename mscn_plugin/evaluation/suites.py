@@ -137,6 +137,9 @@ class Run:
         settings = settings["config"]
         overrides = [f"config.MODEL.WEIGHTS_INIT.PARAMS_FILE={self.checkpoint}"]
         overrides += [f"config.MSCN.PRETRAINING_SIGMA={self.sigma!r}"]
+        pixel_range = ((self.config or {}).get("MSCN") or {}).get("PIXEL_RANGE")
+        if pixel_range is not None:
+            overrides += [f"+config.MSCN.PIXEL_RANGE={in_hydra(pixel_range)}"]
         overrides += _trunk_overrides(self.config, settings["MODEL"]["TRUNK"])
         for split in ("TRAIN", "TEST"):
             transforms = [

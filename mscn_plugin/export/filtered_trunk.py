@@ -25,12 +25,19 @@ class FilteredTrunk(nn.Module):
         blur = blur_matrix(pretrained.preprocessing.crop, pretrained.sigma)
         self.register_buffer("rows", blur)
         self.register_buffer("columns", blur.T.contiguous())
+        self.limit = pretrained.preprocessing.limit
         self.eval()  # PyTorch's ONNX exporter gives the trunk the mode of this module
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return ``[B, F]`` of normalised images ``[B, 3, crop, crop]``, float32."""
+        """Return ``[B, F]`` of normalised images ``[B, 3, crop, crop]``, float32.
+
+        The features of an image that is not normalised, by its largest value, are NaN: a recorded
+        graph has no other way to refuse it.
+        """
         filtered = images - self.rows @ images @ self.columns
-        return self.trunk(filtered, [])[-1].flatten(1)
+        features = self.trunk(filtered, [])[-1].flatten(1)
+        refused = images.abs().amax(dim=(1, 2, 3)) > self.limit
+        return features.masked_fill(refused[:, None], float("nan"))
 
 
 def blur_matrix(size: int, sigma: float) -> Tensor:

@@ -43,36 +43,42 @@ features = session.run(["features"], {{"images": images.numpy()}})[0]
 
 IMAGES = """\
 The high-pass filter is inside: `images` are normalised and **not** filtered, float32, any number of
-them, {side} x {side} pixels. Another size is an error."""
+them, {side} x {side} pixels. Another size is an error. So are values above {limit:.1f}, such as
+pixels from 0 to 255: {refusal}. Pixels from 0 to 1 that were not normalised cannot be told from
+others; their features mean nothing."""
 
 
-class SizeChecked(nn.Module):
-    """A recorded graph that refuses the sizes for which it was not recorded."""
+class Checked(nn.Module):
+    """A recorded graph that refuses sizes for which it was not recorded, and raw pixels."""
 
-    def __init__(self, graph: nn.Module, side: int, sigma: float) -> None:
+    def __init__(self, graph: nn.Module, side: int, sigma: float, limit: float) -> None:
         super().__init__()
         self.graph = graph
         self.side = side
         self.sigma = sigma
+        self.limit = limit
 
     def forward(self, images: Tensor) -> Tensor:
         if images.dim() != 4 or images.shape[1:] != [3, self.side, self.side]:
             raise ValueError(f"images are {images.shape}, not [B, 3, {self.side}, {self.side}]")
+        if bool((images.abs() > self.limit).any()):
+            raise ValueError(f"images have values above {self.limit}: they are not normalised")
         return self.graph(images)
 
 
 def export_torchscript(pretrained: Pretrained, folder: Path) -> Export:
     """Write ``features.pt``, whose attributes ``side`` and ``sigma`` are in pixels."""
-    side = pretrained.preprocessing.crop
+    side, limit = pretrained.preprocessing.crop, pretrained.preprocessing.limit
     file, recorded = folder / TORCHSCRIPT_FILE, folder / "recorded.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of sizes that become constants, and of TorchScript's age
         graph = torch.jit.trace(FilteredTrunk(pretrained), _images(side), check_trace=False)
-        torch.jit.script(SizeChecked(graph, side, pretrained.sigma)).save(str(recorded))
+        torch.jit.script(Checked(graph, side, pretrained.sigma, limit)).save(str(recorded))
         _copy_without_source_places(recorded, file)
         recorded.unlink()
         model = torch.jit.load(str(file))
-    loading = TORCHSCRIPT_LOADING.format(images=IMAGES.format(side=side))
+    images = IMAGES.format(side=side, limit=limit, refusal="the graph raises an error")
+    loading = TORCHSCRIPT_LOADING.format(images=images)
     return Export(readers={file.name: torch.no_grad()(model)}, loading=loading)
 
 
@@ -115,7 +121,12 @@ def export_onnx(pretrained: Pretrained, folder: Path) -> Export:
     def features(images: Tensor) -> Tensor:
         return torch.from_numpy(session.run(["features"], {"images": images.numpy()})[0])
 
-    loading = ONNX_LOADING.format(images=IMAGES.format(side=side))
+    images = IMAGES.format(
+        side=side,
+        limit=pretrained.preprocessing.limit,
+        refusal="the features of such an image are NaN",
+    )
+    loading = ONNX_LOADING.format(images=images)
     return Export(readers={file.name: features}, loading=loading)
 
 

@@ -63,9 +63,28 @@ The trunk of a network that VISSL trained{loss}, without its heads: {features} f
 
 ## Preprocessing
 
+{decoding}
+
 ```python
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageOps
 from torchvision import transforms
+
+
+def decode(picture):  # upright RGB with 8 bits per channel
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode in ("I", "F"):
+        raise ValueError("32 bits per channel: bring black to 0 and white to 255 first")
+    if picture.mode.startswith("I;16"):
+        black, white = {black}, {white}
+        values = np.asarray(picture).astype(float)
+        levels = ((values - black) * 256 // (white - black + 1)).clip(0, 255)
+        levels[values == picture.info.get("transparency")] = 255
+        picture = Image.fromarray(levels.astype(np.uint8))
+    picture = picture.convert("RGBA")
+    paper = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(paper, picture).convert("RGB")
+
 
 preprocess = transforms.Compose(
     [
@@ -75,12 +94,44 @@ preprocess = transforms.Compose(
         transforms.Normalize({mean}, {std}),
     ]
 )
-images = preprocess(Image.open("photograph.jpg").convert("RGB"))[None]  # [1, 3, {crop}, {crop}]
+images = preprocess(decode(Image.open("photograph.jpg")))[None]  # [1, 3, {crop}, {crop}]
 ```
+
+`ToTensor` divides the levels by 255, and `Normalize` needs that: raw pixels, from 0 to 255 or from
+0 to 1, give features that mean nothing, and the weights by themselves cannot tell. (detectron2
+itself takes raw pixels, from 0 to 255, and normalizes them by its configuration.)
 
 {filtering}
 
 {loading}
+
+## Fine-tuning
+
+A new linear layer behind the features, and all weights trained on, with the same
+preprocessing{and_filter} in front. The paper (A.3) takes 20 epochs of SGD with momentum, without
+weight decay, in batches of 256, at a rate of 0.002 for the trunk and of 0.5 for the linear layer.
+
+```python
+import torch
+{import_filter}
+
+
+class Classifier(torch.nn.Module):
+    def __init__(self, model, classes):  # a model of torchvision or timm, loaded as above
+        super().__init__()
+        self.model = model
+        self.linear = torch.nn.Linear({features}, classes)
+
+    def forward(self, images):
+        return self.linear(self.model({filtered}))
+```
+
+Graphs, TorchScript and ONNX, are for inference. From the checkpoint of pre-training, mscn-plugin
+fine-tunes by its own command, which takes trunk, crop and filter from the run; here with all
+labels:
+
+    python extra_scripts/evaluate.py <checkpoint> --only quick_10percent \\
+        --data <folder with train/ and val/> --overrides config.MSCN.TRAIN_SUBSET=1.0
 
 ## Files and checks
 
@@ -105,6 +156,17 @@ Its images passed the high-pass filter of Masked Siamese ConvNets (section 4.3),
 {sigma} pixels: its features are what they were trained to be behind the same filter only."""
 _NO_FILTER = "Its images passed no high-pass filter."
 
+_DECODING = """\
+As in training: the first frame of a file, turned as its EXIF orientation says, on white where it is
+transparent, its color profile ignored. Of pictures with more than 8 bits per channel {stated}"""
+_STATED = """\
+{black:g}
+is black and {white:g} white: the range that the run's configuration states (`MSCN.PIXEL_RANGE`)."""
+_NOT_STATED = """\
+0 is
+black and 65535 white in integers of 16 bits; integers of 32 bits and floats go from 0 to 1 (floats
+alone), to 255 or to 65535, whichever of these holds the picture."""
+
 _FILTERING = """\
 The filter comes after the normalisation, where it is not inside of the file:
 `high_pass(images, sigma={sigma})` of `mscn_plugin.masking`, which needs PyTorch alone. For each
@@ -125,15 +187,23 @@ def model_card(
         loading: by format, how to use its files.
         licence: of the weights.
     """
-    preprocessing = pretrained.preprocessing
+    preprocessing, sigma = pretrained.preprocessing, pretrained.sigma
+    black, white = preprocessing.pixel_range or (0, 65535)
+    stated = _STATED if preprocessing.pixel_range else _NOT_STATED
     loss = value_at(pretrained.config, "LOSS.name")
     rows = [(name, literal(v)) for name, v in training_rows(pretrained) if v is not None]
     return TEMPLATE.format(
         trunk=literal(pretrained.model_config.TRUNK.NAME),
         loss=f" with {literal(loss)}" if loss else "",
         features=trunk_features(pretrained.model_config, (preprocessing.crop, preprocessing.crop)),
-        filter=(_FILTER if pretrained.sigma else _NO_FILTER).format(sigma=pretrained.sigma),
-        filtering=(_FILTERING if pretrained.sigma else _NO_FILTER).format(sigma=pretrained.sigma),
+        filter=(_FILTER if sigma else _NO_FILTER).format(sigma=sigma),
+        filtering=(_FILTERING if sigma else _NO_FILTER).format(sigma=sigma),
+        and_filter=" and filter" if sigma else "",
+        import_filter="from mscn_plugin.masking import high_pass" if sigma else "",
+        filtered=f"high_pass(images, sigma={sigma})" if sigma else "images",
+        decoding=_DECODING.format(stated=stated.format(black=black, white=white)),
+        black=black,
+        white=white,
         training=table(("what", "value"), rows),
         **preprocessing._asdict(),
         loading="\n\n".join(f"## {name}\n\n{text}" for name, text in loading.items()),
@@ -157,8 +227,25 @@ def training_rows(pretrained: Pretrained) -> Iterator[Tuple[str, Any]]:
     for name, path in KEYS.items():
         yield name, value_at(config, path)
     yield "settings of the loss", value_at(config, f"LOSS.{value_at(config, 'LOSS.name')}")
+    yield "data", data_names(config)
+
+
+def data_names(config: Any) -> Any:
+    """What the run was trained on: the folder, the files, or a name of VISSL's dataset catalog."""
     data = value_at(config, "MSCN.DATA")
-    yield "data", Path(str(data)).name if data else value_at(config, "DATA.TRAIN.DATASET_NAMES")
+    if data and Path(str(data)).name.strip("."):
+        return Path(str(data)).name
+    paths = value_at(config, "DATA.TRAIN.DATA_PATHS")
+    if paths:
+        return [_name_of(Path(str(path))) for path in paths]
+    sources = value_at(config, "DATA.TRAIN.DATA_SOURCES")
+    return sources if sources == ["synthetic"] else value_at(config, "DATA.TRAIN.DATASET_NAMES")
+
+
+def _name_of(path: Path) -> str:
+    """The last part of a path; with the one before, where it names a split."""
+    splits = ("train", "training", "images")
+    return "/".join(path.parts[-2:]) if path.stem.lower() in splits else path.name
 
 
 def value_at(config: Any, path: str) -> Any:

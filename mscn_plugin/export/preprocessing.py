@@ -8,6 +8,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
+from mscn_plugin.data.decoding import PixelRange, check_pixel_range, to_rgb
+
+_MARGIN = 5.0
+
 
 class Preprocessing(NamedTuple):
     """Resize, crop and normalisation of an evaluation; the defaults are ImageNet's (A.2).
@@ -16,12 +20,15 @@ class Preprocessing(NamedTuple):
         resize: shorter side after resizing, in pixels.
         crop: side of the central square, in pixels.
         mean, std: of the RGB channels, for pixels from 0 to 1.
+        pixel_range: black and white of pictures with more than 8 bits, where the data set's are
+            stated (:mod:`mscn_plugin.data.decoding`).
     """
 
     resize: int = 256
     crop: int = 224
     mean: Tuple[float, ...] = (0.485, 0.456, 0.406)
     std: Tuple[float, ...] = (0.229, 0.224, 0.225)
+    pixel_range: PixelRange = None
 
     def __call__(self, picture: Image.Image) -> Tensor:
         """Return the normalised, unfiltered image ``[3, crop, crop]`` of a picture."""
@@ -31,7 +38,13 @@ class Preprocessing(NamedTuple):
             transforms.ToTensor(),
             transforms.Normalize(self.mean, self.std),
         ]
-        return transforms.Compose(steps)(picture.convert("RGB"))
+        return transforms.Compose(steps)(to_rgb(picture, self.pixel_range))
+
+    @property
+    def limit(self) -> float:
+        """What a normalised pixel never reaches, Gaussian noise neither, and pixels to 255 do."""
+        largest = max(max(mean, 1 - mean) / std for mean, std in zip(self.mean, self.std))
+        return _MARGIN * largest
 
 
 def preprocessing_of(config: Optional[Dict[str, Any]], size: Optional[int]) -> Preprocessing:
@@ -53,6 +66,8 @@ def preprocessing_of(config: Optional[Dict[str, Any]], size: Optional[int]) -> P
     if "Normalize" in by_name:
         mean, std = (tuple(map(float, by_name["Normalize"][key])) for key in ("mean", "std"))
         found = found._replace(mean=mean, std=std)
+    stated = ((config or {}).get("MSCN") or {}).get("PIXEL_RANGE")
+    found = found._replace(pixel_range=check_pixel_range(stated))
     if size is not None:
         found = found._replace(resize=round(size * found.resize / found.crop), crop=size)
     return found

@@ -9,6 +9,8 @@ from typing import Optional
 
 from PIL import Image
 
+from mscn_plugin.data.decoding import to_rgb
+
 JPEG_QUALITY = 88
 
 
@@ -24,7 +26,7 @@ def png(image: Image.Image) -> str:
 
 def jpeg(image: Image.Image, side: int) -> str:
     """A photograph as such an address, its longer side ``side`` pixels at most."""
-    small = image.convert("RGB")
+    small = to_rgb(image)
     small.thumbnail((side, side))
     return _encoded(small, "jpeg", quality=JPEG_QUALITY)
 

@@ -1,44 +1,62 @@
-"""A picture of what the network sees: the first batch's masked views."""
+"""A picture of what the network sees: the first batch's images beside their masked views."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, List, Sequence
 
+import numpy as np
 import torch
 from classy_vision.generic.distributed_util import is_primary
-from PIL import Image
 from torch import Tensor
-from torchvision.utils import make_grid
 
-from mscn_plugin.files import replacing
+from mscn_plugin.evaluation.input_filter import input_sigma
+from mscn_plugin.files import save_figure
+from mscn_plugin.training.contact_sheet import (
+    Group,
+    contact_sheet,
+    fitted,
+    pixels_of,
+    stretched,
+)
 from mscn_plugin.training.hook import MSCNHook, masks_of, tensorboard_writer
+from mscn_plugin.views.collator import COLLATOR
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FILE_NAME = "masked_views.png"
-MIN_TILE = 112
 
 
-def grid_of_views(views: Tensor, num_views: int, num_images: int) -> Tensor:
-    """Lay views out with one image per row and one view (branch and mask) per column.
+def sheet_of_views(
+    views: Tensor, num_masks: List[int], originals: Sequence[Any], masked: bool, caption: str = ""
+) -> Figure:
+    """Draw views with one image per row and one view (branch and mask) per column.
 
     Args:
-        views: ``[V * B, 3, H, W]`` in view-major order, of any range.
-        num_views: V.
-        num_images: rows, at most; fewer if B is smaller.
-
-    Returns:
-        ``[3, height, width]`` in [0, 1]: the value 0, "no information" after the high-pass
-        filter, is mid-grey, and the 1% largest magnitudes of each row are clipped. Small views
-        are magnified to at least ``MIN_TILE`` pixels.
+        views: ``[V * B, 3, H, W]`` in view-major order, of any range; the contrast of each image's
+            views is stretched by branch.
+        num_masks: how many of the V columns are each branch's.
+        originals: pictures of the first images, one per row, each a Pillow image or None.
+        masked: whether the views are masked ones.
     """
     views = views.detach().float().cpu()
-    rows = views.view(num_views, -1, *views.shape[1:])[:, :num_images].transpose(0, 1)
-    scale = rows.abs().flatten(1).quantile(0.99, dim=1).clamp(min=1e-6)
-    pixels = (0.5 + rows / (2 * scale.view(-1, 1, 1, 1, 1))).clamp(0, 1)
-    factor = max(1, -(-MIN_TILE // views.shape[-1]))
-    for axis in (-1, -2):
-        pixels = pixels.repeat_interleave(factor, dim=axis)
-    return make_grid(pixels.flatten(0, 1), nrow=num_views, pad_value=1.0)
+    rows = views.view(sum(num_masks), -1, *views.shape[1:])[:, : len(originals)].transpose(0, 1)
+    tiles = [[t for branch in row.split(num_masks) for t in stretched(branch)] for row in rows]
+    groups = [
+        Group(
+            f"branch {branch}", [f"mask {mask}" if masked else "" for mask in range(1, count + 1)]
+        )
+        for branch, count in enumerate(num_masks, start=1)
+    ]
+    if any(original is not None for original in originals):
+        height, width = tiles[0][0].shape[:2]
+        groups.insert(0, Group("image", [""]))
+        for row, original in zip(tiles, originals):
+            empty = np.full((height, width, 3), 255, np.uint8)
+            row.insert(0, empty if original is None else fitted(original, height, width))
+    return contact_sheet(tiles, groups, caption)
 
 
 class MaskedViewsPictureHook(MSCNHook):
@@ -56,15 +74,34 @@ class MaskedViewsPictureHook(MSCNHook):
             if len({view.shape[1:] for view in views}) > 1:
                 return
             views = torch.cat(list(views))
-        num_views = sum(masks_of(task))
-        if views.dim() != 4 or views.shape[1] != 3 or len(views) % num_views:
+        num_masks = masks_of(task)
+        if views.dim() != 4 or views.shape[1] != 3 or len(views) % sum(num_masks):
             return
-        grid = grid_of_views(views, num_views, num_images)
+        count = min(num_images, len(views) // sum(num_masks))
+        indices = torch.as_tensor(sample["data_idx"][0]).flatten()[:count].tolist()
+        originals = [task.datasets["train"].original(index) for index in indices]
+        masked = task.config.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR
+        figure = sheet_of_views(views, num_masks, originals, masked, caption_of(task.config))
         path = f"{task.checkpoint_folder}/{FILE_NAME}"
-        pixels = (grid * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-        with replacing(path) as file:
-            Image.fromarray(pixels).save(file)
+        save_figure(figure, Path(path), dpi="figure")
         logging.info(f"picture of the masked views: {path}")
         writer = tensorboard_writer(task)
         if writer:
-            writer.add_image("masked_views", grid, task.iteration)
+            writer.add_image("masked_views", pixels_of(figure), task.iteration, dataformats="HWC")
+
+
+def caption_of(config: Any) -> str:
+    """What the views are, for who sees them for the first time."""
+    sigma = input_sigma(config, "TRAIN")
+    parts = ["Each row is one image, of which each branch sees a crop of its own."]
+    if sigma:
+        parts.append(
+            f"The high-pass filter (sigma {sigma:g} pixels) leaves edges, and grey where there are "
+            "none."
+        )
+    if config.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR:
+        parts.append(
+            "A mask puts noise over cells of a grid or around a box, in all colors at once or in "
+            "each by itself. The loss makes the views of an image similar across the branches."
+        )
+    return " ".join([*parts, "Contrast is stretched."])

@@ -7,7 +7,8 @@ import functools
 import operator
 from typing import Any, Dict
 
-from mscn_plugin.errors import ConfigError, suggestion
+from mscn_plugin.data.decoding import check_pixel_range
+from mscn_plugin.errors import ConfigError, suggestion, with_path
 from mscn_plugin.evaluation.classifiers import EVALUATIONS
 from mscn_plugin.masking import check_sigma
 
@@ -42,6 +43,9 @@ DEFAULTS: Dict[str, Any] = {
     "DEVICE_VIEWS": "auto",
     # OpenCV's jitter and blur and reduced-size JPEG decoding in place of VISSL's: True, False.
     "FAST_AUGMENTATIONS": True,
+    # Values of black and white in pictures of more than 8 bits per channel, such as [0, 4095] for
+    # 12 bits in files of 16; null: 0 and 65535 for integers of 16 bits (mscn_plugin.data.decoding).
+    "PIXEL_RANGE": None,
     # Share of an epoch's images that may be unreadable, 0 to 1; more of them stop the run.
     "MAX_UNREADABLE_SHARE": 0.1,
     # Go on from the checkpoints of a run of another configuration or seed: True, False.
@@ -107,6 +111,7 @@ def complete_settings(cfg: Any) -> None:
         raise ConfigError(
             f"config.MSCN.PRETRAINING_SIGMA is {sigma!r}; it must be null or at least 0 pixels"
         ) from None
+    with_path("config.MSCN", check_pixel_range, settings["PIXEL_RANGE"])
     evaluations = settings["FROZEN_EVALUATIONS"]
     if not evaluations or not isinstance(evaluations, list) or set(evaluations) - set(EVALUATIONS):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Counts images that could not be read, and stops a run that has too many of them."""
+"""Counts images that could not be read or came out nearly blank; stops a run with too many."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from classy_vision.generic.distributed_util import all_reduce_sum, is_primary
 from vissl.utils.io import save_file
 
+from mscn_plugin.data.readable_images import MAX_NAMED, NEARLY_BLANK, nearly_blank_warning
 from mscn_plugin.errors import RunError
 from mscn_plugin.training.hook import MSCNHook
 
@@ -18,11 +19,16 @@ class UnreadableImagesHook(MSCNHook):
 
     Stops the run as soon as more than ``MSCN.MAX_UNREADABLE_SHARE`` of a rank's images of an epoch
     are: a folder that is no longer mounted would else become hours of other pictures.
+
+    Images that come out nearly blank stay in. In the first epoch after a start the first few are
+    named as they come, and all are counted.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.unreadable: Set[int] = set()
+        self.nearly_blank: Set[int] = set()
+        self.watches_for_blank = True
 
     def on_phase_start(self, task: Any) -> None:
         self.unreadable = set()
@@ -33,6 +39,8 @@ class UnreadableImagesHook(MSCNHook):
         sample = task.last_batch.sample
         index, valid = (_column(sample[key]) for key in ("data_idx", "data_valid"))
         self.unreadable.update(index[valid < 0].tolist())
+        if self.watches_for_blank:
+            self._watch_for_blank(task, set(index[valid == NEARLY_BLANK].tolist()))
         share, images = task.config.MSCN.MAX_UNREADABLE_SHARE, self._images(task)
         if len(self.unreadable) > share * images:
             raise RunError(
@@ -45,16 +53,33 @@ class UnreadableImagesHook(MSCNHook):
     def on_phase_end(self, task: Any) -> None:
         if not task.train:
             return
-        counts = torch.tensor([len(self.unreadable), self._images(task)], dtype=torch.float64)
-        unreadable, images = map(int, all_reduce_sum(counts.to(task.device)).tolist())
-        if not unreadable or not is_primary():
+        counts = [len(self.unreadable), len(self.nearly_blank), self._images(task)]
+        summed = torch.tensor(counts, dtype=torch.float64).to(task.device)
+        unreadable, blank, images = map(int, all_reduce_sum(summed).tolist())
+        if is_primary():
+            example = f", such as {self._example(task)}" if self.unreadable else ""
+            read = f"could not be read and were replaced{example}"
+            self._report(task, "unreadable_images", unreadable, images, read)
+            if self.watches_for_blank:
+                self._report(task, "nearly_blank_images", blank, images, "came out nearly blank")
+        self.watches_for_blank = False
+
+    def _watch_for_blank(self, task: Any, blank: Set[int]) -> None:
+        for index in sorted(blank - self.nearly_blank)[
+            : max(0, MAX_NAMED - len(self.nearly_blank))
+        ]:
+            if is_primary():
+                logging.warning(nearly_blank_warning(task.datasets["train"].path_of(index)))
+        self.nearly_blank |= blank
+
+    def _report(self, task: Any, name: str, count: int, images: int, what: str) -> None:
+        if not count:
             return
-        example = f", such as {self._example(task)}" if self.unreadable else ""
+        share = f"{100 * count / images:.2g}%"
         logging.warning(
-            f"epoch {task.train_phase_idx}: {unreadable} of {images} images "
-            f"({100 * unreadable / images:.2g}%) could not be read and were replaced{example}"
+            f"epoch {task.train_phase_idx}: {count} of {images} images ({share}) {what}"
         )
-        line = {"train_phase_idx": task.train_phase_idx, "unreadable_images": unreadable}
+        line = {"train_phase_idx": task.train_phase_idx, name: count}
         save_file(line, f"{task.checkpoint_folder}/metrics.json", verbose=False)
 
     def _images(self, task: Any) -> int:

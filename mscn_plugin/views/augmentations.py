@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 import random
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Sequence, Union
 
 import numpy as np
+import torch
 from classy_vision.dataset.transforms import register_transform
 from classy_vision.dataset.transforms.classy_transform import ClassyTransform
 from PIL import Image
@@ -20,7 +21,7 @@ from torchvision import transforms
 from torchvision.transforms import functional as F
 from vissl.data.ssl_transforms import ssl_transforms_wrapper
 
-from mscn_plugin.data.readable_images import reading, to_rgb
+from mscn_plugin.data.decoding import EncodedImage
 from mscn_plugin.views.transforms import FromSettings
 
 REPLACEMENTS = {
@@ -178,22 +179,19 @@ class MSCNRandomResizedCrops(FromSettings, transforms.RandomResizedCrop):
         super().__init__(**settings)
         self.num_times = num_times
 
-    def forward(self, image: Image.Image) -> List[Image.Image]:
+    def forward(self, image: Union[Image.Image, EncodedImage]) -> List[Image.Image]:
+        file = image if isinstance(image, EncodedImage) else EncodedImage(image)
+        width, height = file.size
+        # torchvision asks for the size of an image and for nothing else of it.
+        extent = torch.empty(1, 1, 1).expand(1, height, width)
         boxes = [
-            self.get_params(image, list(self.scale), list(self.ratio))
+            self.get_params(extent, list(self.scale), list(self.ratio))
             for _ in range(self.num_times)
         ]
-        scale = 1.0
-        if image.format == "JPEG" and image.mode == "RGB":
-            reduction = min(min(h // self.size[0], w // self.size[1]) for _, _, h, w in boxes)
-            width, height = image.size
-            if reduction >= 2:
-                drafted = image.draft("RGB", (width // reduction, height // reduction))
-                # The picture's extent in reduced pixels, of which the last may be cut.
-                scale = drafted[1][2] / width if drafted else 1.0
-        with reading(getattr(image, "filename", "image")):
-            image = to_rgb(image)
-        return [self._crop(image, box, scale) for box in boxes]
+        picture, scale = file.decode(
+            reduction=min(min(h // self.size[0], w // self.size[1]) for _, _, h, w in boxes)
+        )
+        return [self._crop(picture, box, scale) for box in boxes]
 
     def _crop(self, image: Image.Image, box: Sequence[int], scale: float) -> Image.Image:
         if scale == 1:

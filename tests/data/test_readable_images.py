@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -61,23 +62,78 @@ def test_training_goes_on(run_tool, tiny, damaged_folder):
     assert "skipping an unreadable image" in result.stdout
 
 
-@pytest.mark.parametrize("dtype", ["uint16", "int32"])
-def test_the_higher_byte_of_16_bits_is_kept(tmp_path, dtype):
-    """Pillow itself would make all that is above 255 white."""
-    import numpy as np
+@pytest.fixture
+def deep_folder(tmp_path):
+    """Four pictures of 12 bits in PNG files of 16, and a white drawing on nothing."""
+    folder = tmp_path / "deep" / "a"
+    folder.mkdir(parents=True)
+    ramp = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    for index in range(4):
+        Image.fromarray(ramp).save(folder / f"{index}.png")
+    drawing = np.zeros((64, 64, 4), np.uint8)
+    drawing[20:40, 20:40] = 255
+    Image.fromarray(drawing).save(folder / "white.png")
+    return folder.parent
 
-    from mscn_plugin.data.readable_images import to_rgb
 
-    levels = np.arange(0, 65536, 257, dtype=dtype).reshape(16, 16)
-    Image.fromarray(levels).save(tmp_path / "x.tiff")
-    pixels = np.asarray(to_rgb(Image.open(tmp_path / "x.tiff")))
-    assert pixels.shape == (16, 16, 3)
-    assert (pixels == np.arange(256).reshape(16, 16, 1)).all()
+REPLICATED = [{"name": "ImgReplicatePil"}, {"name": "RandomResizedCrop", "size": 56}]
+
+
+@pytest.mark.parametrize("transforms", [[], REPLICATED])
+def test_a_stated_range_reaches_every_picture(compose, deep_folder, transforms, caplog):
+    from mscn_plugin.data.readable_images import MAX_NAMED, ReadableImagesDataset
+    from mscn_plugin.views.augmentations import with_fast_augmentations
+
+    for stated, blank in ((None, [2] * 5), ([0, 4095], [1] * 4 + [2])):
+        caplog.clear()
+        key = [] if stated is None else [f"+config.MSCN.PIXEL_RANGE={stated}"]
+        data = (f"config.MSCN.DATA={deep_folder}", "config.DATA.TRAIN.DROP_LAST=False")
+        config = compose("config=mscn/quickstart", *data, *key)
+        config.DATA.TRAIN.TRANSFORMS = with_fast_augmentations(transforms)
+        dataset = ReadableImagesDataset(config, "TRAIN")
+        samples = [dataset[index] for index in [*range(5), *range(5)]]
+        assert [sample["data_valid"][0] for sample in samples] == blank * 2
+        levels = len(np.unique(np.asarray(samples[0]["data"][0])))
+        assert levels > 100 if stated else levels <= 16
+        named = [r.getMessage() for r in caplog.records if "nearly blank" in r.getMessage()]
+        assert len(named) == min(MAX_NAMED, 2 * blank.count(2))
+        assert all(str(deep_folder) in text and "PIXEL_RANGE" in text for text in named)
+
+
+def test_evaluations_of_vissls_task_read_as_training_does(compose, deep_folder):
+    from vissl.trainer import train_task
+    from vissl.utils.hydra_config import AttrDict, compose_hydra_configuration
+
+    from mscn_plugin.data.readable_images import ReadableImagesDataset
+
+    page = ("config=mscn/benchmark/quick_linear", f"config.MSCN.DATA={deep_folder}")
+    key = "+config.MSCN.PIXEL_RANGE=[0,4095]"
+    config = AttrDict(compose_hydra_configuration([*page, key])).config
+    config.DATA.TRAIN.DATA_PATHS = config.DATA.TRAIN.LABEL_PATHS = [str(deep_folder)]
+    config.DATA.TRAIN.TRANSFORMS = []
+    dataset = train_task.build_dataset(config, "TRAIN", current_train_phase_idx=0)
+    assert type(dataset) is ReadableImagesDataset
+    assert len(np.unique(np.asarray(dataset[0]["data"][0]))) == 256
+
+
+def test_without_a_part_of_mscn_vissl_reads_by_itself(compose, deep_folder):
+    from vissl.data import GenericSSLDataset
+    from vissl.data.disk_dataset import DiskImageDataset
+    from vissl.trainer import train_task
+
+    config = compose("config=test/integration_test/quick_simclr")
+    assert "MSCN" not in config
+    train = config.DATA.TRAIN
+    train.DATA_SOURCES, train.DATA_PATHS = ["disk_folder"], [str(deep_folder)]
+    train.LABEL_SOURCES, train.LABEL_PATHS = ["disk_folder"], [str(deep_folder)]
+    train.TRANSFORMS, train.DATA_LIMIT = [], -1
+    dataset = train_task.build_dataset(config, "TRAIN")
+    assert type(dataset) is GenericSSLDataset
+    assert type(dataset.data_objs[0]) is DiskImageDataset
+    assert np.asarray(dataset[4]["data"][0])[0, 0].tolist() == [0, 0, 0]
 
 
 def test_a_list_of_files_goes_on_as_a_folder_does(compose, damaged_folder, tmp_path):
-    import numpy as np
-
     from mscn_plugin.data.readable_images import ReadableImagesDataset
 
     config = compose("config=mscn/quickstart", f"config.MSCN.DATA={damaged_folder}", SMALL_BATCH)

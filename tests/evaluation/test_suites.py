@@ -69,6 +69,19 @@ def test_another_scale_brings_its_transforms(save):
     )
 
 
+def test_pictures_are_decoded_by_the_runs_range(save, compose):
+    from vissl.utils.hydra_config import compose_hydra_configuration
+
+    from mscn_plugin.evaluation.suites import Run
+
+    file = save("quickstart", 1.25)
+    config = yaml.safe_load((file.parent / "train_config.yaml").read_text())
+    config["MSCN"]["PIXEL_RANGE"] = [-0.5, 4095]
+    (file.parent / "train_config.yaml").write_text(yaml.safe_dump(config))
+    page, overrides = "config=mscn/benchmark/quick_linear", Run.of(file).overrides("quick_linear")
+    assert compose_hydra_configuration([page, *overrides]).config.MSCN.PIXEL_RANGE == [-0.5, 4095]
+
+
 def test_an_unmasked_run_is_evaluated_without_a_filter(save):
     from mscn_plugin.evaluation.suites import Run
 

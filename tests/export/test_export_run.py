@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from vissl_checkpoints import model_config, random_trunk
 
 from mscn_plugin import ConfigError
+from mscn_plugin.data.decoding import to_rgb
 from mscn_plugin.export import run
 from mscn_plugin.export.check import check, check_samples, largest_difference
 from mscn_plugin.export.export import Export
+from mscn_plugin.export.model_card import literal, training_rows
 from mscn_plugin.export.preprocessing import Preprocessing
 from mscn_plugin.export.pretrained import Pretrained
 from mscn_plugin.export.results import Result, read_results
@@ -116,6 +121,61 @@ def test_the_card(model, tmp_path):
     ):
         assert text in card
     assert "/home" not in card
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"MSCN": {"DATA": "/data/flowers/"}, "NAMES": ["imagenet1k_folder"]}, "`flowers`"),
+        ({"MSCN": {"DATA": "photographs"}, "NAMES": ["image_folder"]}, "`photographs`"),
+        ({"MSCN": {"DATA": "."}, "PATHS": ["/data/birds/train"]}, '`["birds/train"]`'),
+        ({"PATHS": ["/x/cars/train"], "NAMES": ["imagenet1k_folder"]}, '`["cars/train"]`'),
+        ({"PATHS": ["/x/a.npy", "/x/b"], "NAMES": ["imagenet1k_folder"]}, '`["a.npy", "b"]`'),
+        ({"NAMES": ["imagenet1k_folder"]}, '`["imagenet1k_folder"]`'),  # of VISSL's catalog
+        ({"SOURCES": ["synthetic"], "NAMES": ["imagenet1k_folder"]}, '`["synthetic"]`'),
+    ],
+)
+def test_the_card_names_the_data(model, keys, said):
+    train = {
+        "DATA_PATHS": keys.get("PATHS", []),
+        "DATASET_NAMES": keys.get("NAMES", []),
+        "DATA_SOURCES": keys.get("SOURCES", ["disk_folder"]),
+    }
+    config = {"MSCN": keys.get("MSCN", {}), "DATA": {"TRAIN": train}}
+    rows = dict(training_rows(Pretrained(**{**vars(model), "config": config})))
+    assert literal(rows["data"]) == said
+
+
+@pytest.mark.parametrize("pixel_range", [None, (0, 4095)])
+def test_the_cards_recipe_is_trainings_decoding(model, tmp_path, monkeypatch, pixel_range):
+    preprocessing = model.preprocessing._replace(pixel_range=pixel_range)
+    model = Pretrained(**{**vars(model), "preprocessing": preprocessing})
+    export_trunk(model, ["torchscript"], tmp_path)
+    card = (tmp_path / "model_card.md").read_text()
+    assert ("4095 white: the range" if pixel_range else "65535 white in integers") in card
+    recipe, _, fine_tuning = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    random = np.random.RandomState(0)
+    colors = Image.fromarray(random.randint(0, 256, (50, 70, 4)).astype(np.uint8))
+    deep = Image.fromarray(random.randint(0, 4096, (50, 70)).astype(np.uint16))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    names = {}
+    for mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I;16"):
+        picture = deep if mode == "I;16" else colors.convert("RGB" if mode == "LAB" else "RGBA")
+        picture = picture if picture.mode == mode else picture.convert(mode)
+        picture.save("photograph.jpg", "TIFF", exif=exif, compression="tiff_lzw")
+        exec(recipe, names)
+        with Image.open("photograph.jpg") as picture:
+            decoded = to_rgb(picture, pixel_range)
+        assert decoded.size == (50, 70)
+        assert np.array_equal(names["decode"](Image.open("photograph.jpg")), decoded), mode
+        assert torch.equal(names["images"][0], model.preprocessing(decoded)), mode
+    exec(fine_tuning, names)
+    classifier = names["Classifier"](lambda images: model.trunk(images, [])[-1].flatten(1), 3)
+    with torch.no_grad():
+        scores = classifier(names["images"])
+        assert torch.equal(scores, classifier.linear(model.features(names["images"])))
 
 
 def test_the_card_of_little_knowledge(model, tmp_path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from conftest import run_command
+from PIL import Image
 
 
 @pytest.mark.process
@@ -14,3 +16,33 @@ def test_writes_png_and_pdf(image_folder, tmp_path):
     files = [tmp_path / "masks.png", tmp_path / "masks.pdf"]
     assert result.stdout.split() == [str(file.resolve()) for file in files]
     assert all(file.stat().st_size for file in files)
+
+
+def test_pictures_are_decoded_as_in_training(run_script, tmp_path, capsys, monkeypatch):
+    """A drawing on nothing is on white, a photograph on its side upright, and little is said."""
+    monkeypatch.chdir(tmp_path)
+    drawing = np.zeros((80, 120, 4), np.uint8)
+    drawing[:40, :] = (255, 0, 0, 255)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.fromarray(drawing).save(tmp_path / "x.png", exif=exif)
+    run_script("draw_masks.py", *("--image", tmp_path / "x.png", "--size", 112, "--sigma", 2))
+    with Image.open("masks.png") as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    tile = pixels[50 : 50 + 112, 14 : 14 + 112]
+    assert (tile[:50] == 255).all()
+    assert (tile[62:] == [255, 0, 0]).all()
+    assert "nearly blank" not in capsys.readouterr().err
+
+
+def test_what_comes_out_nearly_blank_is_named(run_script, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.full((80, 80), 77, np.uint16)).save(tmp_path / "dark.png")
+    run_script("draw_masks.py", "--image", tmp_path / "dark.png", "--size", 112, "--sigma", 2)
+    assert "dark.png comes out nearly blank" in capsys.readouterr().err
+
+
+def test_what_cannot_be_decoded_is_named(run_script, tmp_path):
+    Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(tmp_path / "nan.tiff")
+    with pytest.raises(SystemExit, match="^draw_masks: .*nan.tiff: .* pixels that are not finite"):
+        run_script("draw_masks.py", "--image", tmp_path / "nan.tiff")

@@ -1,0 +1,319 @@
+"""From an image file to RGB with 8 bits per channel: the one rule for every picture that is read.
+
+Training, evaluations, exports and figures decode by :func:`to_rgb`:
+
+* **Frames:** the first one of files that hold several.
+* **Orientation:** EXIF's is applied, all eight of them.
+* **Alpha:** composited on white, whether it is a channel, a palette's, or one transparent color.
+* **8 bits and fewer, all color models:** Pillow's conversion to RGB; color profiles are ignored.
+* **Integers of 16 bits:** black is 0 and white 65535 (4095 in a TIFF of 12 bits), or what the data
+  set states as ``config.MSCN.PIXEL_RANGE``. The 8 highest bits of the range are kept.
+* **Integers of 32 bits and floats:** the stated range; without one the smallest of 0 to 1 (floats
+  alone), 0 to 255 and 0 to 65535 that holds the picture. Others, NaN and Inf are unreadable.
+
+Values outside of a stated range are black or white.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import itertools
+import math
+import os
+from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+from PIL import Image
+
+PixelRange = Optional[Sequence[float]]
+"""The values of black and white in pictures of more than 8 bits, or None where none are stated."""
+
+BLANK_SHARE = 0.99
+BLANK_LEVELS = 16
+"""A picture is nearly blank if this share of its pixels lies within so many of the 256 levels."""
+BLANK_LEVELS_UNCHANGED = 4
+"""The same for RGB and grey of 8 bits, of which decoding loses nothing: fog has few levels."""
+
+_pillow: Any = Image  # the names that Pillow 6 to 13 share are not all in its type hints
+_ORIENTATION = 0x0112  # EXIF's tag
+_TURNS = {
+    2: _pillow.FLIP_LEFT_RIGHT,
+    3: _pillow.ROTATE_180,
+    4: _pillow.FLIP_TOP_BOTTOM,
+    5: _pillow.TRANSPOSE,
+    6: _pillow.ROTATE_270,
+    7: _pillow.TRANSVERSE,
+    8: _pillow.ROTATE_90,
+}
+_SWAPPING = (_pillow.TRANSPOSE, _pillow.ROTATE_270, _pillow.TRANSVERSE, _pillow.ROTATE_90)
+_MAY_HOLD_ORIENTATION = ("exif", "xmp", "XML:com.adobe.xmp")  # in Pillow's info of a JPEG
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF's tag and value
+
+
+class UnreadableImageError(Exception):
+    """An image file that cannot be opened or decoded."""
+
+
+def check_pixel_range(value: Any) -> PixelRange:
+    """Return ``value`` if it is None or two finite numbers in ascending order.
+
+    Raises:
+        ValueError: it is something else; the message starts with ``PIXEL_RANGE``.
+    """
+    if value is None:
+        return None
+    numbers = (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
+    )
+    if not numbers or not all(map(math.isfinite, value)) or not value[0] < value[1]:
+        raise ValueError(
+            f"PIXEL_RANGE is {value!r}; it must be null, or the values of black and white, such as "
+            "[0, 4095]"
+        )
+    return tuple(value)
+
+
+def to_rgb(image: Image.Image, pixel_range: PixelRange = None) -> Image.Image:
+    """Decode an opened image by the rule above, and close its file.
+
+    Args:
+        pixel_range: black and white of a picture with more than 8 bits per channel.
+
+    Returns:
+        Upright RGB, 8 bits per channel.
+
+    Raises:
+        ValueError: pixels are not finite, or outside of every range that could be meant.
+        Exception: what Pillow raises for damaged files.
+    """
+    with image:
+        raw = _raw_mode(image)
+        stated = _stated_color(image, raw, pixel_range)
+        if image.format == "TIFF":
+            # Pillow maps some files by their names, which scrambles those that are to be turned.
+            image.filename = ""  # type: ignore[attr-defined]
+        image.load()
+        turn = _turn(image)
+        if stated is not None:
+            picture = stated
+        elif image.mode == "F" or image.mode.startswith("I"):
+            picture = Image.fromarray(_grey_levels(image, raw, pixel_range))
+        else:
+            picture = image
+            _scale_transparent_level(image, raw)
+        picture = _on_white(picture)
+    return picture if turn is None else picture.transpose(turn)
+
+
+def nearly_blank(picture: Image.Image, levels: int = BLANK_LEVELS) -> bool:
+    """Whether :data:`BLANK_SHARE` of an RGB picture's pixels lies within ``levels`` levels."""
+    # Nearly all pictures show their levels in a few pixels, which takes no time.
+    few: Any = picture.resize((16, 16), _pillow.NEAREST).convert("L")
+    darkest, brightest = few.getextrema()
+    if brightest - darkest >= levels:
+        return False
+    counts = picture.histogram()
+    return all(_span(counts[start : start + 256]) < levels for start in range(0, len(counts), 256))
+
+
+def _span(counts: List[int]) -> int:
+    """By how many levels the middle :data:`BLANK_SHARE` of the pixels of a channel differs."""
+    cumulative = list(itertools.accumulate(counts))
+    tail = (1 - BLANK_SHARE) / 2 * cumulative[-1]
+    return bisect.bisect_left(cumulative, cumulative[-1] - tail) - bisect.bisect_right(
+        cumulative, tail
+    )
+
+
+class Decoded(NamedTuple):
+    """A picture, and its size as a part of that in the file: 1, or about 1/2, 1/4 or 1/8."""
+
+    picture: Image.Image
+    scale: float
+
+
+class EncodedImage:
+    """An opened image file that is not yet decoded: of a JPEG one may want less than all pixels.
+
+    Attributes:
+        nearly_blank: whether the picture is, as soon as it is decoded.
+    """
+
+    def __init__(self, image: Image.Image, pixel_range: PixelRange = None) -> None:
+        self.image = image
+        self.pixel_range = pixel_range
+        self.path = str(getattr(image, "filename", "") or "image")
+        self.nearly_blank = False
+        self._decoded: Optional[Decoded] = None
+        is_jpeg = image.format == "JPEG" and image.mode == "RGB"
+        self._turn = _turn(image) if is_jpeg else None
+        # Reduced, the last pixels of other sizes are cut, and would come first when turned.
+        self._reducible = is_jpeg and (
+            self._turn is None or all(side % 8 == 0 for side in image.size)
+        )
+
+    @property
+    def size(self) -> Tuple[int, int]:
+        """Width and height of the upright picture; not all formats know it before decoding.
+
+        Raises:
+            UnreadableImageError: the file cannot be decoded.
+        """
+        if not self._reducible:
+            return self.decode().picture.size
+        width, height = self.image.size
+        return (height, width) if self._turn in _SWAPPING else (width, height)
+
+    def decode(self, reduction: int = 1) -> Decoded:
+        """Decode the picture by :func:`to_rgb`; later calls return what the first one did.
+
+        Args:
+            reduction: how many times smaller than the file's it may be; JPEGs can be decoded at a
+                half, a quarter and an eighth of their size, by their own cosine transform.
+
+        Raises:
+            UnreadableImageError: the file cannot be decoded.
+        """
+        if self._decoded is not None:
+            return self._decoded
+        image, scale = self.image, 1.0
+        unchanged = image.mode in ("RGB", "L") and not _has_alpha(image)
+        if self._reducible and reduction >= 2:
+            width, height = image.size
+            drafted = image.draft("RGB", (width // reduction, height // reduction))
+            # The picture's extent in reduced pixels, of which the last may be cut.
+            scale = drafted[1][2] / width if drafted else 1.0
+        with reading(self.path):
+            picture = to_rgb(image, self.pixel_range)
+        self.nearly_blank = nearly_blank(
+            picture, BLANK_LEVELS_UNCHANGED if unchanged else BLANK_LEVELS
+        )
+        self._decoded = Decoded(picture, scale)
+        return self._decoded
+
+
+def printable(path: str) -> str:
+    """``path``, its bytes that are no UTF-8 written as escapes: logs are."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Turn the many kinds of exception that Pillow raises into :class:`UnreadableImageError`."""
+    try:
+        yield
+    except Exception as error:
+        text = f"{path}: {type(error).__name__}: {error}"
+        raise UnreadableImageError(printable(text)) from error
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How the file stores its pixels, by Pillow's name; empty for a picture in memory."""
+    tiles = getattr(image, "tile", None)
+    if not tiles:
+        return ""
+    arguments = tiles[0][3]
+    first = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return first if isinstance(first, str) else ""
+
+
+def _turn(image: Image.Image) -> Any:
+    """What brings the picture upright, or None; damaged EXIF says nothing."""
+    if image.format == "JPEG" and not any(key in image.info for key in _MAY_HOLD_ORIENTATION):
+        return None
+    try:
+        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # each kind of damage has its own
+        return None
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        return True
+    return image.mode == "P" and getattr(image.palette, "mode", "").endswith("A")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not _has_alpha(image):
+        return image.convert("RGB")
+    if image.mode.endswith("a"):  # colors times alpha, which Pillow converts to their own kind only
+        image = image.convert(image.mode.upper())
+    colors = image.convert("RGBA")
+    white = Image.new("RGBA", colors.size, "white")
+    return Image.alpha_composite(white, colors).convert("RGB")
+
+
+def _scale_transparent_level(image: Image.Image, raw: str) -> None:
+    """Of grey with 2 or 4 bits Pillow scales the pixels to 8 bits, and not the transparent one."""
+    factor = {"L;2": 85, "L;4": 17}.get(raw)
+    if factor and isinstance(image.info.get("transparency"), int):
+        image.info["transparency"] *= factor
+
+
+def _grey_levels(image: Image.Image, raw: str, pixel_range: PixelRange) -> np.ndarray:
+    """Grey with more than 8 bits as uint8 ``[H, W]``, transparent pixels white."""
+    values = np.asarray(image)
+    if not np.isfinite(values).all():
+        raise ValueError("it has pixels that are not finite")
+    black, white = pixel_range or _range_of(image, raw, values)
+    levels = _levels(values, black, white)
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
+        levels = 255 - levels
+    if "transparency" in image.info:
+        levels[values == image.info["transparency"]] = 255
+    return levels
+
+
+def _range_of(image: Image.Image, raw: str, values: np.ndarray) -> Tuple[float, float]:
+    """Black and white of a picture whose data set states none."""
+    if image.mode != "F" and (image.mode != "I" or image.format in ("PNG", "PPM")):
+        return 0, 4095 if raw == "I;12" else 65535
+    low, high = values.min(), values.max()
+    for white in (1, 255, 65535) if image.mode == "F" else (255, 65535):
+        if low >= 0 and high <= white:
+            return 0, white
+    raise ValueError(
+        f"its pixels go from {low:g} to {high:g}, and config.MSCN.PIXEL_RANGE does not say what "
+        "black and white are"
+    )
+
+
+def _levels(values: np.ndarray, black: float, white: float) -> np.ndarray:
+    """Values as levels from 0 to 255, uint8 of the same shape."""
+    if values.dtype.itemsize == 2:  # a table of all 16-bit values
+        return _levels(np.arange(65536), black, white)[values]
+    shifted = values.astype(np.float64) - black
+    if values.dtype.kind in "iu" and white - black >= 255:
+        levels = np.floor(shifted * 256 / (white - black + 1))  # the 8 highest bits
+    else:
+        levels = np.rint(shifted * 255 / (white - black))
+    return levels.clip(0, 255).astype(np.uint8)
+
+
+def _stated_color(image: Image.Image, raw: str, pixel_range: PixelRange) -> Optional[Image.Image]:
+    """Color of 16 bits per channel, of which Pillow keeps the higher byte, by OpenCV.
+
+    Returns:
+        RGB or RGBA; None where the higher byte is what is asked for.
+    """
+    if ";16" not in raw or raw.startswith("I"):
+        return None
+    black, white = pixel_range or (0, 65535)
+    if (black, white) == (0, 65535) and "transparency" not in image.info:
+        return None
+    import cv2
+
+    stream: Any = image.fp  # type: ignore[attr-defined]
+    position = stream.tell()
+    stream.seek(0)
+    content = np.frombuffer(stream.read(), np.uint8)
+    stream.seek(position)
+    values = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.ndim != 3:
+        raise ValueError(f"OpenCV cannot read its {raw}, which config.MSCN.PIXEL_RANGE asks for")
+    levels = _levels(values[..., 2::-1], black, white)
+    alpha = (values[..., 3:] // 256).astype(np.uint8)
+    return Image.fromarray(np.concatenate([levels, alpha], axis=2))

@@ -1,0 +1,374 @@
+"""The rule by which pictures are decoded, against Pillow's parts, formulas and other readers."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+import skimage.color
+import tifffile
+from PIL import Image, ImageOps
+
+from mscn_plugin.data.decoding import (
+    EncodedImage,
+    UnreadableImageError,
+    check_pixel_range,
+    nearly_blank,
+    to_rgb,
+)
+
+PHOTOGRAPH = np.random.RandomState(0).randint(0, 256, (24, 40, 3)).astype(np.uint8)
+
+
+def stored(image, kind="PNG", **options):
+    """A picture as it is after a way through a file."""
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return Image.open(stream)
+
+
+def tiff(values, **options):
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, values, **options)
+    stream.seek(0)
+    return Image.open(stream)
+
+
+def png(width, bits, color, row, transparent=b""):
+    """A PNG of one row, which Pillow itself cannot write."""
+
+    def chunk(name, content):
+        checksum = zlib.crc32(name + content)
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
+
+    header = struct.pack(">IIBBBBB", width, 1, bits, color, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    content += chunk(b"tRNS", transparent) if transparent else b""
+    content += chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+    return Image.open(io.BytesIO(content))
+
+
+def levels(image, pixel_range=None):
+    pixels = np.asarray(to_rgb(image, pixel_range))
+    assert pixels.dtype == np.uint8
+    assert pixels.shape[2] == 3
+    return pixels
+
+
+def grey(image, pixel_range=None):
+    pixels = levels(image, pixel_range)
+    assert (pixels == pixels[..., :1]).all()
+    return pixels[..., 0].ravel()
+
+
+def on_white(colors, alpha):
+    """The definition, in real numbers."""
+    share = alpha[..., None] / 255
+    return colors * share + 255 * (1 - share)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"])
+def test_color_models_of_8_bits_are_converted_by_pillow(mode):
+    image = Image.fromarray(PHOTOGRAPH).convert(mode)
+    assert np.array_equal(levels(image.copy()), np.asarray(image.convert("RGB")))
+
+
+def test_an_rgb_jpeg_is_what_pillow_decodes():
+    for options in ({}, {"quality": 60}, {"progressive": True}, {"exif": Image.Exif()}):
+        jpeg = stored(Image.fromarray(PHOTOGRAPH), "JPEG", **options)
+        expected = np.asarray(stored(Image.fromarray(PHOTOGRAPH), "JPEG", **options).convert("RGB"))
+        assert np.array_equal(levels(jpeg), expected)
+
+
+def test_cmyk_jpegs_of_adobe_are_inverted():
+    """Against OpenCV, whose decoder undoes the inversion by itself."""
+    smooth = Image.fromarray(PHOTOGRAPH[:2, :3]).resize((64, 64), Image.BICUBIC)
+    stream = io.BytesIO()
+    smooth.convert("CMYK").save(stream, "JPEG", quality=95)
+    theirs = cv2.imdecode(np.frombuffer(stream.getvalue(), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert np.abs(levels(Image.open(stream)).astype(int) - theirs).mean() < 2
+
+
+def test_lab_is_the_formula():
+    """Lightness as 0 to 255, a and b in two's complement, as TIFF stores them."""
+    lab = np.array([[[0, 0, 0], [50, 0, 0], [100, 0, 0], [60, 30, -30], [70, -20, 30]]])
+    content = np.round(lab * [2.55, 1, 1]).astype(int)
+    file = tiff((content % 256).astype(np.uint8), photometric="cielab")
+    expected = 255 * skimage.color.lab2rgb(lab.astype(float))
+    assert np.abs(levels(file) - expected).max() < 12  # of two white points
+
+
+@pytest.mark.parametrize("mode", ["LA", "La", "PA", "RGBA", "RGBa"])
+def test_channels_of_alpha_are_composited_on_white(mode):
+    alpha = np.tile(np.linspace(0, 255, 40).round(), (24, 1)).astype(np.uint8)
+    image = Image.fromarray(np.dstack([PHOTOGRAPH, alpha]))
+    image = image.convert({"La": "LA", "RGBa": "RGBA"}.get(mode, mode)).convert(mode)
+    straight = image.convert(mode.upper()).convert("RGBA")
+    colors, alpha = np.split(np.asarray(straight).astype(float), [3], axis=2)
+    assert np.abs(levels(image) - on_white(colors, alpha[..., 0])).max() <= 1
+
+
+def test_what_is_black_below_alpha_0_becomes_white():
+    drawing = np.zeros((20, 20, 4), np.uint8)
+    drawing[5:15, 5:15] = (10, 20, 30, 255)
+    expected = np.full((20, 20, 3), 255)
+    expected[5:15, 5:15] = (10, 20, 30)
+    assert np.array_equal(levels(stored(Image.fromarray(drawing))), expected)
+    assert np.array_equal(levels(stored(Image.fromarray(drawing), "WEBP", lossless=True)), expected)
+    gif = stored(Image.fromarray(drawing), "GIF")
+    assert np.abs(levels(gif).astype(int) - expected).max() <= 4  # of the palette
+
+
+@pytest.mark.parametrize("transparency", [2, bytes([255, 255, 0]), bytes([255, 128, 0, 255])])
+def test_transparent_colors_of_a_palette(transparency):
+    image = Image.new("P", (4, 1))
+    colors = np.array([[200, 100, 50], [10, 20, 30], [0, 0, 0], [90, 80, 70]])
+    image.putpalette(colors.ravel().tolist())
+    image.putdata([0, 1, 2, 3])
+    alpha = np.full(4, 255.0)
+    if isinstance(transparency, int):
+        alpha[transparency] = 0
+    else:
+        alpha[: len(transparency)] = list(transparency)
+    expected = on_white(colors[None], alpha[None])
+    in_file = stored(image, transparency=transparency)
+    image.info["transparency"] = transparency
+    assert np.abs(levels(in_file) - expected).max() <= 1
+    assert np.abs(levels(image) - expected).max() <= 1
+
+
+def test_one_transparent_level_or_color():
+    white = [255] * 3
+    assert levels(png(8, 1, 0, b"\xf0", struct.pack(">H", 0)))[0].tolist() == [white] * 8
+    assert grey(png(4, 2, 0, b"\x1b", struct.pack(">H", 1))).tolist() == [0, 255, 170, 255]
+    assert grey(png(2, 4, 0, b"\x56", struct.pack(">H", 5))).tolist() == [255, 102]
+    assert grey(png(2, 8, 0, b"\x05\x06", struct.pack(">H", 5))).tolist() == [255, 6]
+    two = struct.pack(">HH", 0x1234, 0x1235)
+    assert grey(png(2, 16, 0, two, struct.pack(">H", 0x1234))).tolist() == [255, 0x12]
+    color = png(2, 8, 2, bytes([1, 2, 3, 1, 2, 4]), struct.pack(">HHH", 1, 2, 3))
+    assert levels(color)[0].tolist() == [white, [1, 2, 4]]
+    deep = struct.pack(">6H", 0x0100, 0x0200, 0x0300, 0x0100, 0x0200, 0x0301)
+    color = png(2, 16, 2, deep, struct.pack(">HHH", 0x0100, 0x0200, 0x0300))
+    assert levels(color)[0].tolist() == [white, [1, 2, 3]]
+
+
+RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I;16N"])
+def test_16_bits_keep_their_higher_byte(mode):
+    dtype = ">u2" if mode == "I;16B" else "<u2"
+    image = Image.frombytes(mode, (256, 256), RAMP.astype(dtype).tobytes())
+    assert np.array_equal(grey(image), RAMP.ravel() // 256)
+
+
+def test_16_bits_in_files():
+    for image in (
+        stored(Image.fromarray(RAMP)),
+        stored(Image.fromarray(RAMP), "TIFF"),
+        tiff(RAMP),
+        tiff(RAMP, byteorder=">"),
+        tiff(RAMP.astype(np.int32)),
+        tiff(RAMP.astype(np.float32)),
+    ):
+        assert np.abs(grey(image).astype(int) - RAMP.ravel() // 256).max() <= (image.mode == "F")
+    assert np.array_equal(grey(tiff(65535 - RAMP, photometric="miniswhite")), RAMP.ravel() // 256)
+    pgm = Image.open(io.BytesIO(b"P5 256 256 65535\n" + RAMP.astype(">u2").tobytes()))
+    assert np.array_equal(grey(pgm), RAMP.ravel() // 256)
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 14, 16])
+def test_a_stated_range_keeps_all_levels(bits):
+    """Grey and color, in PNG and TIFF: 8 of the bits that the data set uses."""
+    ramp = np.arange(2**bits, dtype=np.uint16).reshape(-1, 2 ** (bits // 2))
+    expected = ramp.ravel() >> (bits - 8)
+    pixel_range = [0, 2**bits - 1]
+    assert np.array_equal(grey(stored(Image.fromarray(ramp)), pixel_range), expected)
+    assert np.array_equal(grey(tiff(ramp.astype(np.int32)), pixel_range), expected)
+    assert np.abs(grey(tiff(ramp.astype(np.float32)), pixel_range) - expected.astype(int)).max() < 2
+    color = np.dstack([ramp, ramp[::-1], 2**bits - 1 - ramp])
+    _, content = cv2.imencode(".png", color[..., ::-1])
+    for image in (Image.open(io.BytesIO(content.tobytes())), tiff(color, photometric="rgb")):
+        assert np.array_equal(levels(image, pixel_range), color >> (bits - 8))
+    alpha = np.full_like(ramp, 65535)
+    alpha[0] = 0
+    _, content = cv2.imencode(".png", np.dstack([color[..., ::-1], alpha]))
+    pixels = levels(Image.open(io.BytesIO(content.tobytes())), pixel_range)
+    assert np.array_equal(pixels[1:], color[1:] >> (bits - 8))
+    assert (pixels[0] == 255).all()
+
+
+def test_12_bits_that_the_file_states_need_no_range():
+    ramp = np.arange(4096, dtype=np.uint16)
+    packed = "".join(f"{value:012b}" for value in ramp)
+    content = int(packed, 2).to_bytes(len(packed) // 8, "big")
+    tags = [(256, 4096), (257, 1), (258, 12), (259, 1), (262, 1), (273, 0), (277, 1), (278, 1)]
+    tags.append((279, len(content)))
+    start = 8 + 2 + 12 * len(tags) + 4
+    tags[5] = (273, start)
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    file = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + content
+    assert np.array_equal(grey(Image.open(io.BytesIO(file))), ramp >> 4)
+
+
+def test_floats_keep_their_content():
+    ramp = np.linspace(0, 1, 4096, dtype=np.float32).reshape(64, 64)
+    nearest = np.round(255 * ramp.astype(float)).ravel()
+    assert np.abs(grey(tiff(ramp)) - nearest).max() == 0
+    assert np.abs(grey(tiff(255 * ramp)) - nearest).max() <= 1
+    assert np.abs(grey(tiff(2 * ramp - 1), [-1, 1]) - nearest).max() <= 1
+    assert np.abs(grey(tiff(1e4 * ramp), [0, 1e4]) - nearest).max() <= 1
+    assert grey(tiff(np.array([[-5, 0.5, 7]], np.float32)), [0, 1]).tolist() == [0, 128, 255]
+
+
+def test_integers_of_32_bits_up_to_255_are_levels():
+    ramp = np.arange(256, dtype=np.int32).reshape(16, 16)
+    assert np.array_equal(grey(tiff(ramp)), ramp.ravel())
+    assert np.array_equal(grey(tiff(ramp.astype(np.int16))), ramp.ravel())
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array([[0.5, np.nan]], np.float32), "not finite"),
+        (np.array([[0.5, np.inf]], np.float32), "not finite"),
+        (np.array([[-0.5, 0.5]], np.float32), r"from -0.5 to 0.5, and config.MSCN.PIXEL_RANGE"),
+        (np.array([[-3, 200]], np.int16), r"from -3 to 200, and config.MSCN.PIXEL_RANGE"),
+        (np.array([[0, 70000]], np.int32), r"from 0 to 70000, and config.MSCN.PIXEL_RANGE"),
+    ],
+)
+def test_what_has_no_black_and_white_is_unreadable(tmp_path, values, message):
+    tifffile.imwrite(tmp_path / "x.tiff", values)
+    with pytest.raises(UnreadableImageError, match=f"x.tiff: ValueError: .*{message}"):
+        EncodedImage(Image.open(tmp_path / "x.tiff")).decode()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "MPO"])
+@pytest.mark.parametrize("orientation", [*range(1, 9), 0, 9])
+def test_orientation_is_applied(kind, orientation):
+    smooth = Image.fromarray(PHOTOGRAPH[:3, :2]).resize((40, 24), Image.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exact = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}.get(kind, {})
+    image = stored(smooth, kind, exif=exif, **exact)
+    expected = np.asarray(ImageOps.exif_transpose(stored(smooth, kind, exif=exif, **exact)))
+    upright = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+        8: lambda a: np.rot90(a),
+    }.get(orientation, lambda a: a)(np.asarray(smooth).astype(int))
+    assert np.array_equal(levels(image), expected)
+    assert np.abs(levels(stored(smooth, kind, exif=exif, **exact)) - upright).mean() < 4
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "I;16", "RGB"])
+def test_tiffs_that_pillow_maps_into_memory_are_turned(tmp_path, mode):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(RAMP[:24, :40]) if mode == "I;16" else Image.fromarray(PHOTOGRAPH)
+    image = image if image.mode == mode else image.convert(mode)
+    expected = np.rot90(levels(image.copy()), -1)
+    image.save(tmp_path / "x.tiff", exif=exif)
+    assert np.array_equal(levels(Image.open(tmp_path / "x.tiff")), expected)
+    assert np.array_equal(EncodedImage(Image.open(tmp_path / "x.tiff")).decode().picture, expected)
+
+
+def test_damaged_exif_says_nothing():
+    jpeg = stored(Image.fromarray(PHOTOGRAPH), "JPEG", exif=b"Exif\0\0damaged")
+    assert to_rgb(jpeg).size == (40, 24)
+
+
+def test_the_first_of_several_frames():
+    frames = [Image.fromarray(np.full((8, 8, 3), level, np.uint8)) for level in (10, 200)]
+    for kind in ("TIFF", "GIF", "PNG", "WEBP"):
+        options = {"lossless": True} if kind == "WEBP" else {}
+        image = stored(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+        assert (levels(image) == 10).all()
+
+
+def test_files_are_closed(tmp_path):
+    for kind in ("png", "jpg", "tiff", "gif"):
+        Image.fromarray(PHOTOGRAPH).save(tmp_path / f"x.{kind}")
+        image = Image.open(tmp_path / f"x.{kind}")
+        to_rgb(image)
+        assert getattr(image, "fp", None) is None or image.fp.closed
+
+
+def test_nearly_blank():
+    assert nearly_blank(Image.new("RGB", (50, 50), "white"))
+    assert nearly_blank(Image.new("RGB", (1, 1)))
+    twelve = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    assert nearly_blank(to_rgb(Image.fromarray(twelve)))
+    assert not nearly_blank(to_rgb(Image.fromarray(twelve), (0, 4095)))
+    twelve[0, 0] = 65535  # one broken pixel hides nothing
+    assert nearly_blank(to_rgb(Image.fromarray(twelve)))
+    assert not nearly_blank(Image.fromarray(PHOTOGRAPH))
+    red_and_cyan = np.zeros((50, 50, 3), np.uint8)  # of one luminance
+    red_and_cyan[:, ::2, 0], red_and_cyan[:, 1::2, 1] = 255, 130
+    assert not nearly_blank(Image.fromarray(red_and_cyan))
+
+
+def test_fog_is_no_loss(tmp_path):
+    fog = (PHOTOGRAPH // 26 + 120).astype(np.uint8)
+    for image, blank in (
+        (Image.fromarray(fog), False),
+        (Image.new("RGB", (40, 24), "white"), True),
+        (Image.fromarray(np.dstack([fog, np.full(fog.shape[:2], 250, np.uint8)])), True),
+    ):
+        file = EncodedImage(stored(image))
+        assert not file.nearly_blank
+        file.decode()
+        assert file.nearly_blank == blank
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(160, 96), (150, 90)])
+def test_reduced_pictures_are_upright(orientation, size):
+    smooth = Image.fromarray(PHOTOGRAPH[:6, :8]).resize(size, Image.BICUBIC)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    jpeg = stored(smooth, "JPEG", quality=95, exif=exif)
+    file = EncodedImage(jpeg)
+    whole = to_rgb(stored(smooth, "JPEG", quality=95, exif=exif))
+    assert file.size == whole.size
+    picture, scale = file.decode(reduction=4)
+    turned = orientation > 1 and size == (150, 90)
+    assert scale == (1 if turned else 0.25)
+    assert file.decode() == (picture, scale)
+    same_size = np.asarray(picture.resize(whole.size, Image.BICUBIC)).astype(int)
+    assert np.abs(same_size - np.asarray(whole)).mean() < 10  # of 40 for another way up
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        4095,
+        [4095],
+        [0, 1, 2],
+        [1, 0],
+        [1, 1],
+        [0, "a"],
+        [0, True],
+        [0, float("inf")],
+        "0,1",
+        {},
+        [],
+    ],
+)
+def test_wrong_ranges_are_refused(value):
+    with pytest.raises(ValueError, match="PIXEL_RANGE is .*; it must be null, or the values"):
+        check_pixel_range(value)
+
+
+def test_ranges():
+    assert check_pixel_range(None) is None
+    assert check_pixel_range([-1, 0.5]) == (-1, 0.5)
