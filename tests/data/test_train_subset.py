@@ -88,3 +88,20 @@ def test_files_are_vissls(folder, tmp_path):
     for file, array in zip(files, images):
         assert (read_list(str(file)) == array).all()
     assert sorted(path.name for path in files[0].parent.iterdir()) == sorted(f.name for f in files)
+
+
+def test_lists_are_read_without_running_code(tmp_path):
+    from mscn_plugin.data.train_subset import read_list
+
+    np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
+    (tmp_path / "damaged.npy").write_bytes(b"\x93NUMPY")
+    (tmp_path / "list.txt").write_text("a.png")
+    for name, message in (
+        ("objects.npy", "no array of text or numbers"),
+        ("damaged.npy", "no array of text or numbers"),
+        ("list.txt", "it is no .npy file"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read_list(str(tmp_path / name))
+    with pytest.raises(OSError, match="none"):
+        read_list(str(tmp_path / "none.npy"))
