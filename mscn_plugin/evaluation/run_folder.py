@@ -45,7 +45,7 @@ def cut_logs(folder: Path, iteration: int) -> None:
     """
     for name in LOGS:
         lines = json_lines(folder / name)
-        kept = [line for line in lines if line.get("iteration", line.get("iter", 0)) <= iteration]
+        kept = [line for line in lines if _iteration(line) <= iteration]
         if len(kept) < len(lines):
             lost = len(lines) - len(kept)
             logging.info(f"{name}: {lost} lines of iterations behind {iteration} are taken out")
@@ -53,9 +53,14 @@ def cut_logs(folder: Path, iteration: int) -> None:
             write_text(folder / name, text)
 
 
+def _iteration(line: Dict[str, Any]) -> int:
+    value = line.get("iteration", line.get("iter"))
+    return value if isinstance(value, int) else 0
+
+
 def evaluated_epochs(lines: List[Dict[str, Any]]) -> Set[int]:
     """Epochs with an online evaluation in the lines of ``metrics.json``; -1: before the first."""
-    return {line["train_phase_idx"] for line in lines if "online_evaluation" in line}
+    return {line.get("train_phase_idx", -1) for line in lines if "online_evaluation" in line}
 
 
 def measured_on(line: Dict[str, Any]) -> str:

@@ -16,11 +16,13 @@ from typing import Any, Callable, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from classy_vision.generic.distributed_util import (
     broadcast_object,
     gather_from_all,
     get_rank,
     get_world_size,
+    is_distributed_training_run,
     is_primary,
 )
 from PIL import Image
@@ -131,14 +133,24 @@ def is_due(task: Any, epoch: int) -> bool:
 
 @contextlib.contextmanager
 def evaluation_mode(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
-    """Switch ``module`` to evaluation and gradients off, and put both back."""
+    """Switch ``module`` to evaluation and gradients off, and put both back.
+
+    All ranks evaluate with the first one's running statistics, which a checkpoint holds: the
+    accuracy is the same where it is made up for after a restart.
+    """
     training = module.training
     module.eval()
+    own = [buffer.clone() for buffer in module.buffers()]
     try:
         with torch.no_grad():
+            if is_distributed_training_run():
+                for buffer in module.buffers():
+                    dist.broadcast(buffer, 0)
             yield module
     finally:
         module.train(training)
+        for buffer, before in zip(module.buffers(), own):
+            buffer.copy_(before)
 
 
 def _first_view(samples: Any) -> Tuple[Tensor, Tensor]:

@@ -91,6 +91,20 @@ def test_training_images_of_one_class_are_not_evaluated(caplog):
     assert "no online evaluation: the 4 training images have one class" in caplog.text
 
 
+def test_all_ranks_evaluate_with_the_first_ones_statistics(monkeypatch):
+    """A checkpoint holds those; each rank's own are those of its own last batch."""
+    from mscn_plugin.training import online_evaluation
+
+    monkeypatch.setattr(online_evaluation, "is_distributed_training_run", lambda: True)
+    monkeypatch.setattr(online_evaluation.dist, "broadcast", lambda buffer, _: buffer.fill_(7))
+    module = torch.nn.BatchNorm1d(2)
+    with online_evaluation.evaluation_mode(module):
+        assert module.running_mean.tolist() == [7, 7]
+    assert module.running_mean.tolist() == [0, 0]
+    assert module.running_var.tolist() == [1, 1]
+    assert module.num_batches_tracked == 0
+
+
 def test_evaluation_mode_is_put_back():
     from mscn_plugin.training.online_evaluation import evaluation_mode
 
