@@ -84,7 +84,9 @@ def stop(monkeypatch):
     made = tool_run._Stop()
     monkeypatch.setattr(tool_run, "_stop", made)
     monkeypatch.setattr(tool_run, "_POLL_SECONDS", 0.01)
-    return made
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind "&"
+    yield made
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])

@@ -18,9 +18,11 @@ from mscn_plugin.recovery.processes import (
 
 @pytest.fixture
 def interruption():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind "&"
     made = Interruption()
     yield made
     made.stop_listening()
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize(
