@@ -139,8 +139,9 @@ def check_loader_memory(cfg: Any) -> None:
         ConfigError: they do not, and the run would end or wait for ever within its first batches.
     """
     train, size = cfg.DATA.TRAIN, config_checks.crop_size(cfg.DATA.TRAIN.TRANSFORMS)
-    if cfg.SLURM.USE_SLURM or size is None:
+    if cfg.SLURM.USE_SLURM:
         return
+    height, width = size or (0, 0)
     views, bytes_per_value = 1, 4  # at least, whatever the collator
     if train.COLLATE_FUNCTION == COLLATOR:
         views = sum(masks_per_branch(num_masks_of(train)))
@@ -148,7 +149,7 @@ def check_loader_memory(cfg: Any) -> None:
             if cfg.MSCN.DEVICE_VIEWS is not False and split_pipeline(train):
                 views, bytes_per_value = NUM_BRANCHES, 1
     check_shared_memory(
-        train.BATCHSIZE_PER_REPLICA * views * 3 * size[0] * size[1] * bytes_per_value,
+        train.BATCHSIZE_PER_REPLICA * views * 3 * height * width * bytes_per_value,
         cfg.DISTRIBUTED.NUM_PROC_PER_NODE,
         cfg.DATA.NUM_DATALOADER_WORKERS,
     )

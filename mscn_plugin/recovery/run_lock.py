@@ -8,6 +8,7 @@ stale. What the file says is for the message alone.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -29,13 +30,20 @@ def acquire(folder: Union[str, Path]) -> None:
     """Lock a run's folder until :func:`release`, or until this process ends.
 
     Raises:
-        ConfigError: another run has it; names its process and host.
+        ConfigError: another run has it; names its process and host. Or the file is a link.
     """
     folder = Path(folder).resolve()
     if folder in _held:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        descriptor = os.open(folder / FILE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise ConfigError(
+            f"{folder / FILE} is a link, which a run does not write through"
+        ) from None
     end = time.monotonic() + _REQUEUE_SECONDS
     while not _lock(descriptor, folder):
         holder = _holder(folder)

@@ -88,3 +88,11 @@ def test_looking_writes_nothing(tmp_path):
     run_lock.refuse_if_held(tmp_path / "none")
     run_lock.refuse_if_held(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_no_link_is_followed(tmp_path):
+    (tmp_path / "precious").write_text("content")
+    (tmp_path / run_lock.FILE).symlink_to("precious")
+    with pytest.raises(ConfigError, match=r"run.lock.* is a link"):
+        run_lock.acquire(tmp_path)
+    assert (tmp_path / "precious").read_text() == "content"
