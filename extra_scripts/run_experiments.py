@@ -50,7 +50,7 @@ def main() -> None:
     chosen = {suite: choose(SUITES[suite], options.only) for suite in suites}
     if options.data:
         try:
-            measured_images(options.data, "--data")
+            measured_images(str(options.data), "--data")
         except ConfigError as error:
             sys.exit(f"run_experiments: {error}")
     folder = (options.output / options.scale).resolve()
