@@ -22,7 +22,7 @@ REFERENCE := $(VENV38)/.dependencies-$(call hash,requirements/reference.txt requ
 PYTEST := -n 2 --dist worksteal
 IN_PROCESS := not (process or new_interpreter or hydra or detectron2 or browser or slurm or gpu)
 
-.PHONY: help demo test check lint chromium setup gpu benchmarks reference clean
+.PHONY: help demo test check lint chromium slurm setup gpu benchmarks reference clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -37,7 +37,7 @@ demo: setup  ## set up, pre-train MSCN on real photographs and write a report of
 	@test $(RUN)/report.html -nt $(RUN)/checkpoint.torch || $(BIN)/python extra_scripts/write_report.py $(RUN)
 	@echo "To read in a browser: $(RUN)/report.html"
 
-test: lint chromium  ## set up, then lint, types and all tests, with the slowest at the end
+test: lint chromium slurm  ## set up, then lint, types and all tests, with the slowest at the end
 	$(BIN)/python -m pytest $(PYTEST) --durations 25
 
 check: lint  ## lint, types and the unit tests, in a minute: at every save
@@ -48,6 +48,13 @@ chromium:  ## install Debian's Chromium where there is none, as root
 	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
 	    && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium > /dev/null; } \
 	    || echo "No Chromium: the tests that open the report page in it are skipped"
+
+# Jobs are tested on a real SLURM of one node, whose daemons the tests start with a configuration of
+# their own. Debian's would start with none, and are kept from it.
+slurm:  ## install Debian's SLURM where there is none, as root
+	@command -v slurmctld > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
+	    && apt-get update -qq && RUNLEVEL=1 apt-get install -qq -y --no-install-recommends slurm-wlm munge > /dev/null; } \
+	    || echo "No SLURM: the tests of it are skipped"
 
 lint: setup $(DETECTRON2)  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -31,7 +31,7 @@ from mscn_plugin.detection.launch import (
 )
 from mscn_plugin.detection.reading import check_last_checkpoint
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.run_folder import file_digest
+from mscn_plugin.evaluation.run_folder import file_digest, user_path
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.files import save_json
 
@@ -86,13 +86,17 @@ def check_output(output: Path, digest: str, resume: bool) -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", type=Path, help="a checkpoint of VISSL, or a run's folder")
+    parser.add_argument(
+        "checkpoint", type=user_path, help="a checkpoint of VISSL, or a run's folder"
+    )
     parser.add_argument("--dataset", choices=("voc", "coco", "custom"), required=True)
     parser.add_argument(
-        "--data", type=Path, help="folder with VOC2007/ and VOC2012/, or coco/, or the custom data"
+        "--data",
+        type=user_path,
+        help="folder with VOC2007/ and VOC2012/, or coco/, or the custom data",
     )
     parser.add_argument(
-        "--output", type=Path, help="default: detection_<dataset>/ beside the checkpoint"
+        "--output", type=user_path, help="default: detection_<dataset>/ beside the checkpoint"
     )
     parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
     parser.add_argument("--num-gpus", type=int, help="default: all; 0: the CPU")

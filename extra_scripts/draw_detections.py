@@ -21,16 +21,17 @@ from mscn_plugin.detection.environment import MODULE
 from mscn_plugin.detection.launch import TOOL, require_detectron2
 from mscn_plugin.detection.reading import load_weights, read_class_names, read_config
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.run_folder import user_path
 from mscn_plugin.files import replacing
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="the detector's folder, with config.yaml")
-    parser.add_argument("images", type=Path, nargs="+")
-    parser.add_argument("--output", type=Path, default=Path("detections"), help="folder")
+    parser.add_argument("run", type=user_path, help="the detector's folder, with config.yaml")
+    parser.add_argument("images", type=user_path, nargs="+")
+    parser.add_argument("--output", type=user_path, default=Path("detections"), help="folder")
     parser.add_argument("--threshold", type=float, default=0.5, help="smallest score, 0 to 1")
-    parser.add_argument("--weights", type=Path, help="default: the run's model_final.pth")
+    parser.add_argument("--weights", type=user_path, help="default: the run's model_final.pth")
     options = parser.parse_args()
     options.weights = options.weights or options.run / "model_final.pth"
     try:

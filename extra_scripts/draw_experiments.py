@@ -10,15 +10,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
+from mscn_plugin.evaluation.run_folder import user_path
 from mscn_plugin.experiments.results import by_suite, present
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", type=Path, help="results.json of run_experiments.py")
-    parser.add_argument("--output", type=Path, help="folder; default: that of the file")
+    parser.add_argument("results", type=user_path, help="results.json of run_experiments.py")
+    parser.add_argument("--output", type=user_path, help="folder; default: that of the file")
     options = parser.parse_args()
     folder = options.output or options.results.parent
     try:

@@ -16,15 +16,19 @@ from typing import List
 from tabulate import tabulate
 
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.run_folder import user_path
 from mscn_plugin.experiments.kernels import first_kernels, kernel_norms, plot, table_row
 from mscn_plugin.files import save_json
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoints", type=Path, nargs="+", help="files, or folders of runs")
+    parser.add_argument("checkpoints", type=user_path, nargs="+", help="files, or folders of runs")
     parser.add_argument(
-        "--output", type=Path, default=Path("kernels.png"), help="PNG; a PDF and a JSON lie beside"
+        "--output",
+        type=user_path,
+        default=Path("kernels.png"),
+        help="PNG; a PDF and a JSON lie beside",
     )
     options = parser.parse_args()
     try:

@@ -17,6 +17,7 @@ from PIL import Image
 from torchvision.transforms import functional as F
 
 from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError
+from mscn_plugin.evaluation.run_folder import user_path
 from mscn_plugin.files import save_figure
 from mscn_plugin.masking import MaskDistribution, fill, high_pass
 from mscn_plugin.training.contact_sheet import Group, contact_sheet, fitted, stretched
@@ -27,9 +28,9 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--image", type=Path, help="any picture; default: a cat")
+    parser.add_argument("--image", type=user_path, help="any picture; default: a cat")
     parser.add_argument(
-        "--output", type=Path, default=Path("masks.png"), help="PNG; a PDF lies beside"
+        "--output", type=user_path, default=Path("masks.png"), help="PNG; a PDF lies beside"
     )
     parser.add_argument("--size", type=int, default=224, help="side of the crop in pixels")
     parser.add_argument("--sigma", type=float, default=5.0, help="of the high-pass filter, pixels")

@@ -4,7 +4,8 @@
     python extra_scripts/evaluate.py runs/mscn_simclr --suite paper --data imagenet1k=/data/imagenet
 
 Runs the pages of ``configs/config/mscn/benchmark`` through VISSL's launcher, here or with
-``--slurm`` as SLURM jobs. One failure does not stop the others; what is done is not done again.
+``--slurm`` as SLURM jobs. One failure does not stop the others, Ctrl-C and SIGTERM do (exit codes
+130 and 75); what is done is not done again.
 Writes ``results.json``, ``results.md`` and ``results.png``.
 """
 
@@ -24,10 +25,10 @@ from mscn_plugin.data.image_folder import PHOTOGRAPHS, measured_images
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.evaluation.report import markdown, plot
-from mscn_plugin.evaluation.run_folder import file_digest
+from mscn_plugin.evaluation.run_folder import file_digest, user_path
 from mscn_plugin.evaluation.suites import SUITES, Evaluation, Run
 from mscn_plugin.files import save_json, write_text
-from mscn_plugin.tool_run import RunFailedError
+from mscn_plugin.tool_run import RunFailedError, hydra_override, stopped_by_signals
 
 SUITE_BATCH = 256  # A.2, A.3
 
@@ -58,7 +59,9 @@ def main() -> None:
     chosen = [e for e in SUITES[options.suite] if not options.only or e.page in options.only]
     bar_format = "{desc:<30}{percentage:3.0f}%|{bar}| {elapsed}"
     # disable=None: no bar where nobody looks.
-    with tqdm(total=len(chosen), bar_format=bar_format, disable=None) as bar:
+    with stopped_by_signals("evaluate"), tqdm(
+        total=len(chosen), bar_format=bar_format, disable=None
+    ) as bar:
         for place, evaluation in enumerate(chosen):
             bar.set_description_str(evaluation.page)
             results["evaluations"][evaluation.page] = evaluate(
@@ -86,7 +89,9 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", type=Path, help="a checkpoint of VISSL, or a run's folder")
+    parser.add_argument(
+        "checkpoint", type=user_path, help="a checkpoint of VISSL, or a run's folder"
+    )
     parser.add_argument("--suite", choices=sorted(SUITES), default="quick")
     parser.add_argument(
         "--data",
@@ -96,8 +101,10 @@ def arguments() -> argparse.Namespace:
         help="folder with train/ and val/, or with one sub-folder per class; for the paper's suite "
         "imagenet1k=, places205=, inaturalist18=; default: the run's own",
     )
-    parser.add_argument("--output", type=Path, help="default: evaluation/ beside the checkpoint")
-    parser.add_argument("--baseline", type=Path, help="results.json of another checkpoint")
+    parser.add_argument(
+        "--output", type=user_path, help="default: evaluation/ beside the checkpoint"
+    )
+    parser.add_argument("--baseline", type=user_path, help="results.json of another checkpoint")
     parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
     parser.add_argument(
         "--only",
@@ -125,7 +132,7 @@ def data_folders(options: argparse.Namespace, run: Run) -> Dict[str, Tuple[str, 
         if name and name not in datasets:
             raise ConfigError(f"--data {item}: the suite {options.suite} has {', '.join(datasets)}")
         if folder != PHOTOGRAPHS:
-            folder = str(Path(folder).expanduser().resolve())
+            folder = str(user_path(folder).resolve())
         folders[name or default] = folder, "--data"
     if not folders:
         known = " ".join(f"{name}=<folder>" for name in datasets)
@@ -163,14 +170,15 @@ def overrides(
                 f"config.DISTRIBUTED.NUM_PROC_PER_NODE={gpus}",
                 f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA={max(2, SUITE_BATCH // gpus)}",
             ]
-    data = f"config.MSCN.DATA={folders[evaluation.dataset][0]}"
+    data = hydra_override("config.MSCN.DATA", folders[evaluation.dataset][0])
     return [*machine, *run.overrides(evaluation.page), data, *options.overrides]
 
 
 def slurm(options: argparse.Namespace) -> Any:
     if not options.slurm:
         return ()
-    return "config.SLURM.USE_SLURM=true", f"config.SLURM.PARTITION={options.slurm}"
+    partition = hydra_override("config.SLURM.PARTITION", options.slurm)
+    return "config.SLURM.USE_SLURM=true", partition
 
 
 def show(bar: Any, done: float) -> None:

@@ -1,6 +1,6 @@
 """Export the trunk of a checkpoint of VISSL to other libraries and runtimes, and check every file.
 
-    python extra_scripts/export.py runs/mscn_simclr/checkpoint.torch --format torchvision onnx \\
+    python extra_scripts/export.py runs/mscn_simclr --format torchvision onnx \\
         --output exports/mscn_simclr
 
 - ``torchvision``, ``timm``, ``detectron2``: weights by the library's names, as ``.pth`` and as
@@ -10,16 +10,18 @@
 ``model_card.md`` beside the files says how to load each. The architecture and the images' size
 come from the ``train_config.yaml`` that VISSL puts beside its checkpoints; for the target network
 of BYOL, export the file that ``extra_scripts/extract_target.py`` writes. The formats need libraries
-of their own: ``pip install --no-deps -r requirements/export.txt``.
+of their own: ``pip install --no-deps -r requirements/export.txt``. A format that cannot be written,
+as torchvision for a trunk that it lacks, does not stop the others; the exit code is then 1.
 """
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import sys
 
 import mscn_plugin
 from mscn_plugin.errors import print_config_errors_plainly
+from mscn_plugin.evaluation.run_folder import checkpoint_of, user_path
 from mscn_plugin.export.pretrained import load_pretrained
 from mscn_plugin.export.results import read_results
 from mscn_plugin.export.run import FORMATS, export_trunk
@@ -30,9 +32,9 @@ def main() -> None:
     arguments = parse_arguments()
     mscn_plugin.register()
     pretrained = load_pretrained(
-        arguments.checkpoint, arguments.sigma, arguments.trusted, arguments.size
+        checkpoint_of(arguments.checkpoint), arguments.sigma, arguments.trusted, arguments.size
     )
-    files = export_trunk(
+    files, refused = export_trunk(
         pretrained,
         arguments.format,
         arguments.output,
@@ -43,13 +45,18 @@ def main() -> None:
         differences = ", ".join(f"{kind} {value:.1e}" for kind, value in file.differences.items())
         print(f"{arguments.output / file.name}: features differ from VISSL's by {differences}")
     print(arguments.output / "model_card.md")
+    for name, reason in refused.items():
+        print(f"export: no {name}: {reason}", file=sys.stderr)
+    sys.exit(bool(refused))
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", type=Path, help="a checkpoint of VISSL")
+    parser.add_argument(
+        "checkpoint", type=user_path, help="a checkpoint of VISSL, or a run's folder"
+    )
     parser.add_argument("--format", nargs="+", action="extend", required=True, choices=FORMATS)
-    parser.add_argument("--output", type=Path, required=True, help="the folder to write to")
+    parser.add_argument("--output", type=user_path, required=True, help="the folder to write to")
     parser.add_argument(
         "--sigma", type=float, help="of pre-training's filter in pixels, where no file says it"
     )
@@ -60,7 +67,9 @@ def parse_arguments() -> argparse.Namespace:
         "--trusted", action="store_true", help="load the checkpoint by pickle, which can run code"
     )
     parser.add_argument("--licence", default="not stated", help="of the weights, for the card")
-    parser.add_argument("--results", type=Path, help="results.json of evaluations, for the card")
+    parser.add_argument(
+        "--results", type=user_path, help="results.json of evaluations, for the card"
+    )
     return parser.parse_args()
 
 

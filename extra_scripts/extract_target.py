@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any, Dict
 
 import torch
@@ -24,22 +23,30 @@ from mscn_plugin.evaluation.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from mscn_plugin.evaluation.run_folder import checkpoint_of, user_path
+from mscn_plugin.tool_run import hydra_override
 
 PREFIXES = ("target.", "moco_encoder.")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("checkpoint", type=Path, help="a checkpoint of byol_loss or moco_loss")
-    parser.add_argument("output", type=Path, help="the file to write")
+    parser.add_argument(
+        "checkpoint",
+        type=user_path,
+        help="a checkpoint of byol_loss or moco_loss, or a run's folder",
+    )
+    parser.add_argument("output", type=user_path, help="the file to write")
     parser.add_argument(
         "--trusted", action="store_true", help="load the checkpoint by pickle, which can run code"
     )
     arguments = parser.parse_args()
-    if arguments.output.resolve() == arguments.checkpoint.resolve():
+    if arguments.output.resolve() == checkpoint_of(arguments.checkpoint):
         sys.exit(f"{arguments.output} is the checkpoint itself; the output must be another file")
     try:
-        checkpoint = load_checkpoint(arguments.checkpoint, arguments.trusted, TRUSTED)
+        checkpoint = load_checkpoint(
+            checkpoint_of(arguments.checkpoint), arguments.trusted, TRUSTED
+        )
     except CheckpointError as error:
         sys.exit(f"extract_target: {error}")
     model = target_network(checkpoint)
@@ -53,7 +60,7 @@ def main() -> None:
         state[SIGMA_KEY] = sigma  # an evaluation has to filter as pre-training did
     save_checkpoint({"classy_state_dict": state}, arguments.output)
     print(f"{len(model['trunk'])} tensors of the trunk, {len(model['heads'])} of the projector")
-    print(f"config.MODEL.WEIGHTS_INIT.PARAMS_FILE={arguments.output.resolve()}")
+    print(hydra_override("config.MODEL.WEIGHTS_INIT.PARAMS_FILE", arguments.output.resolve()))
 
 
 def target_network(checkpoint: Dict[str, Any]) -> Dict[str, Dict[str, torch.Tensor]]:

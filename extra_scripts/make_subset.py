@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from mscn_plugin.data.image_folder import contents, split_folders
 from mscn_plugin.data.train_subset import train_subset, write_lists
+from mscn_plugin.evaluation.run_folder import user_path
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "folder",
-        type=Path,
+        type=user_path,
         help="one sub-folder of images per class; of a data set, train/ is taken",
     )
     parser.add_argument("subset", help="a fraction of each class, or a text file that lists images")
-    parser.add_argument("--output", type=Path, required=True, help="the folder to write to")
+    parser.add_argument("--output", type=user_path, required=True, help="the folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="of a fraction")
     options = parser.parse_args()
     try:

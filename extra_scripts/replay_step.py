@@ -8,15 +8,15 @@ Runs on a CPU, in one process, with the batch and the weights that the run has k
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import mscn_plugin
 from mscn_plugin.errors import print_config_errors_plainly
+from mscn_plugin.evaluation.run_folder import user_path
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("step", type=Path, help="non_finite_rank<n>.torch of a run's folder")
+    parser.add_argument("step", type=user_path, help="non_finite_rank<n>.torch of a run's folder")
     arguments = parser.parse_args()
     print_config_errors_plainly()
     mscn_plugin.register()

@@ -5,13 +5,15 @@
     python extra_scripts/run_experiments.py all --scale paper --data /data/imagenet --slurm gpu
 
 Each run goes through VISSL's tool into a folder of its own; what is done is not done again, and
-what was killed goes on. Writes ``results.json``, ``results.csv`` with one line for each run and
-metric, ``results.md``, and a plot for each suite as PNG and PDF.
+what was killed goes on. Ctrl-C and SIGTERM (exit codes 130 and 75) let the runs at work write a
+checkpoint, and begin no others. Writes ``results.json``, ``results.csv`` with one line for each run
+and metric, ``results.md``, and a plot for each suite as PNG and PDF.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -25,11 +27,18 @@ from tqdm import tqdm
 import mscn_plugin
 from mscn_plugin.data.image_folder import measured_images
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.run_folder import user_path
 from mscn_plugin.experiments.definitions import SUITES, Experiment
 from mscn_plugin.experiments.results import by_suite, merged, save, table
 from mscn_plugin.experiments.runs import ExperimentRun
 from mscn_plugin.experiments.scales import SCALES, page_of
-from mscn_plugin.tool_run import RunFailedError
+from mscn_plugin.tool_run import (
+    RunFailedError,
+    StoppedError,
+    check_stopped,
+    hydra_override,
+    stopped_by_signals,
+)
 
 _DATA = "config.MSCN.DATA"
 _BAR = "{percentage:3.0f}%|{bar}| {n:.1f}/{total} runs [{elapsed}<{remaining}]"
@@ -41,11 +50,10 @@ def main() -> None:
     chosen = {suite: choose(SUITES[suite], options.only) for suite in suites}
     if options.data:
         try:
-            measured_images(options.data, "--data")
+            measured_images(str(options.data), "--data")
         except ConfigError as error:
             sys.exit(f"run_experiments: {error}")
     folder = (options.output / options.scale).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     configs = compose({page_of(e) for experiments in chosen.values() for e in experiments})
     planned = [
         (suite, experiment, seed, plan(options, folder, experiment, seed, configs))
@@ -60,23 +68,17 @@ def main() -> None:
     refuse_early(next(iter(tools.values())))
     # Runs side by side share the cores. Not over a value of the user's.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.jobs)))
-    # disable=None: no bar where nobody looks.
-    with ThreadPoolExecutor(options.jobs) as jobs, tqdm(
-        total=len(tools), disable=None, bar_format=_BAR
-    ) as bar:
-        futures = {output: jobs.submit(run, tool, bar) for output, tool in tools.items()}
-        try:
-            outcomes = {output: future.result() for output, future in futures.items()}
-        except KeyboardInterrupt:
-            for future in futures.values():
-                future.cancel()
-            raise
-    rows = [
-        {**labels(options, suite, experiment, seed, tool), **outcomes[tool.output]}
-        for suite, experiment, seed, tool in planned
-    ]
-    known = merged(earlier(folder), rows)
-    save(folder, known)
+    folder.mkdir(parents=True, exist_ok=True)
+    with stopped_by_signals("run_experiments"):
+        outcomes = run_all(tools, options.jobs)
+        rows = [
+            {**labels(options, suite, experiment, seed, tool), **outcomes[tool.output]}
+            for suite, experiment, seed, tool in planned
+            if tool.output in outcomes
+        ]
+        known = merged(earlier(folder), rows)
+        save(folder, known)
+        check_stopped()
     for suite, of_suite in by_suite(known).items():
         if suite in chosen:
             print(f"{table(of_suite, 'simple')}\n{folder / suite}.png\n")
@@ -103,10 +105,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=at_least(0), default=[0], help="a run for each")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these experiments of the suites")
     parser.add_argument(
-        "--data", help="folder with train/ and val/, or of classes; default: the scale's"
+        "--data",
+        type=user_path,
+        help="folder with train/ and val/, or of classes; default: the scale's",
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("runs/experiments"), help="results go to OUTPUT/SCALE"
+        "--output",
+        type=user_path,
+        default=Path("runs/experiments"),
+        help="results go to OUTPUT/SCALE",
     )
     parser.add_argument(
         "--jobs", type=at_least(1), default=os.cpu_count() or 1, help="runs at a time"
@@ -155,10 +162,11 @@ def plan(
     configs: Dict[str, Dict[str, Any]],
 ) -> ExperimentRun:
     page = page_of(experiment)
-    data = [f"{_DATA}={Path(options.data).expanduser().resolve()}"] if options.data else []
+    data = [hydra_override(_DATA, options.data.resolve())] if options.data else []
     slurm: Tuple[str, ...] = ()
     if options.slurm:
-        slurm = "config.SLURM.USE_SLURM=true", f"config.SLURM.PARTITION={options.slurm}"
+        partition = hydra_override("config.SLURM.PARTITION", options.slurm)
+        slurm = "config.SLURM.USE_SLURM=true", partition
     overrides = SCALES[options.scale].overrides(experiment, configs[page], seed)
     return ExperimentRun(
         name=f"{experiment.page}-seed{seed}",
@@ -175,7 +183,7 @@ def refuse_early(tool: ExperimentRun) -> None:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        sentence = refusal([f"config={tool.page}", *tool.overrides])
+        sentence = refusal(tool.arguments)
     if sentence is not None:
         sys.exit(f"run_experiments: {sentence}")
 
@@ -188,6 +196,20 @@ def earlier(folder: Path) -> List[Dict[str, Any]]:
         return []
     except (ValueError, TypeError) as error:
         sys.exit(f"run_experiments: {folder / 'results.json'} holds no results ({error})")
+
+
+def run_all(tools: Dict[Path, ExperimentRun], jobs: int) -> Dict[Path, Dict[str, Any]]:
+    """The outcome of every run by its folder; none of those that a signal has stopped."""
+    # disable=None: no bar where nobody looks.
+    with ThreadPoolExecutor(jobs) as executor, tqdm(
+        total=len(tools), disable=None, bar_format=_BAR
+    ) as bar:
+        futures = {output: executor.submit(run, tool, bar) for output, tool in tools.items()}
+        outcomes = {}
+        for output, future in futures.items():
+            with contextlib.suppress(StoppedError):
+                outcomes[output] = future.result()
+    return outcomes
 
 
 def run(tool: ExperimentRun, bar: Any) -> Dict[str, Any]:
@@ -221,7 +243,7 @@ def labels(
         "title": experiment.title,
         "seed": seed,
         "paper": experiment.paper,
-        "data": Path(options.data).resolve().name if options.data else None,
+        "data": options.data.resolve().name if options.data else None,
         "given": options.overrides,
         "page": tool.page,
         # Where the data lie says nothing elsewhere.

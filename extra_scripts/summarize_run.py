@@ -15,6 +15,7 @@ from typing import Optional
 
 from tabulate import tabulate
 
+from mscn_plugin.evaluation.run_folder import user_path
 from mscn_plugin.experiments.runs import METRICS
 from mscn_plugin.files import save_figure
 from mscn_plugin.report.accuracies import about_accuracies, accuracy_rows
@@ -24,7 +25,7 @@ from mscn_plugin.report.history import History
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="the run's checkpoint folder")
+    parser.add_argument("run", type=user_path, help="the run's checkpoint folder")
     run = parser.parse_args().run
     if not (run / "train_config.yaml").is_file():
         sys.exit(f"{run} is not the folder of a run: it has no train_config.yaml")

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 import mscn_plugin
 from mscn_plugin.errors import print_config_errors_plainly
+from mscn_plugin.evaluation.run_folder import user_path
 from mscn_plugin.report.neighbors import MAX_TRAIN_IMAGES
 from mscn_plugin.report.page import write_report
 
@@ -34,8 +34,12 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="the run's checkpoint folder, or a checkpoint of it")
-    parser.add_argument("--output", type=Path, help="default: report.html beside the checkpoint")
+    parser.add_argument(
+        "run", type=user_path, help="the run's checkpoint folder, or a checkpoint of it"
+    )
+    parser.add_argument(
+        "--output", type=user_path, help="default: report.html beside the checkpoint"
+    )
     parser.add_argument(
         "--data",
         help="images for the neighbours, as config.MSCN.DATA takes them; default: the run's",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import importlib.util
 import re
 import signal
 import subprocess
@@ -10,18 +12,58 @@ import sys
 import time
 import zlib
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
+from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.checkpoint import CheckpointError, check_plain_pickle
 from mscn_plugin.files import open_new, write_text
+from mscn_plugin.recovery import run_lock
+from mscn_plugin.recovery.processes import SAME_KEYSTROKE, exit_code
 
-TOOL = "tools.run_distributed_engines"
 _SUBMITTED = re.compile(r"^SUBMITTED: (\S+)$", re.MULTILINE)
 _JOB_ID = re.compile(r"[\w.+-]+")
 _TOTAL = re.compile(r"Total (\d+) iterations for training")
 _ITERATION = re.compile(r" iter: (\d+); ")
 _EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]+(Error|Exception): ")
 _POLL_SECONDS = 1.0
+_UNQUOTED = re.compile(
+    r"(?!(?:true|false|null|nan|inf)\Z)[a-z_/][\w/.-]*", re.ASCII | re.IGNORECASE
+)
+
+
+def tool() -> str:
+    """VISSL's launching tool by its path: the folder that one is in may have a ``tools``, too."""
+    vissl = importlib.util.find_spec("vissl")
+    if vissl is None or vissl.origin is None:
+        raise ConfigError("VISSL is not installed: see README, Install")
+    return str(Path(vissl.origin).parents[1] / "tools" / "run_distributed_engines.py")
+
+
+def hydra_override(key: str, value: Any) -> str:
+    """``key=value`` as Hydra's command line takes it, whatever characters ``value`` has.
+
+    Args:
+        key: with its prefix, if any (``+``).
+        value: text or a path, a number, True or False, None, or lists and dictionaries of these,
+            the latter with names for keys.
+    """
+    return f"{key}={_in_hydra(value)}"
+
+
+def _in_hydra(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_in_hydra(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_in_hydra, value)) + "]"
+    if value is None or isinstance(value, (bool, int, float)):
+        return "null" if value is None else str(value)
+    text = str(value)
+    if _UNQUOTED.fullmatch(text):
+        return text
+    quote = "'" if "'" not in text or '"' in text else '"'
+    # Backslashes are themselves, but for those in front of a quote.
+    escaped = re.sub(rf"(\\*)({quote}|\Z)", lambda m: 2 * m[1] + "\\" * bool(m[2]) + m[2], text)
+    return f"{quote}{escaped}{quote}"
 
 
 # Loaded here: between fork and exec, beside other threads, nothing may take a lock.
@@ -33,6 +75,61 @@ def _die_with_caller() -> None:
     # A caller that was killed may be started again at once: there would be two in one folder.
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class StoppedError(Exception):
+    """A run that did not begin or did not end, since this process was asked to end."""
+
+
+class _Stop:
+    """What this process was asked, and the tools at work, which are told."""
+
+    def __init__(self) -> None:
+        self.signum: Optional[int] = None
+        self.processes: List[Any] = []
+        self._time = 0.0
+
+    def receive(self, signum: int, _frame: Any) -> None:
+        now = time.monotonic()
+        again = signum == self.signum == signal.SIGINT and now - self._time > SAME_KEYSTROKE
+        self.signum, self._time = signum, now
+        for process in list(self.processes):
+            process.send_signal(signal.SIGKILL if again else signum)
+
+    def check(self) -> None:
+        if self.signum is not None:
+            raise StoppedError(f"stopped by {signal.Signals(self.signum).name}")
+
+
+_stop = _Stop()
+
+
+def check_stopped() -> None:
+    """Raise StoppedError where this process was asked to end."""
+    _stop.check()
+
+
+@contextlib.contextmanager
+def stopped_by_signals(name: str) -> Iterator[None]:
+    """Hand signals on to the tools at work, which write a checkpoint, and begin no others.
+
+    Args:
+        name: of the script, for what it says at its end.
+
+    Raises:
+        SystemExit: in the place of :class:`StoppedError`; 130 after Ctrl-C, else 75.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _stop.receive) for number in heeded}
+    try:
+        yield
+    except StoppedError as error:
+        print(f"{name}: {error}; the same command goes on", file=sys.stderr)
+        raise SystemExit(exit_code(_stop.signum)) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class RunFailedError(Exception):
@@ -56,12 +153,16 @@ class ToolRun:
 
     @property
     def command(self) -> List[str]:
-        """VISSL's tool with its arguments."""
+        """Starts VISSL's tool."""
+        return [sys.executable, "-W", "ignore", tool(), *self.arguments]
+
+    @property
+    def arguments(self) -> List[str]:
+        """All that is told to VISSL's tool."""
         return [
-            *(sys.executable, "-W", "ignore", "-m", TOOL),
             f"config={self.page}",
             *self.overrides,
-            f"config.CHECKPOINT.DIR={self.output}",
+            hydra_override("config.CHECKPOINT.DIR", self.output),
             *(self._slurm_folder_and_port if self.slurm else []),
             *self.slurm,
         ]
@@ -71,7 +172,10 @@ class ToolRun:
         # VISSL's jobs all meet at port 40050, and those that share a node would collide. Systems
         # hand ports above 32767 to any program that asks for one.
         port = 20000 + zlib.crc32(str(self.output).encode()) % 12000
-        return [f"config.SLURM.LOG_FOLDER={self.output}", f"config.SLURM.PORT_ID={port}"]
+        return [
+            hydra_override("config.SLURM.LOG_FOLDER", self.output),
+            hydra_override("config.SLURM.PORT_ID", port),
+        ]
 
     def read_metrics(self) -> Optional[Dict[str, float]]:
         """The numbers that a finished run has left in its folder, by title, or None."""
@@ -88,10 +192,12 @@ class ToolRun:
             progress: is told the fraction that is done, from 0 to 1, every second.
 
         Raises:
-            RunFailedError: VISSL or SLURM ended without a result.
+            RunFailedError: VISSL or SLURM ended without a result, or another process is at it.
+            StoppedError: this process was asked to end (:func:`stopped_by_signals`).
         """
         metrics = self.metrics()
         if metrics is None:
+            _stop.check()
             self.output.mkdir(parents=True, exist_ok=True)
             self._run_on_slurm(progress) if self.slurm else self._run_here(progress)
             write_text(self.output / "finished", "")
@@ -102,33 +208,50 @@ class ToolRun:
         return metrics
 
     def _run_here(self, progress: Callable[[float], None]) -> None:
+        self._refuse_if_busy()
         log = self.output / "console.txt"
         with open_new(log) as stream:
-            process = subprocess.Popen(
-                self.command,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_caller,
-            )
-            try:
-                while process.poll() is None:
-                    progress(self.done())
-                    time.sleep(_POLL_SECONDS)
-            finally:
-                process.kill()
-        if process.returncode:
+            code = self._call(lambda: progress(self.done()), stream, subprocess.STDOUT)
+        if code:
+            _stop.check()
             raise RunFailedError(reason(log.read_text(errors="replace"), log))
+
+    def _refuse_if_busy(self) -> None:
+        try:
+            run_lock.refuse_if_held(self.output)
+        except ConfigError as error:
+            raise RunFailedError(str(error)) from None
+
+    def _call(self, wait: Callable[[], None], stdout: Any, stderr: Any) -> int:
+        process = subprocess.Popen(
+            self.command, stdout=stdout, stderr=stderr, preexec_fn=_die_with_caller
+        )
+        _stop.processes.append(process)
+        try:
+            if _stop.signum is not None:  # it came before the line above
+                process.send_signal(_stop.signum)
+            while process.poll() is None:
+                wait()
+                time.sleep(_POLL_SECONDS)
+        finally:
+            _stop.processes.remove(process)
+            process.kill()
+        return process.returncode
 
     def _run_on_slurm(self, progress: Callable[[float], None]) -> None:
         import submitit
 
         note = self.output / "job_id"
         if not note.is_file():  # else a job that an earlier call has submitted, perhaps at work
-            sent = subprocess.run(self.command, capture_output=True, text=True)
-            job_ids = _SUBMITTED.findall(sent.stdout)
-            write_text(self.output / "console.txt", sent.stdout + sent.stderr)
-            if sent.returncode or not job_ids:
-                raise RunFailedError(reason(sent.stderr, self.output / "console.txt"))
+            self._refuse_if_busy()
+            log = self.output / "console.txt"
+            with open_new(log) as stream:
+                code = self._call(lambda: None, stream, subprocess.STDOUT)
+            console = log.read_text(errors="replace")
+            job_ids = _SUBMITTED.findall(console)
+            if code or not job_ids:
+                _stop.check()
+                raise RunFailedError(reason(console, log))
             write_text(note, job_ids[0])
         executor = submitit.AutoExecutor(folder=self.output)._executor
         job_id = note.read_text(errors="replace")
@@ -136,6 +259,7 @@ class ToolRun:
             raise RunFailedError(f"{note} holds {job_id!r}; it must be the number of a job")
         job = executor.job_class(folder=self.output, job_id=job_id, tasks=[0])
         while not job.done():
+            _stop.check()  # the job goes on, and the next call waits for it
             progress(self.done())
             time.sleep(_POLL_SECONDS)
         note.unlink()  # done, well or not: the next try submits again

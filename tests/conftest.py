@@ -104,6 +104,27 @@ def _python_of_the_marks(request, monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def path_without_srun(tmp_path_factory):
+    """``PATH`` for submitit's local executor, which gives way where there is a SLURM."""
+    folders = []
+    for folder in map(Path, os.environ["PATH"].split(os.pathsep)):
+        if (folder / "srun").exists():
+            links = tmp_path_factory.mktemp("path")
+            for program in folder.iterdir():
+                if program.name != "srun":
+                    (links / program.name).symlink_to(program)
+            folder = links
+        folders.append(str(folder))
+    return os.pathsep.join(folders)
+
+
+@pytest.fixture(autouse=True)
+def _local_jobs(request, monkeypatch):
+    if request.node.get_closest_marker("slurm") and "slurm" not in request.fixturenames:
+        monkeypatch.setenv("PATH", request.getfixturevalue("path_without_srun"))
+
+
+@pytest.fixture(scope="session")
 def once(tmp_path_factory):
     """Build a folder once for all of pytest's workers; returns its path.
 

@@ -190,6 +190,7 @@ def serve(program: str) -> None:
 def run_in_fork(program: str, files, arguments, folder, environment) -> None:
     """Be the interpreter that was asked for; does not return."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run behind "&"
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

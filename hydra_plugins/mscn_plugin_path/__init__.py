@@ -19,8 +19,11 @@ class MSCNSearchPathPlugin(SearchPathPlugin):
         from mscn_plugin import register
         from mscn_plugin.errors import print_config_errors_plainly
         from mscn_plugin.integration.config_folder import config_folder
+        from mscn_plugin.recovery.processes import interruption
+        from mscn_plugin.startup import asks_for_mscn
 
         search_path.append(provider="mscn-plugin", path=f"file://{config_folder()}")
-        if any(argument.startswith("config=mscn/") for argument in sys.argv):
+        if asks_for_mscn(sys.argv):
+            interruption.listen()
             print_config_errors_plainly()
         register()

@@ -83,6 +83,24 @@ def measured_on(line: Dict[str, Any]) -> str:
     )
 
 
+def user_path(text: str) -> Path:
+    """A path among a script's arguments, where shells leave a ``~`` behind ``=`` as it is."""
+    return Path(text).expanduser()
+
+
+def checkpoint_of(path: Path) -> Path:
+    """The checkpoint that ``path`` is, or the newest of the run whose folder it is.
+
+    Returns:
+        A file whose links are resolved; whether it is there, and a checkpoint, is not looked at.
+    """
+    path = path / "checkpoint.torch" if path.is_dir() else path
+    folder, target = path.absolute().parent, path.resolve()
+    if not target.is_file() and (folder / target.name).is_file():
+        return folder / target.name  # VISSL's link is absolute, and the folder was moved
+    return target
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file."""
     digest = hashlib.sha256()

@@ -15,7 +15,9 @@ from mscn_plugin.evaluation.checkpoint import (
     trunk_weights,
 )
 from mscn_plugin.evaluation.input_filter import TRANSFORM, pretraining_sigma, resolve_sigma
+from mscn_plugin.evaluation.run_folder import checkpoint_of
 from mscn_plugin.integration.config_folder import config_folder
+from mscn_plugin.tool_run import hydra_override
 
 METER = "test_accuracy_list_meter"
 FROZEN = "test_frozen_features"
@@ -101,10 +103,8 @@ class Run:
         Raises:
             CheckpointError: it is no checkpoint, or says another sigma or none.
         """
-        path = path / "checkpoint.torch" if path.is_dir() else path
-        folder, path = path.absolute().parent, path.resolve()
-        if not path.is_file() and (folder / path.name).is_file():
-            path = folder / path.name  # VISSL's link is absolute, and the folder was moved
+        folder = (path if path.is_dir() else path.parent).absolute()
+        path = checkpoint_of(path)
         checkpoint = load_checkpoint(path)
         trunk_weights(checkpoint, path)
         config = training_config(path)
@@ -135,11 +135,13 @@ class Run:
             (config_folder() / f"config/mscn/benchmark/{page}.yaml").read_text()
         )
         settings = settings["config"]
-        overrides = [f"config.MODEL.WEIGHTS_INIT.PARAMS_FILE={self.checkpoint}"]
-        overrides += [f"config.MSCN.PRETRAINING_SIGMA={self.sigma!r}"]
+        overrides = [
+            hydra_override("config.MODEL.WEIGHTS_INIT.PARAMS_FILE", self.checkpoint),
+            hydra_override("config.MSCN.PRETRAINING_SIGMA", self.sigma),
+        ]
         pixel_range = ((self.config or {}).get("MSCN") or {}).get("PIXEL_RANGE")
         if pixel_range is not None:
-            overrides += [f"+config.MSCN.PIXEL_RANGE={in_hydra(pixel_range)}"]
+            overrides.append(hydra_override("+config.MSCN.PIXEL_RANGE", pixel_range))
         overrides += _trunk_overrides(self.config, settings["MODEL"]["TRUNK"])
         for split in ("TRAIN", "TEST"):
             transforms = [
@@ -148,7 +150,7 @@ class Run:
                 if transform["name"] != TRANSFORM or self.sigma
             ]
             if transforms != settings["DATA"][split]["TRANSFORMS"]:
-                overrides.append(f"config.DATA.{split}.TRANSFORMS={in_hydra(transforms)}")
+                overrides.append(hydra_override(f"config.DATA.{split}.TRANSFORMS", transforms))
         return overrides
 
 
@@ -166,18 +168,9 @@ def _trunk_overrides(config: Optional[Dict[str, Any]], known: Dict[str, Any]) ->
         return []
     trunk = config["MODEL"]["TRUNK"]
     section = _SECTIONS.get(trunk["NAME"], "")
-    overrides = [f"config.MODEL.TRUNK.NAME={trunk['NAME']}"]
+    overrides = [hydra_override("config.MODEL.TRUNK.NAME", trunk["NAME"])]
     for key, value in sorted((trunk.get(section) or {}).items()):
         there = section == "RESNETS" or key in known.get(section, {})
-        path = f"config.MODEL.TRUNK.{section}.{key}"
-        overrides.append(f"{'' if there else '+'}{path}={in_hydra(value)}")
+        path = f"{'' if there else '+'}config.MODEL.TRUNK.{section}.{key}"
+        overrides.append(hydra_override(path, value))
     return overrides
-
-
-def in_hydra(value: Any) -> str:
-    """A value of a configuration in the grammar of Hydra's command line, without spaces."""
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{in_hydra(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(in_hydra, value)) + "]"
-    return "null" if value is None else str(value)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Callable, List, NamedTuple, Sequence, Tuple
+from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
 
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.export.check import check, check_samples
+from mscn_plugin.export.check import Sample, check, check_samples
 from mscn_plugin.export.detectron2_weights import export_detectron2
 from mscn_plugin.export.export import Export
 from mscn_plugin.export.graphs import export_onnx, export_torchscript
@@ -40,11 +40,12 @@ def export_trunk(
     output: Path,
     results: Sequence[Result] = (),
     licence: str = "not stated",
-) -> List[CheckedFile]:
+) -> Tuple[List[CheckedFile], Dict[str, str]]:
     """Export a trunk to ``formats``, check every file and write ``model_card.md`` beside them.
 
-    Nothing is written where one of the formats fails. Files of an earlier export are replaced,
-    but for those of formats that are not among ``formats``: one card describes one export.
+    A format that fails has no files, and nothing is written where all of them fail. Files of an
+    earlier export are replaced, but for those of formats that are not exported now: one card
+    describes one export.
 
     Args:
         formats: keys of :data:`FORMATS`.
@@ -53,34 +54,57 @@ def export_trunk(
         licence: of the weights, for the card.
 
     Returns:
-        The files, with what their checks measured.
+        The files, with what their checks measured, and by format why there are none of it.
 
     Raises:
-        ConfigError: a library is missing, a format has no such architecture, a file's features
-            are not VISSL's, or the output is no folder.
+        ConfigError: no format could be exported, or the output is no folder.
     """
-    check_libraries(formats)
     samples = check_samples(pretrained)
+    files: List[CheckedFile] = []
+    loading: Dict[str, str] = {}
+    refused: Dict[str, str] = {}
     with staged(output) as folder:
-        exports = {name: FORMATS[name].export(pretrained, folder) for name in formats}
-        files = [
-            CheckedFile.of(folder / file, check(file, reader, samples))
-            for export in exports.values()
-            for file, reader in export.readers.items()
-        ]
-        loading = {name: export.loading for name, export in exports.items()}
+        for name in dict.fromkeys(formats):
+            try:
+                export, checked = export_format(pretrained, name, folder, samples)
+            except ConfigError as error:
+                refused[name] = str(error)
+                continue
+            files += checked
+            loading[name] = export.loading
+        if not files:
+            raise ConfigError("; ".join(refused.values()))
         card = model_card(pretrained, files, loading, results, licence)
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
-    return files
+    return files, refused
 
 
-def check_libraries(formats: Sequence[str]) -> None:
-    """Raise ConfigError if a library that ``formats`` take is not installed."""
-    wanted = dict.fromkeys(library for name in formats for library in FORMATS[name].libraries)
-    missing = [library for library in wanted if importlib.util.find_spec(library) is None]
+def export_format(
+    pretrained: Pretrained, name: str, output: Path, samples: Sequence[Sample]
+) -> Tuple[Export, List[CheckedFile]]:
+    """Export a trunk to one format and check every file; ``output`` gets all of them or none.
+
+    Raises:
+        ConfigError: a library is missing, the format has no such architecture, or a file's
+            features are not VISSL's.
+    """
+    check_libraries(name)
+    with staged(output) as folder:
+        export = FORMATS[name].export(pretrained, folder)
+        checked = [
+            CheckedFile.of(folder / file, check(file, reader, samples))
+            for file, reader in export.readers.items()
+        ]
+    return export, checked
+
+
+def check_libraries(name: str) -> None:
+    """Raise ConfigError if a library that a format takes is not installed."""
+    libraries = FORMATS[name].libraries
+    missing = [library for library in libraries if importlib.util.find_spec(library) is None]
     if missing:
         names = " ".join(missing)
         raise ConfigError(
-            f"--format {' '.join(formats)} needs {names}: pip install --no-deps -r "
+            f"--format {name} needs {names}: pip install --no-deps -r "
             f"requirements/export.txt, or pip install {names}"
         )

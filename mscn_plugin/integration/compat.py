@@ -19,6 +19,7 @@ def apply() -> None:
     restore_collections_alias()
     make_average_precision_scalar()
     let_tensorboard_log_one_of_two_rates()
+    let_collators_share_memory()
 
 
 def restore_numpy_aliases() -> None:
@@ -82,3 +83,25 @@ def let_tensorboard_log_one_of_two_rates() -> None:
 
 def _round_first(value: Any, digits: int) -> float:
     return round(value[0] if isinstance(value, list) else value, digits)
+
+
+def let_collators_share_memory() -> None:
+    """Let a loader's worker that finds no shared memory end the run.
+
+    VISSL's loaders would wait for its batch for ever; see
+    :mod:`mscn_plugin.recovery.shared_memory`.
+    """
+    import vissl.data
+
+    if not hasattr(vissl.data.get_collator, "__wrapped__"):
+        vissl.data.get_collator = _sharing(vissl.data.get_collator)
+
+
+def _sharing(get_collator: Callable[..., Any]) -> Callable[..., Any]:
+    from mscn_plugin.recovery.shared_memory import collate_for_trainer
+
+    @functools.wraps(get_collator)
+    def get_sharing_collator(*args: Any, **kwargs: Any) -> Any:
+        return functools.partial(collate_for_trainer, get_collator(*args, **kwargs))
+
+    return get_sharing_collator

@@ -157,20 +157,24 @@ def check_run(cfg: Any) -> None:
     distributed = cfg.DISTRIBUTED
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     overrides: Dict[str, Any] = {}
-    if distributed.NUM_NODES > 1 and distributed.RUN_ID == "auto":
-        overrides["DISTRIBUTED.NUM_NODES"] = 1
-    if cfg.MACHINE.DEVICE == "gpu" and gpus < distributed.NUM_PROC_PER_NODE:
-        overrides["DISTRIBUTED.NUM_PROC_PER_NODE"] = max(gpus, 1)
-        if gpus == 0:
-            overrides["MACHINE.DEVICE"] = "cpu"
-            overrides["DISTRIBUTED.BACKEND"] = "gloo"
+    no_gpus = cfg.MACHINE.DEVICE == "gpu" and gpus == 0
+    if no_gpus:
+        overrides["+config/mscn/machine"] = "cpu"
+    else:
+        if distributed.NUM_NODES > 1 and distributed.RUN_ID == "auto":
+            overrides["config.DISTRIBUTED.NUM_NODES"] = 1
+        if cfg.MACHINE.DEVICE == "gpu" and gpus < distributed.NUM_PROC_PER_NODE:
+            overrides["config.DISTRIBUTED.NUM_PROC_PER_NODE"] = gpus
     if not overrides:
         if cfg.MACHINE.DEVICE == "gpu" and cfg.TRAINER.TASK_NAME == "mscn_task":
             memory = min(torch.cuda.get_device_properties(i).total_memory for i in range(gpus))
             check_gpu_memory(cfg, crop_size(cfg.DATA.TRAIN.TRANSFORMS), memory)
         return
+    cores = os.cpu_count() or 1
+    if cfg.DATA.NUM_DATALOADER_WORKERS * max(gpus, 1) > cores:  # each takes seconds to start
+        overrides["config.DATA.NUM_DATALOADER_WORKERS"] = cores // max(gpus, 1)
     asked = f"{distributed.NUM_NODES} x {distributed.NUM_PROC_PER_NODE} {cfg.MACHINE.DEVICE}s"
-    line = " ".join(f"config.{key}={value}" for key, value in overrides.items())
+    line = " ".join(f"{key}={value}" for key, value in overrides.items())
     data = "" if cfg.MSCN.DATA else " config.MSCN.DATA=<folder of images>"
     raise ConfigError(
         f"this configuration asks for {asked} (nodes x processes) and this machine has "

@@ -22,10 +22,14 @@ from mscn_plugin.integration import (
     projector_input,
     vissl_checks,
 )
+from mscn_plugin.recovery import run_lock
 from mscn_plugin.recovery.checkpoints import refuse_damaged, refuse_links
 from mscn_plugin.recovery.recipe import refuse_another_recipe, refuse_other_images
+from mscn_plugin.recovery.shared_memory import check_shared_memory
 from mscn_plugin.training.settings import complete_settings
-from mscn_plugin.views.collator import COLLATOR, num_masks_of
+from mscn_plugin.views.branches import masks_per_branch
+from mscn_plugin.views.collator import COLLATOR, NUM_BRANCHES, num_masks_of
+from mscn_plugin.views.on_device import split_pipeline
 
 if not hasattr(hydra_config, "infer_and_assert_hydra_config"):
     raise RuntimeError(
@@ -57,6 +61,8 @@ def infer_and_assert_hydra_config(cfg: Any, *more: Any, **options: Any) -> Any:
         refuse_damaged(cfg.CHECKPOINT, folder)
         if is_ours:
             refuse_another_recipe(cfg)
+        if cfg.DISTRIBUTED.NUM_NODES == 1:  # else the lock may be that of the same run's first node
+            run_lock.refuse_if_held(cfg.CHECKPOINT.DIR)
         data_folders.use_lists(cfg, lists)
     return inferred
 
@@ -106,6 +112,7 @@ def prepare_config(cfg: Any) -> data_folders.ImageLists:
     config_checks.check_parts(cfg)
     projector_input.infer_and_check(cfg)
     config_checks.check_run(cfg)
+    check_loader_memory(cfg)
     folders = data_folders.resolve(cfg)
     evaluation_checks.check_classes(cfg, folders)
     return data_folders.choose_images(cfg, folders)
@@ -123,6 +130,29 @@ def check_images_again(cfg: Any) -> None:
         folders = {"TRAIN": list(map(contents, data.DATA_PATHS))}
         data_folders.take_stock(cfg, folders)
         refuse_other_images(cfg)
+
+
+def check_loader_memory(cfg: Any) -> None:
+    """Check that the batches which workers have ready fit into this machine's shared memory.
+
+    Raises:
+        ConfigError: they do not, and the run would end or wait for ever within its first batches.
+    """
+    train, size = cfg.DATA.TRAIN, config_checks.crop_size(cfg.DATA.TRAIN.TRANSFORMS)
+    if cfg.SLURM.USE_SLURM:
+        return
+    height, width = size or (0, 0)
+    views, bytes_per_value = 1, 4  # at least, whatever the collator
+    if train.COLLATE_FUNCTION == COLLATOR:
+        views = sum(masks_per_branch(num_masks_of(train)))
+        with contextlib.suppress(ValueError):
+            if cfg.MSCN.DEVICE_VIEWS is not False and split_pipeline(train):
+                views, bytes_per_value = NUM_BRANCHES, 1
+    check_shared_memory(
+        train.BATCHSIZE_PER_REPLICA * views * 3 * height * width * bytes_per_value,
+        cfg.DISTRIBUTED.NUM_PROC_PER_NODE,
+        cfg.DATA.NUM_DATALOADER_WORKERS,
+    )
 
 
 def infer_num_masks(cfg: Any) -> None:

@@ -27,6 +27,7 @@ from mscn_plugin.evaluation.run_folder import (
 from mscn_plugin.files import remove_abandoned
 from mscn_plugin.integration.config_checks import uses_mscn
 from mscn_plugin.integration.config_hook import check_images_again
+from mscn_plugin.recovery import run_lock
 from mscn_plugin.recovery.checkpoints import (
     is_final,
     load_whole,
@@ -34,7 +35,7 @@ from mscn_plugin.recovery.checkpoints import (
     refuse_damaged,
     set_aside,
 )
-from mscn_plugin.recovery.processes import EXIT_CODE, die_with_parent, interruption
+from mscn_plugin.recovery.processes import EXIT_CODES, die_with_parent, exit_code, interruption
 from mscn_plugin.recovery.recipe import another_recipe
 
 _HOOKED = (
@@ -42,7 +43,6 @@ _HOOKED = (
     "_ResumableSlurmJob",
     "is_training_finished",
     "get_resume_checkpoint",
-    "_copy_to_local",
     "_cleanup_local_dir",
 )
 _missing = [name for name in _HOOKED if not hasattr(distributed_launcher, name)]
@@ -57,10 +57,10 @@ _vissl = {name: getattr(distributed_launcher, name) for name in _HOOKED}
 
 def distributed_worker(local_rank: int, cfg: Any, *args: Any, **kwargs: Any) -> None:
     """VISSL's worker of one rank, with MSCN registered. The launcher passes ``local_rank``."""
-    mscn_plugin.register()
-    if resumes_exactly(cfg):
-        die_with_parent()
+    if uses_mscn(cfg):
         interruption.listen()
+        die_with_parent()
+    mscn_plugin.register()
     _vissl["_distributed_worker"](local_rank, cfg, *args, **kwargs)
 
 
@@ -85,6 +85,24 @@ def resumes_exactly(cfg: Any) -> bool:
 
 
 def is_training_finished(cfg: Any, checkpoint_folder: str) -> Optional[bool]:
+    """VISSL's first step in a run's folder: from here on it is locked, and signals are heeded.
+
+    Raises:
+        ConfigError: another run is at work there.
+    """
+    if not uses_mscn(cfg):
+        return _vissl["is_training_finished"](cfg, checkpoint_folder)
+    interruption.listen()
+    if os.environ.get("RANK", "0") == "0":
+        run_lock.acquire(checkpoint_folder)
+    finished = nothing_left(cfg, checkpoint_folder)
+    if finished:
+        run_lock.release(checkpoint_folder)
+        interruption.stop_listening()
+    return finished
+
+
+def nothing_left(cfg: Any, checkpoint_folder: str) -> Optional[bool]:
     """Whether a run has nothing left to do: a damaged last checkpoint does not count.
 
     Nor does a complete one where the evaluation that follows it is missing, VISSL's test phase or
@@ -143,13 +161,6 @@ def get_resume_checkpoint(cfg: Any, checkpoint_folder: str) -> Optional[str]:
     return str(newest)
 
 
-def copy_to_local(cfg: Any) -> None:
-    """VISSL's last step before the ranks: from here on signals are heeded."""
-    _vissl["_copy_to_local"](cfg)
-    if resumes_exactly(cfg):
-        interruption.listen()
-
-
 def cleanup_local_dir(cfg: Any) -> None:
     """VISSL's first step after the ranks, also after they failed.
 
@@ -158,20 +169,25 @@ def cleanup_local_dir(cfg: Any) -> None:
             an error of one sentence, which is printed: PyTorch would put its traceback around it.
     """
     _vissl["_cleanup_local_dir"](cfg)
-    previous = interruption.stop_listening()
+    if not uses_mscn(cfg):
+        return
+    run_lock.release(cfg.CHECKPOINT.DIR)
     error = sys.exc_info()[1]
-    by_request = (isinstance(error, SystemExit) and error.code == EXIT_CODE) or (
-        isinstance(error, ProcessExitedException) and error.exit_code == EXIT_CODE
-    )
-    if by_request:
-        if previous is not None:
-            previous(interruption.signum, None)
-        raise SystemExit(EXIT_CODE)
-    if error is not None and resumes_exactly(cfg):
-        sentence = sentence_of(error)
-        if sentence is not None:
-            print(f"mscn-plugin: {sentence}", file=sys.stderr, flush=True)
-            raise SystemExit(1) from error
+    code = error.code if isinstance(error, SystemExit) else None
+    if isinstance(error, ProcessExitedException) and error.exit_code in EXIT_CODES:
+        code = error.exit_code
+    elif code is None and error is not None and interruption.signum is not None:
+        # Ranks and workers end in various ways where a signal meets them in their imports.
+        logging.warning(f"ended on request, in the middle of an error: {error!r}")
+        code = exit_code(interruption.signum)
+    if code is not None:
+        interruption.requeue()
+        raise SystemExit(code)
+    interruption.stop_listening()
+    sentence = None if error is None else sentence_of(error)
+    if sentence is not None:
+        print(f"mscn-plugin: {sentence}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from error
 
 
 def install() -> None:
@@ -181,7 +197,6 @@ def install() -> None:
         ResumableSlurmJob,
         is_training_finished,
         get_resume_checkpoint,
-        copy_to_local,
         cleanup_local_dir,
     )
     for name, part in zip(_HOOKED, ours):

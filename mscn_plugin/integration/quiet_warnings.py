@@ -2,7 +2,7 @@
 
 By message and module, so that the same warning elsewhere is still shown. Imported before VISSL by
 every subpackage that imports VISSL: each spawned rank and, in every epoch, each loader worker
-would repeat the warnings. The launching tool has shown them by the time it loads a plugin.
+would repeat the warnings. In VISSL's tools :mod:`mscn_plugin.startup` does it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ _OUTDATED = (
     (r"pkg_resources is deprecated", r"vissl\.utils\.misc"),
     (r"The 'torchvision\.transforms\._(functional|transforms)_video' module", r"torchvision\..*"),
     (r"`torch\.jit\.script` is (deprecated|not supported)", r"torch\.jit\..*"),
+    (r"\s*The version_base parameter is not specified", r"vissl\.utils\.hydra_config"),
     (r"'pin_memory' argument is set as true but no accelerator", r"torch\.utils\.data\.dataloader"),
 )
 

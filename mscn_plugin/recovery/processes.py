@@ -2,62 +2,171 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import subprocess
 import threading
-from typing import Any, Dict, Optional
+import time
+from typing import Any, Dict, Iterator, Optional
 
 EXIT_CODE = 75
 """Exit code of a run that was asked to end and can go on: EX_TEMPFAIL, "try again later"."""
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-"""The last one where somebody listens for it already: submitit, which has SLURM send it."""
+CTRL_C_EXIT_CODE = 130
+"""Exit code after Ctrl-C, a shell's for SIGINT: whoever started the run does not want it again."""
+EXIT_CODES = (EXIT_CODE, CTRL_C_EXIT_CODE)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""Ctrl-C; the system's and SLURM's; a closed terminal; ``--signal`` of SLURM; submitit's."""
 WORKER_GRACE = 20
 """Seconds for which a loader's worker goes on after SIGTERM, for the step under way."""
+SAME_KEYSTROKE = 1.0
+"""Seconds within which a second SIGINT is the first one: ``timeout`` sends it twice."""
+
+
+def exit_code(signum: Optional[int]) -> int:
+    """With which code a run ends that ``signum`` has asked to end."""
+    return CTRL_C_EXIT_CODE if signum == signal.SIGINT else EXIT_CODE
 
 
 class Interruption:
     """A request to end, which the training heeds at its next step boundary.
 
-    SLURM sends SIGTERM before it preempts a job, and SIGUSR1 where ``--signal`` asks for it. The
-    process that started ranks hands the signal on to them.
+    Outside of training there is nothing to save, and the process ends at once. The process that
+    started ranks hands the signal on to them and waits; a second Ctrl-C ends all at once.
+
+    Attributes:
+        signum: the signal that came, if any.
+        unsaved: whether there may be steps that are in no checkpoint yet.
     """
 
     def __init__(self) -> None:
         self.signum: Optional[int] = None
+        self.unsaved = False
         self.previous: Dict[int, Any] = {}
+        self._pid = os.getpid()
+        self._time = 0.0
 
     def listen(self) -> None:
         """Take the signals over; does nothing outside of the main thread.
 
-        SIGTERM stays with who has taken it before: submitit ignores it on purpose.
+        What is ignored stays ignored (``nohup``), and what others have taken stays with them, but
+        for submitit's: it ignores SIGTERM and requeues a job on SIGUSR2 alone.
         """
-        if self.previous or threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
             return
-        self.signum = None
+        if self._pid != os.getpid():  # forked, with the parent's handlers
+            self.stop_listening()
+        if self.previous:
+            return
+        self.signum, self.unsaved, self._pid = None, False, os.getpid()
+        atexit.register(self._let_exit)
         for number in SIGNALS:
-            taken = callable(signal.getsignal(number))
-            if taken == (number == signal.SIGUSR2) or number == signal.SIGUSR1:
-                self.previous[number] = signal.signal(number, self._remember)
+            handler = signal.getsignal(number)
+            free = handler in (signal.SIG_DFL, signal.default_int_handler)
+            if number == signal.SIGUSR2 and not _is_rank():
+                take = callable(handler)  # else nobody sends it
+            else:
+                take = free or number == signal.SIGUSR1 or _of_submitit(handler)
+            if take and handler != signal.SIG_IGN:
+                self.previous[number] = signal.signal(number, self._receive)
 
-    def _remember(self, signum: int, _frame: Any) -> None:
-        self.signum = signum
-        for child in multiprocessing.active_children():
-            if not child.daemon and child.pid:  # a rank; loaders' workers are daemons
-                os.kill(child.pid, signum)
+    def _receive(self, signum: int, _frame: Any) -> None:
+        if os.getpid() != self._pid:  # a forked child that has no handlers of its own yet
+            return
+        now = time.monotonic()
+        again = signum == self.signum == signal.SIGINT and now - self._time > SAME_KEYSTROKE
+        self.signum, self._time = signum, now
+        ranks = [child for child in multiprocessing.active_children() if not child.daemon]
+        for rank in ranks:  # loaders' workers are daemons
+            with contextlib.suppress(OSError):
+                os.kill(rank.pid or 0, signal.SIGKILL if again else signum)
+        if again and not _is_rank():
+            raise SystemExit(CTRL_C_EXIT_CODE)
+        if ranks or self.unsaved:
+            _say("asked to end: waiting for the step and its checkpoint; Ctrl-C again ends at once")
+            return
+        self._end()
 
-    def stop_listening(self) -> Any:
-        """Give the signals back; returns who listened before to the one that came, if any."""
+    def _let_exit(self) -> None:
+        # Python's own exit takes seconds, in which a second signal would change the exit code.
+        if self.signum is not None and os.getpid() == self._pid:
+            for number in self.previous:
+                signal.signal(number, signal.SIG_IGN)
+
+    def end_if_asked(self) -> None:
+        """Raise SystemExit where a signal has come and nothing would be lost."""
+        if self.signum is not None and not self.unsaved:
+            self._end()
+
+    def _end(self) -> None:
+        _say("ended on request; the same command goes on")
+        self.requeue()
+        raise SystemExit(exit_code(self.signum))
+
+    def requeue(self) -> None:
+        """Call who listened before: submitit, which requeues the job and ends the process.
+
+        Not after Ctrl-C, not where the job's owner cancels it, and not from a rank: its parent
+        does it.
+        """
+        signum = self.signum
+        if signum in (None, signal.SIGINT) or _is_rank():
+            return
+        if signum == signal.SIGTERM and not _is_running_in_slurm():
+            return
+        of_submitit = [h for h in self.previous.values() if _requeues_by_submitit(h)]
+        handler = of_submitit[0] if of_submitit else self.previous.get(signum)
+        if callable(handler):
+            self.stop_listening()  # SLURM ends what it requeues, which is no second request
+            try:
+                handler(signum, None)
+            except subprocess.CalledProcessError:
+                _say("SLURM does not requeue this job")
+
+    def stop_listening(self) -> None:
+        """Give the signals back."""
         for number, handler in self.previous.items():
             signal.signal(number, handler)
-        handler = self.previous.get(self.signum) if self.signum else None
         self.previous = {}
-        return handler if callable(handler) else None
 
 
 interruption = Interruption()
 """That of this process."""
+
+
+def _is_rank() -> bool:
+    return multiprocessing.parent_process() is not None
+
+
+def _of_submitit(handler: Any) -> bool:
+    return type(getattr(handler, "__self__", None)).__module__.startswith("submitit.")
+
+
+def _requeues_by_submitit(handler: Any) -> bool:
+    return _of_submitit(handler) and handler.__name__ == "checkpoint_and_try_requeue"
+
+
+def _is_running_in_slurm() -> bool:
+    """Whether this is a job of SLURM that is not being cancelled: SIGTERM announces both."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        return False
+    command = ["scontrol", "show", "job", "--oneliner", job]
+    try:
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return "JobState=RUNNING" in shown
+
+
+def _say(text: str) -> None:
+    # A handler may have interrupted a write to the same stream, and the terminal may be gone.
+    if not _is_rank():
+        with contextlib.suppress(OSError):
+            os.write(2, f"mscn-plugin: {text}\n".encode())
 
 
 def die_with_parent() -> None:
@@ -76,13 +185,27 @@ def _wait_and_die(sentinel: Any) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def shield_loader_worker() -> None:
+@contextlib.contextmanager
+def signals_held_back() -> Iterator[None]:
+    """Let no signal meet the processes that are started meanwhile before they can heed it.
+
+    They inherit the mask; :func:`shield_loader_worker` takes it away.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def shield_loader_worker(_worker: int = 0) -> None:
     """Let a loader's worker serve on while signals to the whole process group end the run.
 
     SIGTERM ends it after :data:`WORKER_GRACE`, since it is also how Python ends a worker.
     """
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(WORKER_GRACE))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     die_with_parent()

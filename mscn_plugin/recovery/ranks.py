@@ -36,19 +36,22 @@ class Ranks:
         if self.group is not None:
             dist.barrier(self.group)
 
-    def anyone_asked(self, asked: bool) -> bool:
-        """Whether any rank has asked, as of the previous call: the same answer on all ranks.
+    def anyone_asked(self, asked: int) -> int:
+        """The largest request of any rank, as of the previous call: the same answer on all ranks.
 
         The votes are counted while the next step runs, so that no step waits for them. Every rank
         calls this once a step. One process has its answer at once.
+
+        Args:
+            asked: a number above 0, such as a signal's, or 0 for no request.
         """
         if self.group is None:
             return asked
-        answer = False
+        answer = 0
         if self._vote is not None:
             self._counting.wait()
-            answer = bool(self._vote.item())
-        self._vote = torch.tensor(int(asked))
+            answer = int(self._vote.item())
+        self._vote = torch.tensor(asked)
         self._counting = dist.all_reduce(
             self._vote, op=dist.ReduceOp.MAX, group=self.group, async_op=True
         )

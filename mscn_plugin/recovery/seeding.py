@@ -21,7 +21,7 @@ import torch
 from classy_vision.dataset import DataloaderAsyncGPUWrapper
 from torch.utils.data import DataLoader
 
-from mscn_plugin.recovery.processes import shield_loader_worker
+from mscn_plugin.recovery.processes import shield_loader_worker, signals_held_back
 
 
 def seed_generators(*place: int) -> None:
@@ -69,7 +69,8 @@ class ResumableLoader:
     def __iter__(self) -> Iterator[Any]:
         self._seed_process(-1)
         iterator = copy.copy(self)
-        iterator.dataloader = iter(self.dataloader)
+        with signals_held_back():
+            iterator.dataloader = iter(self.dataloader)
         return iterator
 
     def __next__(self) -> Any:

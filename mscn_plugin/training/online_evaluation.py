@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import logging
 import time
 from pathlib import Path
@@ -35,6 +36,8 @@ from mscn_plugin.data.photographs import color_histogram
 from mscn_plugin.data.readable_images import ReadableImagesDataset
 from mscn_plugin.evaluation.classifiers import Labelled, knn_accuracy, probe_accuracy
 from mscn_plugin.evaluation.run_folder import evaluated_epochs, json_lines, measured_on
+from mscn_plugin.recovery.processes import interruption, shield_loader_worker
+from mscn_plugin.recovery.shared_memory import collate_for_trainer
 from mscn_plugin.training.hook import MSCNHook, add_scalars
 
 _HISTOGRAM_SIDE = 256  # pixels; larger images are reduced before their colours are counted
@@ -82,6 +85,7 @@ class OnlineEvaluationHook(MSCNHook):
     def _evaluate(self, task: Any, epoch: int) -> None:
         """Evaluate after ``epoch``; -1 is before the first one, the random trunk."""
         assert self.data is not None
+        interruption.end_if_asked()
         start = time.monotonic()
         network = task.base_model
         if task.config.MSCN.ONLINE_EVALUATION.NETWORK == "target":
@@ -257,11 +261,15 @@ class EvaluationData:
         world_size = get_world_size()
         padded = -(-len(images) // world_size) * world_size
         mine = [index % len(images) for index in range(get_rank(), padded, world_size)]
+        batch_size = max(32, self.config.DATA.TRAIN.BATCHSIZE_PER_REPLICA)
+        batches = -(-len(mine) // batch_size)
         loader = DataLoader(
             Subset(images, mine),
-            batch_size=max(32, self.config.DATA.TRAIN.BATCHSIZE_PER_REPLICA),
-            num_workers=self.config.DATA.NUM_DATALOADER_WORKERS,
-            collate_fn=collate,
+            batch_size=batch_size,
+            # A worker takes seconds to start, more than a few images do.
+            num_workers=min(self.config.DATA.NUM_DATALOADER_WORKERS, batches - 1),
+            collate_fn=functools.partial(collate_for_trainer, collate),
+            worker_init_fn=shield_loader_worker,
         )
         features, labels = [], []
         for batch, batch_labels in loader:

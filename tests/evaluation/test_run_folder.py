@@ -1,12 +1,20 @@
-"""The JSON lines of a run, whatever a kill has left of them."""
+"""A run's folder: its checkpoint, and its JSON lines, whatever a kill has left of them."""
 
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
-from mscn_plugin.evaluation.run_folder import cut_logs, json_lines, mend_logs
+from mscn_plugin.evaluation.run_folder import (
+    checkpoint_of,
+    cut_logs,
+    json_lines,
+    mend_logs,
+    user_path,
+)
 
 
 def line(**content):
@@ -48,3 +56,22 @@ def test_what_is_no_object_is_left_out(tmp_path):
     (tmp_path / "a").write_bytes(b"[1]\nnull\n\xff\n" + b"[" * 100_000 + b"\n{}\n")
     assert json_lines(tmp_path / "a") == [{}]
     assert json_lines(tmp_path / "none") == []
+
+
+def test_a_tilde_is_the_users_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert user_path("~/runs/a") == Path("/home/somebody/runs/a")
+    assert user_path("runs/~a") == Path("runs/~a")
+
+
+def test_a_runs_folder_stands_for_its_newest_checkpoint(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model_phase0.torch").write_text("")
+    (run / "checkpoint.torch").symlink_to(run / "model_phase0.torch")  # absolute, as VISSL's
+    for path in (run, run / "checkpoint.torch", run / "model_phase0.torch"):
+        assert checkpoint_of(path) == run / "model_phase0.torch"
+    moved = tmp_path / "moved"
+    os.rename(run, moved)
+    assert checkpoint_of(moved) == moved / "model_phase0.torch"
+    assert not checkpoint_of(tmp_path / "none").exists()

@@ -59,22 +59,35 @@ def test_other_features_are_refused(error, model):
         check("a.pt", reader, check_samples(model))
 
 
-def test_a_failure_leaves_nothing(model, tmp_path, monkeypatch):
+@pytest.fixture
+def wrong(monkeypatch):
+    """A format whose files have other features."""
+
     def export_wrongly(pretrained, folder):
         (folder / "wrong.pt").write_text("")
         return Export({"wrong.pt": lambda images: torch.zeros(len(images), 32)}, "")
 
     monkeypatch.setitem(run.FORMATS, "wrong", Format(export_wrongly, ()))
+    return "wrong"
+
+
+def test_nothing_is_written_where_all_formats_fail(model, wrong, tmp_path):
     with pytest.raises(ConfigError, match="wrong.pt is not exported"):
-        export_trunk(model, ["torchscript", "wrong"], tmp_path / "new")
+        export_trunk(model, [wrong, "torchvision"], tmp_path / "new")
     assert not list(tmp_path.iterdir())
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "features.pt").write_text("before")
-    with pytest.raises(ConfigError, match="wrong.pt is not exported"):
-        export_trunk(model, ["torchscript", "wrong"], tmp_path / "old")
+    with pytest.raises(ConfigError, match=r"torchvision.*; wrong.pt is not exported"):
+        export_trunk(model, ["torchvision", wrong], tmp_path / "old")
     assert [file.read_text() for file in (tmp_path / "old").iterdir()] == ["before"]
-    export_trunk(model, ["torchscript"], tmp_path / "old")
-    assert {file.name for file in (tmp_path / "old").iterdir()} == {"features.pt", "model_card.md"}
+
+
+def test_a_format_that_fails_does_not_stop_the_others(model, wrong, tmp_path):
+    files, refused = export_trunk(model, ["torchvision", "torchscript", wrong], tmp_path)
+    assert [file.name for file in files] == ["features.pt"]
+    assert list(refused) == ["torchvision", wrong]
+    assert {file.name for file in tmp_path.iterdir()} == {"features.pt", "model_card.md"}
+    assert "torchvision.pth" not in (tmp_path / "model_card.md").read_text()
 
 
 def test_the_output_is_a_folder(tmp_path):
@@ -101,7 +114,7 @@ def test_the_card(model, tmp_path):
     }
     results = [Result("linear", "accuracy", 71.5), Result("a|b", "<b>`x`</b>", None)]
     model = Pretrained(**{**vars(model), "config": config})
-    (file,) = export_trunk(model, ["torchscript"], tmp_path, results, "CC BY 4.0")
+    (file,), _ = export_trunk(model, ["torchscript"], tmp_path, results, "CC BY 4.0")
     card = (tmp_path / "model_card.md").read_text()
     for text in (
         "trained with `byol_loss`, without its heads: 32 features",

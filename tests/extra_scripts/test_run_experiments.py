@@ -19,7 +19,7 @@ def start(image_folder, tmp_path):
 
     def run(*more, python=None):
         arguments = [
-            *("table7", "--scale", "smoke", "--jobs", "1", "--output", "runs"),
+            *("table7", "--scale", "smoke", "--jobs", "1", "--output", "results"),
             *("--data", image_folder, *more),
             *("--overrides", "config.MSCN.TRAIN_SUBSET=1.0"),
             "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=16",
@@ -50,7 +50,7 @@ def running(folder):
 
 @pytest.mark.new_interpreter
 def test_killed_and_started_again_it_repeats_nothing(start, python, tmp_path):
-    folder = tmp_path / "runs" / "smoke"
+    folder = tmp_path / "results" / "smoke"
     first = start()
     wait_for(lambda: list(folder.glob("same_view*/finished")))
     wait_for(lambda: list(folder.glob("09_asymmetry*/log.txt")))
@@ -58,6 +58,7 @@ def test_killed_and_started_again_it_repeats_nothing(start, python, tmp_path):
     first.communicate()
     wait_for(lambda: not running(folder), seconds=20)
     assert not (folder / "results.json").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["results"]  # and no runs/
     (done,) = folder.glob("same_view*")
     before = {path.name: path.stat().st_mtime_ns for path in done.iterdir()}
 

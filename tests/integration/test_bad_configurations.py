@@ -48,10 +48,9 @@ def test_the_tool_says_it_without_a_traceback_and_writes_nothing(run_tool, large
         check=False,
     )
     assert result.returncode == 1
-    assert "Traceback" not in result.stderr
-    assert result.stderr.splitlines()[-1] == (
+    assert result.stderr.splitlines() == [  # no warnings of VISSL's imports
         "mscn-plugin: config.OPTIMIZER.name is 'larz', which is not registered; did you mean lars?"
-    )
+    ]
     assert not (tmp_path / "run").exists()
 
 

@@ -44,7 +44,8 @@ def test_importing_the_package_imports_neither_torch_nor_vissl(tmp_path):
 @pytest.mark.new_interpreter
 def test_registering_imports_nothing_heavy_beside_what_vissls_launcher_imports(tmp_path):
     code = """
-import sys, tools.run_distributed_engines, vissl.engines.train, vissl.hooks
+import collections, sys, tools.run_distributed_engines, vissl.engines.train, vissl.hooks
+collections.MutableMapping  # as VISSL's benchmark-suite scheduler needs it when it is restarted
 before = set(sys.modules)
 import mscn_plugin
 mscn_plugin.register()

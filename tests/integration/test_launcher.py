@@ -9,7 +9,7 @@ import torch
 from vissl.config import AttrDict
 
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.integration.launcher import get_resume_checkpoint, is_training_finished
+from mscn_plugin.integration.launcher import get_resume_checkpoint, nothing_left
 
 FINAL = "model_final_checkpoint_phase2.torch"
 TASKS = pytest.mark.parametrize("task", ["mscn_task", "self_supervision_task"])
@@ -50,7 +50,7 @@ def cut(file, length):
 @TASKS
 def test_a_finished_evaluation_is_finished(cfg, folder, task):
     cfg.TRAINER.TASK_NAME = task
-    assert is_training_finished(cfg, str(folder))
+    assert nothing_left(cfg, str(folder))
 
 
 @TASKS
@@ -59,7 +59,7 @@ def test_one_killed_before_its_last_accuracy_goes_on_from_its_last_checkpoint(cf
     cfg.TRAINER.TASK_NAME = task
     metrics = folder / "metrics.json"
     cut(metrics, metrics.stat().st_size - 20)  # in the middle of its line
-    assert not is_training_finished(cfg, str(folder))
+    assert not nothing_left(cfg, str(folder))
     assert get_resume_checkpoint(cfg, str(folder)) == str(folder / FINAL)
     assert [json.loads(line)["train_phase_idx"] for line in metrics.open()] == [0, 1]
 
@@ -70,7 +70,7 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(cfg, folder, task
     cfg.TRAINER.TASK_NAME = task
     caplog.set_level("INFO")
     cut(folder / FINAL, length)
-    assert not is_training_finished(cfg, str(folder))
+    assert not nothing_left(cfg, str(folder))
     assert get_resume_checkpoint(cfg, str(folder)) == str(folder / "model_phase1.torch")
     assert f"Resume from file: {folder / 'model_phase1.torch'}" in caplog.text
     assert "passing over a damaged checkpoint" in caplog.text
@@ -84,7 +84,7 @@ def test_where_none_is_complete_nothing_begins_anew(cfg, folder, task):
     for file in folder.glob("*.torch"):
         cut(file, 100)
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert not is_training_finished(cfg, str(folder))
+    assert not nothing_left(cfg, str(folder))
     with pytest.raises(ConfigError, match="none of the checkpoints is complete"):
         get_resume_checkpoint(cfg, str(folder))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

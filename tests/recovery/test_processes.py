@@ -8,41 +8,68 @@ import sys
 import pytest
 from conftest import wait_for
 
-from mscn_plugin.recovery.processes import Interruption
+from mscn_plugin.recovery import processes
+from mscn_plugin.recovery.processes import (
+    Interruption,
+    shield_loader_worker,
+    signals_held_back,
+)
 
 
 @pytest.fixture
 def interruption():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind "&"
     made = Interruption()
     yield made
     made.stop_listening()
+    signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_is_remembered_and_its_disposition_given_back(interruption, number):
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGHUP, 75), (signal.SIGINT, 130)],
+)
+def test_a_signal_ends_at_once_where_nothing_is_unsaved_and_else_waits(interruption, number, code):
     before = signal.getsignal(number)
     interruption.listen()
-    assert interruption.signum is None
+    with pytest.raises(SystemExit) as end:
+        os.kill(os.getpid(), number)
+    assert end.value.code == code
+    interruption.unsaved = True
     os.kill(os.getpid(), number)
+    interruption.end_if_asked()
     assert interruption.signum == number
-    assert interruption.stop_listening() is None  # nobody listened before
+    interruption.unsaved = False
+    with pytest.raises(SystemExit) as end:
+        interruption.end_if_asked()
+    assert end.value.code == code
+    interruption.stop_listening()
     assert signal.getsignal(number) == before
 
 
-def test_who_listened_before_is_named(interruption, monkeypatch):
-    seen = []
-    previous = signal.signal(signal.SIGUSR2, lambda *a: seen.append(a))  # as submitit does
+def test_ctrl_c_again_does_not_wait(interruption, monkeypatch):
+    interruption.listen()
+    interruption.unsaved = True
+    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGINT)  # the same: timeout(1) sends it twice
+    monkeypatch.setattr(processes, "SAME_KEYSTROKE", 0.0)
+    with pytest.raises(SystemExit) as end:
+        os.kill(os.getpid(), signal.SIGINT)
+    assert end.value.code == 130
+
+
+def test_an_ignored_signal_stays_ignored(interruption):
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # nohup
     try:
         interruption.listen()
-        os.kill(os.getpid(), signal.SIGUSR2)
-        interruption.stop_listening()(signal.SIGUSR2, None)
+        os.kill(os.getpid(), signal.SIGHUP)
     finally:
-        signal.signal(signal.SIGUSR2, previous)
-    assert seen == [(signal.SIGUSR2, None)]
+        interruption.stop_listening()
+        signal.signal(signal.SIGHUP, previous)
+    assert interruption.signum is None
 
 
 def test_a_taken_sigterm_stays_with_its_owner(interruption):
-    """submitit ignores it, since SLURM sends it together with the signal to requeue."""
     seen = []
     previous = signal.signal(signal.SIGTERM, lambda *a: seen.append(a))
     try:
@@ -53,6 +80,72 @@ def test_a_taken_sigterm_stays_with_its_owner(interruption):
         signal.signal(signal.SIGTERM, previous)
     assert seen
     assert interruption.signum is None
+
+
+class OfSubmitit:
+    """Takes signals as submitit does in its jobs."""
+
+    def __init__(self):
+        self.requeued = []
+
+    def bypass(self, signum, frame=None):
+        pass
+
+    def checkpoint_and_try_requeue(self, signum, frame=None):
+        self.requeued.append(signum)
+
+
+OfSubmitit.__module__ = "submitit.core.job_environment"
+
+
+@pytest.mark.parametrize(
+    ("number", "state", "requeued"),
+    [
+        (signal.SIGUSR1, "RUNNING", True),
+        (signal.SIGUSR2, "RUNNING", True),
+        (signal.SIGTERM, "RUNNING", True),
+        (signal.SIGTERM, "COMPLETING", False),  # its owner has cancelled it
+        (signal.SIGINT, "RUNNING", False),
+    ],
+)
+def test_a_job_of_submitit_is_requeued(
+    interruption, monkeypatch, tmp_path, number, state, requeued
+):
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(f"#!/bin/sh\necho JobId=7 JobState={state} Reason=None\n")
+    scontrol.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    job = OfSubmitit()
+    before = [(n, signal.getsignal(n)) for n in (signal.SIGTERM, signal.SIGUSR2)]
+    signal.signal(signal.SIGTERM, job.bypass)
+    signal.signal(signal.SIGUSR2, job.checkpoint_and_try_requeue)
+    try:
+        interruption.listen()
+        with pytest.raises(SystemExit):
+            os.kill(os.getpid(), number)
+        interruption.requeue()  # once more, as after the ranks
+    finally:
+        interruption.stop_listening()
+        for n, handler in before:
+            signal.signal(n, handler)
+    assert job.requeued == [number] * requeued
+
+
+def test_a_loaders_worker_heeds_no_signal_while_it_starts():
+    previous = signal.signal(signal.SIGUSR1, lambda *_: seen.append("parent"))
+    seen = []
+    try:
+        with signals_held_back():
+            child = os.fork()
+            if child == 0:
+                os.kill(os.getpid(), signal.SIGUSR1)
+                shield_loader_worker()
+                os._exit(7 if not seen else 8)
+        _, status = os.waitpid(child, 0)
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert os.waitstatus_to_exitcode(status) == 7
 
 
 CHILD = """

@@ -21,7 +21,7 @@ def worker(rank, folder):
     dist.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
     ranks = Ranks()
     # The second rank alone is asked, during the second step, and remembers it.
-    answers = [ranks.anyone_asked(rank == 1 and step >= 1) for step in range(STEPS)]
+    answers = [ranks.anyone_asked(15 if rank == 1 and step >= 1 else 0) for step in range(STEPS)]
     ranks.wait()
     with open(f"{folder}/{rank}.json", "w") as file:
         json.dump(answers, file)
@@ -35,7 +35,7 @@ def test_all_ranks_end_one_step_after_one_was_asked(registered, tmp_path):
     run_python(__file__, tmp_path)
     for rank in (0, 1):
         answers = json.loads((tmp_path / f"{rank}.json").read_text())
-        assert answers == [False, False, True, True]
+        assert answers == [0, 0, 15, 15]
 
 
 def test_one_process_ends_at_once(registered):
@@ -43,8 +43,8 @@ def test_one_process_ends_at_once(registered):
 
     ranks = Ranks()
     ranks.wait()
-    assert ranks.anyone_asked(True)
-    assert not ranks.anyone_asked(False)
+    assert ranks.anyone_asked(15) == 15
+    assert ranks.anyone_asked(0) == 0
 
 
 class Iterator:

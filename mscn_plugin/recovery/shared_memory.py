@@ -1,0 +1,90 @@
+"""Shared memory between a loader's workers and the trainer, which a container may have little of.
+
+A worker hands its batches over through /dev/shm. PyTorch moves them there in a thread, whose error
+nobody sees, and the trainer waits for ever: here the collator does it, whose error reaches it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from typing import Any, Callable, Iterator
+
+import torch
+from torch.utils.data import get_worker_info
+
+from mscn_plugin.errors import ConfigError, RunError
+
+FOLDER = "/dev/shm"
+_PREFETCHED = 2
+"""Batches that each worker of PyTorch's loader has ready, its default."""
+_SPARE = 2**20
+"""Bytes for the semaphores of queues and the like."""
+_REMEDY = (
+    "give the container more (docker run --shm-size=8g), or set "
+    "config.DATA.NUM_DATALOADER_WORKERS=0, or fewer workers"
+)
+
+
+def collate_for_trainer(collate: Callable[[Any], Any], samples: Any) -> Any:
+    """The batch that ``collate`` makes of ``samples``, in shared memory where a worker makes it.
+
+    Raises:
+        RunError: there is no room for it, or no file descriptor.
+    """
+    batch = collate(samples)
+    if get_worker_info() is not None:
+        try:
+            for tensor in _tensors(batch):
+                tensor.share_memory_()
+        except (OSError, RuntimeError) as error:
+            if os.strerror(errno.EMFILE) in str(error):
+                raise RunError(
+                    "a loader's worker has no file descriptor left to hand a batch over: raise "
+                    "the limit (ulimit -n 65536), or set config.DATA.NUM_DATALOADER_WORKERS=0"
+                ) from error
+            raise RunError(
+                f"a loader's worker could not hand a batch over: {FOLDER} has {_free()} left "
+                f"({str(error).splitlines()[0]}); {_REMEDY}"
+            ) from error
+    return batch
+
+
+def check_shared_memory(batch_bytes: int, loaders: int, workers: int) -> None:
+    """Compare what training loaders need at most with what is free.
+
+    Args:
+        batch_bytes: of one batch of one loader.
+        loaders: on this machine, one for each rank.
+        workers: of each loader.
+
+    Raises:
+        ConfigError: it is not enough; the sentence has both numbers.
+    """
+    if not workers or not os.path.isdir(FOLDER):
+        return
+    needed = loaders * workers * _PREFETCHED * batch_bytes + _SPARE
+    if shutil.disk_usage(FOLDER).free < needed:
+        raise ConfigError(
+            f"config.DATA.NUM_DATALOADER_WORKERS is {workers}, whose batches need up to "
+            f"{needed / 2**20:.0f} MB of shared memory, and {FOLDER} has {_free()} left; {_REMEDY}"
+        )
+
+
+def _free() -> str:
+    return f"{shutil.disk_usage(FOLDER).free / 2**20:.2g} MB"
+
+
+def _tensors(content: Any) -> Iterator[torch.Tensor]:
+    """The tensors of a batch, in the containers and dataclasses that collators use."""
+    if isinstance(content, torch.Tensor):
+        yield content
+        return
+    if hasattr(content, "__dataclass_fields__"):
+        content = vars(content)
+    if isinstance(content, dict):
+        content = list(content.values())
+    if isinstance(content, (list, tuple)):
+        for part in content:
+            yield from _tensors(part)

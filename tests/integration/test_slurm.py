@@ -1,0 +1,78 @@
+"""Jobs on a real SLURM of one node, which the tests start where its packages are installed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+import slurm_cluster
+from conftest import run_command, wait_for
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.process,
+    pytest.mark.skipif(bool(slurm_cluster.missing()), reason=slurm_cluster.missing()),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with slurm_cluster.started(tmp_path_factory.mktemp("slurm") / "here") as variables:
+        yield variables
+
+
+@pytest.fixture
+def slurm(cluster, monkeypatch):
+    """Call one of SLURM's programs; returns what it prints."""
+    for name, value in cluster.items():
+        monkeypatch.setenv(name, value)
+
+    def call(*command):
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    return call
+
+
+def state(slurm, job: str) -> str:
+    shown = slurm("scontrol", "show", "job", "--oneliner", job)
+    return shown.partition("JobState=")[2].partition(" ")[0]
+
+
+def test_a_preempted_job_is_requeued_goes_on_and_can_be_cancelled(slurm, run_tool, tiny, tmp_path):
+    submitted = run_tool(
+        *("config=mscn/quickstart", *tiny),
+        "config.OPTIMIZER.num_epochs=400",
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+        "config.SLURM.USE_SLURM=true",
+        "config.SLURM.PARTITION=here",
+        "config.SLURM.LOG_FOLDER=log",
+    )
+    job = submitted.stdout.split("SUBMITTED: ")[1].strip()
+    log = tmp_path / "log" / f"{job}_0_log.out"
+    wait_for(lambda: (tmp_path / "run" / "model_phase0.torch").is_file())
+    for count, number in enumerate(("USR1", "TERM"), 1):
+        slurm("scancel", f"--signal={number}", job)
+        wait_for(lambda: state(slurm, job) == "PENDING")
+        assert log.read_text().count("ended on request after iteration") == count
+        slurm("scontrol", "update", f"JobId={job}", "StartTime=now")  # SLURM waits for 2 minutes
+        resumed = wait_for(lambda: log.read_text().split("Resume from file: ")[count:])  # noqa: B023
+        assert "model_iteration" in resumed[0].splitlines()[0]
+        wait_for(lambda: " iter: " in log.read_text().rpartition("Resume from file: ")[2])
+    slurm("scancel", job)  # by its owner: the same signal, and the job is not wanted any more
+    wait_for(lambda: state(slurm, job) == "CANCELLED")
+    assert log.read_text().count("ended on request after iteration") == 3
+
+
+def test_an_evaluation_is_submitted_and_waited_for(slurm, checkpoints, tmp_path):
+    result = run_command(
+        *("evaluate.py", checkpoints["simclr"], "--only", "quick_frozen", "--slurm", "here"),
+        *("--output", tmp_path / "lr=0.1, seed 0", "--overrides"),
+        *("config.DATA.NUM_DATALOADER_WORKERS=0", "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=4"),
+        cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    (evaluation,) = json.loads((tmp_path / "lr=0.1, seed 0" / "results.json").read_text())[
+        "evaluations"
+    ].values()
+    assert 0 <= evaluation["metrics"]["kNN, top-1"] <= 100
