@@ -96,13 +96,29 @@ def sentence_of(error: BaseException) -> Optional[str]:
         return inner[-1]
     from_hydra = type(error).__module__.partition(".")[0] in ("hydra", "omegaconf")
     if isinstance(error, (ConfigError, RunError)) or from_hydra:
-        sentence = "; ".join(filter(None, (line.strip() for line in text.splitlines())))
-        unknown = re.search(r"Could not override '(config\.[\w.]+)'", text)
-        if unknown and "vissl" in sys.modules:
-            from mscn_plugin.integration.vissl_checks import meant_by
-
-            sentence += meant_by(unknown[1])
-        return sentence
+        return _of_hydra(error) if from_hydra else _in_one_line(text)
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return f"{error}: make room, and the same command goes on from the last checkpoint"
     return None
+
+
+def _in_one_line(text: str) -> str:
+    return "; ".join(filter(None, (line.strip() for line in text.splitlines())))
+
+
+def _of_hydra(error: BaseException) -> str:
+    """What Hydra says, and what it leaves the user to find out."""
+    from mscn_plugin.integration import command_line
+
+    text = str(error)
+    of_pages = command_line.about_pages(text)
+    if of_pages is not None:
+        return of_pages
+    unknown = re.search(r"Could not override '(config\.[\w.]+)'", text)
+    if unknown and "vissl" in sys.modules:
+        from mscn_plugin.integration.vissl_checks import meant_by
+
+        return _in_one_line(text) + meant_by(unknown[1])
+    sweep = re.search(r"Ambiguous value for argument '(.*)'", text)
+    override = getattr(error, "override", None) or (sweep[1] if sweep else "")
+    return command_line.about_grammar(override, sys.argv) or _in_one_line(text)

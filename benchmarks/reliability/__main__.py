@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, List
 from tabulate import tabulate
 
 from benchmarks.harness import machine
-from benchmarks.reliability import configs, kills, processes, scripts, zoo
+from benchmarks.reliability import configs, fuzz, kills, processes, scripts, zoo
 from benchmarks.reliability.runs import SETTINGS, write_images
 
 PAGE = Path(__file__).with_name("page.md")
@@ -101,6 +101,19 @@ def bad_configurations(folder: Path, _: Path) -> List[Dict[str, Any]]:
     return configs.check_all(folder / "run", write_images(folder / "images", 160))
 
 
+def fuzzed_configurations(folder: Path, _: Path) -> List[Dict[str, Any]]:
+    """One row for each kind of change, and all those that went wrong."""
+    rows = fuzz.run_all(write_images(folder / "images", 160))
+    kinds = dict.fromkeys(row["what"].partition(":")[0] for row in rows)
+    counted = []
+    for kind in kinds:
+        of_kind = [row for row in rows if row["what"].partition(":")[0] == kind]
+        missed = [row for row in of_kind if not row["right"]]
+        right = len(of_kind) - len(missed)
+        counted.append({"what": kind, "tried": len(of_kind), "right": right, "wrong": missed})
+    return counted
+
+
 def bad_images(folder: Path, _: Path) -> List[Dict[str, Any]]:
     cases = ((0, None), (2, None), (0, 0.1), (2, 0.1))
     return [zoo.train_on_zoo(folder / str(i), *case) for i, case in enumerate(cases)]
@@ -128,6 +141,7 @@ PARTS = {
         script_kills,
         damaged_files,
         bad_configurations,
+        fuzzed_configurations,
         bad_images,
         agreement,
         interferences,
@@ -136,12 +150,15 @@ PARTS = {
 }
 
 
+NAMES = {"fuzz": "fuzzed_configurations"}
+
+
 def summary(results: Dict[str, Any]) -> str:
     """The page ``docs/reliability.md``."""
     rows = {name: result["rows"] for name, result in results.items()}
     lines: List[List[Any]] = []
 
-    def add(what: str, done: str, right: int, all_of: int) -> None:
+    def add(what: str, done: Any, right: int, all_of: int) -> None:
         lines.append([what, done, f"{right} of {all_of}"])
 
     for name, what in (
@@ -166,6 +183,13 @@ def summary(results: Dict[str, Any]) -> str:
         if name in rows:
             right = sum(bool(row["right"]) for row in rows[name])
             add(what, f"{len(rows[name])}", right, len(rows[name]))
+    for row in rows.get("fuzzed_configurations", ()):
+        add(
+            f"configuration changed by rule: {row['what']}",
+            row["tried"],
+            row["right"],
+            row["tried"],
+        )
     table = tabulate(lines, ["fault", "how often, where", "as promised"], tablefmt="github")
     ends = [
         [row["what"], row["code"], f"{row['seconds']:.1f} s", len(row["differing"])]
@@ -220,7 +244,7 @@ def summary(results: Dict[str, Any]) -> str:
 
 
 def main() -> None:
-    names = sys.argv[1:] or list(PARTS)
+    names = [NAMES.get(name, name) for name in sys.argv[1:]] or list(PARTS)
     unknown = [name for name in names if name not in PARTS]
     if unknown:
         sys.exit(f"unknown: {', '.join(unknown)}; there are {', '.join(PARTS)}")
@@ -239,7 +263,10 @@ def main() -> None:
         results = {key: results[key] for key in PARTS if key in results}
         file.write_text(json.dumps(results, indent=1) + "\n")
         (DOCS / "reliability.md").write_text(summary(results))
-        wrong = sum(not row.get("right", row.get("survived")) for row in rows)
+        wrong = sum(
+            len(row["wrong"]) if "wrong" in row else not row.get("right", row.get("survived"))
+            for row in rows
+        )
         print(f"{name}: {time.monotonic() - start:.0f} s, {wrong} not as promised", flush=True)
 
 

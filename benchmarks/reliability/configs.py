@@ -104,6 +104,27 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
     ("three views", [f"{T}.0.num_times=3"], "num_times"),
     ("other sigma in evaluation", ["config.DATA.TEST.TRANSFORMS.4.sigma=5"], "config.DATA.TEST"),
     ("a crop of nothing", [f"{T}.1.size=0"], "size"),
+    (
+        "no transform",
+        [f"{T}.3=null"],
+        "TRANSFORMS[3] is None; it must be a section",
+    ),
+    (
+        "misspelt strength",
+        [f"+{T}.3.strenght=2"],
+        f"{T}[3].strenght is not a key of ImgPilColorDistortion; did you mean strength?",
+    ),
+    (
+        "misspelt key of torchvision",
+        [f"+{T}.1.scales=[0.2,1]"],
+        f"{T}[1].scales is not a key of RandomResizedCrop; did you mean scale?",
+    ),
+    ("a flip more often than always", [f"{T}.2.p=2"], f"{T}[2].p is 2; it must be a number from 0"),
+    ("no such interpolation", [f"+{T}.1.interpolation=99"], f"{T}[1].interpolation is 99; it must"),
+    ("a blur from wide to narrow", [f"{T}.4.radius_min=3"], f"{T}[4].radius_min is 3; it must be"),
+    ("a jitter around the circle", [f"{T}.3.strength=9"], "hue values should be between"),
+    ("views that nobody makes", [f"{T}.0.name=Resize", f"+{T}.0.size=64"], "num_times"),
+    ("pictures for the collator", [f"{T}=[{{name:ToTensor}},{{name:ToTensor}}]"], "config.DATA"),
     # Collator, loss, model
     ("misspelt collator", [f"{D}.COLLATE_FUNCTION=mscn_colator"], "COLLATE_FUNCTION"),
     (
@@ -204,23 +225,34 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
         "dims[0] is 100, but the trunk small_resnet",
     ),
     ("misspelt head", ["config.MODEL.HEAD.PARAMS=[[mpl,{dims:[null,64]}]]"], "HEAD"),
+    ("no sizes of layers", [f"{H}.0.1.dims=[]"], f"{H}[0][1].dims is []; it must be a list of at"),
+    ("maybe batch normalisation", [f"{H}.0.1.use_bn=maybe"], f"{H}[0][1].use_bn is 'maybe'; it mu"),
+    (
+        "misspelt batch normalisation",
+        [f"+{H}.0.1.use_bnn=True"],
+        f"{H}[0][1].use_bnn is not a key of mlp; did you mean use_bn?",
+    ),
+    ("heads that do not chain", [f"{H}.1.1.dims=[64,64]"], "HEAD.PARAMS"),
     # Optimizer and schedule
+    (
+        "misspelt eta",
+        [f"{OPT}.name=lars", f"+{OPT}.etaa=1"],
+        f"{OPT}.etaa is not a key of lars; did you mean eta?",
+    ),
+    ("a rate that nobody reads", [f"+{OPT}.lr=0.1"], f"{OPT}.lr is 0.1, which VISSL does not read"),
+    (
+        "nesterov without momentum",
+        [f"{OPT}.nesterov=True", f"{OPT}.momentum=0"],
+        "Nesterov momentum requires a momentum",
+    ),
+    ("nesterov of LARS", [f"{OPT}.name=lars", f"{OPT}.nesterov=True"], f"{OPT}.nesterov is True"),
     ("no learning rate", [f"{S}.start_value=0"], "start_value"),
     (
         "negative learning rate",
         [f"{S}.start_value=-1", f"{S}.auto_lr_scaling.auto_scale=False"],
         "start_value",
     ),
-    (
-        "warm-up longer than the run",
-        [f"{S}.warmup_epochs=8"],
-        f"{S}.warmup_epochs is 8; it must be at least 0 and below",
-    ),
-    (
-        "a run as short as the warm-up",
-        [f"{OPT}.num_epochs=1"],
-        f"{S}.warmup_epochs is 1; it must be",
-    ),
+    ("a negative warm-up", [f"{S}.warmup_epochs=-1"], f"{S}.warmup_epochs is -1; it must be"),
     ("negative end", [f"{S}.end_value=-1"], f"{S}.end_value is -1; it must be at least 0"),
     ("misspelt schedule", [f"{S}.name=mscn_warmup_cosin"], "param_schedulers.lr"),
     ("misspelt schedule key", [f"+{S}.warmup_epoch=1"], "warmup_epoch"),
@@ -239,6 +271,15 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
         [f"{D}.BATCHSIZE_PER_REPLICA=99999"],
         "BATCHSIZE_PER_REPLICA",
     ),
+    ("no images", [f"{D}.DATA_LIMIT=0"], f"{D}.DATA_LIMIT is 0; it must be -1"),
+    ("fewer images than a batch", [f"{D}.DATA_LIMIT=10"], "the training data has 10 (config.DATA"),
+    (
+        "a last batch of one",
+        [f"{D}.DATA_LIMIT=57", f"{D}.BATCHSIZE_PER_REPLICA=8", f"{D}.DROP_LAST=False"],
+        "DROP_LAST False: of 57 images in 1 processes the last batch has one",
+    ),
+    ("an own key among VISSL's", [f"+{D}.IMAGE_SIZE=64"], f"{D}.IMAGE_SIZE is not a key of VISSL"),
+    ("no key at all", ["~config.CHECKPOINT.DIR"], "config.CHECKPOINT.DIR is missing"),
     ("negative workers", ["config.DATA.NUM_DATALOADER_WORKERS=-1"], "NUM_DATALOADER_WORKERS"),
     (
         "no such folder",
@@ -336,6 +377,27 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
     ),
     ("a device that does not exist", ["config.MACHINE.DEVICE=tpu"], "MACHINE.DEVICE"),
     ("two nodes of one", ["config.DISTRIBUTED.NUM_NODES=2"], "add config.DISTRIBUTED.NUM_NODES=1"),
+    (
+        "no such rendezvous",
+        ["config.DISTRIBUTED.INIT_METHOD=udp"],
+        "config.DISTRIBUTED.INIT_METHOD is 'udp'; it must be tcp or file or env",
+    ),
+    (
+        "a rendezvous without a port",
+        ["config.DISTRIBUTED.RUN_ID=here"],
+        "config.DISTRIBUTED.RUN_ID is 'here'; it must be auto, or <host>:<port>",
+    ),
+    ("NCCL on a CPU", ["config.DISTRIBUTED.BACKEND=nccl"], "BACKEND is 'nccl'; it must be gloo"),
+    (
+        "a folder that is a number",
+        ["config.CHECKPOINT.DIR=2026"],
+        """config.CHECKPOINT.DIR is 2026; it must be text: 'config.CHECKPOINT.DIR="2026"'""",
+    ),
+    (
+        "a folder outside of Hydra's grammar",
+        ["config.CHECKPOINT.DIR=runs/lr=0.1"],
+        """type 'config.CHECKPOINT.DIR="runs/lr=0.1"'""",
+    ),
     ("no processes", ["config.DISTRIBUTED.NUM_PROC_PER_NODE=0"], "NUM_PROC_PER_NODE"),
     ("mixed precision on a CPU", ["config.MODEL.AMP_PARAMS.USE_AMP=True"], "USE_AMP"),
     ("checkpoints never", ["config.CHECKPOINT.CHECKPOINT_FREQUENCY=0"], "CHECKPOINT_FREQUENCY"),
@@ -374,7 +436,11 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
         "CHECKPOINT.DIR",
     ),
     ("misspelt VISSL section", ["config.OPTIMISER.num_epochs=1"], "OPTIMISER"),
-    ("misspelt page", ["config=mscn/simcrl"], "mscn/simcrl"),
+    (
+        "misspelt page",
+        ["config=mscn/quikstart"],
+        "Could not find 'config/mscn/quikstart'; did you mean mscn/quickstart?",
+    ),
 ]
 
 

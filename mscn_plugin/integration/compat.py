@@ -5,12 +5,45 @@ from __future__ import annotations
 import collections
 import collections.abc
 import functools
+import importlib
+import inspect
 import warnings
-from typing import Any, Callable
+from typing import Any, Callable, Dict, Optional, Tuple
 
 import numpy as np
 
 _REMOVED_ALIASES = {"bool": bool, "float": float, "int": int, "object": object}
+
+_HOOKED: Dict[str, Dict[str, Tuple[str, ...]]] = {
+    "vissl.utils.hydra_config": {"infer_and_assert_hydra_config": ("cfg",)},
+    "vissl.utils.distributed_launcher": {
+        "_distributed_worker": ("local_rank", "cfg"),
+        "_ResumableSlurmJob": (),
+        "is_training_finished": ("cfg", "checkpoint_folder"),
+        "get_resume_checkpoint": ("cfg", "checkpoint_folder"),
+        "_copy_to_local": ("cfg",),
+        "_cleanup_local_dir": ("cfg",),
+    },
+}
+"""Names of VISSL's in whose place ours stand, and with what their arguments begin."""
+
+
+def unknown_hook() -> Optional[str]:
+    """What is said of a VISSL into which the package cannot hook, or None.
+
+    Arguments behind those of VISSL 0.1.6 are handed on: VISSL's main branch has one.
+    """
+    for module, hooks in _HOOKED.items():
+        for name, first in hooks.items():
+            hooked = getattr(importlib.import_module(module), name, None)
+            arguments = () if hooked is None else tuple(inspect.signature(hooked).parameters)
+            if hooked is None or (first and arguments[: len(first)] != first):
+                has = "is missing" if hooked is None else f"takes ({', '.join(arguments)})"
+                return (
+                    f"{module}.{name} {has}, where VISSL 0.1.6 and its main branch have "
+                    f"{name}({', '.join(first)}): MSCN configurations cannot run with this VISSL"
+                )
+    return None
 
 
 def apply() -> None:

@@ -8,26 +8,17 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 import torch
 
-from mscn_plugin.errors import ConfigError, build_part, suggestion, with_path
+from mscn_plugin.errors import ConfigError, suggestion, with_path
 from mscn_plugin.evaluation.input_filter import input_sigma
 from mscn_plugin.integration.loss_checks import LOSSES, check_loss
 from mscn_plugin.models.high_pass_trunk import PREFIX
 from mscn_plugin.models.small_resnet import trunk_settings
 from mscn_plugin.training.gpu_memory import check_gpu_memory
 from mscn_plugin.training.loader_config import loader_config
-from mscn_plugin.training.warmup_cosine import WarmupCosineScheduler
 from mscn_plugin.views.branches import MASK_SETTINGS, mask_distributions, masks_per_branch
 from mscn_plugin.views.collator import COLLATOR, LAYOUT_SETTINGS, NUM_BRANCHES
 from mscn_plugin.views.on_device import COLLATORS
-from mscn_plugin.views.transforms import MSCNHighPass, MSCNMask, settings_of
 
-SCHEDULER = "mscn_warmup_cosine"
-_SCHEDULE_KEYS = (
-    *("name", "auto_lr_scaling", "start_value", "end_value", "warmup_epochs"),
-    *("warmup_start_value", "update_interval", "num_epochs"),
-    # Of VISSL's defaults for other schedules, which stand in every configuration.
-    *("values", "milestones", "schedulers", "interval_scaling", "lengths", "value"),
-)
 _REPLICATING = ("ImgReplicatePil", "MSCNRandomResizedCrops")
 _CROPS = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
 
@@ -40,21 +31,16 @@ def uses_mscn(cfg: Any) -> bool:
         or cfg.LOSS.name in LOSSES
         or cfg.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR
         or str(cfg.MODEL.TRUNK.NAME).startswith(PREFIX)
-        or any(str(t.get("name", "")).startswith("MSCN") for _, t in _transforms(cfg))
+        or any("MSCN" in str(transform) for transform in _transforms(cfg))
     )
 
 
 def check_parts(cfg: Any) -> None:
-    """Check transforms, collator, loss and schedule, each by itself and against each other.
+    """Check filter, masks, collator, trunk and loss, by themselves and against each other.
 
     Raises:
         ConfigError: a part has an unknown key or a wrong value, or two parts disagree.
     """
-    for path, transform in _transforms(cfg):
-        if transform.get("name") == "MSCNHighPass":
-            build_part(path, MSCNHighPass, settings_of(transform))
-        elif transform.get("name") == "MSCNMask":
-            build_part(path, MSCNMask, settings_of(transform), allowed=MASK_SETTINGS)
     if cfg.MODEL.TRUNK.NAME in ("small_resnet", f"{PREFIX}small_resnet"):
         section = cfg.MODEL.TRUNK.get("SMALL_RESNET") or {}
         with_path("config.MODEL.TRUNK.SMALL_RESNET", trunk_settings, section)
@@ -63,16 +49,6 @@ def check_parts(cfg: Any) -> None:
     check_loss(cfg)
     if cfg.TRAINER.TASK_NAME == "mscn_task":
         loader_config(cfg)
-    for name in ("lr", "lr_head"):
-        schedule = cfg.OPTIMIZER.param_schedulers.get(name) or {}
-        if schedule.get("name") == SCHEDULER:
-            path = f"config.OPTIMIZER.param_schedulers.{name}"
-            for key in schedule:
-                if key not in _SCHEDULE_KEYS:
-                    known = suggestion(key, _SCHEDULE_KEYS)
-                    raise ConfigError(f"{path}.{key} is not a key of {SCHEDULER}; {known}")
-            settings = {**schedule, "num_epochs": cfg.OPTIMIZER.num_epochs}
-            with_path(path, WarmupCosineScheduler.from_config, settings)
 
 
 def _check_sigmas(cfg: Any) -> None:
@@ -184,10 +160,10 @@ def check_run(cfg: Any) -> None:
     )
 
 
-def _transforms(cfg: Any) -> Iterator[Tuple[str, Dict[str, Any]]]:
+def _transforms(cfg: Any) -> Iterator[Any]:
+    """The transforms of both splits, of a configuration that nobody has checked."""
     for split in ("TRAIN", "TEST"):
-        for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
-            yield f"config.DATA.{split}.TRANSFORMS[{index}]", transform
+        yield from cfg.DATA[split].TRANSFORMS or ()
 
 
 def crop_size(transforms: List[Dict[str, Any]]) -> Optional[Tuple[int, int]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import logging
+import operator
 import os
 from pathlib import Path
 from typing import Any, Optional, Sequence
@@ -12,30 +14,28 @@ from typing import Any, Optional, Sequence
 from vissl.utils import hydra_config
 
 from mscn_plugin.data.image_folder import contents
-from mscn_plugin.errors import print_config_errors_plainly, sentence_of
+from mscn_plugin.errors import ConfigError, print_config_errors_plainly, sentence_of
 from mscn_plugin.integration import (
     checkpoint_checks,
     config_checks,
     data_folders,
+    dry_run,
     evaluation_checks,
     loss_checks,
+    part_checks,
     projector_input,
     vissl_checks,
 )
+from mscn_plugin.integration.vissl_checks import is_number
 from mscn_plugin.recovery import run_lock
 from mscn_plugin.recovery.checkpoints import refuse_damaged, refuse_links
 from mscn_plugin.recovery.recipe import refuse_another_recipe, refuse_other_images
 from mscn_plugin.recovery.shared_memory import check_shared_memory
 from mscn_plugin.training.settings import complete_settings
+from mscn_plugin.training.warmup_cosine import SCHEDULER
 from mscn_plugin.views.branches import masks_per_branch
 from mscn_plugin.views.collator import COLLATOR, NUM_BRANCHES, num_masks_of
 from mscn_plugin.views.on_device import split_pipeline
-
-if not hasattr(hydra_config, "infer_and_assert_hydra_config"):
-    raise RuntimeError(
-        "vissl.utils.hydra_config has no infer_and_assert_hydra_config: this VISSL is not 0.1.6, "
-        "and MSCN configurations would start unchecked"
-    )
 
 _vissl_infer_and_assert = hydra_config.infer_and_assert_hydra_config
 
@@ -47,23 +47,29 @@ def install() -> None:
 
 @functools.wraps(_vissl_infer_and_assert)
 def infer_and_assert_hydra_config(cfg: Any, *more: Any, **options: Any) -> Any:
-    if config_checks.uses_mscn(cfg):
-        print_config_errors_plainly()
-        lists = prepare_config(cfg)
-    else:
+    if not config_checks.uses_mscn(cfg):
         checkpoint_checks.refuse_unfiltered(cfg)
-    inferred = _vissl_infer_and_assert(cfg, *more, **options)  # later VISSLs hand an engine on
-    if config_checks.uses_mscn(cfg):
-        # Of what VISSL has completed, and before anything is written to the folder.
-        folder = Path(cfg.CHECKPOINT.DIR)
-        is_ours = cfg.TRAINER.TASK_NAME == "mscn_task"
-        refuse_links(folder, staged=is_ours)
-        refuse_damaged(cfg.CHECKPOINT, folder)
-        if is_ours:
-            refuse_another_recipe(cfg)
-        if cfg.DISTRIBUTED.NUM_NODES == 1:  # else the lock may be that of the same run's first node
-            run_lock.refuse_if_held(cfg.CHECKPOINT.DIR)
-        data_folders.use_lists(cfg, lists)
+        return _vissl_infer_and_assert(cfg, *more, **options)  # later VISSLs hand an engine on
+    print_config_errors_plainly()
+    lists = prepare_config(cfg)
+    try:
+        inferred = _vissl_infer_and_assert(cfg, *more, **options)
+    except Exception as error:
+        words = " ".join(str(error).split())
+        raise ConfigError(
+            f"VISSL refuses this configuration: {type(error).__name__}: {words}"
+        ) from error
+    dry_run.check_first_batch(cfg)
+    # Of what VISSL has completed, and before anything is written to the folder.
+    folder = Path(cfg.CHECKPOINT.DIR)
+    is_ours = cfg.TRAINER.TASK_NAME == "mscn_task"
+    refuse_links(folder, staged=is_ours)
+    refuse_damaged(cfg.CHECKPOINT, folder)
+    if is_ours:
+        refuse_another_recipe(cfg)
+    if cfg.DISTRIBUTED.NUM_NODES == 1:  # else the lock may be that of the same run's first node
+        run_lock.refuse_if_held(cfg.CHECKPOINT.DIR)
+    data_folders.use_lists(cfg, lists)
     return inferred
 
 
@@ -103,13 +109,19 @@ def prepare_config(cfg: Any) -> data_folders.ImageLists:
         cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS = type(cfg)({})
     infer_num_masks(cfg)
     infer_unmasked_views(cfg)
+    expand_paths(cfg)
     # VISSL links its newest checkpoint by the path it was given; a relative one would dangle.
     cfg.CHECKPOINT.DIR = os.path.abspath(cfg.CHECKPOINT.DIR)
     if cfg.TRAINER.TASK_NAME == "mscn_task":  # whose search finds the newest that is whole
         cfg.CHECKPOINT.USE_SYMLINK_CHECKPOINT_FOR_RESUME = False
     vissl_checks.check_vissl_keys(cfg)
+    fit_schedules(cfg)
+    part_checks.check_transforms(cfg)
+    part_checks.check_heads(cfg)
+    part_checks.check_optimizer(cfg)
     checkpoint_checks.check_checkpoint(cfg)
     config_checks.check_parts(cfg)
+    part_checks.check_collators(cfg)
     projector_input.infer_and_check(cfg)
     config_checks.check_run(cfg)
     check_loader_memory(cfg)
@@ -153,6 +165,56 @@ def check_loader_memory(cfg: Any) -> None:
         cfg.DISTRIBUTED.NUM_PROC_PER_NODE,
         cfg.DATA.NUM_DATALOADER_WORKERS,
     )
+
+
+_PATHS = (
+    *("CHECKPOINT.DIR", "MODEL.WEIGHTS_INIT.PARAMS_FILE", "SLURM.LOG_FOLDER"),
+    *("MSCN.DATA", "MSCN.TRAIN_SUBSET", "EXTRACT_FEATURES.OUTPUT_DIR"),
+    *("HOOKS.TENSORBOARD_SETUP.LOG_DIR", "PROFILING.OUTPUT_FOLDER"),
+    *(f"DATA.{split}.{key}_PATHS" for split in ("TRAIN", "TEST") for key in ("DATA", "LABEL")),
+)
+"""Keys that hold a path, or a list of paths."""
+
+
+def expand_paths(cfg: Any) -> None:
+    """Put the home folder in the place of a leading ``~`` in every path."""
+    for path in _PATHS:
+        *sections, key = path.split(".")
+        section = functools.reduce(operator.getitem, sections, cfg)
+        value = section[key]
+        if isinstance(value, list):
+            section[key] = [os.path.expanduser(e) if isinstance(e, str) else e for e in value]
+        elif isinstance(value, str):
+            section[key] = os.path.expanduser(value)
+
+
+def fit_schedules(cfg: Any) -> None:
+    """Fit schedules to a run of fewer epochs than their phases: a shorter warm-up, fewer steps.
+
+    A warm-up as long as the run becomes a tenth of the run, as 10 epochs are in one of 100 (not
+    stated in the paper). Of VISSL's steps those stay that the run reaches.
+    """
+    num_epochs = cfg.OPTIMIZER.num_epochs
+    for name, schedule in part_checks.used_schedules(cfg.OPTIMIZER).items():
+        if not isinstance(schedule, dict):
+            continue
+        path = f"config.OPTIMIZER.param_schedulers.{name}"
+        warmup, steps = schedule.get("warmup_epochs", 10), schedule.get("milestones")
+        if schedule.get("name") == SCHEDULER and is_number(warmup) and warmup >= num_epochs:
+            schedule["warmup_epochs"] = num_epochs / 10
+            logging.warning(
+                f"{path}.warmup_epochs is {warmup} and config.OPTIMIZER.num_epochs {num_epochs}: "
+                f"the warm-up is shortened to a tenth of the run, {num_epochs / 10:g} epochs"
+            )
+        if schedule.get("name") == "multistep" and isinstance(steps, list):
+            reached = [step for step in steps if not is_number(step) or step < num_epochs]
+            if reached != steps and isinstance(schedule.get("values"), list):
+                schedule["milestones"] = reached
+                schedule["values"] = schedule["values"][: len(reached) + 1]
+                logging.warning(
+                    f"{path}.milestones is {steps} and config.OPTIMIZER.num_epochs {num_epochs}: "
+                    f"the run reaches {reached or 'none of them'}"
+                )
 
 
 def infer_num_masks(cfg: Any) -> None:

@@ -160,12 +160,23 @@ def _size(path: str) -> int:
 
 def _check_number(cfg: Any, images: int) -> None:
     train, distributed = cfg.DATA.TRAIN, cfg.DISTRIBUTED
-    needed = train.BATCHSIZE_PER_REPLICA * distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
+    processes = distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
+    needed = train.BATCHSIZE_PER_REPLICA * processes
+    limited = 0 < train.DATA_LIMIT < images
+    images = train.DATA_LIMIT if limited else images
+    alone = -(-images // processes) % train.BATCHSIZE_PER_REPLICA == 1
+    if cfg.TRAINER.TASK_NAME == "mscn_task" and alone and not (train.DROP_LAST or cfg.TEST_ONLY):
+        raise ConfigError(
+            f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {train.BATCHSIZE_PER_REPLICA} and "
+            f"DROP_LAST False: of {images} images in {processes} processes the last batch has one, "
+            "which has no other to be compared with: it must be another number, or DROP_LAST True"
+        )
     if train.DROP_LAST and not cfg.TEST_ONLY and images < needed:
         per_rank = train.BATCHSIZE_PER_REPLICA
         raise ConfigError(
             f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {per_rank}, {needed} images in all "
-            f"processes, but the training data has {images}: it must be at most "
+            f"processes, but the training data has {images}"
+            f"{' (config.DATA.TRAIN.DATA_LIMIT)' if limited else ''}: it must be at most "
             f"{images * per_rank // needed}"
         )
 

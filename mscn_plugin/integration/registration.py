@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import re
+import sys
+
+from mscn_plugin.errors import ConfigError
 
 REGISTERING_MODULES = (
     "mscn_plugin.views.transforms",
@@ -20,8 +25,15 @@ REGISTERING_MODULES = (
 """Modules whose import fills VISSL's registries; Python imports each of them once."""
 
 
+_ASKS_FOR_MSCN = re.compile(r"\+{0,2}config(=mscn/|/mscn/|\.MSCN\b|\.[\w.]+=(mscn|high_pass)_)")
+
+
 def register_with_vissl() -> None:
-    """See :func:`mscn_plugin.register`."""
+    """See :func:`mscn_plugin.register`.
+
+    Raises:
+        ConfigError: the command line asks for MSCN, and this VISSL has other hooks.
+    """
     from mscn_plugin.integration import compat
 
     compat.apply()
@@ -29,6 +41,13 @@ def register_with_vissl() -> None:
         importlib.import_module(module)
 
     from mscn_plugin.data import readable_images
+
+    unknown = compat.unknown_hook()
+    if unknown is not None:
+        if any(map(_ASKS_FOR_MSCN.match, sys.argv[1:])):
+            raise ConfigError(unknown)
+        logging.warning(f"{unknown}; others are left alone")
+        return
     from mscn_plugin.integration import config_hook, launcher
 
     readable_images.install()

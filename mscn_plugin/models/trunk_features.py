@@ -30,7 +30,7 @@ def trunk_features(model_config: Any, size: Tuple[int, int] = (224, 224)) -> int
 
     key = json.dumps(model_config, sort_keys=True, default=str), size
     if key not in _known:
-        _known[key] = _of_shapes(ask)
+        _known[key] = of_shapes(ask)
     return _known[key]
 
 
@@ -41,7 +41,7 @@ def trunk_shapes(model_config: Any) -> Dict[str, Tuple[int, ...]]:
         state = build_trunk(model_config).state_dict()
         return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
-    return _of_shapes(ask)
+    return of_shapes(ask)
 
 
 def build_trunk(model_config: Any) -> torch.nn.Module:
@@ -51,7 +51,7 @@ def build_trunk(model_config: Any) -> torch.nn.Module:
     return get_model_trunk(name)(copy.deepcopy(model_config), name)
 
 
-def _of_shapes(ask: Callable[[], T]) -> T:
+def of_shapes(ask: Callable[[], T]) -> T:
     meta: Any = torch.device("meta")
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:

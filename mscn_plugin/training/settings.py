@@ -100,7 +100,8 @@ def complete_settings(cfg: Any) -> None:
             f"config.MSCN.MAX_UNREADABLE_SHARE is {share!r}; it must be a number from 0 to 1"
         )
     temperature = settings["ONLINE_EVALUATION"]["TEMPERATURE"]
-    if not isinstance(temperature, (int, float)) or not temperature > 0:
+    number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
+    if not number or not 0 < temperature < float("inf"):
         raise ConfigError(
             f"config.MSCN.ONLINE_EVALUATION.TEMPERATURE is {temperature!r}; it must be above 0"
         )

@@ -11,8 +11,10 @@ from classy_vision.optim.param_scheduler import (
     register_param_scheduler,
 )
 
+SCHEDULER = "mscn_warmup_cosine"
 
-@register_param_scheduler("mscn_warmup_cosine")
+
+@register_param_scheduler(SCHEDULER)
 class WarmupCosineScheduler(ClassyParamScheduler):
     """Linear from ``warmup_start_value`` to ``start_value``, then cosine to ``end_value``.
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.reliability import fuzz
 from benchmarks.reliability.configs import BAD, said_of, says
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.training.settings import DEFAULTS, complete_settings
@@ -36,6 +37,19 @@ def test_is_refused_by_name_in_one_line_and_writes_nothing(
     assert says(said, part), said
     assert "\n" not in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a_file", "empty"]
+
+
+@pytest.mark.hydra
+def test_a_part_of_the_fuzz_is_refused_and_what_is_right_is_taken(place, large_folder):
+    """All of it is ``python -m benchmarks.reliability fuzz``, whose figures are in docs/."""
+    rows = fuzz.run_all(large_folder, every=60)
+    assert len(rows) > 30
+    assert [row for row in rows if not row["right"]] == []
+
+
+def test_the_fuzz_is_the_same_each_time_and_large():
+    assert fuzz.cases() == fuzz.cases()
+    assert len(fuzz.cases()) > 1000
 
 
 @pytest.mark.new_interpreter

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 
 import numpy as np
 import pytest
 from conftest import run_python
 
+import mscn_plugin
+from mscn_plugin import ConfigError
 from mscn_plugin.integration import compat
 from mscn_plugin.integration.quiet_warnings import quiet_warnings
 
@@ -126,3 +129,44 @@ def test_vissls_scheduler_flattens_results(registered):
     from vissl.utils.misc import flatten_dict
 
     assert flatten_dict({"a": {"b": 1}, "c": 2}) == {"a_b": 1, "c": 2}
+
+
+def test_hooks_are_known_by_the_arguments_that_they_begin_with(registered, monkeypatch):
+    from vissl.utils import hydra_config
+
+    assert compat.unknown_hook() is None
+    hook = "infer_and_assert_hydra_config"
+    monkeypatch.setattr(hydra_config, hook, lambda cfg, engine_name: None)  # VISSL's main branch
+    assert compat.unknown_hook() is None
+    monkeypatch.setattr(hydra_config, hook, lambda bundle, cfg: None)
+    assert f"{hook} takes (bundle, cfg), where VISSL 0.1.6" in compat.unknown_hook()
+    monkeypatch.delattr(hydra_config, hook)
+    assert f"{hook} is missing" in compat.unknown_hook()
+
+
+@pytest.mark.parametrize(
+    ("argument", "refused"),
+    [
+        ("config=mscn/quickstart", True),
+        ("config.TRAINER.TASK_NAME=mscn_task", True),
+        ("config=test/cpu_test/test_cpu_resnet_simclr", False),
+        ("config.CHECKPOINT.DIR=/home/mscn/run", False),
+    ],
+)
+def test_beside_unknown_hooks_vissls_own_configurations_are_left_alone(
+    registered, monkeypatch, caplog, argument, refused
+):
+    from vissl.utils import hydra_config
+
+    def theirs(bundle):
+        return bundle
+
+    monkeypatch.setattr(hydra_config, "infer_and_assert_hydra_config", theirs)
+    monkeypatch.setattr(sys, "argv", ["tool", argument])
+    if refused:
+        with pytest.raises(ConfigError, match="cannot run with this VISSL"):
+            mscn_plugin.register()
+    else:
+        mscn_plugin.register()
+        assert caplog.text.count("cannot run with this VISSL; others are left alone") == 1
+    assert hydra_config.infer_and_assert_hydra_config is theirs

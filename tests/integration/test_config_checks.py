@@ -249,6 +249,51 @@ def test_the_hook_of_a_later_vissl_hands_the_engine_on(registered, monkeypatch):
     assert seen == [(("cfg", "train"), {}), (("cfg",), {"engine_name": "train"})]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "warmup"),
+    [
+        (["config.OPTIMIZER.num_epochs=1"], 0.1),
+        (["config.OPTIMIZER.param_schedulers.lr.warmup_epochs=8"], 0.8),
+        (["config.OPTIMIZER.num_epochs=2"], 1),
+    ],
+)
+def test_a_warm_up_as_long_as_the_run_is_shortened(
+    compose, large_folder, caplog, overrides, warmup
+):
+    cfg = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}", *overrides)
+    assert cfg.OPTIMIZER.param_schedulers.lr.warmup_epochs == pytest.approx(warmup)
+    assert ("warm-up is shortened" in caplog.text) == (warmup < 1)
+
+
+def test_steps_that_a_short_run_does_not_reach_are_left_out(compose, large_folder, caplog):
+    schedule = "config.OPTIMIZER.param_schedulers.lr"
+    keys = ("warmup_epochs", "warmup_start_value")
+    cfg = compose(
+        "config=mscn/quickstart",
+        f"config.MSCN.DATA={large_folder}",
+        f"{schedule}.name=multistep",
+        f"{schedule}.values=[0.2,0.02,0.002]",
+        f"{schedule}.milestones=[4,12]",
+        *(f"~{schedule}.{key}" for key in keys),
+    )
+    assert cfg.OPTIMIZER.param_schedulers.lr.milestones == [4]
+    assert cfg.OPTIMIZER.param_schedulers.lr["values"] == pytest.approx([0.2, 0.02])
+    assert "the run reaches [4]" in caplog.text
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(compose, large_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(large_folder.parent))
+    cfg = compose(
+        "config=mscn/quickstart",
+        f"config.MSCN.DATA='~/{large_folder.name}'",
+        "config.CHECKPOINT.DIR='~/run'",
+        "config.SLURM.LOG_FOLDER='~/logs'",
+    )
+    assert [f"{large_folder}/train"] == cfg.DATA.TRAIN.DATA_PATHS
+    assert f"{large_folder.parent}/run" == cfg.CHECKPOINT.DIR
+    assert f"{large_folder.parent}/logs" == cfg.SLURM.LOG_FOLDER
+
+
 def test_other_configurations_are_left_alone(compose, monkeypatch):
     from mscn_plugin.integration import config_hook
 
