@@ -29,7 +29,8 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_caller() -> None:
+def die_with_caller() -> None:
+    """Between fork and exec: let a process be killed as soon as the one that started it is gone."""
     # A caller that was killed may be started again at once: there would be two in one folder.
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -108,7 +109,7 @@ class ToolRun:
                 self.command,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_caller,
+                preexec_fn=die_with_caller,
             )
             try:
                 while process.poll() is None:
