@@ -5,83 +5,117 @@
 
 Converts the trunk, puts pre-training's filter in front of the detector and runs VISSL's own
 detection tool with a page of ``configs/detection``. ``--overrides SOLVER.BASE_LR 0.0425``
-changes it.
+changes it. The same command goes on where it was interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import subprocess
 import sys
 from pathlib import Path
-from typing import Dict, List
+from typing import Any, Dict, List, Optional
 
 import torch
 from tabulate import tabulate
 
 from mscn_plugin.detection.launch import (
+    CONVERTED_DATA,
     METRICS,
     TABLE_4,
+    Detection,
     convert,
     detection,
     require_detectron2,
     results,
 )
-from mscn_plugin.detection.reading import check_last_checkpoint
-from mscn_plugin.errors import ConfigError
+from mscn_plugin.detection.resume import (
+    RESULTS,
+    finished,
+    recipe_of,
+    refuse_another,
+    rewind,
+    save_recipe,
+    set_aside,
+)
+from mscn_plugin.detection.tool_process import StoppedError, listen, run
+from mscn_plugin.errors import ConfigError, RunError
 from mscn_plugin.evaluation.run_folder import file_digest, user_path
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.files import save_json
-
-SOURCE = "checkpoint_sha256.json"
-"""Which checkpoint a folder's detector started from."""
+from mscn_plugin.recovery import run_lock
 
 
 def main() -> None:
     options = arguments()
+    listen()
     try:
-        require_detectron2()
-        run = Run.of(options.checkpoint, options.sigma)
-        output = (options.output or run.folder / f"detection_{options.dataset}").resolve()
-        weights = output / "converted.pth"
-        data = options.data.resolve() if options.data else None
-        job = detection(options.dataset, weights, run.sigma, output, data, options.overrides)
-        job.check()
-        digest = file_digest(run.checkpoint)
-        check_output(output, digest, options.resume)
-        count = convert(run.checkpoint, weights)
-    except ConfigError as error:
+        print(table(measured(options), options.dataset))
+    except (ConfigError, RunError) as error:
         sys.exit(f"detect: {error}")
-    print(f"{count} tensors of the trunk, filter sigma {run.sigma:g}: {weights}", flush=True)
-    save_json(output / SOURCE, digest)
-    if job.classes:
+    except StoppedError as stopped:
+        print("detect: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(stopped.exit_code)
+
+
+def measured(options: argparse.Namespace) -> Dict[str, float]:
+    """Train and evaluate, as far as that is not done; returns the numbers in percent."""
+    require_detectron2()
+    num_gpus = number_of_gpus(options.num_gpus)
+    source = Run.of(options.checkpoint.expanduser(), options.sigma)
+    output = (options.output or source.folder / f"detection_{options.dataset}").resolve()
+    weights = output / "converted.pth"
+    data = options.data.expanduser().resolve() if options.data else None
+    job = detection(options.dataset, weights, source.sigma, output, data, options.overrides)
+    cfg = job.check(num_gpus)
+    recipe = recipe_of(file_digest(source.checkpoint), job.data_digest, job.classes, cfg)
+    if not options.restart:
+        refuse_another(output, recipe)
+        done = finished(output)
+        if done is not None:
+            print(f"{output} is finished; --restart begins anew", flush=True)
+            return done
+    run_lock.acquire(output, "--output")
+    count = convert(source.checkpoint, weights)
+    print(f"{count} tensors of the trunk, filter sigma {source.sigma:g}: {weights}", flush=True)
+    prepare(job, output, recipe, options.restart)
+    run(job.command(sys.executable, num_gpus, cfg), job.environment)
+    numbers = results(output, cfg.SOLVER.MAX_ITER)
+    if not numbers:
+        raise RunError(f"{output / 'metrics.json'} has no evaluation of the last iteration")
+    save_json(output / RESULTS, numbers)
+    return numbers
+
+
+def prepare(job: Detection, output: Path, recipe: Dict[str, Any], restart: bool) -> None:
+    """Write what detectron2 starts from, and say it."""
+    if restart:
+        aside = set_aside(output)
+        if aside:
+            print(f"beginning anew: the files of the detector before are in {aside}")
+    if job.data:
+        print("\n".join([str(job.data.folder), *job.data.notes]))
+        job.data.write(output / CONVERTED_DATA)
         save_json(output / "classes.json", job.classes)
-    gpus = torch.cuda.device_count() if options.num_gpus is None else options.num_gpus
-    device = [] if gpus else ["MODEL.DEVICE", "cpu"]
-    command = [*job.command(sys.executable, gpus, options.resume), *device]
-    status = subprocess.run(command, env={**os.environ, **job.environment}).returncode
-    if status:
-        sys.exit(f"detect: VISSL's tool ended with status {status}; its messages stand above")
-    measured = results(output)
-    save_json(output / "results.json", measured)
-    print(table(measured, options.dataset))
+    for line in rewind(output):
+        print(line)
+    save_recipe(output, recipe)
+    sys.stdout.flush()
 
 
-def check_output(output: Path, digest: str, resume: bool) -> None:
-    """Raise ConfigError where a finished detector would be lost, or another's would be resumed."""
-    source = output / SOURCE
-    if resume:
-        check_last_checkpoint(output)
-    if resume and source.is_file() and json.loads(source.read_text()) != digest:
+def number_of_gpus(wanted: Optional[int]) -> int:
+    """All of the machine's, or ``wanted``, checked.
+
+    Raises:
+        ConfigError: the machine has fewer.
+    """
+    available = torch.cuda.device_count()
+    if wanted is None:
+        return available
+    if not 0 <= wanted <= available:
         raise ConfigError(
-            f"{output} holds the detector of another checkpoint; --output names a new folder"
+            f"--num-gpus is {wanted}; it must be from 0, the CPU, to {available}, the GPUs here"
         )
-    if not resume and (output / "model_final.pth").exists():
-        raise ConfigError(
-            f"{output} holds a finished detector; --resume goes on with it, --output names another"
-        )
+    return wanted
 
 
 def arguments() -> argparse.Namespace:
@@ -100,7 +134,13 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
     parser.add_argument("--num-gpus", type=int, help="default: all; 0: the CPU")
-    parser.add_argument("--resume", action="store_true", help="from the output's last checkpoint")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--resume", action="store_true", help="from the output's last checkpoint: the default"
+    )
+    start.add_argument(
+        "--restart", action="store_true", help="begin anew; what is in the output is set aside"
+    )
     parser.add_argument(
         "--overrides",
         nargs="*",

@@ -1,18 +1,22 @@
 """Draw what a detector finds on pictures.
 
     python extra_scripts/draw_detections.py runs/mscn_simclr/detection_voc photo.jpg --output drawn
+    python extra_scripts/draw_detections.py runs/mscn_simclr/detection_voc photos/ --output drawn
 
-Takes the folder of a run of ``extra_scripts/detect.py`` or of VISSL's detection tool.
+Takes the folder of a run of ``extra_scripts/detect.py`` or of VISSL's detection tool. Ends with 1
+if a picture could not be read.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import runpy
 import sys
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Dict, List, Sequence
 
 import torch
 from PIL import Image
@@ -28,7 +32,7 @@ from mscn_plugin.files import replacing
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=user_path, help="the detector's folder, with config.yaml")
-    parser.add_argument("images", type=user_path, nargs="+")
+    parser.add_argument("images", type=user_path, nargs="+", help="pictures, or folders of them")
     parser.add_argument("--output", type=user_path, default=Path("detections"), help="folder")
     parser.add_argument("--threshold", type=float, default=0.5, help="smallest score, 0 to 1")
     parser.add_argument("--weights", type=user_path, help="default: the run's model_final.pth")
@@ -36,38 +40,89 @@ def main() -> None:
     options.weights = options.weights or options.run / "model_final.pth"
     try:
         require_detectron2()
-        for file in (options.run / "config.yaml", options.weights, *options.images):
+        if not 0 <= options.threshold <= 1:
+            raise ConfigError(f"--threshold is {options.threshold}; it must be from 0 to 1")
+        for file in (options.run / "config.yaml", options.weights):
             if not file.is_file():
                 raise ConfigError(f"{file} is not a file")
-        draw(options)
+        targets = drawings(options.images, options.output)
+        unreadable = draw(options, targets)
     except ConfigError as error:
         sys.exit(f"draw_detections: {error}")
+    if unreadable:
+        names = ", ".join(map(str, unreadable))
+        sys.exit(f"draw_detections: {len(unreadable)} of {len(targets)} could not be read: {names}")
 
 
-def draw(options: argparse.Namespace) -> None:
+def drawings(images: Sequence[Path], output: Path) -> Dict[Path, Path]:
+    """Where to draw each picture: below ``output``, by its path in the folder that was named.
+
+    Pictures that would meet there keep their extensions, and get numbers if that does not do.
+
+    Raises:
+        ConfigError: there is no picture, or a drawing would take the place of one.
+    """
+    names: Dict[Path, Path] = {}
+    for path in images:
+        if path.is_dir():
+            known = Image.registered_extensions()
+            found = sorted(
+                file
+                for file in path.rglob("*")
+                if file.suffix.lower() in known
+                and not any(part.startswith(".") for part in file.relative_to(path).parts)
+                and output.resolve() not in file.resolve().parents
+            )
+            if not found:
+                raise ConfigError(f"{path} has no pictures")
+            names.update((file, file.relative_to(path)) for file in found if file not in names)
+        elif path.is_file():
+            names.setdefault(path, Path(path.name))
+        else:
+            raise ConfigError(f"{path} is not a file, and not a folder")
+    stems = Counter(name.with_suffix("") for name in names.values())
+    targets: Dict[Path, Path] = {}
+    taken = set()
+    for file, name in names.items():
+        target = name.with_suffix("") if stems[name.with_suffix("")] == 1 else name
+        numbered = (target.with_name(f"{target.name}_{number}") for number in itertools.count(2))
+        free = next(t for t in itertools.chain([target], numbered) if t not in taken)
+        taken.add(free)
+        targets[file] = output / free.with_name(f"{free.name}.png")
+    originals = {file.resolve() for file in names}
+    for target in targets.values():
+        if target.resolve() in originals:
+            raise ConfigError(f"{target} is a picture to draw on; --output must be another folder")
+    return targets
+
+
+def draw(options: argparse.Namespace, targets: Dict[Path, Path]) -> List[Path]:
+    """Draw on every picture; returns those that could not be read."""
     os.environ["DETECTRON2_ENV_MODULE"] = MODULE
     from detectron2.data.detection_utils import read_image
     from detectron2.engine import DefaultPredictor
     from detectron2.utils.visualizer import Visualizer
 
     config = configuration(options)
+    metadata = class_names(options.run, config)
     predictor = DefaultPredictor(config)
     load_weights(predictor.model, options.weights)
-    metadata = class_names(options.run, config)
-    options.output.mkdir(parents=True, exist_ok=True)
-    for file in options.images:
+    unreadable = []
+    for file, path in targets.items():
         try:
             # The predictor takes BGR, whatever the model's own format.
             image = read_image(str(file), "BGR")
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+        except Exception as error:  # Pillow raises many kinds
             print(f"{file} is left out: {error}", file=sys.stderr)
+            unreadable.append(file)
             continue
         found = predictor(image)["instances"].to("cpu")
         drawn = Visualizer(image[:, :, ::-1], metadata).draw_instance_predictions(found)
-        path = options.output / f"{file.stem}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as staged:
             drawn.save(str(staged))
-        print(f"{path}: {len(found)} objects")
+        print(f"{file} -> {path}: {len(found)} objects")
+    return unreadable
 
 
 def configuration(options: argparse.Namespace) -> Any:
@@ -80,13 +135,30 @@ def configuration(options: argparse.Namespace) -> Any:
 
 
 def class_names(run: Path, config: Any) -> Any:
-    """detectron2's metadata; of data of the user's own as ``detect.py`` left the names."""
+    """detectron2's metadata; of data of the user's own as ``detect.py`` left the names.
+
+    Raises:
+        ConfigError: there are other names than the detector has classes, or none.
+    """
     from detectron2.data import MetadataCatalog
 
-    metadata = MetadataCatalog.get(next(iter(config.DATASETS.TEST), "a detector without data"))
-    file = run / "classes.json"
-    if file.is_file() and not hasattr(metadata, "thing_classes"):
-        metadata.set(thing_classes=read_class_names(file))
+    dataset = config.DATASETS.TEST[0] if config.DATASETS.TEST else "none"
+    metadata = MetadataCatalog.get(dataset)
+    file, count = run / "classes.json", config.MODEL.ROI_HEADS.NUM_CLASSES
+    if file.is_file():
+        names = read_class_names(file)
+        metadata = MetadataCatalog.get(f"{dataset} of {run}").set(thing_classes=names)
+    names = metadata.get("thing_classes", None)
+    place = file if file.is_file() else f"the data set {dataset!r}"
+    if not names:
+        raise ConfigError(
+            f"{place} has no names of classes; {file} must hold them, a list of {count} texts"
+        )
+    if len(names) != count or len(set(names)) != count:
+        raise ConfigError(
+            f"{place} has {len(set(names))} names of classes, but the detector has {count}: put "
+            f"those that it was trained with into {file}"
+        )
     return metadata
 
 

@@ -71,7 +71,8 @@ _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_caller() -> None:
+def die_with_caller() -> None:
+    """Between fork and exec: let a process be killed as soon as the one that started it is gone."""
     # A caller that was killed may be started again at once: there would be two in one folder.
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -224,7 +225,7 @@ class ToolRun:
 
     def _call(self, wait: Callable[[], None], stdout: Any, stderr: Any) -> int:
         process = subprocess.Popen(
-            self.command, stdout=stdout, stderr=stderr, preexec_fn=_die_with_caller
+            self.command, stdout=stdout, stderr=stderr, preexec_fn=die_with_caller
         )
         _stop.processes.append(process)
         try:

@@ -9,9 +9,14 @@ imported at the top: detectron2 itself is still being imported.
 
 from __future__ import annotations
 
+import os
+
 from mscn_plugin.errors import print_config_errors_plainly
+from mscn_plugin.recovery.processes import die_with_parent
 
 MODULE = __name__
+RESUME_VARIABLE = "MSCN_DETECTION_RESUME"
+"""Set where a run is to end as if it had not been interrupted: ``detect.py`` does."""
 
 
 def setup_environment() -> None:
@@ -22,7 +27,12 @@ def setup_environment() -> None:
     from mscn_plugin.detection.custom_data import register_from_environment
 
     print_config_errors_plainly()
+    die_with_parent()  # a rank: detectron2 starts one for each GPU
     add_mscn_config(_C)
     from mscn_plugin.detection import meta_architecture  # noqa: F401  registers
 
     register_from_environment()
+    if os.environ.get(RESUME_VARIABLE):
+        from mscn_plugin.detection.resumed_order import begin_anew_at_checkpoints
+
+        begin_anew_at_checkpoints()

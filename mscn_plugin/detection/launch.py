@@ -11,12 +11,11 @@ import vissl
 
 from mscn_plugin.detection.config import check_input
 from mscn_plugin.detection.custom_data import VARIABLE, DetectionData
-from mscn_plugin.detection.environment import MODULE
+from mscn_plugin.detection.environment import MODULE, RESUME_VARIABLE
+from mscn_plugin.detection.published_data import check_published
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.checkpoint import (
-    CheckpointError,
     load_checkpoint,
-    read_yaml,
     save_checkpoint,
     trunk_weights,
 )
@@ -29,18 +28,6 @@ TOOL = Path(vissl.__file__).parents[1] / "tools" / "object_detection_benchmark.p
 NUM_TENSORS = 265
 """Of a ResNet-50 without its classifier and without the counters of batch normalisation."""
 PAGES = {"voc": "voc0712_faster_rcnn_c4_24k", "coco": "coco_mask_rcnn_c4_1x"}
-FILES = {
-    "voc": (
-        "VOC2007/ImageSets/Main/trainval.txt",
-        "VOC2007/ImageSets/Main/test.txt",
-        "VOC2012/ImageSets/Main/trainval.txt",
-    ),
-    "coco": (
-        "coco/annotations/instances_train2017.json",
-        "coco/annotations/instances_val2017.json",
-    ),
-}
-"""What each data set's page reads first, in the folder that holds the data set."""
 TABLE_4 = {
     "voc": {"supervised": (53.5, 81.3, 58.8), "MSCN": (57.5, 83.0, 64.4)},
     "coco": {
@@ -60,6 +47,15 @@ _OWN_KEYS = {
     "MODEL.WEIGHTS": "it is the converted checkpoint",
     "OUTPUT_DIR": "--output says it",
 }
+_DATA_KEYS = {
+    "DATASETS.TRAIN": "--data says it",
+    "DATASETS.TEST": "--data says it",
+    "MODEL.ROI_HEADS.NUM_CLASSES": "it is the number of the data's classes",
+}
+NUM_CHECKPOINTS = 10
+"""Of a run, if ``SOLVER.CHECKPOINT_PERIOD`` is not set: so much of it a kill may cost."""
+CONVERTED_DATA = "converted_data"
+"""In the output: data of the user's own as detectron2 reads them."""
 
 
 class Detection(NamedTuple):
@@ -69,24 +65,30 @@ class Detection(NamedTuple):
         page: name of a file in ``configs/detection``.
         options: detectron2's keys and values in turn, which change the page.
         environment: variables for the tool and for all processes that it starts.
-        classes: names of the user's own classes, or None.
+        data_digest: of what is trained and evaluated on.
+        data: of the user's own, or None.
     """
 
     page: str
     options: List[str]
     environment: Dict[str, str]
-    classes: Optional[List[str]] = None
+    data_digest: str
+    data: Optional[DetectionData] = None
 
     @property
     def page_file(self) -> str:
         """The page's path."""
         return str(config_folder() / "detection" / f"{self.page}.yaml")
 
-    def check(self) -> None:
-        """Raise ConfigError where detectron2 would not take page and options.
+    @property
+    def classes(self) -> Optional[List[str]]:
+        """Names of the user's own classes, or None."""
+        return self.data.classes if self.data else None
 
-        Names the environment module to this process, which must not have imported detectron2 yet;
-        not the data, which would be read again.
+    def check(self, num_gpus: int) -> Any:
+        """The configuration; ConfigError where detectron2 would not take page and options.
+
+        Names the environment module to this process, which must not have imported detectron2 yet.
         """
         os.environ["DETECTRON2_ENV_MODULE"] = MODULE
         from detectron2.config import get_cfg
@@ -98,11 +100,37 @@ class Detection(NamedTuple):
         except (AssertionError, KeyError, ValueError) as error:
             raise ConfigError(f"--overrides: {error.args[0]}") from None
         check_input(cfg.MODEL.MSCN.SIGMA, cfg.INPUT.FORMAT)
+        if "SOLVER.CHECKPOINT_PERIOD" not in self.options:
+            # detectron2's own, 5000, is none at all in a short run.
+            cfg.SOLVER.CHECKPOINT_PERIOD = max(1, cfg.SOLVER.MAX_ITER // NUM_CHECKPOINTS)
+        for key, value in (
+            ("SOLVER.MAX_ITER", cfg.SOLVER.MAX_ITER),
+            ("SOLVER.IMS_PER_BATCH", cfg.SOLVER.IMS_PER_BATCH),
+            ("SOLVER.CHECKPOINT_PERIOD", cfg.SOLVER.CHECKPOINT_PERIOD),
+        ):
+            if value < 1:
+                raise ConfigError(f"--overrides: {key} is {value}; it must be at least 1")
+        if cfg.SOLVER.IMS_PER_BATCH % max(num_gpus, 1):
+            raise ConfigError(
+                f"SOLVER.IMS_PER_BATCH is {cfg.SOLVER.IMS_PER_BATCH}; it must be a multiple of "
+                f"the {num_gpus} GPUs (--num-gpus)"
+            )
+        if self.data and cfg.MODEL.MASK_ON and not self.data.has_masks:
+            raise ConfigError(
+                "MODEL.MASK_ON is True, but not every object of --data has a mask; it must be False"
+            )
+        return cfg
 
-    def command(self, python: str, num_gpus: int, resume: bool = False) -> List[str]:
-        """The command line of VISSL's unmodified tool."""
-        arguments = ["--config-file", self.page_file, "--num-gpus", str(num_gpus)]
-        return [python, str(TOOL), *arguments, *(["--resume"] if resume else []), *self.options]
+    def command(self, python: str, num_gpus: int, cfg: Any) -> List[str]:
+        """The command line of VISSL's unmodified tool, which goes on where it can.
+
+        Args:
+            cfg: what :meth:`check` returned.
+        """
+        arguments = ["--config-file", self.page_file, "--num-gpus", str(num_gpus), "--resume"]
+        added = ["SOLVER.CHECKPOINT_PERIOD", str(cfg.SOLVER.CHECKPOINT_PERIOD)]
+        added += [] if num_gpus else ["MODEL.DEVICE", "cpu"]
+        return [python, str(TOOL), *arguments, *self.options, *added]
 
 
 def require_detectron2() -> None:
@@ -155,54 +183,55 @@ def detection(
         overrides: detectron2's keys and values of the user's own, behind all others.
 
     Raises:
-        ConfigError: data are missing or broken, or the overrides change the filter.
+        ConfigError: data are missing or broken, with all that is; or the overrides change what
+            the other arguments say.
     """
-    for key, reason in _OWN_KEYS.items():
+    own = {**_OWN_KEYS, **(_DATA_KEYS if dataset == "custom" else {})}
+    for key, reason in own.items():
         if key in overrides:
             raise ConfigError(f"{key} cannot be overridden; {reason}")
     joined = next((text for text in overrides[::2] if "=" in text), None)
     if joined or len(overrides) % 2:
         raise ConfigError(f"--overrides takes KEY VALUE pairs, not {joined or overrides[-1]!r}")
-    environment = {"DETECTRON2_ENV_MODULE": MODULE}
+    environment = {"DETECTRON2_ENV_MODULE": MODULE, RESUME_VARIABLE: "1"}
     settings: Dict[str, Any] = {
         "MODEL.WEIGHTS": weights,
         "MODEL.MSCN.SIGMA": sigma,
         "OUTPUT_DIR": output,
+        "SEED": 0,  # detectron2's own is a random one
     }
     if dataset == "custom":
         if data is None:
             raise ConfigError("--dataset custom needs --data <folder>")
         custom = DetectionData.read(data)
-        environment[VARIABLE] = str(data)
+        root = custom.folder
+        if output == root or root in output.parents:
+            raise ConfigError(f"--output, {output}, lies in --data; it must be another folder")
+        environment[VARIABLE] = str(output / CONVERTED_DATA)
         for key, name in zip(("DATASETS.TRAIN", "DATASETS.TEST"), custom.dataset_names.values()):
             settings[key] = (name,)
         settings["MODEL.ROI_HEADS.NUM_CLASSES"] = len(custom.classes)
         if custom.layout == "coco":
             settings["MODEL.MASK_ON"] = custom.has_masks
-        page, classes = PAGES[custom.layout], custom.classes
+        if custom.has_run_lengths:
+            settings["INPUT.MASK_FORMAT"] = "bitmask"
+        page, digest = PAGES[custom.layout], custom.digest()
     else:
+        custom = None
         root = data or Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
-        for file in FILES[dataset]:
-            if not (root / file).is_file():
-                raise ConfigError(
-                    f"--dataset {dataset} needs {file} in {root}: --data (or "
-                    "DETECTRON2_DATASETS) must name the folder that holds it"
-                )
+        digest = check_published(dataset, root)
         environment["DETECTRON2_DATASETS"] = str(root)
-        page, classes = PAGES[dataset], None
+        page = PAGES[dataset]
     pairs = [text for key, value in settings.items() for text in (key, str(value))]
-    return Detection(page, [*pairs, *overrides], environment, classes)
+    return Detection(page, [*pairs, *overrides], environment, digest, custom)
 
 
-def results(output: Path) -> Dict[str, float]:
-    """The evaluation after a run's last iteration, in percent, by name of the metric.
+def results(output: Path, num_iterations: int) -> Dict[str, float]:
+    """The evaluation after the last iteration, in percent, by name of the metric.
 
-    Empty where there is none, whatever earlier iterations' say.
+    Empty where there is none: an earlier iteration's is not the run's.
     """
-    try:
-        last = read_yaml(output / "config.yaml")["SOLVER"]["MAX_ITER"]
-        lines: List[Dict[str, Any]] = json_lines(output / "metrics.json")
-        done = [line for line in lines if "bbox/AP" in line and line["iteration"] >= last - 1]
-    except (CheckpointError, KeyError, TypeError):
-        return {}
+    lines = json_lines(output / "metrics.json")
+    last = num_iterations - 1
+    done = [line for line in lines if "bbox/AP" in line and line.get("iteration", -1) >= last]
     return {name: done[-1][name] for name in METRICS if name in done[-1]} if done else {}

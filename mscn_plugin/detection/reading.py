@@ -6,7 +6,6 @@ detectron2 itself runs what a YAML file asks for, and unpickles files that end i
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any, List
 
@@ -15,7 +14,6 @@ from torch import nn
 from mscn_plugin.evaluation.checkpoint import CheckpointError, load_checkpoint, read_yaml
 
 _BASE = "_BASE_"
-_NAME = re.compile(r"[\w.-]+\.pth")
 
 
 def read_config(file: Path) -> Any:
@@ -52,21 +50,6 @@ def load_weights(model: nn.Module, file: Path) -> None:
         raise CheckpointError(
             f"{file} does not hold the weights of the detector of config.yaml ({reason})"
         ) from None
-
-
-def check_last_checkpoint(folder: Path) -> None:
-    """Check the file from which detectron2 would go on in ``folder``, if there is one.
-
-    Raises:
-        CheckpointError: ``last_checkpoint`` names something else than a checkpoint beside it.
-    """
-    note = folder / "last_checkpoint"
-    if not note.is_file():
-        return
-    name = note.read_text(encoding="utf-8", errors="replace").strip()
-    if not _NAME.fullmatch(name):
-        raise CheckpointError(f"{note} names {name!r}; it must be a .pth file beside it")
-    load_checkpoint(folder / name)
 
 
 def read_class_names(file: Path) -> List[str]:

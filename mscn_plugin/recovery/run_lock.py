@@ -26,8 +26,11 @@ _REQUEUE_SECONDS = 120.0
 _held: Dict[Path, int] = {}  # descriptors, by folder; closing any other of the file would unlock it
 
 
-def acquire(folder: Union[str, Path]) -> None:
+def acquire(folder: Union[str, Path], name: str = "config.CHECKPOINT.DIR") -> None:
     """Lock a run's folder until :func:`release`, or until this process ends.
+
+    Args:
+        name: of the setting that names the folder.
 
     Raises:
         ConfigError: another run has it; names its process and host. Or the file is a link.
@@ -50,7 +53,7 @@ def acquire(folder: Union[str, Path]) -> None:
         job = os.environ.get("SLURM_JOB_ID")
         if job is None or holder.get("slurm_job") != job or time.monotonic() > end:
             os.close(descriptor)
-            raise _in_use(folder, holder)
+            raise _in_use(folder, holder, name)
         time.sleep(1)
     me: Dict[str, Any] = {"pid": os.getpid(), "host": socket.gethostname()}
     me["slurm_job"] = os.environ.get("SLURM_JOB_ID")
@@ -100,10 +103,12 @@ def _holder(folder: Path) -> Dict[str, Any]:
         return {}  # it is about to write it
 
 
-def _in_use(folder: Path, holder: Dict[str, Any]) -> ConfigError:
+def _in_use(
+    folder: Path, holder: Dict[str, Any], name: str = "config.CHECKPOINT.DIR"
+) -> ConfigError:
     job = f", SLURM job {holder['slurm_job']}" if holder.get("slurm_job") else ""
     return ConfigError(
-        f"config.CHECKPOINT.DIR is {str(folder)!r}, where another run is at work (process "
+        f"{name} is {str(folder)!r}, where another run is at work (process "
         f"{holder.get('pid', 'unknown')} on {holder.get('host', 'an unknown host')}{job}): wait "
         "for its end, end it, or take another folder"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from conftest import run_python
+from detection_fixtures import write_coco
 
 from mscn_plugin.detection.launch import PAGES, convert, detection, require_detectron2, results
 from mscn_plugin.errors import ConfigError
@@ -128,9 +129,37 @@ def test_missing_detectron2_is_explained(monkeypatch):
         require_detectron2()
 
 
-def test_results_are_the_last_evaluations(tmp_path):
-    assert results(tmp_path) == {}
-    (tmp_path / "metrics.json").write_text(
-        '{"bbox/AP": 1.0, "iteration": 1}\n{"loss": 2}\n{"bbox/AP": 3.0, "bbox/AP50": 4.0}\n{"bbox'
-    )
-    assert results(tmp_path) == {"bbox/AP": 3.0, "bbox/AP50": 4.0}
+def test_results_are_those_of_the_last_iteration(tmp_path):
+    assert results(tmp_path, 10) == {}
+    file = tmp_path / "metrics.json"
+    file.write_text('{"bbox/AP": 1.0, "iteration": 4}\n{"loss": 2, "iteration": 9}\n{"bbox')
+    assert results(tmp_path, 10) == {}
+    with file.open("a") as stream:
+        stream.write('\n{"bbox/AP": 3.0, "bbox/AP50": 4.0, "iteration": 10}\n')
+    assert results(tmp_path, 10) == {"bbox/AP": 3.0, "bbox/AP50": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "num_gpus", "message"),
+    [
+        (("MODEL.MASK_ON", "True"), 0, "MODEL.MASK_ON is True, but not every object"),
+        (("SOLVER.IMS_PER_BATCH", "3"), 2, "IMS_PER_BATCH is 3; it must be a multiple of the 2"),
+        (("SOLVER.CHECKPOINT_PERIOD", "0"), 1, "CHECKPOINT_PERIOD is 0; it must be at least 1"),
+        (("MODEL.ROI_HEADS.NUM_CLASSES", "3"), 0, "NUM_CLASSES cannot be overridden; it is the"),
+    ],
+)
+def test_what_does_not_go_with_the_data(detectron2, tmp_path, overrides, num_gpus, message):
+    folder = write_coco(tmp_path / "data")
+    for split in ("train", "val"):
+        file = folder / "annotations" / f"{split}.json"
+        file.write_text(file.read_text().replace("segmentation", "no_segmentation"))
+    with pytest.raises(ConfigError, match=message):
+        detection("custom", tmp_path / "w.pth", 5.0, tmp_path / "out", folder, overrides).check(
+            num_gpus
+        )
+
+
+def test_the_output_is_not_among_the_data(tmp_path):
+    folder = write_coco(tmp_path / "data")
+    with pytest.raises(ConfigError, match="lies in --data; it must be another folder"):
+        detection("custom", tmp_path / "w.pth", 5.0, folder / "out", folder)

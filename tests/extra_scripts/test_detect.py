@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import pathlib
+import runpy
+import shutil
 
 import numpy as np
 import pytest
+import torch
 from conftest import run_command, run_python
 from detection_fixtures import picture, write_coco
 from PIL import Image
 
 from mscn_plugin.detection.environment import MODULE
 from mscn_plugin.detection.launch import TOOL, convert, results
+from mscn_plugin.errors import ConfigError
 
 pytestmark = [pytest.mark.process, pytest.mark.detectron2]
 
@@ -28,15 +32,16 @@ SMALL = (
 def test_voc_and_its_pictures(resnet_runs, datasets, tmp_path):
     """A SimCLR checkpoint through the page for VOC; then drawn."""
     output = tmp_path / "voc"
+    small = (*SMALL, "SEED", "1")  # with 0, two iterations find nothing
     result = run_command(
         *("detect.py", resnet_runs["simclr"], "--dataset", "voc", "--data", datasets),
-        *("--output", output, "--overrides", *SMALL),
+        *("--output", output, "--overrides", *small),
     )
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
     assert "265 tensors of the trunk, filter sigma 1.25" in result.stdout
     table = result.stdout[result.stdout.index("in %") :].splitlines()
     assert table[0].split()[2:] == ["box", "AP", "box", "AP50", "box", "AP75"]
-    measured = results(output)
+    measured = results(output, 2)
     assert table[2].split()[:2] == ["this", "checkpoint"]
     assert [float(text) for text in table[2].split()[2:]] == pytest.approx(
         [measured[f"bbox/{name}"] for name in ("AP", "AP50", "AP75")], abs=0.051
@@ -47,24 +52,27 @@ def test_voc_and_its_pictures(resnet_runs, datasets, tmp_path):
     assert "META_ARCHITECTURE: MSCNGeneralizedRCNN" in config
 
     assert json.loads((output / "results.json").read_text()) == measured
-    for method, again, message in (
-        ("simclr", (), "holds a finished detector"),
-        ("byol", ("--resume",), "the detector of another checkpoint"),
+    for method, more, status, message in (
+        ("simclr", small, 0, "is finished; --restart begins anew"),
+        ("simclr", (*small, "SOLVER.BASE_LR", "0.002"), 1, "differs in SOLVER.BASE_LR (was 0.001"),
+        ("byol", small, 1, "differs in the checkpoint to start from"),
     ):
-        command = ("detect.py", resnet_runs[method], "--dataset", "voc", "--data", datasets, *again)
-        result = run_command(*command, "--output", output)
-        assert result.returncode == 1
-        assert message in result.stderr.splitlines()[-1]
+        command = ("detect.py", resnet_runs[method], "--dataset", "voc", "--data", datasets)
+        result = run_command(*command, "--output", output, "--overrides", *more)
+        assert result.returncode == status
+        assert message in (result.stderr if status else result.stdout)
 
-    photograph = tmp_path / "photograph.jpg"
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    photograph = folder / "photograph.jpg"
     picture(12).save(photograph)  # one of the test set
-    (tmp_path / "text.jpg").write_text("no picture")
+    (folder / "text.jpg").write_text("no picture")
     result = run_command(
-        *("draw_detections.py", output, photograph, tmp_path / "text.jpg"),
+        *("draw_detections.py", output, folder),
         *("--output", tmp_path / "drawn", "--threshold", "0"),
     )
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert f"{tmp_path / 'text.jpg'} is left out" in result.stderr
+    assert result.returncode == 1
+    assert f"1 of 2 could not be read: {folder / 'text.jpg'}" in result.stderr
     drawn = tmp_path / "drawn" / "photograph.png"
     found = int(result.stdout.split(f"{drawn}: ")[1].split()[0])
     assert found > 0
@@ -73,19 +81,48 @@ def test_voc_and_its_pictures(resnet_runs, datasets, tmp_path):
     assert np.abs(pixels - np.asarray(Image.open(photograph), float)).max() > 50
 
 
-def test_classes_of_ones_own(resnet_runs, detectron2, tmp_path):
-    """A BYOL checkpoint with masks of two classes, whose names are left for the drawing."""
+def test_classes_of_ones_own_after_a_kill(resnet_runs, detectron2, tmp_path):
+    """A BYOL checkpoint with masks of two classes, one mask as run lengths.
+
+    A second run finds what a kill during the second checkpoint leaves, and ends as the first.
+    """
     data = write_coco(tmp_path / "data")
-    output = tmp_path / "run"
-    result = run_command(
-        *("detect.py", resnet_runs["byol"], "--dataset", "custom", "--data", data),
-        *("--output", output, "--overrides", *SMALL),
-    )
-    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
-    assert "mask AP75" in result.stdout
-    assert "MSCN (Table 4)" not in result.stdout
+    file = data / "annotations" / "train.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["segmentation"] = {
+        "size": [128, 160],
+        "counts": [1300, 5000, 128 * 160 - 6300],
+    }
+    file.write_text(json.dumps(content))
+    ends = []
+    for name in ("whole", "killed"):
+        output = tmp_path / name
+        if ends:
+            shutil.copytree(tmp_path / "whole", output)
+            for late in ("model_final.pth", "results.json"):
+                (output / late).unlink()
+            newest = output / "model_0000001.pth"
+            newest.write_bytes(newest.read_bytes()[:1000])
+        result = run_command(
+            *("detect.py", resnet_runs["byol"], "--dataset", "custom", "--data", data),
+            *("--output", output, "--overrides", *SMALL, "SOLVER.CHECKPOINT_PERIOD", "1"),
+        )
+        assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
+        assert "mask AP75" in result.stdout
+        assert "MSCN (Table 4)" not in result.stdout
+        assert ("model_0000001.pth is damaged" in result.stdout) == (name == "killed")
+        assert ("model_0000000.pth, after iteration 0" in result.stdout) == (name == "killed")
+        ends.append(torch.load(output / "model_final.pth", weights_only=True))
     assert json.loads((output / "classes.json").read_text()) == ["fish", "fowl"]
-    assert "NUM_CLASSES: 2" in (output / "config.yaml").read_text()
+    config = (output / "config.yaml").read_text()
+    assert "NUM_CLASSES: 2" in config
+    assert "MASK_FORMAT: bitmask" in config
+    whole, killed = (end["model"] for end in ends)
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    before = torch.load(output / "model_0000000.pth", weights_only=True)["model"]
+    assert not all(torch.equal(before[name], killed[name]) for name in killed)
+    lines = [json.loads(line) for line in (output / "metrics.json").read_text().splitlines()]
+    assert sum("bbox/AP" in line for line in lines) == 1
 
 
 def test_vissls_own_page_with_two_keys(resnet_runs, datasets, tmp_path):
@@ -104,7 +141,7 @@ def test_vissls_own_page_with_two_keys(resnet_runs, datasets, tmp_path):
         *("OUTPUT_DIR", tmp_path / "run", *SMALL),
         env={"DETECTRON2_ENV_MODULE": MODULE, "DETECTRON2_DATASETS": str(datasets)},
     )
-    measured = results(tmp_path / "run")
+    measured = results(tmp_path / "run", 2)
     # Without a single detection, as seeds may have it, detectron2 reports three of them, as NaN.
     assert {"bbox/AP", "bbox/AP50", "bbox/AP75"} <= set(measured)
     assert "MSCNGeneralizedRCNN" in (tmp_path / "run" / "config.yaml").read_text()
@@ -127,6 +164,8 @@ OVERRIDES = ("--dataset", "voc", "--data", "{data}", "--overrides")
         ((*OVERRIDES, "SOLVER.BASE_LR", "one"), "config key: SOLVER.BASE_LR"),
         ((*OVERRIDES, "SOLVER.BASE_LR"), "takes KEY VALUE pairs"),
         ((*OVERRIDES, "INPUT.FORMAT", "BGR"), "INPUT.FORMAT is BGR; it must be RGB"),
+        ((*OVERRIDES, "SOLVER.MAX_ITER", "0"), "SOLVER.MAX_ITER is 0; it must be at least 1"),
+        (("--dataset", "voc", "--data", "{data}", "--num-gpus", "99"), "--num-gpus is 99"),
     ],
 )
 def test_one_sentence_before_anything_is_written(
@@ -146,3 +185,48 @@ def test_a_drawing_needs_a_detector(tmp_path):
     result = run_command("draw_detections.py", tmp_path, tmp_path / "a.jpg")
     assert result.returncode == 1
     assert f"draw_detections: {tmp_path / 'config.yaml'} is not a file" in result.stderr
+
+
+def test_pictures_of_one_name_are_kept_apart(tmp_path):
+    script = pathlib.Path(__file__).parents[2] / "extra_scripts" / "draw_detections.py"
+    drawings = runpy.run_path(str(script))["drawings"]
+    names = ("in/a/x.jpg", "in/a/x.png", "in/b/x.jpg", "in/.hidden/y.jpg", "other/x.jpg", "x.jpg")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    images = [tmp_path / name for name in ("in", "other/x.jpg", "x.jpg", "in/b/x.jpg")]
+    targets = drawings(images, tmp_path / "out")
+    assert {
+        str(file.relative_to(tmp_path)): str(target.relative_to(tmp_path / "out"))
+        for file, target in targets.items()
+    } == {
+        "in/a/x.jpg": "a/x.jpg.png",
+        "in/a/x.png": "a/x.png.png",
+        "in/b/x.jpg": "b/x.png",
+        "other/x.jpg": "x.jpg.png",
+        "x.jpg": "x.jpg_2.png",
+    }
+    (tmp_path / "x.png").touch()
+    with pytest.raises(ConfigError, match=r"x.png is a picture to draw on"):
+        drawings([tmp_path / "x.png"], tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="empty has no pictures"):
+        drawings([tmp_path / "empty"], tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["a"], "has 1 names of classes, but the detector has 2"), (None, "has no names of classes")],
+)
+def test_names_of_another_detector(detectron2, tmp_path, names, message):
+    from detectron2.config import get_cfg
+
+    script = pathlib.Path(__file__).parents[2] / "extra_scripts" / "draw_detections.py"
+    class_names = runpy.run_path(str(script))["class_names"]
+    if names:
+        (tmp_path / "classes.json").write_text(json.dumps(names))
+    cfg = get_cfg()
+    cfg.DATASETS.TEST = ("unknown",)
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = 2
+    with pytest.raises(ConfigError, match=message):
+        class_names(tmp_path, cfg)

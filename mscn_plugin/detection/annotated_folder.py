@@ -1,0 +1,125 @@
+"""The files of a data folder, and which split each belongs to."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+from typing import Dict, Iterator, List, Optional, Sequence
+
+from PIL import Image
+
+_SPLITS = {
+    **dict.fromkeys(("train", "training", "trainval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+_PICTURE_FOLDERS = ("jpegimages", "images", "image", "imgs", "img")
+_MASK_FOLDERS = ("segmentationclass", "segmentationobject")  # VOC's, whose files are named alike
+_NO_PICTURES = (".xml", ".txt", ".json", ".yaml", ".yml", ".names", ".csv", ".md", ".cache")
+
+
+def split_named(name: str) -> Optional[str]:
+    """``train``, ``val`` or ``test`` if a folder's name means that, such as ``Valid``."""
+    return _SPLITS.get(re.sub(r"[\d_\-. ]+$", "", name.lower()))
+
+
+class DataFolder:
+    """All visible files below a folder.
+
+    Attributes:
+        root: the folder.
+        files: sorted; those of macOS's twins (``._a.jpg``) and of hidden folders are left out.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files = sorted(_visible_files(root))
+        self._by_name: Dict[str, List[Path]] = defaultdict(list)
+        self._by_stem: Dict[str, List[Path]] = defaultdict(list)
+        for file in self.files:
+            self._by_name[file.name].append(file)
+            if file.suffix.lower() not in _NO_PICTURES and not self._is_below(file, _MASK_FOLDERS):
+                self._by_stem[file.stem].append(file)
+
+    def with_suffix(self, suffix: str) -> List[Path]:
+        """Files whose names end so, in any case."""
+        return [file for file in self.files if file.suffix.lower() == suffix]
+
+    def pictures(self) -> List[Path]:
+        """Files with the extension of a format that Pillow can read."""
+        known = Image.registered_extensions()
+        files = (file for files in self._by_stem.values() for file in files)
+        return sorted(file for file in files if file.suffix.lower() in known)
+
+    def name(self, file: Path) -> str:
+        """A file's path below the folder."""
+        return str(file.relative_to(self.root)) if self.root in file.parents else str(file)
+
+    def split(self, file: Path) -> Optional[str]:
+        """The split that the nearest folder above a file names; None: no folder does."""
+        parts = reversed(file.relative_to(self.root).parts[:-1])
+        return next((split for split in map(split_named, parts) if split), None)
+
+    def picture_of(self, annotation: Path, stated: str) -> List[Path]:
+        """Pictures to which a file of annotations belongs; one, where all is well.
+
+        Args:
+            stated: the picture's name as the annotation says it, taken where no picture has the
+                stem of the annotation's own name, and where several have.
+        """
+        stated = PurePosixPath(stated.replace("\\", "/")).name
+        found = self._nearest(annotation, self._by_stem.get(annotation.stem, []))
+        if len(found) > 1:
+            found = [file for file in found if file.name == stated] or found
+        return found or self._nearest(annotation, self._by_name.get(stated, []) if stated else [])
+
+    def file_named(self, annotation: Path, stated: str, split: Optional[str]) -> List[Path]:
+        """Files that a list's entry may mean, by its path or else by its last part alone.
+
+        Raises:
+            ValueError: the path leads out of the folder.
+        """
+        path = PurePosixPath(stated.replace("\\", "/"))
+        normal = os.path.normpath(self.root / path)
+        if path.is_absolute() or ".." in path.parts:
+            base = normal if path.is_absolute() else os.path.normpath(annotation.parent / path)
+            if os.path.commonpath([base, str(self.root)]) != str(self.root):
+                raise ValueError(f"{stated!r} leads out of the data folder")
+            path = PurePosixPath(base).relative_to(self.root.as_posix())
+        named = self._by_name.get(path.name, [])
+        for whole in (annotation.parent / path, self.root / path):
+            if whole in named:
+                return [whole]
+        below = [file for file in named if file.parts[-len(path.parts) :] == path.parts] or named
+        same = [file for file in below if self.split(file) == split]
+        return self._nearest(annotation, same or below)
+
+    def _nearest(self, annotation: Path, files: List[Path]) -> List[Path]:
+        split = self.split(annotation)
+        if split:
+            files = [file for file in files if self.split(file) in (split, None)]
+
+        def distance(file: Path) -> int:
+            if file.parent == annotation.parent:
+                return 0
+            return 1 if self._is_below(file, _PICTURE_FOLDERS) else 2
+
+        nearest = min(map(distance, files), default=0)
+        return [file for file in files if distance(file) == nearest]
+
+    def _is_below(self, file: Path, names: Sequence[str]) -> bool:
+        return any(part.lower() in names for part in file.relative_to(self.root).parts[:-1])
+
+
+def _visible_files(root: Path) -> Iterator[Path]:
+    seen = set()
+    for folder, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:  # a link to a folder above
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        yield from (Path(folder, name) for name in names if not name.startswith("."))

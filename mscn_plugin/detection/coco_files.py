@@ -1,0 +1,299 @@
+"""Annotations in COCO's JSON, one file a split, wherever the files lie."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+
+from mscn_plugin.detection.annotated_folder import DataFolder, split_named
+from mscn_plugin.detection.annotated_pictures import Annotation, Picture, number
+from mscn_plugin.detection.findings import Findings
+from mscn_plugin.detection.voc_files import class_name
+
+_OTHER_TASKS = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
+_NO_COCO = (
+    "file is no annotation file of COCO, an object with lists images, annotations and categories: "
+    "export it again, or remove it"
+)
+
+
+def annotation_files(data: DataFolder) -> List[Tuple[Optional[str], Path]]:
+    """Files of JSON that may be COCO's, with their splits; None where neither name says one."""
+    files = [file for file in data.with_suffix(".json") if not file.name.startswith(_OTHER_TASKS)]
+    found = [(_split(data, file), file) for file in files]
+    return [
+        (split, file)
+        for split, file in found
+        if len(files) == 1 or split or re.search("coco|instances|annotations", file.name)
+    ]
+
+
+def _split(data: DataFolder, file: Path) -> Optional[str]:
+    words = re.split("[^a-z]+", file.stem.lower())
+    return next((split for split in map(split_named, words) if split), data.split(file))
+
+
+def read_coco(data: DataFolder, findings: Findings) -> Dict[Optional[str], List[Picture]]:
+    """The pictures of all files by split."""
+    splits: Dict[Optional[str], List[Picture]] = {}
+    files = annotation_files(data)
+    instances = [pair for pair in files if "instances" in pair[1].name]
+    taken: Dict[Optional[str], Path] = {}
+    stated: Set[str] = set()
+    for split, file in instances + [pair for pair in files if pair[0] not in dict(instances)]:
+        if split in taken:
+            findings.refuse(
+                f"second file of annotations for {split or 'all pictures'}: keep one "
+                "(labelme2coco makes one of LabelMe's)",
+                f"{data.name(file)} beside {data.name(taken[split])}",
+            )
+            continue
+        taken[split] = file
+        splits[split] = list(_read_file(data, file, split, stated, findings))
+    used = {item.name for found in splits.values() for p in found for item in p.objects}
+    for name in sorted(stated - used):
+        findings.note("category has no objects: no class", repr(name))
+    return splits
+
+
+def _read_file(
+    data: DataFolder, file: Path, split: Optional[str], stated: Set[str], findings: Findings
+) -> Iterator[Picture]:
+    """The pictures of a file; the names of its categories are added to ``stated``."""
+    place = data.name(file)
+    try:
+        content = json.loads(file.read_bytes())
+        parts = [content[key] for key in ("categories", "images", "annotations")]
+        if not all(isinstance(part, list) for part in parts):
+            raise ValueError("they must be lists")
+        if not all(isinstance(item, dict) for part in parts for item in part):
+            raise ValueError("their entries must be objects")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        findings.refuse(_NO_COCO, f"{place} ({str(error)[:100]})")
+        return
+    categories, images, objects = parts
+    names = _categories(categories, place, findings)
+    stated.update(names.values())
+    pictures = _pictures(data, file, split, images, findings)
+    _add_objects(objects, names, pictures, place, findings)
+    yield from (picture for picture in pictures.values() if picture is not None)
+
+
+def _identity(item: Dict[str, Any], key: str) -> Any:
+    """An id; digits as text mean the number.
+
+    Raises:
+        ValueError: there is none.
+    """
+    value = item.get(key)
+    if isinstance(value, str) and re.fullmatch(r"-?\d{1,18}", value.strip()):
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"its {key} is {value!r}")
+    return value
+
+
+def _categories(items: List[Dict[str, Any]], place: str, findings: Findings) -> Dict[Any, str]:
+    names: Dict[Any, str] = {}
+    for item in items:
+        where = f"{place}, {str(item)[:80]}"
+        try:
+            name = class_name(str(item.get("name") or ""), where, findings)
+            identity = _identity(item, "id")
+        except ValueError as error:
+            findings.refuse("category needs an id and a name: add it", f"{where} ({error})")
+            continue
+        if names.get(identity, name) != name:
+            findings.refuse(
+                "categories share an id: give each its own, in the objects, too",
+                f"{place}, id {identity}: {names[identity]!r} and {name!r}",
+            )
+            continue
+        if identity in names:
+            findings.note("category is listed twice: taken once", f"{place}, {name!r}")
+        elif name in names.values():
+            findings.note("categories have one name: taken as one class", f"{place}, {name!r}")
+        names[identity] = name
+    return names
+
+
+def _pictures(
+    data: DataFolder,
+    file: Path,
+    split: Optional[str],
+    items: List[Dict[str, Any]],
+    findings: Findings,
+) -> Dict[Any, Optional[Picture]]:
+    """Pictures by id; None for one that is refused already."""
+    pictures: Dict[Any, Optional[Picture]] = {}
+    entries: Dict[Any, Dict[str, Any]] = {}
+    for index, item in enumerate(items):
+        place = f"{data.name(file)}, image {item.get('id', f'number {index + 1}')!r}"
+        try:
+            identity = _identity(item, "id")
+        except ValueError as error:
+            findings.refuse("image of COCO needs an id: add it", f"{place} ({error})")
+            continue
+        if identity in entries:
+            if entries[identity].get("file_name") == item.get("file_name"):
+                findings.note("image is listed twice: taken once", place)
+            else:
+                findings.refuse("images share an id: give each its own, in the objects, too", place)
+            continue
+        entries[identity] = item
+        pictures[identity] = _picture(data, file, split, item, place, findings)
+    return pictures
+
+
+def _picture(
+    data: DataFolder,
+    file: Path,
+    split: Optional[str],
+    item: Dict[str, Any],
+    place: str,
+    findings: Findings,
+) -> Optional[Picture]:
+    stated = item.get("file_name")
+    try:
+        if not stated or not isinstance(stated, str):
+            raise ValueError(f"its file_name is {stated!r}")
+        found = data.file_named(file, stated, split)
+        size = _size(item)
+    except ValueError as error:
+        findings.refuse("image of COCO cannot be used: correct its entry", f"{place} ({error})")
+        return None
+    if len(found) != 1:
+        names = " and ".join(map(data.name, found)) or f"no {stated!r} in {data.root}"
+        findings.refuse(
+            "image of COCO needs one file: put the picture there, or write its path below the "
+            "data folder into file_name",
+            f"{place} ({names})",
+        )
+        return None
+    if not str(found[0]).endswith(os.path.normpath(stated.replace("\\", "/")).lstrip("./")):
+        findings.note("file is found by the last part of its file_name alone", place)
+    return Picture(found[0], place, size, [])
+
+
+def _size(item: Dict[str, Any]) -> Optional[Tuple[int, int]]:
+    sides = [item.get(side) for side in ("width", "height")]
+    if None in sides:
+        return None
+    width, height = map(number, sides)
+    if min(width, height) < 0 or width != int(width) or height != int(height):
+        raise ValueError(f"its size is {width:g} x {height:g}")
+    return int(width), int(height)
+
+
+def _add_objects(
+    items: List[Dict[str, Any]],
+    names: Dict[Any, str],
+    pictures: Dict[Any, Optional[Picture]],
+    place: str,
+    findings: Findings,
+) -> None:
+    """Put the objects into their pictures."""
+    seen = set()
+    corners, sticking_out = 0, []
+    for index, item in enumerate(items, 1):
+        where = f"{place}, object {item.get('id', f'number {index}')!r}"
+        if "id" not in item or str(item["id"]) in seen:
+            findings.note("objects without an id of their own: numbered anew", where)
+        seen.add(str(item.get("id")))
+        try:
+            category, image = _identity(item, "category_id"), _identity(item, "image_id")
+            if category not in names:
+                raise ValueError(f"categories have no id {category!r}")
+            if image not in pictures:
+                raise ValueError(f"images have no id {image!r}")
+            sides = _sides(item, where, findings)
+            picture = pictures[image]
+            if picture is None:
+                continue
+            annotation = _annotation(item, names[category], sides, where, picture, findings)
+        except (ValueError, TypeError) as error:
+            findings.refuse(
+                "object of COCO cannot be used: correct or delete it", f"{where} ({error})"
+            )
+            continue
+        picture.objects.append(annotation)
+        left, upper, right, lower = sides[0], sides[1], sides[0] + sides[2], sides[1] + sides[3]
+        corners += sides[2] > left and sides[3] > upper
+        if picture.size and (right > picture.size[0] + 1 or lower > picture.size[1] + 1):
+            sticking_out.append(where)
+    if sticking_out and corners == len(items) > 1:
+        findings.refuse(
+            "all boxes read as [left, upper, right, lower]; COCO's are [left, upper, width, "
+            "height]: convert them",
+            f"{place}, where {len(sticking_out)} boxes stick out of their images",
+        )
+
+
+def _sides(item: Dict[str, Any], where: str, findings: Findings) -> List[float]:
+    box = item.get("bbox")
+    if not isinstance(box, list) or len(box) != 4:
+        raise ValueError(f"its bbox is {str(box)[:60]}, not four numbers")
+    sides = [number(side) for side in box]
+    if any(isinstance(side, str) for side in box):
+        findings.note("numbers of a box are written as text: taken as numbers", where)
+    if min(sides[2:]) < 0:
+        raise ValueError(f"the width or height of its bbox {sides} is negative")
+    return sides
+
+
+def _annotation(
+    item: Dict[str, Any],
+    name: str,
+    sides: List[float],
+    where: str,
+    picture: Picture,
+    findings: Findings,
+) -> Annotation:
+    left, upper, width, height = sides
+    crowd = item.get("iscrowd") or False
+    crowd = crowd if isinstance(crowd, bool) else number(crowd)
+    if crowd not in (0, 1):
+        raise ValueError(f"its iscrowd is {crowd!r}, and must be 0 or 1")
+    if item.get("ignore"):
+        findings.note("object to ignore: taken as a crowd, neither trained nor counted", where)
+    area = item.get("area")
+    if area is None:
+        findings.note("object without area: its box's is taken", where)
+    elif number(area) < 0:
+        raise ValueError(f"its area is {area}")
+    return Annotation(
+        name=name,
+        box=(left, upper, left + width, upper + height),
+        where=where,
+        crowd=bool(crowd or item.get("ignore")),
+        segmentation=_segmentation(item.get("segmentation"), where, findings),
+        area=None if area is None else number(area),
+    )
+
+
+def _segmentation(content: Any, where: str, findings: Findings) -> Any:
+    """Polygons or run lengths, as detectron2 takes them; None: no mask."""
+    if not content or content == [[]]:
+        return None
+    if isinstance(content, dict):
+        return content
+    if not isinstance(content, list):
+        raise ValueError(f"its segmentation is {str(content)[:60]}")
+    polygons = content if isinstance(content[0], list) else [content]
+    valid = []
+    for polygon in polygons:
+        if not isinstance(polygon, list):
+            raise ValueError(f"its polygon is {str(polygon)[:60]}")
+        if len(polygon) % 2:
+            raise ValueError(f"its polygon has {len(polygon)} numbers, an odd count")
+        points = [number(side) for side in polygon]
+        if len(points) >= 6:
+            valid.append(points)
+    if not valid:
+        raise ValueError("its polygons have fewer than 3 points")
+    if len(valid) < len(polygons):
+        findings.note("polygon of fewer than 3 points: left out", where)
+    return valid

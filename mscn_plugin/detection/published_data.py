@@ -1,0 +1,69 @@
+"""VOC07+12 and COCO as they are published: are all of their pictures there?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any, Dict, Iterator, Tuple
+
+from mscn_plugin.detection.annotated_pictures import Picture, check_files
+from mscn_plugin.detection.findings import Findings
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.run_folder import file_digest
+
+FILES = {
+    "voc": (
+        "VOC2007/ImageSets/Main/trainval.txt",
+        "VOC2007/ImageSets/Main/test.txt",
+        "VOC2012/ImageSets/Main/trainval.txt",
+    ),
+    "coco": (
+        "coco/annotations/instances_train2017.json",
+        "coco/annotations/instances_val2017.json",
+    ),
+}
+"""What each data set's configuration reads first, in the folder that holds the data set."""
+
+
+def check_published(dataset: str, root: Path) -> str:
+    """Open every picture of a data set; returns a digest of its lists and annotations.
+
+    Raises:
+        ConfigError: a file is missing, or pictures are missing, damaged or of another size.
+    """
+    for file in FILES[dataset]:
+        if not (root / file).is_file():
+            raise ConfigError(
+                f"--dataset {dataset} needs {file} in {root}: --data (or DETECTRON2_DATASETS) "
+                "must name the folder that holds it"
+            )
+    read = _voc if dataset == "voc" else _coco
+    findings, digest = Findings(), hashlib.sha256()
+    for file in FILES[dataset]:
+        digest.update(file_digest(root / file).encode())
+        try:
+            pictures = list(read(root / file))
+        except (OSError, ValueError, KeyError, TypeError, ElementTree.ParseError) as error:
+            raise ConfigError(f"{root / file} cannot be read whole ({error})") from None
+        check_files(pictures, findings)
+    findings.raise_refusals(root)
+    return digest.hexdigest()
+
+
+def _voc(file: Path) -> Iterator[Picture]:
+    folder = file.parents[2]
+    for stem in file.read_text().split():
+        xml = folder / "Annotations" / f"{stem}.xml"
+        root = ElementTree.parse(xml).getroot()
+        size = int(root.findtext("size/width", "0")), int(root.findtext("size/height", "0"))
+        yield Picture(folder / "JPEGImages" / f"{stem}.jpg", str(xml), size, [])
+
+
+def _coco(file: Path) -> Iterator[Picture]:
+    split = file.stem.split("_")[-1]
+    content: Dict[str, Any] = json.loads(file.read_bytes())
+    for image in content["images"]:
+        size: Tuple[int, int] = (image["width"], image["height"])
+        yield Picture(file.parents[1] / split / image["file_name"], str(file), size, [])

@@ -1,0 +1,156 @@
+"""Whether and from where a detector's training goes on.
+
+detectron2 resumes iteration, weights, optimizer and schedule from the checkpoint that
+``last_checkpoint`` names; :mod:`mscn_plugin.detection.resumed_order` adds the order of the images.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.checkpoint import CheckpointError
+from mscn_plugin.evaluation.run_folder import json_lines
+from mscn_plugin.files import save_json, write_text
+from mscn_plugin.recovery.checkpoints import load_whole
+
+RECIPE = "recipe.json"
+"""What decides a folder's detector: checkpoint, data, classes and configuration."""
+RESULTS = "results.json"
+FINAL = "model_final.pth"
+_LAST = "last_checkpoint"  # detectron2's file with the name of a checkpoint
+_FREE = (
+    "CUDNN_BENCHMARK",
+    "DATALOADER.NUM_WORKERS",
+    "MODEL.DEVICE",
+    "MODEL.WEIGHTS",
+    "OUTPUT_DIR",
+    "VIS_PERIOD",
+)
+"""Keys that change nothing of what is learnt or measured, but perhaps the last bit of a weight."""
+_NAMES = {
+    "checkpoint": "the checkpoint to start from",
+    "data": "the data (annotations, or names or bytes of pictures)",
+    "classes": "the classes",
+}
+
+
+def recipe_of(checkpoint: str, data: str, classes: Any, cfg: Any) -> Dict[str, Any]:
+    """What decides a detector: digests of checkpoint and data, classes, detectron2's keys."""
+    keys = {key: value for key, value in _flat(cfg) if key not in _FREE}
+    recipe = {"checkpoint": checkpoint, "data": data, "classes": classes, **keys}
+    return json.loads(json.dumps(recipe))  # as it will be read: tuples are lists
+
+
+def _flat(section: Any, path: str = "") -> Iterator[Tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def refuse_another(output: Path, recipe: Dict[str, Any]) -> None:
+    """Refuse to go on with, or to be content with, a detector of another recipe.
+
+    Raises:
+        ConfigError: names what differs, and the ways out.
+    """
+    ways = "--output names a new folder, and --restart begins anew in this one"
+    if not (output / RECIPE).is_file():
+        if _checkpoints(output):
+            raise ConfigError(
+                f"{output} holds a detector that does not say its checkpoint, data and "
+                f"configuration ({RECIPE} is missing); {ways}"
+            )
+        return
+    try:
+        before = json.loads((output / RECIPE).read_text())
+        different = sorted(key for key in {*before, *recipe} if before.get(key) != recipe.get(key))
+    except (ValueError, TypeError, AttributeError):
+        raise ConfigError(f"{output / RECIPE} is damaged; {ways}") from None
+    if different:
+        changes = [
+            _NAMES.get(key) or f"{key} (was {before.get(key)!r}, is {recipe.get(key)!r})"
+            for key in sorted(different, key=lambda key: key not in _NAMES)
+        ]
+        more = f" and {len(changes) - 4} more" if len(changes) > 4 else ""
+        raise ConfigError(
+            f"{output} holds a detector that differs in {', '.join(changes[:4])}{more}; {ways}"
+        )
+
+
+def finished(output: Path) -> Optional[Dict[str, float]]:
+    """The results of a detector that was trained and evaluated to its end, or None."""
+    if not (output / RESULTS).is_file() or _damage(output / FINAL):
+        return None
+    try:
+        return json.loads((output / RESULTS).read_text())
+    except ValueError:
+        return None
+
+
+def rewind(output: Path) -> List[str]:
+    """Let detectron2 go on from the newest complete checkpoint; returns what is to be said.
+
+    Lines of later iterations are taken out of ``metrics.json``, which will get them again.
+    """
+    said = []
+    chosen, iteration = None, -1
+    for file in _checkpoints(output):
+        damage = _damage(file)
+        if damage:
+            said.append(f"passing over a damaged checkpoint: {damage}")
+            continue
+        chosen, iteration = file, load_whole(file)["iteration"]
+        said.append(f"going on from {file}, after iteration {iteration}")
+        break
+    last = output / _LAST
+    last.unlink(missing_ok=True)
+    if chosen is not None:
+        write_text(last, chosen.name)
+    elif output.is_dir() and (output / RECIPE).is_file():
+        said.append("there is no complete checkpoint: beginning with the first iteration")
+    metrics = output / "metrics.json"
+    lines = json_lines(metrics)
+    kept = [line for line in lines if line.get("iteration", 0) <= iteration]
+    if len(kept) < len(lines):
+        write_text(metrics, "".join(f"{json.dumps(line)}\n" for line in kept))
+    return said
+
+
+def _checkpoints(output: Path) -> List[Path]:
+    """detectron2's checkpoints, the newest first by their names."""
+    numbered = sorted(output.glob("model_[0-9]*.pth"), reverse=True)
+    return [*output.glob(FINAL), *numbered]
+
+
+def _damage(file: Path) -> Optional[str]:
+    """What is wrong with a checkpoint, or None."""
+    try:
+        load_whole(file)
+    except CheckpointError as error:
+        return str(error)
+    return None
+
+
+def set_aside(output: Path) -> Optional[Path]:
+    """Move the files of the detector before into ``replaced-<n>``; returns it, or None."""
+    names = (RECIPE, RESULTS, _LAST, "metrics.json", "log.txt*", "events.*", "model_*.pth")
+    old = [path for name in names for path in output.glob(name)]
+    if not old:
+        return None
+    number = next(n for n in itertools.count(1) if not (output / f"replaced-{n}").exists())
+    target = output / f"replaced-{number}"
+    target.mkdir()
+    for path in old:
+        path.rename(target / path.name)
+    return target
+
+
+def save_recipe(output: Path, recipe: Dict[str, Any]) -> None:
+    """Leave the recipe for the next start."""
+    save_json(output / RECIPE, recipe)

@@ -1,0 +1,115 @@
+"""VISSL's detection tool as a process that ends with the one that started it."""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+import signal
+import subprocess
+import sys
+from types import FrameType
+from typing import Deque, Dict, List, Optional
+
+from mscn_plugin.errors import RunError
+from mscn_plugin.recovery.processes import exit_code
+from mscn_plugin.tool_run import die_with_caller
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_GRACE = 20  # seconds for the tool to end after SIGTERM
+_KILLED = re.compile(r"signal SIGKILL|killed by signal: Killed")  # of a rank, of a loader's worker
+_GPU_MEMORY = re.compile(r"OutOfMemoryError|CUDA out of memory")
+
+
+class StoppedError(BaseException):
+    """A signal that asked this process to end."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+    @property
+    def exit_code(self) -> int:
+        """130 of Ctrl-C; else that of a run that can go on."""
+        return exit_code(self.signum)
+
+
+def listen() -> None:
+    """Let signals that ask to end raise :class:`StoppedError`."""
+    for number in _SIGNALS:
+        signal.signal(number, _stop)
+
+
+def _stop(signum: int, _frame: Optional[FrameType]) -> None:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # once is enough: what follows ends the tool
+    raise StoppedError(signum)
+
+
+def run(command: List[str], environment: Dict[str, str]) -> None:
+    """Run the tool to its end; its messages are handed on.
+
+    Raises:
+        RunError: it failed.
+        StoppedError: this process was asked to end; the tool has ended.
+    """
+    # A signal that came while the process is started would leave nobody who could end it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            preexec_fn=_before_exec,
+        )
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        raise
+    last: Deque[str] = collections.deque(maxlen=100)
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        assert process.stderr is not None, "it is a pipe"
+        for line in process.stderr:
+            sys.stderr.write(line)
+            last.append(line)
+        status = process.wait()
+    except BaseException:
+        end(process)
+        raise
+    if status:
+        raise RunError(reason(status, "".join(last)))
+
+
+def _before_exec() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    die_with_caller()
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a process, if need be by force."""
+    process.terminate()
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def reason(status: int, messages: str) -> str:
+    """Why the tool ended with ``status``, which is not 0."""
+    again = "the same command goes on from the last checkpoint"
+    if status == -signal.SIGKILL or _KILLED.search(messages):
+        return (
+            "VISSL's tool was killed, probably out of memory: use fewer images "
+            f"(SOLVER.IMS_PER_BATCH) or workers (DATALOADER.NUM_WORKERS); {again}"
+        )
+    if _GPU_MEMORY.search(messages):
+        return (
+            "the GPU's memory is too small: use fewer images (SOLVER.IMS_PER_BATCH, and "
+            f"SOLVER.BASE_LR with it); {again}"
+        )
+    if status < 0:
+        return f"VISSL's tool was ended by {signal.Signals(-status).name}; {again}"
+    return f"VISSL's tool ended with status {status}; its messages stand above"

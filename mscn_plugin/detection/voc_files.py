@@ -1,0 +1,203 @@
+"""Annotations in VOC's XML, one file a picture, wherever the files lie."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Dict, Iterator, List, Optional, Tuple
+from xml.parsers import expat
+
+from mscn_plugin.detection.annotated_folder import DataFolder, split_named
+from mscn_plugin.detection.annotated_pictures import Annotation, Picture, number
+from mscn_plugin.detection.findings import Findings
+
+_FLAGS = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
+_LISTS = ("imagesets", "main")
+
+
+def read_voc(data: DataFolder, findings: Findings) -> Dict[Optional[str], List[Picture]]:
+    """The pictures of all XML files by split: that of a list, or that which a folder names.
+
+    ``None`` has those of no split.
+    """
+    files = data.with_suffix(".xml")
+    lists = _lists(data, findings)
+    by_stem: Dict[str, List[Path]] = {}
+    for file in files:
+        by_stem.setdefault(file.stem, []).append(file)
+    chosen: List[Tuple[Optional[str], Path]] = []
+    for name, file in lists.items():
+        for stem in _stems(file, by_stem, data, findings):
+            chosen += [(name, xml) for xml in by_stem[stem]]
+    if not lists:
+        chosen = [(data.split(file), file) for file in files]
+    splits: Dict[Optional[str], List[Picture]] = {}
+    annotated = set()
+    for split, file in chosen:
+        picture = _read_file(data, file, findings)
+        if picture is not None:
+            annotated.add(picture.file)
+            splits.setdefault(split or data.split(picture.file), []).append(picture)
+    listed = {file for _, file in chosen}
+    for file in files:
+        if file not in listed:
+            findings.note("annotation that no list names: left out", data.name(file))
+    if not lists:
+        for file in data.pictures():
+            if file not in annotated and file.stem not in by_stem:
+                findings.note("file without XML: left out", data.name(file))
+    return splits
+
+
+def _lists(data: DataFolder, findings: Findings) -> Dict[str, Path]:
+    """The lists by split, in ``ImageSets/Main/`` or beside the annotations' folder."""
+    found: Dict[str, Path] = {}
+    for file in data.with_suffix(".txt"):
+        split = split_named(file.stem)
+        if split is None or (file.parent.name.lower() not in _LISTS and file.parent != data.root):
+            continue
+        earlier = found.get(split)
+        if earlier is not None and earlier.parent != file.parent:
+            findings.refuse(
+                "list in a second folder: --data must name a folder with lists in one",
+                data.name(file),
+            )
+        # Sorted, train.txt comes before trainval.txt, which holds val.txt's pictures, too.
+        found.setdefault(split, file)
+    return found
+
+
+def _stems(
+    file: Path, by_stem: Dict[str, List[Path]], data: DataFolder, findings: Findings
+) -> Iterator[str]:
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        findings.refuse("list is not in UTF-8: save it so", f"{data.name(file)} ({error})")
+        return
+    seen = set()
+    for line in filter(None, map(str.strip, lines)):
+        stem = line if line in by_stem else Path(line).stem
+        if stem not in by_stem:
+            findings.refuse(
+                "line of a list must name one picture that has an XML file: add the file, or "
+                "remove the line (lists of one class, with 1 and -1, do not do)",
+                f"{data.name(file)}: {line!r}",
+            )
+        elif stem in seen:
+            findings.note("picture is twice in a list: taken once", f"{data.name(file)}: {line!r}")
+        else:
+            seen.add(stem)
+            yield stem
+
+
+def _read_file(data: DataFolder, file: Path, findings: Findings) -> Optional[Picture]:
+    place = data.name(file)
+    try:
+        root = _parse(file.read_bytes())
+        size = _size(root)
+    except (OSError, ValueError, LookupError, ElementTree.ParseError, expat.ExpatError) as error:
+        findings.refuse(
+            "XML file is no annotation of VOC: export it again, in UTF-8, or remove it",
+            f"{place} ({str(error)[:100]})",
+        )
+        return None
+    stated = (root.findtext("filename") or "").strip()
+    pictures = data.picture_of(file, stated)
+    if len(pictures) != 1:
+        names = ", ".join(map(data.name, pictures)) or f"looked for {file.stem}.* and {stated!r}"
+        findings.refuse(
+            "XML file needs one picture of its name: put it beside it or into images/, and keep "
+            "one where there are several",
+            f"{place} ({names})",
+        )
+        return None
+    if stated and pictures[0].stem != Path(stated.replace("\\", "/")).stem:
+        findings.note(
+            "<filename> is another than the file's: the picture of the XML file's name is taken",
+            f"{place} ({stated!r})",
+        )
+    elif pictures[0].stem != file.stem:
+        findings.note("no picture has the XML file's name: that of <filename> is taken", place)
+    objects = []
+    for index, element in enumerate(root.findall("object"), 1):
+        try:
+            objects.append(_object(element, f"{place}, object {index}", findings))
+        except ValueError as error:
+            findings.refuse(
+                "object of VOC cannot be used: correct or delete it",
+                f"{place}, object {index} ({error})",
+            )
+    return Picture(pictures[0], place, size, objects)
+
+
+def _parse(content: bytes) -> ElementTree.Element:
+    """The tree of a file that declares no entities, which could expand without end."""
+
+    def refuse(*_: object) -> None:
+        raise ValueError("it declares entities, which annotations do not need")
+
+    scanner = expat.ParserCreate()
+    scanner.EntityDeclHandler = refuse
+    scanner.Parse(content, True)
+    root = ElementTree.fromstring(content)
+    if root.tag != "annotation":
+        raise ValueError(f"its root is <{root.tag[:30]}>, not <annotation>")
+    return root
+
+
+def _size(root: ElementTree.Element) -> Optional[Tuple[int, int]]:
+    texts = [root.findtext(f"size/{side}") for side in ("width", "height")]
+    if not all(text and text.strip() for text in texts):
+        return None
+    width, height = (number(text) for text in texts)
+    if width != int(width) or height != int(height) or width < 0 or height < 0:
+        raise ValueError(f"its size is {width:g} x {height:g}")
+    return int(width), int(height)
+
+
+def _object(element: ElementTree.Element, place: str, findings: Findings) -> Annotation:
+    raw = element.findtext("name") or ""
+    sides = []
+    for side in ("xmin", "ymin", "xmax", "ymax"):
+        text = element.findtext(f"bndbox/{side}")
+        if text is None:
+            raise ValueError(f"it has no bndbox/{side}")
+        sides.append(number(text))
+    rounded = [float(round(side)) for side in sides]
+    if rounded != sides:
+        findings.note("corners of VOC that are not whole pixels: rounded", place)
+    left, upper, right, lower = rounded
+    if left > right or upper > lower:
+        raise ValueError(f"its corners {tuple(sides)} are in the wrong order")
+    # Corners are pixels, counted from 1, and belong to the box: one of a single pixel is legal.
+    return Annotation(
+        name=class_name(raw, place, findings),
+        box=(left - 1, upper - 1, right, lower),
+        where=place,
+        difficult=_flag(element, "difficult"),
+    )
+
+
+def class_name(raw: str, place: str, findings: Findings) -> str:
+    """A class's name without the spaces around it.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    name = " ".join(raw.split())
+    if not name:
+        raise ValueError("its class has no name")
+    if name != raw:
+        findings.note(
+            "class with spaces around or line breaks in its name: taken without",
+            f"{raw!r}, {place}",
+        )
+    return name
+
+
+def _flag(element: ElementTree.Element, name: str) -> bool:
+    text = (element.findtext(name) or "0").strip().lower()
+    if text not in _FLAGS:
+        raise ValueError(f"its {name} is {text!r}, and must be 0 or 1")
+    return _FLAGS[text]

@@ -1,0 +1,128 @@
+"""Annotations in YOLO's text, one file a picture, with the classes' names in another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+from mscn_plugin.detection.annotated_folder import DataFolder
+from mscn_plugin.detection.annotated_pictures import Annotation, Picture, number, read_header
+from mscn_plugin.detection.findings import Findings
+from mscn_plugin.detection.voc_files import class_name
+from mscn_plugin.evaluation.checkpoint import CheckpointError, read_yaml
+
+_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
+_NO_LABELS = ("classes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
+
+
+def names_file(data: DataFolder) -> Optional[Path]:
+    """The file with the names of the classes: one of YAML with ``names``, or a list."""
+    for file in data.files:
+        if file.suffix.lower() in (".yaml", ".yml") and _names_of_yaml(file) is not None:
+            return file
+    return next((file for file in data.files if file.name.lower() in _LISTS), None)
+
+
+def _names_of_yaml(file: Path) -> Any:
+    try:
+        return read_yaml(file).get("names")
+    except CheckpointError:
+        return None
+
+
+def read_yolo(data: DataFolder, findings: Findings) -> Dict[Optional[str], List[Picture]]:
+    """All pictures by split; one without a text file is background."""
+    file = names_file(data)
+    assert file is not None, "names_file has found one"
+    names = _names(data, file, findings)
+    texts: Dict[Path, List[Path]] = {}
+    for text in data.with_suffix(".txt"):
+        if text.name.lower() in _NO_LABELS:
+            continue
+        pictures = data.picture_of(text, "")
+        if len(pictures) == 1:
+            texts.setdefault(pictures[0], []).append(text)
+        elif pictures or "labels" in data.name(text.parent).lower():
+            findings.refuse(
+                "file of labels needs one picture of its name: put it into images/, and keep one "
+                "where there are several",
+                data.name(text),
+            )
+    splits: Dict[Optional[str], List[Picture]] = {}
+    for picture in data.pictures():
+        found = texts.get(picture, [])
+        if len(found) > 1:
+            findings.refuse("picture has two files of labels: keep one", data.name(picture))
+        if not found:
+            findings.note("picture without a file of labels: background", data.name(picture))
+        objects = _objects(data, picture, found[0], names, findings) if found else []
+        splits.setdefault(data.split(picture), []).append(
+            Picture(picture, data.name(found[0] if found else picture), None, objects)
+        )
+    return splits
+
+
+def _names(data: DataFolder, file: Path, findings: Findings) -> Dict[int, str]:
+    place = data.name(file)
+    try:
+        if file.suffix.lower() in (".yaml", ".yml"):
+            content = _names_of_yaml(file)
+        else:
+            content = file.read_text(encoding="utf-8-sig").strip().splitlines()
+        pairs = list(content.items() if isinstance(content, dict) else enumerate(content))
+        if not all(isinstance(name, (str, int, float)) for _, name in pairs):
+            raise ValueError("a name is no text")
+        return {int(key): class_name(str(name), place, findings) for key, name in pairs}
+    except (TypeError, ValueError) as error:
+        findings.refuse(
+            "names of the classes cannot be read: names must be a list, or a map from numbers",
+            f"{place} ({error})",
+        )
+        return {}
+
+
+def _objects(
+    data: DataFolder, picture: Path, file: Path, names: Dict[int, str], findings: Findings
+) -> List[Annotation]:
+    place = data.name(file)
+    try:
+        width, height = read_header(picture).size
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        findings.refuse("file of labels is not in UTF-8: save it so", place)
+        return []
+    except Exception:  # Pillow's, of many kinds: what comes after this names the picture
+        return []
+    objects = []
+    for index, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        where = f"{place}, line {index}"
+        try:
+            label, *numbers = map(number, line.split())
+            if label not in names:
+                raise ValueError(f"there is no class {label:g}")
+            objects.append(_object(names[int(label)], numbers, width, height, where))
+        except ValueError as error:
+            findings.refuse(
+                "line of YOLO cannot be used: it must be a class's number and x, y, width, height "
+                "of the box, or a polygon, as parts of the picture from 0 to 1",
+                f"{where} ({error})",
+            )
+    return objects
+
+
+def _object(name: str, numbers: List[float], width: int, height: int, where: str) -> Annotation:
+    if numbers and (min(numbers) < -0.5 or max(numbers) > 1.5):
+        raise ValueError(f"{max(numbers, key=abs):g} is no part of a picture")
+    if len(numbers) == 4:
+        x, y, w, h = numbers
+        if w < 0 or h < 0:
+            raise ValueError("its width or height is negative")
+        box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
+        return Annotation(name, box, where)
+    if len(numbers) < 6 or len(numbers) % 2:
+        raise ValueError(f"it has {len(numbers)} numbers behind the class")
+    points = [side * (height if place % 2 else width) for place, side in enumerate(numbers)]
+    xs, ys = points[::2], points[1::2]
+    return Annotation(name, (min(xs), min(ys), max(xs), max(ys)), where, segmentation=[points])
