@@ -87,21 +87,23 @@ def _flat(section: Any, path: str = "") -> Iterator[Tuple[str, Any]]:
 
 def this_machine() -> Dict[str, Any]:
     """What beside the recipe decides the last bit of a weight, as far as a program can see it."""
-    return {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "card": card}
 
 
 def pin_machine(checkpoint: Dict[str, Any]) -> None:
-    """Take over the threads that wrote ``checkpoint``, and warn of another PyTorch."""
+    """Take over the threads that wrote ``checkpoint``, and warn of another PyTorch or GPU."""
     here = this_machine()
-    before = json.loads(checkpoint["classy_state_dict"].get(MACHINE_KEY, json.dumps(here)))
+    before = {**here, **json.loads(checkpoint["classy_state_dict"].get(MACHINE_KEY, "{}"))}
     if before["threads"] != here["threads"]:
         logging.info(f"computing with {before['threads']} threads, as before the interruption")
         torch.set_num_threads(before["threads"])
-    if before["torch"] != here["torch"]:
-        logging.warning(
-            f"the checkpoint was written by PyTorch {before['torch']}, and this is "
-            f"{here['torch']}: the run goes on, but not bit for bit as an unbroken one"
-        )
+    for name, key in (("PyTorch", "torch"), ("a machine with the GPU", "card")):
+        if before[key] != here[key]:
+            logging.warning(
+                f"the checkpoint was written by {name} {before[key]}, and this is {here[key]}: "
+                "the run goes on, but not bit for bit as an unbroken one"
+            )
 
 
 def another_recipe(cfg: Any, checkpoint: Path, only: str = "") -> Optional[Tuple[str, Any, Any]]:

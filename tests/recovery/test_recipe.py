@@ -207,3 +207,19 @@ class TestChangedImages:
         (data / "train" / "class1" / "0.png").unlink()
         with pytest.raises(ConfigError, match="from 32 to 31 training images"):
             check_images_again(config)
+
+
+@pytest.mark.parametrize(("key", "value"), [("torch", "1.0"), ("card", "GPU of before")])
+def test_another_machine_is_said(monkeypatch, caplog, key, value):
+    from mscn_plugin.recovery import recipe
+
+    here = recipe.this_machine()
+    state = {recipe.MACHINE_KEY: json.dumps({**here, key: value})}
+    recipe.pin_machine({"classy_state_dict": state})
+    assert f"{value}, and this is {here[key]}" in caplog.text
+    caplog.clear()
+    # Checkpoints of earlier versions do not say all of it.
+    del here["card"]
+    recipe.pin_machine({"classy_state_dict": {recipe.MACHINE_KEY: json.dumps(here)}})
+    recipe.pin_machine({"classy_state_dict": {}})
+    assert not caplog.text
