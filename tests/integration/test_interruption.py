@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from conftest import tool, tool_environment, wait_for
 
 from mscn_plugin import ConfigError
+from mscn_plugin.recovery.checkpoints import load_whole
 
 
 @pytest.mark.process
@@ -34,8 +36,11 @@ def test_ctrl_c_writes_a_checkpoint_and_is_not_success(tiny, tmp_path, compose, 
     said = (tmp_path / "console").read_text()
     assert "All Done!" not in said
     assert "Traceback" not in said
-    (checkpoint,) = (tmp_path / "run").glob("model_iteration*.torch")
-    assert (tmp_path / "run" / "checkpoint.torch").resolve() == checkpoint
+    assert "ended on request" in said
+    newest = max((tmp_path / "run").glob("model_*.torch"), key=lambda path: path.stat().st_mtime)
+    assert (tmp_path / "run" / "checkpoint.torch").resolve() == newest  # of the step, or the epoch
+    steps = [int(step) for step in re.findall(r" iter: ([0-9]+);", said)]
+    assert load_whole(newest)["iteration"] >= max(steps)
     compose(*arguments)  # the folder is free again
 
 
