@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from pathlib import Path
@@ -30,6 +29,7 @@ from mscn_plugin.detection.voc_files import read_voc
 from mscn_plugin.detection.yolo_files import names_file, read_yolo
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.run_folder import file_digest
+from mscn_plugin.files import remove_abandoned, staging_folder
 
 VARIABLE = "MSCN_DETECTION_DATA"
 """The folder that :meth:`DetectionData.write` wrote, in the environment: it reaches every process
@@ -134,23 +134,23 @@ class DetectionData:
         """Write what detectron2 reads into ``output``, in the place of what was there."""
         if output.exists() and not (output / _MANIFEST).is_file():
             raise ConfigError(f"{output} is in the way; it must not be there")
-        staged, old = (output.with_name(f"{output.name}.{end}") for end in ("new", "old"))
-        for leftover in (staged, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-        staged.mkdir(parents=True)
-        for split in SPLITS:
-            write = self._write_voc if self.layout == "voc" else self._write_coco
-            write(staged, split)
-        content = {
-            "layout": self.layout,
-            "classes": self.classes,
-            "num_evaluated": self.num_evaluated,
-        }
-        (staged / _MANIFEST).write_text(json.dumps(content))
-        if output.exists():
-            output.rename(old)
-        staged.rename(output)
-        shutil.rmtree(old, ignore_errors=True)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(output.parent)
+        with staging_folder(output.parent) as scratch:
+            built = scratch / "built"
+            built.mkdir()
+            for split in SPLITS:
+                write = self._write_voc if self.layout == "voc" else self._write_coco
+                write(built, split)
+            content = {
+                "layout": self.layout,
+                "classes": self.classes,
+                "num_evaluated": self.num_evaluated,
+            }
+            (built / _MANIFEST).write_text(json.dumps(content))
+            if output.exists():
+                output.rename(scratch / "before")
+            built.rename(output)
 
     def _write_voc(self, output: Path, split: str) -> None:
         evaluated = set(self.classes[: self.num_evaluated])
