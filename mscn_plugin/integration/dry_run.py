@@ -26,7 +26,7 @@ from vissl.models import build_model
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.integration.loss_checks import LOSSES
 from mscn_plugin.integration.part_checks import refusal
-from mscn_plugin.models.trunk_features import of_shapes
+from mscn_plugin.models.trunk_features import of_shapes, trunk_features
 from mscn_plugin.views.branches import masks_per_branch
 from mscn_plugin.views.collator import num_masks_of
 
@@ -117,9 +117,19 @@ def _model_outputs(cfg: Any, batch: Dict[str, Any]) -> List[Any]:
     try:
         return of_shapes(ask)
     except Exception as error:
+        if cfg.MACHINE.DEVICE == "gpu" and not _runs_here(model_config):
+            return []  # a trunk of the user's that needs a GPU, which the ranks will have
         heads = [list(head) for head in model_config.HEAD.PARAMS]
         path = f"config.MODEL with the trunk {model_config.TRUNK.NAME} and HEAD.PARAMS"
         raise refusal(path, heads, f"a batch of {_shapes(data)}", error) from error
+
+
+def _runs_here(model_config: Any) -> bool:
+    """Whether the trunk by itself takes an image in this process, without a GPU."""
+    try:
+        return trunk_features(model_config) > 0
+    except Exception:
+        return False
 
 
 def _to(data: Any, device: torch.device) -> Any:

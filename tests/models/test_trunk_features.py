@@ -55,13 +55,20 @@ def test_trunks_that_need_real_images_work_too(configured, trunk_that_looks):
 def test_a_trunk_that_cannot_be_asked_wants_a_number(configured, monkeypatch):
     from vissl.models import trunks
 
+    from mscn_plugin.integration import dry_run
+
     def broken(model_config, model_name):
         raise ValueError("no weights")
 
     monkeypatch.setitem(trunks.MODEL_TRUNKS_REGISTRY, "broken", broken)
-    given = configured(
-        "config.MODEL.TRUNK.NAME=broken", "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[77,16]}]]"
+    overrides = (
+        "config.MODEL.TRUNK.NAME=broken",
+        "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[77,16]}]]",
     )
+    with pytest.raises(ConfigError, match=r"trunk broken .* does not take: no weights"):
+        configured(*overrides)
+    monkeypatch.setattr(dry_run, "check_first_batch", lambda cfg: None)  # as on a GPU
+    given = configured(*overrides)
     assert given.MODEL.HEAD.PARAMS[0][1]["dims"] == [77, 16]
     with pytest.raises(ConfigError, match=r"fails \(no weights\); give the number"):
         configured("config.MODEL.TRUNK.NAME=broken")
