@@ -17,14 +17,16 @@ from typing import Any, Callable, Dict, List, Optional
 
 from benchmarks.gpu.recorder import Recorder, require
 from mscn_plugin.evaluation.run_folder import json_lines
-from mscn_plugin.tool_run import TOOL, last_line
+from mscn_plugin.tool_run import last_line, tool
 
 ROOT = Path(__file__).resolve().parents[2]
 
-AS_A_MODULE = f"import runpy; runpy.run_module({TOOL!r}, run_name='__main__', alter_sys=True)"
+IN_PROCESS = (
+    "import runpy, sys; sys.argv[0] = {!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
+)
 DETERMINISTIC_ALGORITHMS = (
     "import torch, warnings; warnings.simplefilter('always')\n"
-    "torch.use_deterministic_algorithms(True, warn_only=True)\n" + AS_A_MODULE
+    "torch.use_deterministic_algorithms(True, warn_only=True)\n" + IN_PROCESS.format(tool())
 )
 AS_IT_IS = "as it is"
 KEY_ALONE = "config.REPRODUCIBILITY.CUDDN_DETERMINISTIC=True"
@@ -45,7 +47,7 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start VISSL's launcher in ``folder``; its output goes to ``console.txt`` there."""
     folder.mkdir(parents=True, exist_ok=True)
-    how = ["-c", code] if code else ["-W", "ignore", "-m", TOOL]
+    how = ["-c", code] if code else ["-W", "ignore", tool()]
     with (folder / "console.txt").open("ab") as console:
         return subprocess.Popen(
             [sys.executable, *how, *overrides, "config.CHECKPOINT.DIR=run"],

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 import math
 import re
 import typing
@@ -185,6 +186,7 @@ def build(
     part: Any,
     others: Iterable[str] = (),
     rules: Mapping[str, Rule] = {},
+    siblings: Iterable[Any] = (),
 ) -> Any:
     """Build a part from a copy of its section.
 
@@ -195,6 +197,8 @@ def build(
         part: the class or function whose signature says more of the values, or None.
         others: keys of the section that somebody else reads, too.
         rules: what the values of some keys must be, where the part reads them.
+        siblings: parts that may stand in its place. Their keys stay behind where a name alone is
+            overridden, which is said and no error.
 
     Raises:
         ConfigError: an unknown key, a wrong value, or whatever ``make`` raises.
@@ -210,7 +214,11 @@ def build(
     unknown = [unexpected[1]] if unexpected and unexpected[1] in section else []
     if error is None:
         unknown = [key for key in section if key not in asked.names and key not in others]
+    of_siblings = {key for sibling in siblings for key in _parameters(sibling)}
     for key in unknown:
+        if error is None and key in of_siblings:
+            logging.warning(f"{path}.{key} has no effect: {name} does not read it")
+            continue
         known = {*parameters, *(asked.names if error is None else ())} - {*unknown, *_NO_KEYS}
         meant = suggestion(key, known) if known else "it has none"
         on_command_line = re.sub(r"\[(\d+)\]", r".\1", f"~{path}.{key}")
@@ -424,7 +432,9 @@ def check_optimizer(cfg: Any) -> None:
         optimizer.set_param_groups([{"params": [parameter], "lr": schedules["lr"]}])
         return optimizer
 
-    build("config.OPTIMIZER", settings.name, make, settings, part, defaults, _OPTIMIZER_RULES)
+    siblings = OPTIMIZER_REGISTRY.values()
+    rules = _OPTIMIZER_RULES
+    build("config.OPTIMIZER", settings.name, make, settings, part, defaults, rules, siblings)
     if settings.nesterov and "nesterov" not in _parameters(part):
         raise ConfigError(
             f"config.OPTIMIZER.nesterov is True, which {settings.name} does not read; it must be "
@@ -462,7 +472,8 @@ def _check_schedule(path: str, section: Any, num_epochs: int) -> Any:
     others = {"name", "num_epochs", *vissl_defaults()["OPTIMIZER"]["param_schedulers"]["lr"]}
     section = {**section, "num_epochs": num_epochs}
     part = PARAM_SCHEDULER_REGISTRY[name]
-    schedule = build(path, name, build_param_scheduler, section, part, others, _SCHEDULE_RULES)
+    rules, siblings = _SCHEDULE_RULES, PARAM_SCHEDULER_REGISTRY.values()
+    schedule = build(path, name, build_param_scheduler, section, part, others, rules, siblings)
     rates = [schedule(where) for where in (0.0, 0.5, 1 - 1e-9)]
     if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
         raise ConfigError(
