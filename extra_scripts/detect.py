@@ -74,8 +74,9 @@ def measured(options: argparse.Namespace) -> Dict[str, float]:
         if done is not None:
             print(f"{output} is finished; --restart begins anew", flush=True)
             return done
-    run_lock.acquire(output, "--output")
+    run_lock.refuse_if_held(output)
     count = convert(source.checkpoint, weights)
+    run_lock.acquire(output, "--output")
     print(f"{count} tensors of the trunk, filter sigma {source.sigma:g}: {weights}", flush=True)
     prepare(job, output, recipe, options.restart)
     run(job.command(sys.executable, num_gpus, cfg), job.environment)

@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 from mscn_plugin import files
-from mscn_plugin.data.train_subset import write_subset
+from mscn_plugin.data.train_subset import write_lists
 from mscn_plugin.evaluation.checkpoint import save_checkpoint
 from mscn_plugin.export.staging import staged as exported
 from mscn_plugin.files import open_new, remove_abandoned, replacing, save_json, write_text
@@ -30,7 +30,7 @@ def export_to(path):
 
 
 def subset_to(path):
-    write_subset(path.parent, torch.zeros(1).numpy(), torch.zeros(1).numpy())
+    write_lists(path.parent, "train_subset", torch.zeros(1).numpy(), torch.zeros(1).numpy())
 
 
 WRITERS = {

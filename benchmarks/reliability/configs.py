@@ -33,7 +33,7 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
     ),
     ("white below black", [f"+{M}.PIXEL_RANGE=[255,0]"], f"{M}.PIXEL_RANGE is [255, 0]; it must"),
     ("black as text", [f"+{M}.PIXEL_RANGE=[black,1]"], f"{M}.PIXEL_RANGE is ['black', 1]"),
-    ("an endless pixel range", [f"+{M}.PIXEL_RANGE=[0,inf]"], f"{M}.PIXEL_RANGE is [0, inf]"),
+    ("an endless pixel range", [f"+{M}.PIXEL_RANGE=[0,inf]"], f"{M}.PIXEL_RANGE[1] is inf"),
     # Masks
     ("ratio above 1", [f"{C}.ratio=1.5"], f"{C}.ratio is 1.5; it must be a fraction"),
     ("ratio of nothing left", [f"{C}.ratio=1.0"], "ratio"),

@@ -152,6 +152,8 @@ def check_run(cfg: Any) -> None:
     asked = f"{distributed.NUM_NODES} x {distributed.NUM_PROC_PER_NODE} {cfg.MACHINE.DEVICE}s"
     line = " ".join(f"{key}={value}" for key, value in overrides.items())
     data = "" if cfg.MSCN.DATA else " config.MSCN.DATA=<folder of images>"
+    if no_gpus:  # a value on the command line is stronger than the overlay
+        data += " without config.MACHINE.DEVICE=gpu"
     raise ConfigError(
         f"this configuration asks for {asked} (nodes x processes) and this machine has "
         f"{gpus or 'no'} GPU{'s' if gpus != 1 else ''}: add {line}{data} to run it here (and "

@@ -254,8 +254,9 @@ _NULLABLE = (
 _SET_BY_VISSL = ("MODEL._MODEL_INIT_SEED", "OPTIMIZER.base_optimizer")
 _MAY_LACK = re.compile(
     r"(LOSS|METERS|MODEL\.TRUNK)\.\w+\.|(LOSS|MODEL\.TRUNK)\.(?!name$|NAME$)\w+$|MSCN$"
+    r"|MODEL\.FSDP_CONFIG\."
 )
-"""Sections of which a run reads but one part."""
+"""Sections of which a run reads but one part, and one from which VISSL takes what it has read."""
 _ANY_SIGN = re.compile(r"LOSS\.|SVM\.")
 _REAL = ("DROPOUT_RATE", "ATTENTION_DROPOUT_RATE", "DROP_PATH_RATE", "ETA", "MAX_NORM", "NORM_TYPE")
 """Keys whose default looks whole and whose values need not be."""

@@ -259,7 +259,7 @@ def test_the_target_may_see_unmasked_views(run_tool, tiny, tmp_path, device_view
         "config.LOSS.byol_loss.target_input=unmasked",
     )
     (line, *_) = (tmp_path / "run" / "embedding_statistics.json").read_text().splitlines()
-    names = {"std", "positive_similarity", "negative_similarity"}
+    names = {"std", "dimensions", "positive_similarity", "negative_similarity"}
     assert set(json.loads(line)) == {"iteration", *names, *(f"prediction_{n}" for n in names)}
 
 
