@@ -48,7 +48,7 @@ class Step(NamedTuple):
 STEPS = {
     "tensors.main": Step("Numbers beside the CPU's", 90, False),
     "launched.quickstart": Step("The quickstart, its evaluation and its export", 200, False),
-    "launched.variants": Step("Ten to twenty steps of what differs on a GPU", 150, False),
+    "launched.variants": Step("Ten to twenty steps of what differs on a GPU", 190, False),
     "launched.resume": Step("SIGKILL and resume", 120, False),
     "existing.tests": Step("The fast tests", 100, False),
     "speed.step": Step("Training step, batch of 128 images of 224 px", 160, True),
