@@ -19,7 +19,8 @@ def register() -> None:
 
     Raises:
         ImportError: VISSL is not installed.
-        RuntimeError: this VISSL lacks a name that the plugin hooks into.
+        ConfigError: the command line asks for MSCN, and this VISSL has not the names that the
+            plugin hooks into.
     """
     from mscn_plugin.integration.registration import register_with_vissl
 

@@ -30,7 +30,7 @@ from mscn_plugin.evaluation.classifiers import (
     svm_average_precision,
 )
 from mscn_plugin.evaluation.run_folder import file_digest
-from mscn_plugin.evaluation.suites import CHECKPOINT_DIGEST, FROZEN
+from mscn_plugin.evaluation.suites import CHECKPOINT_DIGEST, FROZEN, FROZEN_LOG
 from mscn_plugin.recovery.ranks import Ranks
 
 ENGINE = "mscn_frozen_features"
@@ -42,7 +42,8 @@ class FrozenFeaturesEngine(Engine):
 
     Model, data and files of features are VISSL's; k, temperature, normalisation and the SVMs'
     costs are those of ``config.NEAREST_NEIGHBOR`` and ``config.SVM``. Results go to the log and, as
-    VISSL's meters do, to ``metrics.json`` in the checkpoint folder, under ``test_frozen_features``.
+    VISSL's meters do, to ``metrics.json`` in the checkpoint folder, under ``test_frozen_features``;
+    beside it ``frozen_features.json`` says of which checkpoint they are.
     """
 
     def run_engine(
@@ -73,10 +74,11 @@ class FrozenFeaturesEngine(Engine):
             logging.info(f"Rank: 0, name: {FROZEN}, value: {results}")
             line: Dict[str, Any] = {"iteration": 0, "phase_idx": 0, "train_phase_idx": 0}
             line[FROZEN] = results
+            save_file(line, f"{checkpoint_folder}/metrics.json", append_to_json=True)
             weights = Path(cfg.MODEL.WEIGHTS_INIT.PARAMS_FILE)
             if weights.is_file():
                 line[CHECKPOINT_DIGEST] = file_digest(weights)
-            save_file(line, f"{checkpoint_folder}/metrics.json", append_to_json=True)
+                save_file(line, f"{checkpoint_folder}/{FROZEN_LOG}", append_to_json=True)
         ranks.wait()
         shutdown_logging()
 

@@ -10,7 +10,7 @@ from typing import Any, Dict, Optional, Tuple
 
 from mscn_plugin.evaluation.checkpoint import last_epoch
 from mscn_plugin.evaluation.run_folder import json_lines
-from mscn_plugin.evaluation.suites import CHECKPOINT_DIGEST, FROZEN, METER, Evaluation
+from mscn_plugin.evaluation.suites import CHECKPOINT_DIGEST, FROZEN, FROZEN_LOG, METER, Evaluation
 from mscn_plugin.tool_run import ToolRun
 
 
@@ -49,9 +49,12 @@ class Launch(ToolRun):
         last = last_epoch(self.output)
         done = [
             line
+            for line in json_lines(self.output / FROZEN_LOG)
+            if FROZEN in line and line.get(CHECKPOINT_DIGEST) == self.digest
+        ] + [
+            line
             for line in json_lines(self.output / "metrics.json")
-            if (FROZEN in line and line.get(CHECKPOINT_DIGEST) == self.digest)
-            or (METER in line and last is not None and line.get("train_phase_idx") == last)
+            if METER in line and last is not None and line.get("train_phase_idx") == last
         ]
         if not done:
             return None

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Set
 
 from mscn_plugin.files import write_text
 
-LOGS = ("metrics.json", "stdout.json", "embedding_statistics.json")
+LOGS = ("metrics.json", "frozen_features.json", "stdout.json", "embedding_statistics.json")
 """The JSON-lines files of a run, which VISSL and the plugin's hooks append to."""
 
 

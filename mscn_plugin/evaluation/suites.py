@@ -22,7 +22,10 @@ from mscn_plugin.tool_run import hydra_override
 METER = "test_accuracy_list_meter"
 FROZEN = "test_frozen_features"
 CHECKPOINT_DIGEST = "checkpoint_sha256"
-"""Key beside :data:`FROZEN`: of the file whose features they are."""
+"""Key beside :data:`FROZEN` in :data:`FROZEN_LOG`: of the file whose features they are."""
+FROZEN_LOG = "frozen_features.json"
+"""The lines of ``metrics.json`` again, each with its checkpoint: VISSL's scheduler of benchmarks
+compares whatever it finds in ``metrics.json`` as numbers."""
 
 
 @dataclasses.dataclass(frozen=True)

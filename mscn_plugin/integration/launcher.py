@@ -45,13 +45,6 @@ _HOOKED = (
     "get_resume_checkpoint",
     "_cleanup_local_dir",
 )
-_missing = [name for name in _HOOKED if not hasattr(distributed_launcher, name)]
-if _missing:
-    raise RuntimeError(
-        f"vissl.utils.distributed_launcher has no {' and no '.join(_missing)}: this VISSL is not "
-        "0.1.6, and its worker processes would start without MSCN"
-    )
-
 _vissl = {name: getattr(distributed_launcher, name) for name in _HOOKED}
 
 

@@ -48,6 +48,8 @@ class Interruption:
         self.previous: Dict[int, Any] = {}
         self._pid = os.getpid()
         self._time = 0.0
+        self._said = False
+        self._exit: Optional[SystemExit] = None
 
     def listen(self) -> None:
         """Take the signals over; does nothing outside of the main thread.
@@ -62,6 +64,7 @@ class Interruption:
         if self.previous:
             return
         self.signum, self.unsaved, self._pid = None, False, os.getpid()
+        self._said, self._exit = False, None
         atexit.register(self._let_exit)
         for number in SIGNALS:
             handler = signal.getsignal(number)
@@ -102,18 +105,28 @@ class Interruption:
             self._end()
 
     def _end(self) -> None:
-        _say("ended on request; the same command goes on")
         self.requeue()
         raise SystemExit(exit_code(self.signum))
 
     def requeue(self) -> None:
-        """Call who listened before: submitit, which requeues the job and ends the process.
+        """Say that the run ends, and call who listened before: submitit, which requeues the job.
 
         Not after Ctrl-C, not where the job's owner cancels it, and not from a rank: its parent
         does it.
+
+        Raises:
+            SystemExit: submitit's, each time: Python drops what is raised in a signal's handler
+                where the signal meets a destructor.
         """
         signum = self.signum
-        if signum in (None, signal.SIGINT) or _is_rank():
+        if signum is None or _is_rank():
+            return
+        if self._exit is not None:
+            raise self._exit
+        if not self._said:
+            self._said = True
+            _say("ended on request; the same command goes on")
+        if signum == signal.SIGINT:
             return
         if signum == signal.SIGTERM and not _is_running_in_slurm():
             return
@@ -123,6 +136,9 @@ class Interruption:
             self.stop_listening()  # SLURM ends what it requeues, which is no second request
             try:
                 handler(signum, None)
+            except SystemExit as end:
+                self._exit = end
+                raise
             except subprocess.CalledProcessError:
                 _say("SLURM does not requeue this job")
 

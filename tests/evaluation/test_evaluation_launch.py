@@ -9,7 +9,7 @@ import pytest
 import submitit
 
 from mscn_plugin.evaluation.launch import Launch
-from mscn_plugin.evaluation.suites import CHECKPOINT_DIGEST, FROZEN, METER, SUITES
+from mscn_plugin.evaluation.suites import CHECKPOINT_DIGEST, FROZEN, FROZEN_LOG, METER, SUITES
 from mscn_plugin.tool_run import RunFailedError
 
 LINEAR = next(e for e in SUITES["quick"] if e.page == "quick_linear")
@@ -91,9 +91,11 @@ def test_half_a_configuration_is_no_result(folder, half):
 
 
 def test_frozen_features_of_another_checkpoint_are_no_result(folder):
-    launch = folder(KNN, frozen({}, 1.0), frozen({CHECKPOINT_DIGEST: "other"}, 2.0))
+    launch = folder(KNN, frozen({}, 1.0))
+    with (launch.output / FROZEN_LOG).open("a") as stream:
+        stream.write(frozen({CHECKPOINT_DIGEST: "other"}, 2.0))
     assert launch.read_metrics() is None
-    with (launch.output / "metrics.json").open("a") as stream:
+    with (launch.output / FROZEN_LOG).open("a") as stream:
         stream.write(frozen({CHECKPOINT_DIGEST: "digest"}, 3.0))
         stream.write(frozen({CHECKPOINT_DIGEST: "other"}, 4.0))
     assert set(launch.read_metrics().values()) == {3.0}

@@ -16,6 +16,8 @@ QUICK = (
     "config.DATA.NUM_DATALOADER_WORKERS=0",
     "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=4",
 )
+NO_FEATURES = ("config.EXTRACT_FEATURES.OUTPUT_DIR=/dev/null",)
+"""Makes the one evaluation fail that writes features."""
 
 
 evaluate = functools.partial(run_command, "evaluate.py")
@@ -81,15 +83,14 @@ def test_a_result_is_the_last_epochs_or_there_is_none(run, tmp_path, final):
 
 
 def test_a_failure_does_not_stop_the_others(run, tmp_path):
-    broken = "config.NEAREST_NEIGHBOR.TOPK=-1"
     result = evaluate(
-        run, "--only", "quick_frozen", "quick_10percent", "--overrides", *QUICK, broken,
+        run, "--only", "quick_frozen", "quick_10percent", "--overrides", *QUICK, *NO_FEATURES,
         cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 1
     done = results(run)
     assert "metrics" in done["quick_10percent"], done["quick_10percent"]["error"]
-    assert "RuntimeError" in done["quick_frozen"]["error"]
+    assert "NotADirectoryError" in done["quick_frozen"]["error"]
     assert "console.txt" in done["quick_frozen"]["error"]
     assert "- quick_frozen: " in (run / "evaluation" / "results.md").read_text()
 
@@ -106,10 +107,10 @@ def test_jobs_go_through_submitit_and_are_waited_for(run, tmp_path):
     assert list(folder.glob("*_result.pkl"))
     failing = evaluate(
         run, "--only", "quick_frozen", "--slurm", "any", "--overrides", *QUICK,
-        "config.NEAREST_NEIGHBOR.TOPK=-1", cwd=tmp_path,
+        *NO_FEATURES, cwd=tmp_path,
     )  # fmt: skip
     assert failing.returncode == 1
-    assert "failed: RuntimeError" in results(run)["quick_frozen"]["error"]
+    assert "failed: NotADirectoryError" in results(run)["quick_frozen"]["error"]
 
 
 def test_what_is_refused_by_the_configuration_is_its_sentence(run, image_folder, tmp_path):

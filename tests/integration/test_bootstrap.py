@@ -16,8 +16,8 @@ from conftest import run_python
 import mscn_plugin
 
 
-def python(code: str, cwd: Path, check: bool = True):
-    return run_python("-c", code, cwd=cwd, check=check)
+def python(code: str, cwd: Path):
+    return run_python("-c", code, cwd=cwd)
 
 
 @pytest.mark.new_interpreter
@@ -82,9 +82,9 @@ del distributed_launcher._ResumableSlurmJob
 import mscn_plugin
 mscn_plugin.register()
 """
-    result = python(code, tmp_path, check=False)
+    result = run_python("-c", code, "config=mscn/quickstart", cwd=tmp_path, check=False)
     assert result.returncode
-    assert "distributed_launcher has no _ResumableSlurmJob" in result.stderr
+    assert "distributed_launcher._ResumableSlurmJob is missing, where VISSL" in result.stderr
 
 
 @pytest.mark.new_interpreter
@@ -184,9 +184,11 @@ assert type(resubmitted.function) is ResumableSlurmJob
         "config.SLURM.LOG_FOLDER=log",
     ]
     run_python("-c", code, *overrides, cwd=tmp_path)
-    log = (tmp_path / "run" / "log.txt").read_text()
-    assert "ended on request after iteration" in log
-    output = "".join(path.read_text() for path in (tmp_path / "log").glob("*_log.out"))
+    output, errors = (
+        "".join(path.read_text() for path in (tmp_path / "log").glob(f"*_log.{end}"))
+        for end in ("out", "err")
+    )
+    assert errors.count("mscn-plugin: ended on request") == 1
     assert "Requeued job" in output
     assert "Resume from file" in output
     assert (tmp_path / "run" / "model_final_checkpoint_phase11.torch").is_file()

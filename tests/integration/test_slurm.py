@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 
@@ -40,10 +39,13 @@ def state(slurm, job: str) -> str:
     return shown.partition("JobState=")[2].partition(" ")[0]
 
 
-def start_now(slurm, job: str) -> None:
-    """Start a requeued job, for which SLURM would wait for two minutes, from when it has ended."""
-    with contextlib.suppress(subprocess.CalledProcessError):  # it has started
-        slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+def start_soon(slurm, job: str) -> None:
+    """Start a requeued job as soon as it has ended, for which SLURM would wait for two minutes.
+
+    Not at once: what is to be started in the second of the kill is taken for what was killed.
+    """
+    wait_for(lambda: slurm("sinfo", "--noheader", "--partition=here", "--format=%T") == "idle\n")
+    slurm("scontrol", "update", f"JobId={job}", "StartTime=now+2")
 
 
 def resumptions(log):
@@ -67,7 +69,8 @@ def test_a_preempted_job_is_requeued_goes_on_and_can_be_cancelled(slurm, run_too
         slurm("scancel", f"--signal={number}", job)
         wait_for(lambda: state(slurm, job) == "PENDING")
         assert errors.read_text().count("mscn-plugin: ended on request") == count
-        resumed = wait_for(lambda: start_now(slurm, job) or resumptions(log)[count:])  # noqa: B023
+        start_soon(slurm, job)
+        resumed = wait_for(lambda: resumptions(log)[count:])  # noqa: B023
         assert "/run/model_" in resumed[0].splitlines()[0]  # of an iteration or an epoch
         wait_for(lambda: " iter: " in resumptions(log)[-1])
     slurm("scancel", job)  # by its owner: the same signal, and the job is not wanted any more

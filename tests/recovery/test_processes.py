@@ -18,11 +18,13 @@ from mscn_plugin.recovery.processes import (
 
 @pytest.fixture
 def interruption():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind "&"
+    taken = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {n: signal.signal(n, handler) for n, handler in taken.items()}  # "&", nohup: ignored
     made = Interruption()
     yield made
     made.stop_listening()
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +132,29 @@ def test_a_job_of_submitit_is_requeued(
         for n, handler in before:
             signal.signal(n, handler)
     assert job.requeued == [number] * requeued
+
+
+def test_an_end_that_python_drops_is_made_up_for(interruption, capfd):
+    """As it drops what a signal's handler raises in a destructor."""
+
+    class Requeuing(OfSubmitit):
+        def checkpoint_and_try_requeue(self, signum, frame=None):
+            super().checkpoint_and_try_requeue(signum)
+            raise SystemExit(144)
+
+    Requeuing.__module__ = OfSubmitit.__module__
+    job = Requeuing()
+    before = signal.signal(signal.SIGUSR2, job.checkpoint_and_try_requeue)
+    try:
+        interruption.listen()
+        for end in (lambda: os.kill(os.getpid(), signal.SIGUSR2), interruption.end_if_asked):
+            with pytest.raises(SystemExit) as raised:
+                end()
+            assert raised.value.code == 144
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert job.requeued == [signal.SIGUSR2]
+    assert capfd.readouterr().err.count("ended on request") == 1
 
 
 def test_a_loaders_worker_heeds_no_signal_while_it_starts():
