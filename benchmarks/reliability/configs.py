@@ -33,6 +33,32 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
     ),
     ("white below black", [f"+{M}.PIXEL_RANGE=[255,0]"], f"{M}.PIXEL_RANGE is [255, 0]; it must"),
     ("black as text", [f"+{M}.PIXEL_RANGE=[black,1]"], f"{M}.PIXEL_RANGE is ['black', 1]"),
+    (
+        "another normalisation than training's",
+        ["config.DATA.TEST.TRANSFORMS.3.mean=[0,0,0]"],
+        "config.DATA.TEST.TRANSFORMS[3] normalises with mean and std",
+    ),
+    (
+        "means of 0 to 255",
+        ["config.DATA.TRAIN.TRANSFORMS.6.mean=[123.675,116.28,103.53]"],
+        "config.DATA.TRAIN.TRANSFORMS[6].mean",
+    ),
+    (
+        "a crop with a black border",
+        ["config.DATA.TEST.TRANSFORMS.1.size=200"],
+        "config.DATA.TEST.TRANSFORMS[1].size is 200, larger than the 64 pixels",
+    ),
+    ("a port that cannot be", ["config.DISTRIBUTED.RUN_ID=localhost:99999"], "DISTRIBUTED.RUN_ID"),
+    (
+        "a schedule that nobody reads",
+        ["+config.OPTIMIZER.param_schedulers.momentum={name:constant,value:7}"],
+        "config.OPTIMIZER.param_schedulers.momentum is a schedule that VISSL does not read",
+    ),
+    (
+        "a sharded head on a CPU",
+        ["config.MODEL.HEAD.PARAMS=[[mlp_fsdp,{dims:[128,64]}]]"],
+        "config.MODEL.HEAD.PARAMS[0][0] is 'mlp_fsdp', which needs GPUs",
+    ),
     ("an endless pixel range", [f"+{M}.PIXEL_RANGE=[0,inf]"], f"{M}.PIXEL_RANGE[1] is inf"),
     # Masks
     ("ratio above 1", [f"{C}.ratio=1.5"], f"{C}.ratio is 1.5; it must be a fraction"),
@@ -195,7 +221,7 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
         [BYOL, f"{D}.COLLATE_FUNCTION=moco_collator"],
         "is moco_collator; byol_loss compares two",
     ),
-    ("BYOL with a sharded head", [BYOL, f"{H}.0.0=mlp_fsdp"], "takes no FSDP trunk or head"),
+    ("BYOL with a sharded head", [BYOL, f"{H}.0.0=mlp_fsdp"], "which needs GPUs"),
     (
         "BYOL without the unmasked views that it looks at",
         [BYOL, f"{B}.target_input=unmasked", f"{C}=null", f"{D}.COLLATE_FUNCTION=simclr_collator"],

@@ -45,6 +45,7 @@ def check_parts(cfg: Any) -> None:
         section = cfg.MODEL.TRUNK.get("SMALL_RESNET") or {}
         with_path("config.MODEL.TRUNK.SMALL_RESNET", trunk_settings, section)
     _check_sigmas(cfg)
+    _check_pixels(cfg)
     _check_collator(cfg.DATA.TRAIN)
     check_loss(cfg)
     if cfg.TRAINER.TASK_NAME == "mscn_task":
@@ -64,6 +65,41 @@ def _check_sigmas(cfg: Any) -> None:
         raise ConfigError(
             f"config.DATA.TEST.TRANSFORMS filter with sigma {input_sigma(cfg, 'TEST'):g}, and "
             f"config.DATA.TRAIN.TRANSFORMS with {sigma:g}: an evaluation's must be pre-training's"
+        )
+
+
+def _check_pixels(cfg: Any) -> None:
+    """Check that crops add no black border, and that an online evaluation normalises as training.
+
+    Raises:
+        ConfigError: the trunk would be evaluated on other values than it was trained on.
+    """
+    normalized = {}
+    for split in ("TRAIN", "TEST"):
+        resized = None
+        for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
+            name, place = transform.get("name"), f"config.DATA.{split}.TRANSFORMS[{index}]"
+            if name == "Normalize":
+                normalized[split] = place, [transform.get(key) for key in ("mean", "std")]
+            if name not in ("Resize", "CenterCrop", "RandomCrop"):
+                continue
+            size = transform.get("size")
+            sides = size if isinstance(size, (list, tuple)) else [size]
+            if name == "Resize":
+                resized = min(sides)
+            elif resized is not None and max(sides) > resized:
+                raise ConfigError(
+                    f"{place}.size is {size}, larger than the {resized} pixels to which Resize "
+                    "brings a picture: the rest would be black; it must be at most that"
+                )
+    evaluated = cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS and cfg.DATA.TEST.TRANSFORMS
+    if cfg.TRAINER.TASK_NAME != "mscn_task" or not evaluated or len(normalized) < 2:
+        return
+    (_, trained), (place, tested) = normalized["TRAIN"], normalized["TEST"]
+    if trained != tested:
+        raise ConfigError(
+            f"{place} normalises with mean and std {tested}, and training with {trained}: an "
+            "evaluation's must be pre-training's"
         )
 
 

@@ -34,6 +34,8 @@ _WRAPPER_KEYS = ("name", "indices", "transform_type")
 """Keys of a transform that VISSL's wrapper reads."""
 _NO_KEYS = ("name", "self", "batch", "model_config", "num_updates")
 """Arguments of parts that do not come from their sections."""
+_SCHEDULED = ("lr", "lr_head", "weight_decay", "weight_decay_head")
+"""What VISSL changes along a schedule."""
 _UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
@@ -86,8 +88,9 @@ _TRANSFORM_RULES: Dict[str, Rule] = {
     "size_crops": _SIZES,
     "interpolation": (lambda v: is_whole(v) and 0 <= v <= 5, "a whole number from 0 to 5"),
     "value": (lambda v: v is not None, "given"),  # RandomErasing says what it may be
-    "mean": _list_of((is_number, "a number"), (1, 3)),
-    "std": _list_of(_POSITIVE, (1, 3)),
+    # In units of the range from 0 to 1 that ToTensor gives.
+    "mean": _list_of(_FRACTION, (1, 3)),
+    "std": _list_of((lambda v: is_number(v) and 0 < v <= 1, "above 0 and at most 1"), (1, 3)),
 }
 """Of keys of transforms that the transforms themselves do not check, or in the workers alone."""
 
@@ -389,6 +392,11 @@ def check_heads(cfg: Any) -> None:
             if "dims" in settings:
                 _check_dims(f"{path}.dims", settings["dims"])
             if "fsdp" in name:
+                if cfg.MACHINE.DEVICE == "cpu":
+                    raise ConfigError(
+                        f"config.MODEL.HEAD.PARAMS{place}[0] is {name!r}, which needs GPUs; "
+                        "config.MACHINE.DEVICE is cpu"
+                    )
                 continue  # it needs the other processes
             build(path, name, _bound(part, cfg.MODEL), settings, part, rules=_HEAD_RULES)
 
@@ -444,6 +452,12 @@ def check_optimizer(cfg: Any) -> None:
 
 def _check_schedules(settings: Any) -> Dict[str, Any]:
     path, epochs = "config.OPTIMIZER.param_schedulers", settings.num_epochs
+    for key in settings.param_schedulers:
+        if key not in _SCHEDULED:
+            raise ConfigError(
+                f"{path}.{key} is a schedule that VISSL does not read; it must be one of "
+                f"{', '.join(_SCHEDULED)}"
+            )
     return {
         key: _check_schedule(f"{path}.{key}", section, epochs)
         for key, section in used_schedules(settings).items()
@@ -474,7 +488,7 @@ def _check_schedule(path: str, section: Any, num_epochs: int) -> Any:
     part = PARAM_SCHEDULER_REGISTRY[name]
     rules, siblings = _SCHEDULE_RULES, PARAM_SCHEDULER_REGISTRY.values()
     schedule = build(path, name, build_param_scheduler, section, part, others, rules, siblings)
-    rates = [schedule(where) for where in (0.0, 0.5, 1 - 1e-9)]
+    rates = [schedule(where) for where in (0.0, 0.5, 0.9999)]  # training never comes nearer to 1
     if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
         raise ConfigError(
             f"{path} is {dict(section)!r}, which gives {rates}; it must be at least 0"

@@ -181,7 +181,8 @@ def _check_together(cfg: Any) -> None:
         _refuse("DISTRIBUTED.BACKEND", "nccl", "gloo with config.MACHINE.DEVICE cpu")
     run_id, by_address = distributed.RUN_ID, distributed.INIT_METHOD == "tcp"
     found = run_id == "auto" or cfg.SLURM.USE_SLURM  # VISSL finds the address
-    if by_address and not found and not _ADDRESS.fullmatch(run_id):
+    is_address = _ADDRESS.fullmatch(run_id) and int(run_id.rpartition(":")[2]) < 2**16
+    if by_address and not found and not is_address:
         _refuse("DISTRIBUTED.RUN_ID", run_id, "auto, or <host>:<port> of the first node")
     if cfg.OPTIMIZER.use_larc and not is_apex_available():
         raise ConfigError(

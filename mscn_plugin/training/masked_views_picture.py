@@ -46,9 +46,9 @@ def sheet_of_views(
     tiles = [[t for branch in row.split(num_masks) for t in stretched(branch)] for row in rows]
     groups = [
         Group(
-            f"branch {branch}", [f"mask {mask}" if masked else "" for mask in range(1, count + 1)]
+            f"branch {branch}", [f"mask {mask}" if masked else "" for mask in range(count)]
         )
-        for branch, count in enumerate(num_masks, start=1)
+        for branch, count in enumerate(num_masks)
     ]
     if any(original is not None for original in originals):
         height, width = tiles[0][0].shape[:2]

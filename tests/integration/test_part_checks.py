@@ -99,3 +99,17 @@ def test_parts_of_a_configuration_are_left_as_they_are(compose, large_folder):
     page = yaml.safe_load((config_folder() / "config/mscn/quickstart.yaml").read_text())["config"]
     assert page["DATA"]["TRAIN"]["TRANSFORMS"] == cfg.DATA.TRAIN.TRANSFORMS
     assert "lr" not in cfg.OPTIMIZER
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        "{name:step,values:[0.1,0.01],update_interval:epoch}",
+        "{name:step_with_fixed_gamma,base_value:0.1,num_decays:2,gamma:0.1,num_updates:8,"
+        "update_interval:epoch}",
+    ],
+)
+def test_schedules_that_end_before_the_run_are_taken(compose, large_folder, schedule):
+    """A run never asks for the rate of its very end, where they have none."""
+    key = "config.OPTIMIZER.param_schedulers.lr"
+    compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}", f"++{key}={schedule}")

@@ -53,7 +53,7 @@ def test_without_originals_there_are_the_views_alone():
 
     figure = sheet_of_views(torch.zeros(4, 3, 8, 8), [1, 1], [None, None], masked=False)
     words = [text.get_text() for text in figure.texts]
-    assert words == ["branch 1", "", "branch 2", ""]
+    assert words == ["branch 0", "", "branch 1", ""]
     assert (tile_at(picture_of(figure), 1, LEFT)[0, 0] == [128, 128, 128]).all()  # no information
 
 
