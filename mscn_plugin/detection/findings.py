@@ -8,8 +8,8 @@ from typing import Dict, List
 
 from mscn_plugin.errors import ConfigError
 
-NUM_EXAMPLES = 3
-"""So many places are named for each kind; the others are counted."""
+NUM_NOTED, NUM_REFUSED = 3, 100
+"""So many places are named for each kind, and the others counted."""
 
 
 @dataclasses.dataclass
@@ -34,11 +34,11 @@ class Findings:
 
     def refuse(self, kind: str, where: str) -> None:
         """Add a defect."""
-        _add(self.refused, kind, where)
+        _add(self.refused, kind, where, NUM_REFUSED)
 
     def note(self, kind: str, where: str = "") -> None:
         """Add something that is said, and does not keep the training from starting."""
-        _add(self.noted, kind, where)
+        _add(self.noted, kind, where, NUM_NOTED)
 
     def notes(self) -> List[str]:
         """A line for each kind that is said."""
@@ -56,10 +56,10 @@ class Findings:
         raise ConfigError("\n".join(lines))
 
 
-def _add(kinds: Dict[str, Kind], name: str, where: str) -> None:
+def _add(kinds: Dict[str, Kind], name: str, where: str, most: int) -> None:
     kind = kinds.setdefault(name, Kind())
     kind.count += 1
-    if where and len(kind.examples) < NUM_EXAMPLES:
+    if where and len(kind.examples) < most:
         kind.examples.append(where)
 
 

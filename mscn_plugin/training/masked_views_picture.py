@@ -45,9 +45,7 @@ def sheet_of_views(
     rows = views.view(sum(num_masks), -1, *views.shape[1:])[:, : len(originals)].transpose(0, 1)
     tiles = [[t for branch in row.split(num_masks) for t in stretched(branch)] for row in rows]
     groups = [
-        Group(
-            f"branch {branch}", [f"mask {mask}" if masked else "" for mask in range(count)]
-        )
+        Group(f"branch {branch}", [f"mask {mask}" if masked else "" for mask in range(count)])
         for branch, count in enumerate(num_masks)
     ]
     if any(original is not None for original in originals):

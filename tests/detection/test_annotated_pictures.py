@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +16,7 @@ from mscn_plugin.detection.annotated_pictures import (
     read_header,
 )
 from mscn_plugin.detection.findings import Findings
+from mscn_plugin.errors import ConfigError
 
 
 def check(file, size, box=(0, 0, 1, 1)):
@@ -110,4 +113,7 @@ def test_a_list_of_findings_is_bounded():
     findings = Findings()
     for index in range(1000):
         findings.note("defect", f"file {index}")
+        findings.refuse("fault", f"file {index}")
     assert findings.notes() == ["- 1000 x defect: file 0, file 1, file 2 and 997 more"]
+    with pytest.raises(ConfigError, match="file 98, file 99 and 900 more"):
+        findings.raise_refusals(Path("data"))
