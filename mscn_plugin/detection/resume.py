@@ -9,13 +9,14 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, List, Optional
 
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.checkpoint import CheckpointError
 from mscn_plugin.evaluation.run_folder import json_lines
 from mscn_plugin.files import save_json, write_text
 from mscn_plugin.recovery.checkpoints import load_whole
+from mscn_plugin.recovery.recipe import flat
 
 RECIPE = "recipe.json"
 """What decides a folder's detector: checkpoint, data, classes and configuration."""
@@ -40,17 +41,9 @@ _NAMES = {
 
 def recipe_of(checkpoint: str, data: str, classes: Any, cfg: Any) -> Dict[str, Any]:
     """What decides a detector: digests of checkpoint and data, classes, detectron2's keys."""
-    keys = {key: value for key, value in _flat(cfg) if key not in _FREE}
+    keys = {key: value for key, value in flat(cfg) if key not in _FREE}
     recipe = {"checkpoint": checkpoint, "data": data, "classes": classes, **keys}
     return json.loads(json.dumps(recipe))  # as it will be read: tuples are lists
-
-
-def _flat(section: Any, path: str = "") -> Iterator[Tuple[str, Any]]:
-    for key, value in section.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", value
 
 
 def refuse_another(output: Path, recipe: Dict[str, Any]) -> None:

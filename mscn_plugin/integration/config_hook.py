@@ -47,6 +47,15 @@ def install() -> None:
 
 @functools.wraps(_vissl_infer_and_assert)
 def infer_and_assert_hydra_config(cfg: Any, *more: Any, **options: Any) -> Any:
+    """VISSL's, between the checks of a configuration that has a part of MSCN.
+
+    Args:
+        cfg: the ``config`` part, completed in place.
+        more, options: what later VISSLs hand on beside it.
+
+    Raises:
+        ConfigError: the configuration cannot run here; nothing was written.
+    """
     if not config_checks.uses_mscn(cfg):
         checkpoint_checks.refuse_unfiltered(cfg)
         return _vissl_infer_and_assert(cfg, *more, **options)  # later VISSLs hand an engine on

@@ -52,6 +52,7 @@ def build_trunk(model_config: Any) -> torch.nn.Module:
 
 
 def of_shapes(ask: Callable[[], T]) -> T:
+    """What ``ask`` returns of a model that it builds: on the meta device where that is enough."""
     meta: Any = torch.device("meta")
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:

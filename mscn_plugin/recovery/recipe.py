@@ -68,7 +68,7 @@ def recipe_of(cfg: Any) -> Dict[str, Any]:
     free += [f"LOSS.{cfg.LOSS.name}.{key}" for key in ("name", "num_train_samples")]
     recipe = {
         key: value
-        for key, value in _flat(cfg)
+        for key, value in flat(cfg)
         if not any(key == name or key.startswith(f"{name}.") for name in free)
     }
     folder = str(cfg.MSCN.DATA)
@@ -77,10 +77,11 @@ def recipe_of(cfg: Any) -> Dict[str, Any]:
     return json.loads(json.dumps(recipe, default=str))
 
 
-def _flat(section: Any, path: str = "") -> Iterator[Tuple[str, Any]]:
+def flat(section: Any, path: str = "") -> Iterator[Tuple[str, Any]]:
+    """The values of a configuration by their keys, those of sections joined by dots."""
     for key, value in section.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{path}{key}.")
+            yield from flat(value, f"{path}{key}.")
         else:
             yield f"{path}{key}", value
 
