@@ -44,8 +44,8 @@ setup(
     # find plugins behind setuptools' import hook.
     package_dir={"": "."},
     package_data={"mscn_plugin": ["py.typed"]},
-    # PyTorch's way to be extended without an import; see mscn_plugin/startup.py.
-    entry_points={"torch.backends": ["mscn_plugin = mscn_plugin.startup:prepare_vissl"]},
+    # PyTorch's way to be extended without an import; see mscn_plugin/vissl/startup.py.
+    entry_points={"torch.backends": ["mscn_plugin = mscn_plugin.vissl.startup:prepare_vissl"]},
     cmdclass={"build_py": BuildWithConfigs},
     # VISSL is not named: pip would demand its pins of 2021, which no current Python can meet.
     install_requires=[

@@ -45,7 +45,7 @@ def _compared(
 ) -> List[Row]:
     from vissl.data.ssl_transforms import get_transform
 
-    from mscn_plugin.views.augmentations import with_fast_augmentations
+    from mscn_plugin.transforms.opencv import with_fast_augmentations
 
     with quiet():
         theirs = get_transform(copy.deepcopy(list(steps)))

@@ -45,7 +45,7 @@ def step_of(task: Any, views: torch.Tensor) -> Callable[[], None]:
 
 def _stage(folder: Path) -> List[Row]:
     from mscn_plugin.masking import MaskDistribution
-    from mscn_plugin.views.on_device import DeviceViews
+    from mscn_plugin.transforms.on_device import DeviceViews
 
     views = torch.randint(0, 256, (2, 32, 3, 224, 224), dtype=torch.uint8)
     one = torch.ones(2, 32, dtype=torch.long)

@@ -18,7 +18,7 @@ import mscn_plugin
 mscn_plugin.register()
 registered = time.perf_counter()
 from vissl.utils import hydra_config
-from mscn_plugin.integration.config_hook import prepare_config
+from mscn_plugin.config.infer import prepare_config
 cfg = hydra_config.compose_hydra_configuration(["config=mscn/simclr_unmasked",
     "+config/mscn/machine=cpu", "config.DATA.TRAIN.DATA_SOURCES=[synthetic]",
     "config.DATA.TRAIN.LABEL_SOURCES=[]", "config.DATA.TEST.DATA_SOURCES=[]"])

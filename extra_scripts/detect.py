@@ -18,6 +18,7 @@ from typing import Any, Dict, List, Optional
 import torch
 from tabulate import tabulate
 
+from mscn_plugin.checkpoints.run_folder import file_digest, user_path
 from mscn_plugin.detection.launch import (
     CONVERTED_DATA,
     METRICS,
@@ -39,10 +40,9 @@ from mscn_plugin.detection.resume import (
 )
 from mscn_plugin.detection.tool_process import StoppedError, listen, run
 from mscn_plugin.errors import ConfigError, RunError
-from mscn_plugin.evaluation.run_folder import file_digest, user_path
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.files import save_json
-from mscn_plugin.recovery import run_lock
+from mscn_plugin.runs import lock
 
 
 def main() -> None:
@@ -74,9 +74,9 @@ def measured(options: argparse.Namespace) -> Dict[str, float]:
         if done is not None:
             print(f"{output} is finished; --restart begins anew", flush=True)
             return done
-    run_lock.refuse_if_held(output)
+    lock.refuse_if_held(output)
     count = convert(source.checkpoint, weights)
-    run_lock.acquire(output, "--output")
+    lock.acquire(output, "--output")
     print(f"{count} tensors of the trunk, filter sigma {source.sigma:g}: {weights}", flush=True)
     prepare(job, output, recipe, options.restart)
     run(job.command(sys.executable, num_gpus, cfg), job.environment)

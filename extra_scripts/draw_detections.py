@@ -21,11 +21,11 @@ from typing import Any, Dict, List, Sequence
 import torch
 from PIL import Image
 
+from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.detection.environment import MODULE
 from mscn_plugin.detection.launch import TOOL, require_detectron2
 from mscn_plugin.detection.reading import load_weights, read_class_names, read_config
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.run_folder import user_path
 from mscn_plugin.files import replacing
 
 

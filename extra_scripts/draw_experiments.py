@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 
-from mscn_plugin.evaluation.run_folder import user_path
+from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.experiments.results import by_suite, present
 
 

@@ -15,10 +15,10 @@ from typing import List
 
 from tabulate import tabulate
 
+from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.run_folder import user_path
-from mscn_plugin.experiments.kernels import first_kernels, kernel_norms, plot, table_row
 from mscn_plugin.files import save_json
+from mscn_plugin.report.kernels import first_kernels, kernel_norms, plot, table_row
 
 
 def main() -> None:

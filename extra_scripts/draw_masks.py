@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as F
 
+from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError
-from mscn_plugin.evaluation.run_folder import user_path
 from mscn_plugin.files import save_figure
 from mscn_plugin.masking import MaskDistribution, fill, high_pass
-from mscn_plugin.training.contact_sheet import Group, contact_sheet, fitted, stretched
+from mscn_plugin.training.hooks.contact_sheet import Group, contact_sheet, fitted, stretched
 
 NOISE_STD = 0.3  # the larger one of the two branches'
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]

@@ -21,14 +21,14 @@ from typing import Any, Dict, List, Optional, Tuple
 import torch
 from tqdm import tqdm
 
+from mscn_plugin.checkpoints.run_folder import file_digest, user_path
 from mscn_plugin.data.image_folder import PHOTOGRAPHS, measured_images
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.launch import Launch
-from mscn_plugin.evaluation.report import markdown, plot
-from mscn_plugin.evaluation.run_folder import file_digest, user_path
 from mscn_plugin.evaluation.suites import SUITES, Evaluation, Run
+from mscn_plugin.evaluation.table import markdown, plot
 from mscn_plugin.files import save_json, write_text
-from mscn_plugin.tool_run import RunFailedError, hydra_override, stopped_by_signals
+from mscn_plugin.runs.launch import RunFailedError, hydra_override, stopped_by_signals
 
 SUITE_BATCH = 256  # A.2, A.3
 

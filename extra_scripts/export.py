@@ -20,15 +20,15 @@ import argparse
 import sys
 
 import mscn_plugin
-from mscn_plugin.errors import print_config_errors_plainly
-from mscn_plugin.evaluation.run_folder import checkpoint_of, user_path
+from mscn_plugin.checkpoints.run_folder import checkpoint_of, user_path
+from mscn_plugin.errors import print_errors_plainly
 from mscn_plugin.export.pretrained import load_pretrained
 from mscn_plugin.export.results import read_results
 from mscn_plugin.export.run import FORMATS, export_trunk
 
 
 def main() -> None:
-    print_config_errors_plainly()
+    print_errors_plainly()
     arguments = parse_arguments()
     mscn_plugin.register()
     pretrained = load_pretrained(

@@ -16,15 +16,15 @@ from typing import Any, Dict
 
 import torch
 
-from mscn_plugin.evaluation.checkpoint import (
+from mscn_plugin.checkpoints.io import (
     SIGMA_KEY,
     TRUSTED,
     CheckpointError,
     load_checkpoint,
     save_checkpoint,
 )
-from mscn_plugin.evaluation.run_folder import checkpoint_of, user_path
-from mscn_plugin.tool_run import hydra_override
+from mscn_plugin.checkpoints.run_folder import checkpoint_of, user_path
+from mscn_plugin.runs.launch import hydra_override
 
 PREFIXES = ("target.", "moco_encoder.")
 

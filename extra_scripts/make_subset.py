@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.data.image_folder import contents, split_folders
 from mscn_plugin.data.train_subset import train_subset, write_lists
-from mscn_plugin.evaluation.run_folder import user_path
 
 
 def main() -> None:

@@ -10,17 +10,17 @@ from __future__ import annotations
 import argparse
 
 import mscn_plugin
-from mscn_plugin.errors import print_config_errors_plainly
-from mscn_plugin.evaluation.run_folder import user_path
+from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.errors import print_errors_plainly
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("step", type=user_path, help="non_finite_rank<n>.torch of a run's folder")
     arguments = parser.parse_args()
-    print_config_errors_plainly()
+    print_errors_plainly()
     mscn_plugin.register()
-    from mscn_plugin.training.non_finite import replay
+    from mscn_plugin.training.hooks.non_finite import replay
 
     loss, broken = replay(arguments.step)
     print(f"loss: {loss}")

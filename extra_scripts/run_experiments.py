@@ -25,14 +25,14 @@ from typing import Any, Dict, List, Optional, Tuple
 from tqdm import tqdm
 
 import mscn_plugin
+from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.data.image_folder import measured_images
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.run_folder import user_path
 from mscn_plugin.experiments.definitions import SUITES, Experiment
 from mscn_plugin.experiments.results import by_suite, merged, save, table
 from mscn_plugin.experiments.runs import ExperimentRun
 from mscn_plugin.experiments.scales import SCALES, page_of
-from mscn_plugin.tool_run import (
+from mscn_plugin.runs.launch import (
     RunFailedError,
     StoppedError,
     check_stopped,
@@ -179,7 +179,7 @@ def plan(
 
 def refuse_early(tool: ExperimentRun) -> None:
     """Say once what would otherwise be every run's error, after VISSL's start."""
-    from mscn_plugin.integration.config_hook import refusal
+    from mscn_plugin.vissl.config_hook import refusal
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

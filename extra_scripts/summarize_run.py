@@ -15,7 +15,7 @@ from typing import Optional
 
 from tabulate import tabulate
 
-from mscn_plugin.evaluation.run_folder import user_path
+from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.experiments.runs import METRICS
 from mscn_plugin.files import save_figure
 from mscn_plugin.report.accuracies import about_accuracies, accuracy_rows

@@ -13,14 +13,14 @@ import argparse
 import sys
 
 import mscn_plugin
-from mscn_plugin.errors import print_config_errors_plainly
-from mscn_plugin.evaluation.run_folder import user_path
+from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.errors import print_errors_plainly
 from mscn_plugin.report.neighbors import MAX_TRAIN_IMAGES
 from mscn_plugin.report.page import write_report
 
 
 def main() -> None:
-    print_config_errors_plainly()
+    print_errors_plainly()
     arguments = parse_arguments()
     mscn_plugin.register()
     try:

@@ -6,9 +6,12 @@ tools it is called by itself, in the launching process and in every process that
 """
 
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.warning_filters import quiet_warnings
 
 __version__ = "0.1.0"
 __all__ = ["ConfigError", "__version__", "register"]
+
+quiet_warnings()  # before anything of this package imports VISSL
 
 
 def register() -> None:
@@ -22,6 +25,6 @@ def register() -> None:
         ConfigError: the command line asks for MSCN, and this VISSL has not the names that the
             plugin hooks into.
     """
-    from mscn_plugin.integration.registration import register_with_vissl
+    from mscn_plugin.vissl.register import register_with_vissl
 
     register_with_vissl()

@@ -1,4 +1,4 @@
-"""The error for configurations that cannot run."""
+"""Errors that a user can act on, and how they are printed. Imports nothing of this package."""
 
 from __future__ import annotations
 
@@ -63,62 +63,49 @@ def with_path(path: str, function: Callable[..., Any], *args: Any, **kwargs: Any
         raise ConfigError(f"{path}.{error}") from None
 
 
-def print_config_errors_plainly() -> None:
-    """Let an uncaught :class:`ConfigError` end the process with its sentence, no traceback.
+def message_of(error: BaseException) -> Optional[str]:
+    """The message of an error that a user can act on, in one line, or None for all others."""
+    text = str(error)
+    # A rank or a loader's worker hands over the whole traceback that it died with.
+    inner = re.findall(r"^mscn_plugin\.errors\.(?:RunError|ConfigError): (.*)$", text, re.M)
+    if inner:
+        return inner[-1]
+    if isinstance(error, (ConfigError, RunError)):
+        return in_one_line(text)
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
+        return f"{error}: make room, and the same command goes on from the last checkpoint"
+    return None
 
-    The same holds for what Hydra says of overrides and configurations that it does not know.
+
+def in_one_line(text: str) -> str:
+    """``text`` with a semicolon for each end of a line."""
+    return "; ".join(filter(None, (line.strip() for line in text.splitlines())))
+
+
+def print_errors_plainly(
+    message: Callable[[BaseException], Optional[str]] = message_of,
+) -> None:
+    """Let uncaught errors end the process with their ``message``, without a traceback.
+
+    Args:
+        message: of an error, or None where it is to have its traceback. The last one given holds.
     """
+    global _message, _previous_excepthook
+    _message = message
     if sys.excepthook is not _excepthook:
-        global _previous_excepthook
         _previous_excepthook = sys.excepthook
         sys.excepthook = _excepthook
 
 
+_message = message_of
 _previous_excepthook = sys.excepthook
 
 
 def _excepthook(
     kind: Type[BaseException], error: BaseException, traceback: Optional[TracebackType]
 ) -> None:
-    sentence = sentence_of(error)
-    if sentence is None:
+    message = _message(error)
+    if message is None:
         _previous_excepthook(kind, error, traceback)
     else:
-        print(f"mscn-plugin: {sentence}", file=sys.stderr)
-
-
-def sentence_of(error: BaseException) -> Optional[str]:
-    """What is to be said of an error that a user can act on, or None for all others."""
-    text = str(error)
-    # A rank or a loader's worker hands over the whole traceback that it died with.
-    inner = re.findall(r"^mscn_plugin\.errors\.(?:RunError|ConfigError): (.*)$", text, re.M)
-    if inner:
-        return inner[-1]
-    from_hydra = type(error).__module__.partition(".")[0] in ("hydra", "omegaconf")
-    if isinstance(error, (ConfigError, RunError)) or from_hydra:
-        return _of_hydra(error) if from_hydra else _in_one_line(text)
-    if isinstance(error, OSError) and error.errno in DISK_FULL:
-        return f"{error}: make room, and the same command goes on from the last checkpoint"
-    return None
-
-
-def _in_one_line(text: str) -> str:
-    return "; ".join(filter(None, (line.strip() for line in text.splitlines())))
-
-
-def _of_hydra(error: BaseException) -> str:
-    """What Hydra says, and what it leaves the user to find out."""
-    from mscn_plugin.integration import command_line
-
-    text = str(error)
-    of_pages = command_line.about_pages(text)
-    if of_pages is not None:
-        return of_pages
-    unknown = re.search(r"Could not override '(config\.[\w.]+)'", text)
-    if unknown and "vissl" in sys.modules:
-        from mscn_plugin.integration.vissl_checks import meant_by
-
-        return _in_one_line(text) + meant_by(unknown[1])
-    sweep = re.search(r"Ambiguous value for argument '(.*)'", text)
-    override = getattr(error, "override", None) or (sweep[1] if sweep else "")
-    return command_line.about_grammar(override, sys.argv) or _in_one_line(text)
+        print(f"mscn-plugin: {message}", file=sys.stderr)

@@ -39,7 +39,7 @@ def detection_page(detectron2):
     """The configuration of a page of configs/detection, changed by keys and values."""
     from detectron2.config import get_cfg
 
-    from mscn_plugin.integration.config_folder import config_folder
+    from mscn_plugin.config.folder import config_folder
 
     def configuration(name, *options):
         cfg = get_cfg()

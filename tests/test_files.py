@@ -12,11 +12,11 @@ import torch
 from matplotlib.figure import Figure
 
 from mscn_plugin import files
+from mscn_plugin.checkpoints.complete import staged
+from mscn_plugin.checkpoints.io import save_checkpoint
 from mscn_plugin.data.train_subset import write_lists
-from mscn_plugin.evaluation.checkpoint import save_checkpoint
 from mscn_plugin.export.staging import staged as exported
 from mscn_plugin.files import open_new, remove_abandoned, replacing, save_json, write_text
-from mscn_plugin.recovery.checkpoints import staged
 
 
 def open_and_write(path):

@@ -18,8 +18,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.checkpoint import (
+from mscn_plugin.checkpoints.complete import (
+    load_whole,
+    newest_checkpoint,
+    refuse_damaged,
+    refuse_links,
+)
+from mscn_plugin.checkpoints.io import (
     CheckpointError,
     check_plain_pickle,
     last_epoch,
@@ -27,22 +32,17 @@ from mscn_plugin.evaluation.checkpoint import (
     read_yaml,
     training_config,
 )
+from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.evaluation.suites import SUITES, Run
-from mscn_plugin.experiments.kernels import first_kernels
 from mscn_plugin.export.pretrained import load_pretrained
 from mscn_plugin.export.results import read_results
-from mscn_plugin.recovery.checkpoints import (
-    load_whole,
-    newest_checkpoint,
-    refuse_damaged,
-    refuse_links,
-)
 from mscn_plugin.report.history import History
+from mscn_plugin.report.kernels import first_kernels
 from mscn_plugin.report.page import write_report
 from mscn_plugin.report.pictures import picture_file
-from mscn_plugin.tool_run import RunFailedError
-from mscn_plugin.training.non_finite import replay
+from mscn_plugin.runs.launch import RunFailedError
+from mscn_plugin.training.hooks.non_finite import replay
 
 CHECKPOINT = "checkpoint.torch"
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Dict, List, NamedTuple
 
 from benchmarks.gpu.page import page
-from mscn_plugin.tool_run import last_line
+from mscn_plugin.runs.launch import last_line
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torchvision", "numpy", "vissl", "classy_vision", "hydra-core", "kornia")

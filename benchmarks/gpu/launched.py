@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional
 
 from benchmarks.gpu.recorder import Recorder, require
-from mscn_plugin.evaluation.run_folder import json_lines
-from mscn_plugin.tool_run import last_line, tool
+from mscn_plugin.checkpoints.run_folder import json_lines
+from mscn_plugin.runs.launch import last_line, tool
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,7 +89,7 @@ def weights(folder: Path) -> Dict[str, Any]:
     """All tensors of a run's last checkpoint, by their place in it."""
     import torch
 
-    from mscn_plugin.recovery.checkpoints import _tensors
+    from mscn_plugin.checkpoints.complete import _tensors
 
     checkpoint = torch.load(folder / "run" / "checkpoint.torch", map_location="cpu")
     return dict(_tensors(checkpoint))
@@ -176,7 +176,7 @@ def _evaluate(rec: Recorder, folder: Path, page: str) -> None:
 def _export(rec: Recorder, folder: Path) -> None:
     import torch
 
-    from mscn_plugin.export.graphs import TORCHSCRIPT_FILE
+    from mscn_plugin.export.torchscript_onnx import TORCHSCRIPT_FILE
 
     with rec.check("extra_scripts/export.py, TorchScript and ONNX") as row:
         arguments = [

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from mscn_plugin.tool_run import last_line
+from mscn_plugin.runs.launch import last_line
 
 
 class Recorder:

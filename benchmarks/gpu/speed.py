@@ -277,7 +277,7 @@ def _loss(rec: Recorder) -> None:
     others = F.normalize(torch.randn((ranks - 1) * 8 * images, 256, device=rec.device), dim=1)
     output = torch.randn(8 * images, 256, device=rec.device, requires_grad=True)
     gathering = {
-        MSCN: "mscn_plugin.losses.mscn_info_nce_loss.gather_from_all",
+        MSCN: "mscn_plugin.losses.info_nce.gather_from_all",
         VISSLS: "vissl.losses.simclr_info_nce_loss.SimclrInfoNCECriterion.gather_embeddings",
     }
 

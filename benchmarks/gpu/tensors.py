@@ -106,7 +106,7 @@ def _batch(images: int, size: int, noise_std: float, num_masks: Any) -> Dict[str
 
 
 def _stage_of(sigma: float) -> Any:
-    from mscn_plugin.views.on_device import DeviceViews
+    from mscn_plugin.transforms.on_device import DeviceViews
 
     return DeviceViews((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), sigma)
 
@@ -190,7 +190,7 @@ def _value_and_gradient(
 
 
 def _statistics(rec: Recorder) -> None:
-    from mscn_plugin.training.embedding_statistics import embedding_statistics
+    from mscn_plugin.training.hooks.embedding_statistics import embedding_statistics
 
     with rec.check("embedding statistics of a collapsed batch under float16 autocast"):
         collapsed = F.normalize(torch.randn(1, 256), dim=1).expand(2 * 512, 256).to(rec.device)
@@ -265,7 +265,7 @@ def _streams(rec: Recorder) -> None:
     from classy_vision.dataset import DataloaderAsyncGPUWrapper
     from torch.utils.data import DataLoader
 
-    from mscn_plugin.recovery.seeding import ResumableLoader
+    from mscn_plugin.training.resumable_loader import ResumableLoader
 
     count, size = 12, 1 << 20
 

@@ -481,7 +481,7 @@ def said_of(overrides: Sequence[str]) -> Optional[str]:
     Raises:
         Exception: what would end in a traceback.
     """
-    from mscn_plugin.integration.config_hook import refusal
+    from mscn_plugin.vissl.config_hook import refusal
 
     page = [] if any(o.startswith("config=") for o in overrides) else ["config=mscn/quickstart"]
     return refusal([*page, *overrides])

@@ -18,7 +18,7 @@ from typing import Any, Dict, Iterator, List, Sequence, Set, Tuple
 from omegaconf import OmegaConf
 
 from benchmarks.reliability.configs import BYOL, OPT, C, D, H, L, M, S, T, said_of
-from mscn_plugin.integration.config_folder import config_folder
+from mscn_plugin.config.folder import config_folder
 
 PAGES = ("mscn/quickstart", "mscn/byol_quickstart")
 

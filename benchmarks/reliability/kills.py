@@ -62,7 +62,7 @@ runpy.run_module("tools.run_distributed_engines", run_name="__main__", alter_sys
 SLOW_EVALUATION = """
 import json, runpy, time
 from pathlib import Path
-import mscn_plugin.training.online_evaluation as evaluation
+import mscn_plugin.training.hooks.online_evaluation as evaluation
 
 def pause(step, epoch):
     Path({marker!r}).write_text(f"{{step}} of epoch {{epoch}}")

@@ -23,8 +23,8 @@ from benchmarks.reliability.runs import (
     sentences_of,
     started,
 )
-from mscn_plugin.evaluation.checkpoint import load_checkpoint
-from mscn_plugin.recovery.processes import EXIT_CODE
+from mscn_plugin.checkpoints.io import load_checkpoint
+from mscn_plugin.training.signals import EXIT_CODE
 
 GLOBAL_BATCH = 24
 STEPS = 6

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from mscn_plugin.evaluation.checkpoint import load_checkpoint
+from mscn_plugin.checkpoints.io import load_checkpoint
 from mscn_plugin.report.history import History
 
 IMAGES = 48

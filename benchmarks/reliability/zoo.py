@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.reliability.runs import Setting, finish, output_of, sentences_of, write_images
-from mscn_plugin.evaluation.run_folder import json_lines
+from mscn_plugin.checkpoints.run_folder import json_lines
 
 SIZE = 48
 WITHOUT_PRIVILEGE = """

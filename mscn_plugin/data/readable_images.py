@@ -17,8 +17,8 @@ from vissl.trainer import train_task
 
 from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError, printable, reading
 from mscn_plugin.data.image_folder import LabelledFolder, split_folders
+from mscn_plugin.data.seeding import seed_generators
 from mscn_plugin.errors import RunError
-from mscn_plugin.recovery.seeding import seed_generators
 
 TAKES_UNDECODED = "MSCNRandomResizedCrops"
 """The transform that, as the first of a pipeline, chooses how to decode a file."""

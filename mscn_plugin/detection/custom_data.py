@@ -21,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
+from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.detection.annotated_folder import DataFolder
 from mscn_plugin.detection.annotated_pictures import Annotation, Picture, check_files
 from mscn_plugin.detection.coco_files import annotation_files, read_coco
@@ -28,7 +29,6 @@ from mscn_plugin.detection.findings import Findings
 from mscn_plugin.detection.voc_files import read_voc
 from mscn_plugin.detection.yolo_files import names_file, read_yolo
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.run_folder import file_digest
 from mscn_plugin.files import remove_abandoned, staging_folder
 
 VARIABLE = "MSCN_DETECTION_DATA"

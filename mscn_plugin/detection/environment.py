@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 
-from mscn_plugin.errors import print_config_errors_plainly
-from mscn_plugin.recovery.processes import die_with_parent
+from mscn_plugin.errors import print_errors_plainly
+from mscn_plugin.training.signals import die_with_parent
 
 MODULE = __name__
 RESUME_VARIABLE = "MSCN_DETECTION_RESUME"
@@ -26,7 +26,7 @@ def setup_environment() -> None:
     from mscn_plugin.detection.config import add_mscn_config
     from mscn_plugin.detection.custom_data import register_from_environment
 
-    print_config_errors_plainly()
+    print_errors_plainly()
     die_with_parent()  # a rank: detectron2 starts one for each GPU
     add_mscn_config(_C)
     from mscn_plugin.detection import meta_architecture  # noqa: F401  registers

@@ -9,19 +9,19 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 import vissl
 
+from mscn_plugin.checkpoints.io import (
+    load_checkpoint,
+    save_checkpoint,
+    trunk_weights,
+)
+from mscn_plugin.checkpoints.run_folder import json_lines
+from mscn_plugin.config.folder import config_folder
 from mscn_plugin.detection.config import check_input
 from mscn_plugin.detection.custom_data import VARIABLE, DetectionData
 from mscn_plugin.detection.environment import MODULE, RESUME_VARIABLE
 from mscn_plugin.detection.published_data import check_published
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.checkpoint import (
-    load_checkpoint,
-    save_checkpoint,
-    trunk_weights,
-)
-from mscn_plugin.evaluation.run_folder import json_lines
 from mscn_plugin.export.detectron2_weights import detectron2_weights
-from mscn_plugin.integration.config_folder import config_folder
 
 TOOL = Path(vissl.__file__).parents[1] / "tools" / "object_detection_benchmark.py"
 """VISSL's tool, by its path: detectron2 may have a package ``tools`` of its own."""

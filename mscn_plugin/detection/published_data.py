@@ -8,10 +8,10 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any, Dict, Iterator, Tuple
 
+from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.detection.annotated_pictures import Picture, check_files
 from mscn_plugin.detection.findings import Findings
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.run_folder import file_digest
 
 FILES = {
     "voc": (

@@ -11,7 +11,7 @@ from typing import Any, List
 
 from torch import nn
 
-from mscn_plugin.evaluation.checkpoint import CheckpointError, load_checkpoint, read_yaml
+from mscn_plugin.checkpoints.io import CheckpointError, load_checkpoint, read_yaml
 
 _BASE = "_BASE_"
 

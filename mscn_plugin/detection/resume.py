@@ -11,12 +11,12 @@ import json
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from mscn_plugin.checkpoints.complete import load_whole
+from mscn_plugin.checkpoints.fingerprint import flat
+from mscn_plugin.checkpoints.io import CheckpointError
+from mscn_plugin.checkpoints.run_folder import json_lines
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.checkpoint import CheckpointError
-from mscn_plugin.evaluation.run_folder import json_lines
 from mscn_plugin.files import save_json, write_text
-from mscn_plugin.recovery.checkpoints import load_whole
-from mscn_plugin.recovery.recipe import flat
 
 RECIPE = "recipe.json"
 """What decides a folder's detector: checkpoint, data, classes and configuration."""

@@ -12,8 +12,8 @@ from types import FrameType
 from typing import Deque, Dict, List, Optional
 
 from mscn_plugin.errors import RunError
-from mscn_plugin.recovery.processes import exit_code
-from mscn_plugin.tool_run import die_with_caller
+from mscn_plugin.runs.launch import die_with_caller
+from mscn_plugin.training.signals import exit_code
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _GRACE = 20  # seconds for the tool to end after SIGTERM

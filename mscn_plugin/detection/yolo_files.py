@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from mscn_plugin.checkpoints.io import CheckpointError, read_yaml
 from mscn_plugin.detection.annotated_folder import DataFolder
 from mscn_plugin.detection.annotated_pictures import Annotation, Picture, number, read_header
 from mscn_plugin.detection.findings import Findings
 from mscn_plugin.detection.voc_files import class_name
-from mscn_plugin.evaluation.checkpoint import CheckpointError, read_yaml
 
 _LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 _NO_LABELS = ("classes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", "test.txt")

@@ -1,3 +1,1 @@
-"""Evaluation of a pre-trained trunk: checkpoints, frozen features, suites of benchmarks."""
-
-import mscn_plugin.integration.quiet_warnings  # noqa: F401  before VISSL is imported
+"""Evaluation of a pre-trained trunk: suites of benchmarks, frozen features, their table."""

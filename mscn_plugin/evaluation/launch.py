@@ -8,10 +8,10 @@ import json
 from pathlib import Path
 from typing import Any, Dict, Optional, Tuple
 
-from mscn_plugin.evaluation.checkpoint import last_epoch
-from mscn_plugin.evaluation.run_folder import json_lines
+from mscn_plugin.checkpoints.io import last_epoch
+from mscn_plugin.checkpoints.run_folder import json_lines
 from mscn_plugin.evaluation.suites import CHECKPOINT_DIGEST, FROZEN, FROZEN_LOG, METER, Evaluation
-from mscn_plugin.tool_run import ToolRun
+from mscn_plugin.runs.launch import ToolRun
 
 
 @dataclasses.dataclass(frozen=True)

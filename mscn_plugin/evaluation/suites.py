@@ -8,16 +8,16 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 import yaml
 
-from mscn_plugin.evaluation.checkpoint import (
+from mscn_plugin.checkpoints.io import (
     CheckpointError,
     load_checkpoint,
     training_config,
     trunk_weights,
 )
-from mscn_plugin.evaluation.input_filter import TRANSFORM, pretraining_sigma, resolve_sigma
-from mscn_plugin.evaluation.run_folder import checkpoint_of
-from mscn_plugin.integration.config_folder import config_folder
-from mscn_plugin.tool_run import hydra_override
+from mscn_plugin.checkpoints.run_folder import checkpoint_of
+from mscn_plugin.checkpoints.sigma import TRANSFORM, pretraining_sigma, resolve_sigma
+from mscn_plugin.config.folder import config_folder
+from mscn_plugin.runs.launch import hydra_override
 
 METER = "test_accuracy_list_meter"
 FROZEN = "test_frozen_features"

@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 from typing import Dict, Optional, Tuple
 
-from mscn_plugin.evaluation.checkpoint import last_epoch
-from mscn_plugin.evaluation.run_folder import json_lines, measured_on
-from mscn_plugin.tool_run import ToolRun
+from mscn_plugin.checkpoints.io import last_epoch
+from mscn_plugin.checkpoints.run_folder import json_lines, measured_on
+from mscn_plugin.runs.launch import ToolRun
 
 METRICS = {"kNN": "knn", "linear probe": "linear_probe"}
 """Titles of the numbers of the online evaluation, and its names for them."""

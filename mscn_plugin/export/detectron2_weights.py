@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mscn_plugin.checkpoints.io import SIGMA_KEY
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.checkpoint import SIGMA_KEY
 from mscn_plugin.export.export import Export
 from mscn_plugin.export.pretrained import COUNTER, Pretrained
-from mscn_plugin.export.resnet_weights import PREFIX, is_plain_resnet, unknown_architecture
+from mscn_plugin.export.torchvision_timm import PREFIX, is_plain_resnet, unknown_architecture
 from mscn_plugin.export.weight_files import write_and_read
 from mscn_plugin.masking import high_pass
 

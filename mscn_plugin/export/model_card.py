@@ -13,7 +13,7 @@ import mscn_plugin
 from mscn_plugin.export.check import TOLERANCE
 from mscn_plugin.export.pretrained import Pretrained, describe
 from mscn_plugin.export.results import Result
-from mscn_plugin.models.trunk_features import trunk_features
+from mscn_plugin.models.shapes import trunk_features
 
 CARD_FILE = "model_card.md"
 

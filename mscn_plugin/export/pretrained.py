@@ -12,19 +12,19 @@ import yaml
 from torch import Tensor, nn
 from vissl.config import AttrDict
 
-from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.checkpoint import (
+from mscn_plugin.checkpoints.io import (
     TRUSTED,
     CheckpointError,
     load_checkpoint,
     training_config,
     trunk_weights,
 )
-from mscn_plugin.evaluation.input_filter import pretraining_sigma, resolve_sigma
+from mscn_plugin.checkpoints.sigma import pretraining_sigma, resolve_sigma
+from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.preprocessing import Preprocessing, preprocessing_of
 from mscn_plugin.masking import high_pass
 from mscn_plugin.models.high_pass_trunk import PREFIX
-from mscn_plugin.models.trunk_features import build_trunk
+from mscn_plugin.models.shapes import build_trunk
 
 COUNTER = "num_batches_tracked"
 """Batch normalisation's count of training steps, the one tensor that no output depends on."""

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any, Iterator, List, NamedTuple, Optional
 
+from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.run_folder import file_digest
 
 
 class Result(NamedTuple):

@@ -10,12 +10,12 @@ from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.check import Sample, check, check_samples
 from mscn_plugin.export.detectron2_weights import export_detectron2
 from mscn_plugin.export.export import Export
-from mscn_plugin.export.graphs import export_onnx, export_torchscript
 from mscn_plugin.export.model_card import CARD_FILE, CheckedFile, model_card
 from mscn_plugin.export.pretrained import Pretrained
-from mscn_plugin.export.resnet_weights import export_timm, export_torchvision
 from mscn_plugin.export.results import Result
 from mscn_plugin.export.staging import staged
+from mscn_plugin.export.torchscript_onnx import export_onnx, export_torchscript
+from mscn_plugin.export.torchvision_timm import export_timm, export_torchvision
 
 
 class Format(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, Dict, Optional
 import torch
 from torch import Tensor
 
-from mscn_plugin.evaluation.checkpoint import SIGMA_KEY
+from mscn_plugin.checkpoints.io import SIGMA_KEY
 
 
 def write_and_read(

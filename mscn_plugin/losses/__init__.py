@@ -1,1 +1,1 @@
-"""Losses over masked views."""
+"""Losses over masked views: K0 + K1 sets of embeddings, compared across two branches (4.5)."""

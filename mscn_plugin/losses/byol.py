@@ -1,19 +1,28 @@
-"""BYOL's loss over several masks per branch, and its target network (A.1), in plain PyTorch.
+"""BYOL's loss over several masks per branch, and its target network (section 4.5, A.1).
 
 The online network predicts, from each masked view, what the target network makes of the masked
-views of the other branch; the target follows the online network as an exponential moving average.
+views of the other branch; the target is an exponential moving average of the online network. The
+loss owns the target network, as VISSL's MoCo loss owns its key encoder.
 
 Shape shorthand: B images, K0 and K1 masks, D embedding size.
 """
 
 from __future__ import annotations
 
+import copy
 import math
-from typing import Iterable, List
+from typing import Any, Dict, Iterable, List, Optional
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
+
+from mscn_plugin.losses.branches import split_by_branch
+from mscn_plugin.losses.registry import ClassyLoss, register_loss
+from mscn_plugin.masking.per_branch import masks_per_branch
+
+TARGET_INPUTS = ("masked", "unmasked")
 
 
 def byol(predictions: List[List[Tensor]], projections: List[List[Tensor]]) -> Tensor:
@@ -61,3 +70,151 @@ def follow(target: Iterable[Tensor], online: Iterable[Tensor], momentum: float) 
     """
     target = list(target)
     torch._foreach_add_(target, torch._foreach_sub(list(online), target), alpha=1 - momentum)
+
+
+@register_loss("byol_loss")
+class BYOLLoss(ClassyLoss):
+    """BYOL (Grill et al. 2020) over the cross-branch pairs of masked views (section 4.5, A.1).
+
+    The online network is VISSL's model: a trunk and, as heads, the projector and last the
+    predictor. The target network is a copy of it without the predictor. It is never trained: it
+    follows the online network after each optimizer step, and its weights are in the loss's state,
+    not among the model's parameters.
+
+    Batch normalisation of the target uses the statistics of its own batch, as BYOL's own code
+    does. Its running statistics are those of its own passes, not averages of the online
+    network's: they describe the activations of the weights that they stand beside, so that the
+    target can be evaluated. On several ranks they are the first rank's, as
+    DistributedDataParallel keeps the online network's (with SyncBN all are the same).
+
+    ``TargetNetworkHook`` calls the methods; it comes with ``TRAINER.TASK_NAME: mscn_task``.
+
+    Args:
+        num_masks: K, or ``[K0, K1]``; the collator's value.
+        target_momentum: tau of the first update, at least 0 and below 1; it goes to 1 along a
+            cosine. The paper's is 0.996 (A.1).
+        target_input: ``"masked"``: the target sees the masked views that the online network sees,
+            the literal reading of Figure 5; ``"unmasked"``: the views before masking, so that the
+            online network predicts what it cannot see. Not stated in the paper.
+
+    Raises:
+        ValueError: a value is outside of its range; the message starts with its name.
+    """
+
+    def __init__(
+        self, num_masks: Any = 1, target_momentum: float = 0.996, target_input: str = "masked"
+    ) -> None:
+        super().__init__()
+        is_number = isinstance(target_momentum, (int, float))
+        if not is_number or isinstance(target_momentum, bool) or not 0 <= target_momentum < 1:
+            raise ValueError(
+                f"target_momentum is {target_momentum!r}; it must be at least 0 and below 1"
+            )
+        if target_input not in TARGET_INPUTS:
+            raise ValueError(
+                f"target_input is {target_input!r}; it must be one of {list(TARGET_INPUTS)}"
+            )
+        self.num_masks = masks_per_branch(num_masks)
+        self.target_momentum = float(target_momentum)
+        self.target_input = target_input
+        self.target: Any = None
+        self.projections: Optional[Tensor] = None
+        self._restored: Optional[Dict[str, Any]] = None
+
+    @classmethod
+    def from_config(cls, config: Dict[str, Any]) -> BYOLLoss:
+        return cls(**{key: value for key, value in config.items() if key != "name"})
+
+    def build_target(self, model: Any) -> None:
+        """Copy ``model``, a VISSL model, without its last head; then load a restored state.
+
+        The copy has the model's device, memory format and kind of batch normalisation.
+        """
+        target = copy.deepcopy(model, process_groups_of(model)).requires_grad_(False)
+        target.heads, target.head_names = target.heads[:-1], target.head_names[:-1]
+        self.target = target
+        if self._restored is not None:
+            self.load_state_dict(self._restored)
+            self._restored = None
+
+    def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        """Restore the target; before it is built, keep ``state_dict`` until then.
+
+        VISSL restores losses before the hooks start, and the target needs the model.
+        """
+        if self.target is None:
+            self._restored = dict(state_dict)
+            return None
+        return super().load_state_dict(state_dict, *args, **kwargs)
+
+    @property
+    def target_masks(self) -> Any:
+        """``[K0, K1]`` of the target's views."""
+        return self.num_masks if self.target_input == "masked" else [1, 1]
+
+    @torch.no_grad()
+    def project(self, views: Any) -> None:
+        """Compute and keep the target's projections of ``views``, a batch as the model takes it."""
+        assert self.target is not None, "byol_loss has no target: it needs mscn_task"
+        (self.projections,) = self.target(views)
+
+    def forward(self, output: Tensor, target: Any = None) -> Tensor:
+        """Return the scalar loss of ``output``, the predictions; ``target`` is not used.
+
+        Args:
+            output: ``[(K0 + K1) * B, D]`` in the order of
+                :func:`~mscn_plugin.transforms.collate.mscn_multimask_collator`.
+
+        Raises:
+            ValueError: the number of predictions is not a multiple of K0 + K1.
+        """
+        if isinstance(output, (list, tuple)):
+            (output,) = output
+        assert self.projections is not None, "byol_loss has no projections: it needs mscn_task"
+        with torch.autocast(output.device.type, enabled=False):
+            return byol(
+                split_by_branch(output.float(), self.num_masks),
+                split_by_branch(self.projections.float(), self.target_masks),
+            )
+
+    @torch.no_grad()
+    def update_target(self, model: Any, update: int, num_updates: int) -> float:
+        """Move the target towards ``model`` after optimizer step ``update`` of ``num_updates``.
+
+        Returns:
+            The momentum tau of this update.
+        """
+        assert self.target is not None
+        names, weights = zip(*self.target.named_parameters())
+        online = dict(model.named_parameters())
+        momentum = target_momentum(update, num_updates, self.target_momentum)
+        follow(weights, (online[name] for name in names), momentum)
+        if dist.is_initialized() and dist.get_world_size() > 1:
+            broadcast(b for b in self.target.buffers() if b.is_floating_point())
+        return momentum
+
+    def extra_repr(self) -> str:
+        return (
+            f"num_masks={self.num_masks}, target_momentum={self.target_momentum}, "
+            f"target_input={self.target_input!r}"
+        )
+
+
+def process_groups_of(model: torch.nn.Module) -> Dict[int, Any]:
+    """The process groups of SyncBN layers, as a memo by which ``copy.deepcopy`` shares them.
+
+    A process group is a connection between ranks and cannot be copied.
+    """
+    groups = (getattr(module, "process_group", None) for module in model.modules())
+    return {id(group): group for group in groups if group is not None}
+
+
+def broadcast(tensors: Any) -> None:
+    """Give all ranks the first rank's values, in one message."""
+    tensors = list(tensors)
+    if not tensors:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    dist.broadcast(flat, src=0)
+    for tensor, values in zip(tensors, flat.split([t.numel() for t in tensors])):
+        tensor.copy_(values.view_as(tensor))

@@ -1,4 +1,4 @@
-"""InfoNCE over several masks per branch (section 4.5, Figure 5; A.1), in plain PyTorch.
+"""InfoNCE over several masks per branch (section 4.5, Figure 5; A.1).
 
 An embedding of branch 0 has its positives in branch 1, never in another mask of its own view.
 With one mask per branch this is SimCLR's loss.
@@ -8,10 +8,15 @@ Shape shorthand: B images on this rank, N images on all ranks, K0 and K1 masks, 
 
 from __future__ import annotations
 
-from typing import List
+from typing import Any, Dict, List, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mscn_plugin.losses.branches import split_by_branch
+from mscn_plugin.losses.registry import ClassyLoss, gather_from_all, get_rank, register_loss
+from mscn_plugin.masking.per_branch import masks_per_branch
 
 NEGATIVES = ("pair", "all")
 
@@ -74,3 +79,101 @@ def info_nce(
             denominator = torch.stack([positive, *same_branch, *others]).logsumexp(dim=0)
             terms.append(denominator - positive)
     return torch.cat(terms).mean()
+
+
+class MSCNLoss(nn.Module):
+    """SimCLR's InfoNCE loss over the cross-branch pairs of masked views (section 4.5, A.1).
+
+    Plain PyTorch, on one process or on several. It normalizes the embeddings, gathers them with
+    their gradient over all ranks, and computes in float32 with autocast off. The mean of the
+    ranks' losses, which DistributedDataParallel differentiates, is the loss of one process with
+    the whole batch.
+
+    Args:
+        temperature: divides the cosine similarities, above 0; the paper's is 0.2 (A.1).
+        negatives: ``"pair"`` or ``"all"``, see :func:`info_nce`.
+
+    Raises:
+        ValueError: a value is outside of its range; the message starts with its name.
+    """
+
+    def __init__(self, temperature: float = 0.2, negatives: str = "pair") -> None:
+        super().__init__()
+        is_number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
+        if not is_number or not 0 < temperature < float("inf"):
+            raise ValueError(f"temperature is {temperature!r}; it must be above 0 and finite")
+        if negatives not in NEGATIVES:
+            raise ValueError(f"negatives is {negatives!r}; it must be one of {list(NEGATIVES)}")
+        self.temperature = float(temperature)
+        self.negatives = negatives
+
+    def forward(self, branch_0: Sequence[Tensor], branch_1: Sequence[Tensor]) -> Tensor:
+        """Return the scalar loss, the mean over this rank's images and pairs of masks.
+
+        Args:
+            branch_0: the embeddings ``[B, D]`` of each mask of branch 0, as a list or as
+                ``[K0, B, D]``, of any length.
+            branch_1: the same of branch 1, K1 masks of the same images.
+        """
+        counts = [len(branch_0), len(branch_1)]
+        return self.of_embeddings(torch.cat([*branch_0, *branch_1]), counts)
+
+    def of_embeddings(self, embeddings: Tensor, num_masks: Sequence[int]) -> Tensor:
+        """The loss of ``[(K0 + K1) * B, D]``: branch 0 mask 0 (all images), branch 0 mask 1, ...
+
+        Raises:
+            ValueError: the number of embeddings is not a multiple of K0 + K1.
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):
+            embeddings = F.normalize(embeddings.float(), dim=1)
+            local = split_by_branch(embeddings, num_masks)
+            ranks = gather_from_all(embeddings).split(len(embeddings))
+            by_rank = [split_by_branch(part, num_masks) for part in ranks]
+            gathered = [[torch.cat(masks) for masks in zip(*branch)] for branch in zip(*by_rank)]
+            first = get_rank() * len(local[0][0])
+            return info_nce(local, gathered, first, self.temperature, self.negatives)
+
+    def extra_repr(self) -> str:
+        return f"temperature={self.temperature}, negatives={self.negatives!r}"
+
+
+@register_loss("mscn_info_nce_loss")
+class MSCNInfoNCELoss(ClassyLoss):
+    """:class:`MSCNLoss` as a loss of VISSL.
+
+    Takes the projector's output ``[(K0 + K1) * B, D]`` in the order of
+    :func:`~mscn_plugin.transforms.collate.mscn_multimask_collator`: branch 0 mask 0 (all images),
+    branch 0 mask 1, ..., branch 1 mask 0, ....
+
+    Args:
+        temperature: as :class:`MSCNLoss`.
+        num_masks: K, or ``[K0, K1]``; the collator's value.
+        negatives: as :class:`MSCNLoss`.
+
+    Raises:
+        ValueError: a value is outside of its range; the message starts with its name.
+    """
+
+    def __init__(
+        self, temperature: float = 0.2, num_masks: Any = 2, negatives: str = "pair"
+    ) -> None:
+        super().__init__()
+        self.of_branches = MSCNLoss(temperature, negatives)
+        self.num_masks = masks_per_branch(num_masks)
+
+    @classmethod
+    def from_config(cls, config: Dict[str, Any]) -> MSCNInfoNCELoss:
+        return cls(**{key: value for key, value in config.items() if key != "name"})
+
+    def forward(self, output: Tensor, target: Any = None) -> Tensor:
+        """Return the scalar loss of ``output``, the embeddings; ``target`` is not used.
+
+        Raises:
+            ValueError: the number of embeddings is not a multiple of K0 + K1.
+        """
+        if isinstance(output, (list, tuple)):
+            (output,) = output
+        return self.of_branches.of_embeddings(output, self.num_masks)
+
+    def extra_repr(self) -> str:
+        return f"num_masks={self.num_masks}"

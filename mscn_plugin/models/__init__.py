@@ -1,3 +1,1 @@
-"""Trunks."""
-
-import mscn_plugin.integration.quiet_warnings  # noqa: F401  before VISSL is imported
+"""Trunks, the model of two branches, and classifiers on frozen features."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Dict, List, Optional, Tuple
 
-from mscn_plugin.evaluation.run_folder import measured_on
+from mscn_plugin.checkpoints.run_folder import measured_on
 from mscn_plugin.experiments.runs import METRICS
 from mscn_plugin.report.history import History
 

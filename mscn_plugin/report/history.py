@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
-from mscn_plugin.evaluation.run_folder import json_lines, measured_on
+from mscn_plugin.checkpoints.run_folder import json_lines, measured_on
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from vissl.config import AttrDict
 
+from mscn_plugin.config.checks.evaluation import check_same_classes
+from mscn_plugin.config.data import Folders, resolve
 from mscn_plugin.data.image_folder import PHOTOGRAPHS, contents
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.pretrained import Pretrained
-from mscn_plugin.integration.data_folders import Folders, resolve
-from mscn_plugin.integration.evaluation_checks import check_same_classes
 
 NUM_QUERIES = 6
 NUM_NEIGHBORS = 6
@@ -92,7 +92,7 @@ def nearest_neighbors(
         ConfigError: the images or their labels are not there.
         RunError: none of them can be read.
     """
-    from mscn_plugin.training.online_evaluation import EvaluationData
+    from mscn_plugin.training.hooks.online_evaluation import EvaluationData
 
     cfg = AttrDict(copy.deepcopy(config))
     folders = _point_to_data(cfg, data)

@@ -9,16 +9,16 @@ import jinja2
 import torch
 from PIL import Image
 
+from mscn_plugin.checkpoints.io import CheckpointError
 from mscn_plugin.errors import ConfigError, RunError
-from mscn_plugin.evaluation.checkpoint import CheckpointError
 from mscn_plugin.evaluation.suites import Run
-from mscn_plugin.experiments.kernels import blank_kernels, first_kernels, kernel_sheet
 from mscn_plugin.experiments.runs import METRICS
 from mscn_plugin.export.pretrained import Pretrained, describe, load_pretrained
 from mscn_plugin.files import write_text
 from mscn_plugin.report.accuracies import NONE, about_accuracies, accuracy_rows
 from mscn_plugin.report.curves import curves
 from mscn_plugin.report.history import History
+from mscn_plugin.report.kernels import blank_kernels, first_kernels, kernel_sheet
 from mscn_plugin.report.neighbors import MAX_TRAIN_IMAGES, Neighborhood, nearest_neighbors
 from mscn_plugin.report.pictures import (
     data_uri,

@@ -17,31 +17,31 @@ from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
 from vissl.hooks.state_update_hooks import CheckNanLossHook, CheckNanModelOutputHook
 from vissl.trainer.train_task import SelfSupervisionTask
 
-from mscn_plugin.data.readable_images import ReadableImagesDataset
-from mscn_plugin.evaluation.checkpoint import SIGMA_KEY
-from mscn_plugin.evaluation.input_filter import input_sigma
-from mscn_plugin.recovery.hook import CheckpointHook
-from mscn_plugin.recovery.ranks import Ranks
-from mscn_plugin.recovery.recipe import (
+from mscn_plugin.checkpoints.fingerprint import (
     MACHINE_KEY,
     RECIPE_KEY,
     pin_machine,
     recipe_of,
     this_machine,
 )
-from mscn_plugin.recovery.seeding import ResumableLoader
-from mscn_plugin.training.embedding_statistics import EmbeddingStatisticsHook
-from mscn_plugin.training.gpu_memory import OutOfMemoryHook
-from mscn_plugin.training.loader_config import loader_config
-from mscn_plugin.training.masked_views_picture import MaskedViewsPictureHook
-from mscn_plugin.training.non_finite import NonFiniteHook
-from mscn_plugin.training.online_evaluation import OnlineEvaluationHook
-from mscn_plugin.training.progress_bar import ProgressBarHook
-from mscn_plugin.training.run_length import RunLengthHook
-from mscn_plugin.training.settings import complete_settings
-from mscn_plugin.training.target_network import TargetNetworkHook
-from mscn_plugin.training.unreadable_images import UnreadableImagesHook
-from mscn_plugin.views.on_device import DeviceViewsLoader
+from mscn_plugin.checkpoints.io import SIGMA_KEY
+from mscn_plugin.checkpoints.sigma import input_sigma
+from mscn_plugin.config.schema import complete_settings
+from mscn_plugin.data.readable_images import ReadableImagesDataset
+from mscn_plugin.training.hooks.checkpoints import CheckpointHook
+from mscn_plugin.training.hooks.embedding_statistics import EmbeddingStatisticsHook
+from mscn_plugin.training.hooks.masked_views_picture import MaskedViewsPictureHook
+from mscn_plugin.training.hooks.non_finite import NonFiniteHook
+from mscn_plugin.training.hooks.online_evaluation import OnlineEvaluationHook
+from mscn_plugin.training.hooks.out_of_memory import OutOfMemoryHook
+from mscn_plugin.training.hooks.progress_bar import ProgressBarHook
+from mscn_plugin.training.hooks.run_length import RunLengthHook
+from mscn_plugin.training.hooks.target_network import TargetNetworkHook
+from mscn_plugin.training.hooks.unreadable_images import UnreadableImagesHook
+from mscn_plugin.training.ranks import Ranks
+from mscn_plugin.training.resumable_loader import ResumableLoader
+from mscn_plugin.transforms.loader_pipeline import loader_config
+from mscn_plugin.transforms.on_device import DeviceViewsLoader
 
 _VISSLS_NAN_CHECKS = (CheckNanLossHook, CheckNanModelOutputHook)
 
@@ -57,7 +57,7 @@ class MSCNTask(SelfSupervisionTask):
     It works with every VISSL loss and collator. Beside VISSL's own hooks it runs the target
     network of ``byol_loss``, the online evaluation, the embedding statistics, the picture of
     masked views and the progress bar, as the ``MSCN`` section of the configuration says
-    (:mod:`mscn_plugin.training.settings`).
+    (:mod:`mscn_plugin.config.schema`).
     """
 
     config: Any

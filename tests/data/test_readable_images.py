@@ -83,7 +83,7 @@ REPLICATED = [{"name": "ImgReplicatePil"}, {"name": "RandomResizedCrop", "size":
 @pytest.mark.parametrize("transforms", [[], REPLICATED])
 def test_a_stated_range_reaches_every_picture(compose, deep_folder, transforms, caplog):
     from mscn_plugin.data.readable_images import MAX_NAMED, ReadableImagesDataset
-    from mscn_plugin.views.augmentations import with_fast_augmentations
+    from mscn_plugin.transforms.opencv import with_fast_augmentations
 
     for stated, blank in ((None, [2] * 5), ([0, 4095], [1] * 4 + [2])):
         caplog.clear()

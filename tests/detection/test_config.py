@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mscn_plugin.integration.config_folder import config_folder
+from mscn_plugin.config.folder import config_folder
 
 PAGES = sorted(file.stem for file in (config_folder() / "detection").glob("*.yaml"))
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from conftest import run_python
 
+from mscn_plugin.config.folder import config_folder
 from mscn_plugin.detection.environment import MODULE
-from mscn_plugin.integration.config_folder import config_folder
 from mscn_plugin.masking import high_pass
 
 TWO_PROCESSES = """

@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from mscn_plugin.integration.config_folder import config_folder
+from mscn_plugin.config.folder import config_folder
 
 pytestmark = pytest.mark.usefixtures("registered")
 
@@ -16,7 +16,7 @@ def save(tmp_path_factory):
     """Write a checkpoint with the configuration of a page, changed by keys; returns its path."""
 
     def write(page=None, sigma=None, **changes):
-        from mscn_plugin.evaluation.checkpoint import SIGMA_KEY
+        from mscn_plugin.checkpoints.io import SIGMA_KEY
 
         folder = tmp_path_factory.mktemp("run")
         state = {"base_model": {"model": {"trunk": {"_feature_blocks.a": torch.ones(1)}}}}
@@ -109,7 +109,7 @@ def test_the_overrides_compose(save, compose, image_folder):
 
 
 def test_sigma_is_the_checkpoints_the_runs_or_the_users(save):
-    from mscn_plugin.evaluation.checkpoint import CheckpointError
+    from mscn_plugin.checkpoints.io import CheckpointError
     from mscn_plugin.evaluation.suites import Run
 
     assert Run.of(save(None, 2.0)).sigma == 2

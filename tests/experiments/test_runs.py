@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mscn_plugin.experiments.runs import ExperimentRun
-from mscn_plugin.tool_run import RunFailedError
+from mscn_plugin.runs.launch import RunFailedError
 
 
 def a_run(folder, *overrides):

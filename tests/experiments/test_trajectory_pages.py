@@ -9,9 +9,9 @@ import warnings
 import pytest
 import yaml
 
+from mscn_plugin.config.folder import config_folder
 from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.scales import SCALES, page_of
-from mscn_plugin.integration.config_folder import config_folder
 
 PAGES = sorted(path.stem for path in (config_folder() / "config/mscn/trajectory").glob("*.yaml"))
 

@@ -10,9 +10,9 @@ import torch
 from vissl_checkpoints import model_config, random_trunk
 
 from mscn_plugin.export.filtered_trunk import blur_matrix
-from mscn_plugin.export.graphs import export_onnx, export_torchscript
 from mscn_plugin.export.preprocessing import Preprocessing
 from mscn_plugin.export.pretrained import Pretrained
+from mscn_plugin.export.torchscript_onnx import export_onnx, export_torchscript
 from mscn_plugin.masking import high_pass
 
 pytestmark = pytest.mark.usefixtures("registered")

@@ -16,7 +16,7 @@ from mscn_plugin.export.detectron2_weights import (
 )
 from mscn_plugin.export.preprocessing import Preprocessing
 from mscn_plugin.export.pretrained import Pretrained
-from mscn_plugin.export.resnet_weights import NAMES, export_timm, export_torchvision
+from mscn_plugin.export.torchvision_timm import NAMES, export_timm, export_torchvision
 from mscn_plugin.masking import high_pass
 
 pytestmark = pytest.mark.usefixtures("registered")

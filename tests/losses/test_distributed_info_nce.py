@@ -23,7 +23,7 @@ def setting(num_masks):
 
 
 def loss_of(num_masks, negatives):
-    from mscn_plugin.losses.mscn_info_nce_loss import MSCNInfoNCELoss
+    from mscn_plugin.losses.info_nce import MSCNInfoNCELoss
 
     return MSCNInfoNCELoss(num_masks=num_masks, negatives=negatives)
 

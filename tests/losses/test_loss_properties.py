@@ -42,7 +42,7 @@ def info_nce_by_hand(z, num_masks, temperature, negatives):
     st.integers(0, 2**31),
 )
 def test_info_nce_is_the_loops(batch, k0, k1, dims, temperature, negatives, seed):
-    from mscn_plugin.losses.mscn_info_nce_loss import MSCNInfoNCELoss
+    from mscn_plugin.losses.info_nce import MSCNInfoNCELoss
 
     embeddings = torch.randn((k0 + k1) * batch, dims, generator=torch.Generator().manual_seed(seed))
     loss = MSCNInfoNCELoss(temperature, [k0, k1], negatives)(embeddings)
@@ -55,8 +55,8 @@ def test_info_nce_is_the_loops(batch, k0, k1, dims, temperature, negatives, seed
 @settings(max_examples=60, deadline=None)
 @given(st.integers(2, 5), counts, counts, st.floats(0.1, 50), st.integers(0, 2**31))
 def test_lengths_of_embeddings_and_order_of_images_do_not_matter(batch, k0, k1, scale, seed):
-    from mscn_plugin.losses.byol_loss import BYOLLoss
-    from mscn_plugin.losses.mscn_info_nce_loss import MSCNInfoNCELoss
+    from mscn_plugin.losses.byol import BYOLLoss
+    from mscn_plugin.losses.info_nce import MSCNInfoNCELoss
 
     generator = torch.Generator().manual_seed(seed)
     output = torch.randn((k0 + k1) * batch, 4, generator=generator)

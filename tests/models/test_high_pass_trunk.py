@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("registered")
     ],
 )
 def test_features_are_those_of_the_transform(compose, large_folder, overrides, size):
-    from mscn_plugin.models.trunk_features import build_trunk
-    from mscn_plugin.views.transforms import MSCNHighPass
+    from mscn_plugin.models.shapes import build_trunk
+    from mscn_plugin.transforms.transforms import MSCNHighPass
 
     config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}", *overrides).MODEL
     plain = build_trunk(config).eval()
@@ -40,7 +40,7 @@ def test_features_are_those_of_the_transform(compose, large_folder, overrides, s
 
 
 def test_without_a_sigma_there_is_no_trunk(compose, large_folder):
-    from mscn_plugin.models.trunk_features import build_trunk
+    from mscn_plugin.models.shapes import build_trunk
 
     config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}").MODEL
     config.TRUNK.NAME = "high_pass_small_resnet"

@@ -17,7 +17,7 @@ def write_run(folder: Path, config) -> Path:
     Args:
         config: the ``config`` part of a checked configuration.
     """
-    from mscn_plugin.models.trunk_features import build_trunk
+    from mscn_plugin.models.shapes import build_trunk
 
     folder.mkdir(parents=True)
     trunk = build_trunk(config.MODEL).state_dict()

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("registered")
 @pytest.fixture
 def run(compose, tiny, tmp_path):
     """Its trunk and its configuration."""
-    from mscn_plugin.evaluation.checkpoint import training_config
+    from mscn_plugin.checkpoints.io import training_config
     from mscn_plugin.export.pretrained import load_pretrained
 
     folder = write_run(tmp_path / "written", compose("config=mscn/quickstart", *tiny))

@@ -1,0 +1,186 @@
+"""Checkpoints that are whole or not there, and the search for the newest whole one."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+import torch
+
+from mscn_plugin.checkpoints.io import VISSL_UNPICKLES, CheckpointError, load_checkpoint
+from mscn_plugin.errors import DISK_FULL, ConfigError, RunError
+from mscn_plugin.files import staging_folder, sync
+
+LINK = "checkpoint.torch"
+_NAME = re.compile(r"model_(iteration|phase|final_checkpoint_phase)(\d+)\.torch")
+
+
+@contextlib.contextmanager
+def staged(folder: Path) -> Iterator[Path]:
+    """Yield a folder to write checkpoints into; on leaving they appear in ``folder``, whole.
+
+    Each file is synced to the disk, renamed, and linked by ``checkpoint.torch``, relative so that
+    the folder can be moved. A kill at any moment leaves the former checkpoint and link, or the new.
+
+    Raises:
+        RunError: the disk is full; what was there before is untouched.
+    """
+    try:
+        with staging_folder(folder) as staging:
+            yield staging
+            for file in sorted(staging.glob("*.torch")):
+                if not file.is_symlink():
+                    sync(file)
+                    os.replace(file, folder / file.name)
+                    _link(folder, file.name, staging)
+    except (OSError, RuntimeError) as error:  # PyTorch's writer raises RuntimeError
+        reason = error if isinstance(error, OSError) else error.__context__
+        if isinstance(reason, OSError) and reason.errno in DISK_FULL:
+            raise RunError(
+                f"config.CHECKPOINT.DIR is {str(folder)!r}, where a checkpoint could not be "
+                f"written ({os.strerror(reason.errno)}): make room, and start the same command "
+                "again to go on from the last one"
+            ) from error
+        raise
+
+
+def set_aside(folder: Path, final_alone: bool = False) -> None:
+    """Move the checkpoints of an earlier run into ``replaced-<n>``, so that a new one can begin.
+
+    Args:
+        final_alone: leave those from which the run goes on.
+    """
+    pattern = "model_final*.torch" if final_alone else "model_*.torch"
+    old = list(folder.glob(pattern))
+    if not old:
+        return
+    if not final_alone:
+        old += [*folder.glob("*.json"), *folder.glob(LINK)]
+    number = next(n for n in itertools.count(1) if not (folder / f"replaced-{n}").exists())
+    target = folder / f"replaced-{number}"
+    target.mkdir()
+    for path in old:
+        path.rename(target / path.name)
+    logging.warning(f"beginning anew: {len(old)} files of the run before are in {target}")
+
+
+def _link(folder: Path, name: str, staging: Path) -> None:
+    link = staging / LINK
+    link.unlink(missing_ok=True)  # VISSL's, which names the staging folder
+    link.symlink_to(name)
+    os.replace(link, folder / LINK)
+    sync(folder)
+
+
+def load_whole(path: Path) -> Dict[str, Any]:
+    """Load a checkpoint of ``mscn_task`` after checking that nothing in it is damaged.
+
+    Raises:
+        CheckpointError: it is truncated, a bit has flipped, or a value is not finite.
+    """
+    checkpoint = load_checkpoint(path, trusted=VISSL_UNPICKLES, checksums=True)
+    if not isinstance(checkpoint.get("iteration"), int):
+        raise CheckpointError(
+            f"{path} has no iteration; it must be a checkpoint of VISSL's trainer"
+        )
+    for name, tensor in _tensors(checkpoint):
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise CheckpointError(f"{path} has values in {name} that are not finite")
+    return checkpoint
+
+
+def newest_checkpoint(folder: Path, nth: int = 1, skip_final: bool = False) -> Optional[Path]:
+    """The newest whole checkpoint of a run by its iteration; damaged ones are named in a warning.
+
+    Args:
+        nth: take the nth newest, or the oldest if there are fewer (VISSL's
+            ``LATEST_CHECKPOINT_RESUME_FILE_NUM``).
+        skip_final: leave out the one of the run's end.
+    """
+    nth = max(1, nth)
+    numbered = [(_NAME.fullmatch(path.name), path) for path in folder.glob("model_*.torch")]
+    whole: List[Tuple[int, bool, Path]] = []
+    for kind in ("iteration", "phase", "final_checkpoint_phase"):
+        of_kind = [(int(m[2]), path) for m, path in numbered if m and m[1] == kind]
+        if skip_final and kind.startswith("final"):
+            continue
+        found: List[Tuple[int, bool, Path]] = []
+        for _, path in sorted(of_kind, reverse=True):
+            try:
+                # At the same iteration that of the finished epoch is further.
+                found.append((load_whole(path)["iteration"], kind != "iteration", path))
+            except CheckpointError as error:
+                logging.warning(f"passing over a damaged checkpoint: {error}")
+            if len(found) == nth:
+                break
+        whole += found
+    whole.sort(reverse=True)
+    return whole[:nth][-1][-1] if whole else None
+
+
+def refuse_links(folder: Path, staged: bool) -> None:
+    """Refuse a run's folder in which a file is a link through which VISSL would write.
+
+    Args:
+        staged: whether the run's checkpoints take their places by :func:`staged`.
+
+    Raises:
+        ConfigError: names the first such link.
+    """
+    names = ["*.json", "*.txt", "*.yaml", "*.npy", *([] if staged else ["model_*.torch"])]
+    for path in sorted(path for name in names for path in folder.glob(name)):
+        if path.is_symlink():
+            raise ConfigError(
+                f"config.CHECKPOINT.DIR is {str(folder)!r}, where {path.name} is a link to "
+                f"{os.readlink(path)!r}, which would be written: remove the link"
+            )
+
+
+def refuse_damaged(settings: Any, folder: Path) -> None:
+    """Refuse to begin anew where there are checkpoints, but none that a run could go on from.
+
+    Args:
+        settings: ``config.CHECKPOINT``.
+        folder: of the run.
+
+    Raises:
+        ConfigError: says what is wrong with one of them. Nothing was changed.
+    """
+    if not settings.AUTO_RESUME:
+        return
+    files = [path for path in sorted(folder.glob("model_*.torch")) if _NAME.fullmatch(path.name)]
+    if settings.OVERWRITE_EXISTING:
+        files = [path for path in files if not is_final(path)]
+    reason = ""
+    for path in files:
+        try:
+            load_whole(path)
+            return
+        except CheckpointError as error:
+            reason = str(error)
+    if files:
+        raise ConfigError(
+            f"config.CHECKPOINT.DIR is {str(folder)!r}, where none of the checkpoints is complete "
+            f"({len(files)} in all; {reason}): nothing was changed; put a copy of one there, set "
+            "another folder, or config.CHECKPOINT.AUTO_RESUME=False "
+            "config.CHECKPOINT.OVERWRITE_EXISTING=True to begin anew in this one"
+        )
+
+
+def is_final(path: Path) -> bool:
+    """Whether a checkpoint is that of a run's last epoch, by VISSL's naming."""
+    return path.name.startswith("model_final")
+
+
+def _tensors(content: Any, name: str = "") -> Iterator[Tuple[str, torch.Tensor]]:
+    if isinstance(content, torch.Tensor):
+        yield name, content
+    elif isinstance(content, (dict, list, tuple)):
+        items = content.items() if isinstance(content, dict) else enumerate(content)
+        for key, value in items:
+            yield from _tensors(value, f"{name}.{key}" if name else str(key))

@@ -1,0 +1,115 @@
+"""What a training step needs of a GPU's memory, and what would fit where it has too little."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional, Tuple
+
+import torch
+
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.masking.per_branch import masks_per_branch
+from mscn_plugin.transforms.collate import num_masks_of
+
+_VIEWS = 4
+"""Of the pass that is measured: batch normalisation needs more than one."""
+_BESIDE = 1.1
+"""Weights, optimizer and the stage's views beside the activations; 1.02 to 1.07 was measured."""
+
+
+def activation_bytes(config: Any, size: Tuple[int, int]) -> int:
+    """Bytes that one view's activations take between forward and backward pass.
+
+    Counted on PyTorch's meta device, which computes shapes and no values: what autograd keeps,
+    parameters aside. A lower bound of the memory that a step needs. Mixed precision counts half.
+
+    Args:
+        config: the ``config`` part of a configuration.
+        size: (H, W) of a view in pixels.
+    """
+    from vissl.models import build_model
+
+    with torch.device("meta"):
+        model = build_model(config.MODEL, config.OPTIMIZER)
+    parameters = {p.untyped_storage()._cdata for p in model.parameters()}
+    kept: Dict[int, Any] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in parameters:
+            kept[storage._cdata] = storage  # held, so that no other gets its place
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(torch.empty(_VIEWS, 3, *size, device="meta"))
+    count = sum(storage.nbytes() for storage in kept.values()) // _VIEWS
+    return count // 2 if config.MODEL.AMP_PARAMS.USE_AMP else count
+
+
+def check_gpu_memory(config: Any, size: Optional[Tuple[int, int]], available: int) -> None:
+    """Refuse a step whose activations alone are more than a GPU's memory.
+
+    Args:
+        size: (H, W) of a view, or None where no crop states it: then nothing is checked.
+        available: bytes of the GPU.
+
+    Raises:
+        ConfigError: it cannot fit; names what would.
+    """
+    if size is None:
+        return
+    try:
+        of_view = activation_bytes(config, size)
+    except Exception:  # a model that the meta device cannot hold is not for that a wrong one
+        return
+    views = config.DATA.TRAIN.BATCHSIZE_PER_REPLICA * num_views(config)
+    if of_view * views > available:
+        raise ConfigError(
+            f"{batch_in_words(config)}, whose activations alone need {_gib(of_view * views)}; the "
+            f"GPU has {_gib(available)}: {advice(config, of_view, available)}"
+        )
+
+
+def num_views(config: Any) -> int:
+    """Views of an image in a step: K0 + K1, or 2 with VISSL's collators."""
+    return sum(masks_per_branch(num_masks_of(config.DATA.TRAIN)))
+
+
+def advice(config: Any, of_view: int = 0, available: int = 0) -> str:
+    """The overlays that need less, with their estimates where they fit.
+
+    Args:
+        of_view: :func:`activation_bytes`; 0 where it is not known.
+    """
+    batch_size, views = config.DATA.TRAIN.BATCHSIZE_PER_REPLICA, num_views(config)
+    checkpointing = config.MODEL.ACTIVATION_CHECKPOINTING.USE_ACTIVATION_CHECKPOINTING
+    ways: List[Tuple[str, float]] = []
+    if not config.MODEL.AMP_PARAMS.USE_AMP:
+        ways.append(("amp", 0.5))
+    if views > 2:
+        ways.append(("one_mask", 2 / views))
+    if len(ways) == 2:
+        ways.append(("amp +config/mscn/memory=one_mask", 1 / views))
+    said = []
+    for overlay, share in ways:
+        need = _BESIDE * share * of_view * batch_size * views
+        if need <= available or not of_view:
+            estimate = f" (about {_gib(need)})" if of_view else ""
+            said.append(f"+config/mscn/memory={overlay}{estimate}")
+    if not checkpointing:
+        said.append("+config/mscn/memory=activation_checkpointing")
+    largest = int(available / (_BESIDE * of_view * views)) if of_view else 0
+    fits = f" of at most {largest}" if largest >= 2 else ""
+    return f"add {', or '.join([*said, f'a smaller batch{fits}'])}"
+
+
+def batch_in_words(config: Any) -> str:
+    """The key of the batch with what it means in views."""
+    batch_size, views = config.DATA.TRAIN.BATCHSIZE_PER_REPLICA, num_views(config)
+    return (
+        f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {batch_size}, with {views} views of an image "
+        f"{batch_size * views} views"
+    )
+
+
+def _gib(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB"

@@ -1,0 +1,111 @@
+"""Checks of a configuration's loss against the parts around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mscn_plugin.errors import ConfigError, build_part
+from mscn_plugin.losses.byol import BYOLLoss
+from mscn_plugin.losses.info_nce import MSCNInfoNCELoss
+from mscn_plugin.masking.per_branch import masks_per_branch
+from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
+
+OTHER_COLLATORS = (
+    "cutmixup_collator",
+    "default_collate",
+    "moco_collator",
+    "multicrop_mixup_collator",
+    "patch_and_image_collator",
+    "siamese_collator",
+    "targets_one_hot_default_collator",
+)
+"""VISSL's collators that do not hand over two views of each image."""
+LOSSES = {"mscn_info_nce_loss": MSCNInfoNCELoss, "byol_loss": BYOLLoss}
+"""Losses that take several masks per branch."""
+ONE_MASK_LOSSES = (
+    "barlow_twins_loss",
+    "deepclusterv2_loss",
+    "dino_loss",
+    "moco_loss",
+    "multicrop_simclr_info_nce_loss",
+    "simclr_info_nce_loss",
+    "swav_loss",
+    "swav_momentum_loss",
+)
+"""VISSL's siamese losses. They see two views of an image, or take all of its views for equals."""
+
+
+def check_loss(cfg: Any) -> None:
+    """Check the loss, and whether collator, model and task give it what it needs.
+
+    Raises:
+        ConfigError: a wrong setting, or two parts disagree.
+    """
+    name, train = cfg.LOSS.name, cfg.DATA.TRAIN
+    multimask = train.COLLATE_FUNCTION == COLLATOR
+    collator = train.COLLATE_FUNCTION_PARAMS if multimask else {}
+    views = masks_per_branch(num_masks_of(train))
+    collator_path = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
+    if name in ONE_MASK_LOSSES and views != [1, 1]:
+        raise ConfigError(
+            f"{collator_path}.num_masks is {num_masks_of(train)}, but {name} is VISSL's "
+            f"and takes one mask per branch: it must be 1 ({' and '.join(LOSSES)} take more)"
+        )
+    momentum_branch = collator.get("momentum_branch", False)
+    known = name in LOSSES or name in ONE_MASK_LOSSES
+    if multimask and known and momentum_branch != (name == "moco_loss"):
+        raise ConfigError(
+            f"{collator_path}.momentum_branch is {momentum_branch}; with {name} it must be "
+            f"{name == 'moco_loss'}"
+        )
+    evaluated = cfg.MSCN.ONLINE_EVALUATION.NETWORK
+    if evaluated == "target" and name != "byol_loss":
+        raise ConfigError(
+            f"config.MSCN.ONLINE_EVALUATION.NETWORK is target, which {name} does not have; it must "
+            "be online"
+        )
+    if name not in LOSSES:
+        return
+    path = f"config.LOSS.{name}"
+    settings = {k: v for k, v in (cfg.LOSS.get(name) or {}).items() if k != "name"}
+    loss = build_part(path, LOSSES[name], settings)
+    if loss.num_masks != views:
+        raise ConfigError(
+            f"{path}.num_masks is {settings['num_masks']}, but the collator makes {views}: leave "
+            "the loss's key null to take the collator's value"
+        )
+    if name == "byol_loss":
+        _check_byol(cfg, loss, multimask)
+
+
+def _check_byol(cfg: Any, loss: BYOLLoss, multimask: bool) -> None:
+    if cfg.TRAINER.TASK_NAME != "mscn_task":
+        raise ConfigError(
+            f"config.TRAINER.TASK_NAME is {cfg.TRAINER.TASK_NAME}; it must be mscn_task, which "
+            "runs the target network of byol_loss"
+        )
+    if loss.target_input == "unmasked" and not multimask:
+        raise ConfigError(
+            "config.LOSS.byol_loss.target_input is unmasked, which needs masks: with "
+            f"COLLATE_FUNCTION {cfg.DATA.TRAIN.COLLATE_FUNCTION} it must be masked"
+        )
+    collator = cfg.DATA.TRAIN.COLLATE_FUNCTION
+    if collator in OTHER_COLLATORS:
+        raise ConfigError(
+            f"config.DATA.TRAIN.COLLATE_FUNCTION is {collator}; byol_loss compares two views of "
+            f"each image and needs {COLLATOR}, or without masks simclr_collator or "
+            "multicrop_collator"
+        )
+    heads = cfg.MODEL.HEAD.PARAMS
+    names = [str(cfg.MODEL.TRUNK.NAME), *(str(head[0]) for head in heads)]
+    if any("fsdp" in name for name in names):
+        raise ConfigError(
+            f"config.MODEL names {', '.join(names)}: byol_loss copies the model for its target "
+            "and takes no FSDP trunk or head"
+        )
+    sizes = [head[1]["dims"][-1] for head in heads if head[0] == "mlp"]
+    if len(heads) < 2 or (len(sizes) == len(heads) and sizes[-1] != sizes[-2]):
+        raise ConfigError(
+            f"config.MODEL.HEAD.PARAMS has {len(heads)} heads with outputs {sizes}; byol_loss "
+            "needs at least two, the last of them the predictor, with the projector's output size"
+        )

@@ -1,0 +1,220 @@
+"""Checks of MSCN configurations: each failure is one sentence with the key and what is allowed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any, Dict, Iterator, List, Optional, Tuple
+
+import torch
+
+from mscn_plugin.checkpoints.sigma import input_sigma
+from mscn_plugin.config.checks.gpu_memory import check_gpu_memory
+from mscn_plugin.config.checks.loss import LOSSES, check_loss
+from mscn_plugin.errors import ConfigError, suggestion, with_path
+from mscn_plugin.masking.per_branch import MASK_SETTINGS, mask_distributions, masks_per_branch
+from mscn_plugin.models.high_pass_trunk import PREFIX
+from mscn_plugin.models.small_resnet import trunk_settings
+from mscn_plugin.transforms.collate import COLLATOR, LAYOUT_SETTINGS, NUM_BRANCHES
+from mscn_plugin.transforms.loader_pipeline import loader_config
+from mscn_plugin.transforms.on_device import COLLATORS
+
+_REPLICATING = ("ImgReplicatePil", "MSCNRandomResizedCrops")
+_CROPS = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
+
+
+def uses_mscn(cfg: Any) -> bool:
+    """Whether any part of a configuration is MSCN's; all others are left alone."""
+    return (
+        "MSCN" in cfg
+        or cfg.TRAINER.TASK_NAME == "mscn_task"
+        or cfg.LOSS.name in LOSSES
+        or cfg.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR
+        or str(cfg.MODEL.TRUNK.NAME).startswith(PREFIX)
+        or any("MSCN" in str(transform) for transform in _transforms(cfg))
+    )
+
+
+def check_parts(cfg: Any) -> None:
+    """Check filter, masks, collator, trunk and loss, by themselves and against each other.
+
+    Raises:
+        ConfigError: a part has an unknown key or a wrong value, or two parts disagree.
+    """
+    if cfg.MODEL.TRUNK.NAME in ("small_resnet", f"{PREFIX}small_resnet"):
+        section = cfg.MODEL.TRUNK.get("SMALL_RESNET") or {}
+        with_path("config.MODEL.TRUNK.SMALL_RESNET", trunk_settings, section)
+    _check_sigmas(cfg)
+    _check_pixels(cfg)
+    _check_collator(cfg.DATA.TRAIN)
+    check_loss(cfg)
+    if cfg.TRAINER.TASK_NAME == "mscn_task":
+        loader_config(cfg)
+
+
+def _check_sigmas(cfg: Any) -> None:
+    """Check the filter against the crop, and in pre-training against the online evaluation's."""
+    size, sigma = crop_size(cfg.DATA.TRAIN.TRANSFORMS), input_sigma(cfg, "TRAIN")
+    if size and 4 * sigma > min(size):
+        raise ConfigError(
+            f"config.DATA.TRAIN filters with sigma {sigma:g}, whose kernel of 4 sigma to each side "
+            f"does not fit the crop of {min(size)} pixels: it must be at most {min(size) / 4:g}"
+        )
+    evaluated = cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS and cfg.DATA.TEST.TRANSFORMS
+    if cfg.TRAINER.TASK_NAME == "mscn_task" and evaluated and sigma != input_sigma(cfg, "TEST"):
+        raise ConfigError(
+            f"config.DATA.TEST.TRANSFORMS filter with sigma {input_sigma(cfg, 'TEST'):g}, and "
+            f"config.DATA.TRAIN.TRANSFORMS with {sigma:g}: an evaluation's must be pre-training's"
+        )
+
+
+def _check_pixels(cfg: Any) -> None:
+    """Check that crops add no black border, and that an online evaluation normalises as training.
+
+    Raises:
+        ConfigError: the trunk would be evaluated on other values than it was trained on.
+    """
+    normalized = {}
+    for split in ("TRAIN", "TEST"):
+        resized = None
+        for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
+            name, place = transform.get("name"), f"config.DATA.{split}.TRANSFORMS[{index}]"
+            if name == "Normalize":
+                normalized[split] = place, [transform.get(key) for key in ("mean", "std")]
+            if name not in ("Resize", "CenterCrop", "RandomCrop"):
+                continue
+            size = transform.get("size")
+            sides = size if isinstance(size, (list, tuple)) else [size]
+            if name == "Resize":
+                resized = min(sides)
+            elif resized is not None and max(sides) > resized:
+                raise ConfigError(
+                    f"{place}.size is {size}, larger than the {resized} pixels to which Resize "
+                    "brings a picture: the rest would be black; it must be at most that"
+                )
+    evaluated = cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS and cfg.DATA.TEST.TRANSFORMS
+    if cfg.TRAINER.TASK_NAME != "mscn_task" or not evaluated or len(normalized) < 2:
+        return
+    (_, trained), (place, tested) = normalized["TRAIN"], normalized["TEST"]
+    if trained != tested:
+        raise ConfigError(
+            f"{place} normalises with mean and std {tested}, and training with {trained}: an "
+            "evaluation's must be pre-training's"
+        )
+
+
+def _check_collator(train: Any) -> None:
+    if COLLATORS[COLLATOR] == train.COLLATE_FUNCTION:
+        raise ConfigError(
+            f"config.DATA.TRAIN.COLLATE_FUNCTION is {train.COLLATE_FUNCTION}, which MSCN itself "
+            f"puts in place; it must be {COLLATOR}"
+        )
+    if train.COLLATE_FUNCTION != COLLATOR:
+        return
+    path = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
+    settings = dict(train.COLLATE_FUNCTION_PARAMS)
+    known = ("num_masks", *LAYOUT_SETTINGS, *MASK_SETTINGS)
+    for key in settings:
+        if key not in known:
+            raise ConfigError(f"{path}.{key} is not a key of {COLLATOR}; {suggestion(key, known)}")
+    with_path(path, masks_per_branch, settings.pop("num_masks", 2))
+    for key in LAYOUT_SETTINGS:
+        value = settings.pop(key, False)
+        if not isinstance(value, bool):
+            raise ConfigError(f"{path}.{key} is {value!r}; it must be True or False")
+    distributions = with_path(path, mask_distributions, NUM_BRANCHES, settings)
+    size = crop_size(train.TRANSFORMS)
+    for masks in distributions if size else []:
+        with_path(path, masks.check_size, size)
+    for index, transform in enumerate(train.TRANSFORMS):
+        views = transform.get("num_times", NUM_BRANCHES)
+        if transform.get("name") in _REPLICATING and views != NUM_BRANCHES:
+            raise ConfigError(
+                f"config.DATA.TRAIN.TRANSFORMS[{index}].num_times is {views}; {COLLATOR} takes two "
+                "views of an image: it must be 2 (num_masks is what there may be more of)"
+            )
+
+
+def check_run(cfg: Any) -> None:
+    """Check that this machine can run what the configuration asks for.
+
+    Raises:
+        ConfigError: it cannot; the sentence gives the overrides that this machine needs.
+    """
+    batch_size = cfg.DATA.TRAIN.BATCHSIZE_PER_REPLICA
+    if not isinstance(batch_size, int) or batch_size < 2:
+        raise ConfigError(
+            f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {batch_size!r}; it must be a whole number "
+            "of at least 2, since an image's negatives are the other images"
+        )
+    batch_size *= cfg.DISTRIBUTED.NUM_NODES * cfg.DISTRIBUTED.NUM_PROC_PER_NODE
+    if cfg.LOSS.name == "moco_loss" and cfg.LOSS.moco_loss.queue_size % batch_size:
+        raise ConfigError(
+            f"config.LOSS.moco_loss.queue_size is {cfg.LOSS.moco_loss.queue_size}; it must be a "
+            f"multiple of the batch of all processes, {batch_size}"
+        )
+    if cfg.MSCN.COMPILE_TRUNK and not hasattr(torch.nn.Module, "compile"):
+        raise ConfigError(
+            "config.MSCN.COMPILE_TRUNK is True, which needs PyTorch 2.3 or later; this is "
+            f"{torch.__version__}"
+        )
+    if cfg.SLURM.USE_SLURM:
+        return
+    compiler = os.environ.get("CXX", "g++")
+    if cfg.MSCN.COMPILE_TRUNK and cfg.MACHINE.DEVICE == "cpu" and not shutil.which(compiler):
+        raise ConfigError(
+            f"config.MSCN.COMPILE_TRUNK is True, which on a CPU needs a C++ compiler; there is no "
+            f"{compiler} (CXX names another)"
+        )
+    distributed = cfg.DISTRIBUTED
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    overrides: Dict[str, Any] = {}
+    no_gpus = cfg.MACHINE.DEVICE == "gpu" and gpus == 0
+    if no_gpus:
+        overrides["+config/mscn/machine"] = "cpu"
+    else:
+        if distributed.NUM_NODES > 1 and distributed.RUN_ID == "auto":
+            overrides["config.DISTRIBUTED.NUM_NODES"] = 1
+        if cfg.MACHINE.DEVICE == "gpu" and gpus < distributed.NUM_PROC_PER_NODE:
+            overrides["config.DISTRIBUTED.NUM_PROC_PER_NODE"] = gpus
+    if not overrides:
+        if cfg.MACHINE.DEVICE == "gpu" and cfg.TRAINER.TASK_NAME == "mscn_task":
+            memory = min(torch.cuda.get_device_properties(i).total_memory for i in range(gpus))
+            check_gpu_memory(cfg, crop_size(cfg.DATA.TRAIN.TRANSFORMS), memory)
+        return
+    cores = os.cpu_count() or 1
+    if cfg.DATA.NUM_DATALOADER_WORKERS * max(gpus, 1) > cores:  # each takes seconds to start
+        overrides["config.DATA.NUM_DATALOADER_WORKERS"] = cores // max(gpus, 1)
+    asked = f"{distributed.NUM_NODES} x {distributed.NUM_PROC_PER_NODE} {cfg.MACHINE.DEVICE}s"
+    line = " ".join(f"{key}={value}" for key, value in overrides.items())
+    data = "" if cfg.MSCN.DATA else " config.MSCN.DATA=<folder of images>"
+    if no_gpus:  # a value on the command line is stronger than the overlay
+        data += " without config.MACHINE.DEVICE=gpu"
+    raise ConfigError(
+        f"this configuration asks for {asked} (nodes x processes) and this machine has "
+        f"{gpus or 'no'} GPU{'s' if gpus != 1 else ''}: add {line}{data} to run it here (and "
+        "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=<n> to fit its memory), or submit it with "
+        "config.SLURM.USE_SLURM=true config.SLURM.PARTITION=<partition>"
+    )
+
+
+def _transforms(cfg: Any) -> Iterator[Any]:
+    """The transforms of both splits, of a configuration that nobody has checked."""
+    for split in ("TRAIN", "TEST"):
+        yield from cfg.DATA[split].TRANSFORMS or ()
+
+
+def crop_size(transforms: List[Dict[str, Any]]) -> Optional[Tuple[int, int]]:
+    """The size (H, W) of the views, where a crop states it."""
+    for transform in reversed(transforms):
+        if transform.get("name") in _CROPS and "size" in transform:
+            size = transform["size"]
+            sides = size if isinstance(size, (list, tuple)) else [size]
+            whole = all(isinstance(side, int) and side > 0 for side in sides)
+            if not whole or len(sides) not in (1, 2):
+                raise ConfigError(
+                    f"config.DATA.*.TRANSFORMS has {transform['name']} with size {size!r}; it must "
+                    "be a whole number of pixels above 0, or two"
+                )
+            return sides[0], sides[-1]
+    return None

@@ -1,0 +1,423 @@
+"""Checks of VISSL's own keys, which VISSL itself would trip over in its workers or not at all."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import functools
+import math
+import operator
+import re
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, Tuple
+
+import torch
+import vissl.losses
+import vissl.optimizers  # noqa: F401
+from classy_vision.dataset.transforms import TRANSFORM_REGISTRY
+from classy_vision.losses import LOSS_REGISTRY
+from classy_vision.meters import METER_REGISTRY
+from classy_vision.optim import OPTIMIZER_REGISTRY
+from classy_vision.optim.param_scheduler import PARAM_SCHEDULER_REGISTRY
+from classy_vision.tasks import TASK_REGISTRY
+from torch.nn.modules import loss as torch_losses
+from torchvision import transforms as torchvision_transforms
+from vissl.data import DATASET_SOURCE_MAP
+from vissl.data.collators import COLLATOR_REGISTRY
+from vissl.models import MODEL_REGISTRY
+from vissl.models.heads import MODEL_HEADS_REGISTRY
+from vissl.models.trunks import MODEL_TRUNKS_REGISTRY
+from vissl.trainer.train_steps import TRAIN_STEP_REGISTRY
+from vissl.utils.misc import is_apex_available
+
+from mscn_plugin.config.hydra_overrides import line_to_type
+from mscn_plugin.errors import ConfigError, suggestion
+
+_SPLITS = ("TRAIN", "TEST")
+_WHOLE_NUMBERS = {  # smallest allowed value, where it is not 0, or -1 of a default of -1
+    "LOG_FREQUENCY": 1,
+    "TEST_EVERY_NUM_EPOCH": 1,
+    "OPTIMIZER.num_epochs": 1,
+    "DATA.TRAIN.BATCHSIZE_PER_REPLICA": 1,
+    "DATA.TEST.BATCHSIZE_PER_REPLICA": 1,
+    "DATA.DDP_BUCKET_CAP_MB": 1,
+    "DISTRIBUTED.NUM_NODES": 1,
+    "DISTRIBUTED.NUM_PROC_PER_NODE": 1,
+    "CHECKPOINT.CHECKPOINT_FREQUENCY": 1,
+    "CHECKPOINT.LATEST_CHECKPOINT_RESUME_FILE_NUM": 1,
+    "HOOKS.TENSORBOARD_SETUP.LOG_PARAMS_EVERY_N_ITERS": 1,
+    "MODEL.ACTIVATION_CHECKPOINTING.NUM_ACTIVATION_CHECKPOINTING_SPLITS": 1,
+    "NEAREST_NEIGHBOR.TOPK": 1,
+    "SLURM.MEM_GB": 1,
+    "SLURM.NUM_CPU_PER_PROC": 1,
+    "SLURM.PORT_ID": 1,
+}
+_NUMBERS: Dict[str, Tuple[Callable[[Any], bool], str]] = {
+    "OPTIMIZER.momentum": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
+    "MODEL.HEAD.BATCHNORM_EPS": (lambda value: value > 0, "above 0"),
+    "MODEL.HEAD.BATCHNORM_MOMENTUM": (lambda value: 0 < value <= 1, "above 0, at most 1"),
+    "NEAREST_NEIGHBOR.SIGMA": (lambda value: value > 0, "above 0"),
+}
+_NAMES = {
+    "TRAINER.TASK_NAME": TASK_REGISTRY,
+    "TRAINER.TRAIN_STEP_NAME": TRAIN_STEP_REGISTRY,
+    "OPTIMIZER.name": OPTIMIZER_REGISTRY,
+    "OPTIMIZER.param_schedulers.lr.name": PARAM_SCHEDULER_REGISTRY,
+    "DATA.TRAIN.COLLATE_FUNCTION": COLLATOR_REGISTRY,
+    "DATA.TEST.COLLATE_FUNCTION": COLLATOR_REGISTRY,
+    "MODEL.TRUNK.NAME": MODEL_TRUNKS_REGISTRY,
+    "MODEL.BASE_MODEL_NAME": MODEL_REGISTRY,
+    "METERS.name": METER_REGISTRY,
+}
+_UNREGISTERED = {
+    "DATA.TRAIN.COLLATE_FUNCTION": ("default_collate",),  # PyTorch's
+    "DATA.TEST.COLLATE_FUNCTION": ("default_collate",),
+    "METERS.name": ("",),  # none
+}
+_TEXTS = ("CHECKPOINT.DIR", "DISTRIBUTED.RUN_ID", "DISTRIBUTED.INIT_METHOD", "MODEL.TRUNK.NAME")
+_CHOICES: Dict[str, Tuple[str, ...]] = {
+    "MACHINE.DEVICE": ("cpu", "gpu"),
+    "CHECKPOINT.BACKEND": ("disk",),
+    "MULTI_PROCESSING_METHOD": ("fork", "forkserver", "spawn"),
+    "DISTRIBUTED.BACKEND": ("gloo", "nccl"),
+    "DISTRIBUTED.INIT_METHOD": ("tcp", "file", "env"),
+    "DATA.TRAIN.LABEL_TYPE": ("standard", "sample_index", "zero"),
+    "DATA.TEST.LABEL_TYPE": ("standard", "sample_index", "zero"),
+    "DATA.TRAIN.BASE_DATASET": ("generic_ssl",),
+    "DATA.TEST.BASE_DATASET": ("generic_ssl",),
+    "MODEL.INPUT_TYPE": ("rgb", "bgr", "lab"),
+    "MODEL.SYNC_BN_CONFIG.SYNC_BN_TYPE": ("apex", "pytorch"),
+    "MODEL.AMP_PARAMS.AMP_TYPE": ("apex", "pytorch"),
+    "OPTIMIZER.param_schedulers.lr.auto_lr_scaling.scaling_type": ("linear", "sqrt"),
+    "OPTIMIZER.param_schedulers.lr_head.auto_lr_scaling.scaling_type": ("linear", "sqrt"),
+}
+_LABEL_SOURCES = ("disk_filelist", "disk_folder", "torchvision_dataset", "synthetic")
+_LISTS_OF_TEXTS = (
+    *("MODEL.WEIGHTS_INIT.SKIP_LAYERS", "MODEL.NON_TRAINABLE_PARAMS"),
+    "OPTIMIZER.non_regularized_parameters",
+    *(f"DATA.{split}.{side}_PATHS" for split in _SPLITS for side in ("DATA", "LABEL")),
+    *(f"DATA.{split}.{side}_KEY_NAMES" for split in _SPLITS for side in ("INPUT", "TARGET")),
+    *(f"DATA.{split}.DATASET_NAMES" for split in _SPLITS),
+)
+_ADDRESS = re.compile(r"\[?[^\s/]+\]?:\d+")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number: neither True nor text, neither infinite nor NaN."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, and not True."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_vissl_keys(cfg: Any) -> None:
+    """Check names against VISSL's registries and numbers against their ranges.
+
+    Raises:
+        ConfigError: a name is not registered, a value is out of its range, or two do not fit.
+    """
+    for key, smallest in _WHOLE_NUMBERS.items():
+        value = _value(cfg, key)
+        if not is_whole(value) or value < smallest:
+            _refuse(key, value, f"a whole number of at least {smallest}")
+    for key, (allowed, description) in _NUMBERS.items():
+        value = _value(cfg, key)
+        if not is_number(value) or not allowed(value):
+            _refuse(key, value, f"a number, {description}")
+    for key, options in _CHOICES.items():
+        if _value(cfg, key) not in options:
+            _refuse(key, _value(cfg, key), " or ".join(options))
+    for key, registry in _NAMES.items():
+        if _value(cfg, key) not in (*registry, *_UNREGISTERED.get(key, ())):
+            _refuse_name(key, _value(cfg, key), registry)
+    if cfg.LOSS.name not in LOSS_REGISTRY and not hasattr(torch_losses, str(cfg.LOSS.name)):
+        _refuse_name("LOSS.name", cfg.LOSS.name, LOSS_REGISTRY)
+    for path, name in _transform_names(cfg):
+        if name not in TRANSFORM_REGISTRY and not _of_torchvision(name):
+            _refuse_name(path, name, [*TRANSFORM_REGISTRY, *dir(torchvision_transforms)])
+    _check_lists(cfg)
+    for index, head in enumerate(cfg.MODEL.HEAD.PARAMS):
+        chain = head if isinstance(head, list) and head and isinstance(head[0], list) else [head]
+        for part in chain:
+            if not isinstance(part, list) or len(part) != 2 or not isinstance(part[1], dict):
+                _refuse(f"MODEL.HEAD.PARAMS[{index}]", part, "a list of a name and its settings")
+            if not isinstance(part[0], str) or part[0] not in MODEL_HEADS_REGISTRY:
+                _refuse_name(f"MODEL.HEAD.PARAMS[{index}][0]", part[0], MODEL_HEADS_REGISTRY)
+    _check_together(cfg)
+    _check_folder(cfg.CHECKPOINT.DIR)
+
+
+def _check_lists(cfg: Any) -> None:
+    """Check what stands in lists: texts, sources, meters' k, the classes of layers."""
+    for key in _LISTS_OF_TEXTS:
+        value = _value(cfg, key)
+        if not all(isinstance(entry, str) for entry in value):
+            _refuse(key, list(value), "a list of texts")
+    for split in _SPLITS:
+        for side, known in (("DATA", tuple(DATASET_SOURCE_MAP)), ("LABEL", _LABEL_SOURCES)):
+            for source in cfg.DATA[split][f"{side}_SOURCES"]:
+                if source not in known:
+                    _refuse_name(f"DATA.{split}.{side}_SOURCES", source, known)
+        limit = cfg.DATA[split].DATA_LIMIT
+        if limit == 0:
+            _refuse(f"DATA.{split}.DATA_LIMIT", limit, "-1, which takes all, or at least 1")
+    for name, meter in cfg.METERS.items():
+        topk = meter.get("topk_values") if isinstance(meter, dict) else None
+        if topk is not None and not (topk and all(is_whole(k) and k > 0 for k in topk)):
+            _refuse(f"METERS.{name}.topk_values", topk, "a list of whole numbers above 0")
+    for entry in cfg.MODEL.FEATURE_EVAL_SETTINGS.LINEAR_EVAL_FEAT_POOL_OPS_MAP:
+        if not isinstance(entry, list) or len(entry) != 2 or not isinstance(entry[1], list):
+            key = "MODEL.FEATURE_EVAL_SETTINGS.LINEAR_EVAL_FEAT_POOL_OPS_MAP"
+            _refuse(key, entry, "a list of a layer's name and its pooling, [name, arguments]")
+
+
+def _check_together(cfg: Any) -> None:
+    distributed = cfg.DISTRIBUTED
+    if cfg.MACHINE.DEVICE == "cpu" and distributed.BACKEND == "nccl":
+        _refuse("DISTRIBUTED.BACKEND", "nccl", "gloo with config.MACHINE.DEVICE cpu")
+    run_id, by_address = distributed.RUN_ID, distributed.INIT_METHOD == "tcp"
+    found = run_id == "auto" or cfg.SLURM.USE_SLURM  # VISSL finds the address
+    is_address = _ADDRESS.fullmatch(run_id) and int(run_id.rpartition(":")[2]) < 2**16
+    if by_address and not found and not is_address:
+        _refuse("DISTRIBUTED.RUN_ID", run_id, "auto, or <host>:<port> of the first node")
+    if cfg.OPTIMIZER.use_larc and not is_apex_available():
+        raise ConfigError(
+            "config.OPTIMIZER.use_larc is True, which needs apex; without it set False, and "
+            "config.OPTIMIZER.name=lars for large batches"
+        )
+    if cfg.MODEL.AMP_PARAMS.USE_AMP and cfg.MACHINE.DEVICE == "cpu":
+        raise ConfigError(
+            "config.MODEL.AMP_PARAMS.USE_AMP is True with config.MACHINE.DEVICE cpu; VISSL's mixed "
+            "precision is CUDA's: it must be False"
+        )
+    schedule = cfg.OPTIMIZER.param_schedulers.lr
+    scaling = schedule.get("auto_lr_scaling") or {}
+    for key in ("base_value", "base_lr_batch_size"):
+        value: Any = scaling.get(key)
+        if scaling.get("auto_scale") and not (is_number(value) and value > 0):
+            path = f"OPTIMIZER.param_schedulers.lr.auto_lr_scaling.{key}"
+            _refuse(path, value, "above 0: the learning rate is given for a batch")
+    rate, base = schedule.get("start_value"), scaling.get("base_value")
+    if schedule.name == "mscn_warmup_cosine" and scaling.get("auto_scale") and rate != base:
+        raise ConfigError(
+            f"config.OPTIMIZER.param_schedulers.lr.start_value is {rate}, but auto_lr_scaling "
+            f"takes its own base_value, {base}: set both to the same, or "
+            "config.OPTIMIZER.param_schedulers.lr.auto_lr_scaling.auto_scale=False"
+        )
+    if cfg.TRAINER.TASK_NAME == "mscn_task" and not cfg.MODEL.HEAD.PARAMS:
+        raise ConfigError("config.MODEL.HEAD.PARAMS is []; mscn_task needs at least one head")
+    if cfg.TRAINER.TASK_NAME == "mscn_task" and cfg.DATA.TRAIN.ENABLE_QUEUE_DATASET:
+        raise ConfigError(
+            "config.DATA.TRAIN.ENABLE_QUEUE_DATASET is True, which fills gaps with whatever was "
+            "read before; it must be False: mscn_task takes the next image"
+        )
+
+
+def check_shape(cfg: Any) -> None:
+    """Check all keys against VISSL's defaults: what kind of value each is, and how it is spelt.
+
+    Keys that VISSL does not have may be a loss's, a trunk's or the user's own; they are refused
+    where they look like a misspelt one.
+
+    Raises:
+        ConfigError: names the first key that is neither.
+    """
+    _check_shape("", cfg, _with_ours(vissl_defaults()))
+    _check_finite("config", cfg)
+    _check_transforms(cfg)
+    for key in _TEXTS:
+        if not isinstance(_value(cfg, key), str) or not _value(cfg, key):
+            _refuse(key, _value(cfg, key), "text")
+
+
+_OPEN = re.compile(
+    r"MSCN\.|LOSS\.\w+\.|OPTIMIZER\.|MODEL\.TRUNK\.\w+\.|METERS\.|MODEL\.AMP_PARAMS\.AMP_ARGS\.|"
+    r"SLURM\.ADDITIONAL_PARAMETERS\.|DATA\.\w+\.COLLATE_FUNCTION_PARAMS\."
+)
+"""Sections whose other keys may be a loss's, an optimizer's, a trunk's; these check them."""
+_OF_OLDER_PAGES = (
+    *("MONITOR_PERF_STATS", "DATA.TRANSFORMS", "DISTRIBUTED.DISTR_ON", "LOSS.ignore_index"),
+)
+"""Keys that no longer exist and that pages of VISSL still have."""
+_OURS = {
+    "LOSS": ("mscn_info_nce_loss", "byol_loss"),
+    "MODEL.TRUNK": ("SMALL_RESNET", "HIGH_PASS"),
+}
+"""Sections of the package in those of VISSL."""
+_NULLABLE = (
+    *("COLLATE_FUNCTION_PARAMS", "EXPERIMENT_LOG_DIR"),  # in pages of VISSL
+    *(name for names in _OURS.values() for name in names),  # defaults alone
+)
+_SET_BY_VISSL = ("MODEL._MODEL_INIT_SEED", "OPTIMIZER.base_optimizer")
+_MAY_LACK = re.compile(
+    r"(LOSS|METERS|MODEL\.TRUNK)\.\w+\.|(LOSS|MODEL\.TRUNK)\.(?!name$|NAME$)\w+$|MSCN$"
+    r"|MODEL\.FSDP_CONFIG\."
+)
+"""Sections of which a run reads but one part, and one from which VISSL takes what it has read."""
+_ANY_SIGN = re.compile(r"LOSS\.|SVM\.")
+_REAL = ("DROPOUT_RATE", "ATTENTION_DROPOUT_RATE", "DROP_PATH_RATE", "ETA", "MAX_NORM", "NORM_TYPE")
+"""Keys whose default looks whole and whose values need not be."""
+
+
+def _with_ours(defaults: Dict[str, Any]) -> Dict[str, Any]:
+    """VISSL's defaults with the package's sections, of which other checks know the keys."""
+    completed = copy.deepcopy(defaults)
+    completed["MSCN"] = {}
+    for path, names in _OURS.items():
+        _value(completed, path).update({name: {} for name in names})
+    return completed
+
+
+def _check_shape(path: str, section: Any, defaults: Dict[str, Any]) -> None:
+    for key in defaults:
+        if key not in section and not _MAY_LACK.match(f"{path}{key}"):
+            raise ConfigError(f"config.{path}{key} is missing, and VISSL reads it")
+    for key, value in section.items():
+        if key not in defaults:
+            _check_unknown(path, key, value, defaults)
+            continue
+        if value is None and key in _NULLABLE:
+            continue
+        if isinstance(value, torch.dtype):
+            continue  # VISSL has been here before, and made it of a text
+        default = defaults[key]
+        kind = next(k for k in _KINDS if isinstance(default, k[0]))
+        if not isinstance(value, kind[1]) or (isinstance(value, bool) and bool not in kind[1]):
+            _refuse(
+                f"{path}{key}", value, kind[2] + _as_text(f"config.{path}{key}", value, default)
+            )
+        if is_number(default) and not _ANY_SIGN.match(path):
+            smallest = default if default < 0 else 0
+            if isinstance(default, int) and key not in _REAL and not is_whole(value):
+                _refuse(f"{path}{key}", value, "a whole number")
+            if value < smallest:
+                _refuse(f"{path}{key}", value, f"at least {smallest}")
+        if isinstance(default, dict):
+            _check_shape(f"{path}{key}.", value, default)
+
+
+def _as_text(key: str, value: Any, default: Any) -> str:
+    """How to type what Hydra has read as a number, or as True or False, where it must be text."""
+    if not isinstance(default, str) or not isinstance(value, (int, float)):
+        return ""
+    return f": {line_to_type(key, str(value))}"
+
+
+def _check_unknown(path: str, key: Any, value: Any, defaults: Dict[str, Any]) -> None:
+    """Refuse a key of its own in a section of VISSL's, and a name that is nearly one of VISSL's.
+
+    A section of one's own may stand anywhere, with any keys.
+    """
+    name = f"{path}{key}"
+    if name in _OF_OLDER_PAGES or name in _SET_BY_VISSL:
+        return
+    is_open = bool(_OPEN.match(path))
+    # Top-level sections of one's own are rare; a loss's keys are like another's.
+    cutoff = 0.6 if not path else 0.85 if is_open else 0.75
+    near = difflib.get_close_matches(str(key), defaults, n=1, cutoff=cutoff)
+    if near:
+        names = f"config.{name} is not a key of VISSL; did you mean config.{path}"
+        raise ConfigError(f"{names}{near[0]}?")
+    if not isinstance(value, dict) and not is_open:
+        raise ConfigError(
+            f"config.{name} is not a key of VISSL; {suggestion(str(key), defaults)} (a key of your "
+            "own needs a section of its own)"
+        )
+
+
+def _check_finite(path: str, value: Any) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_finite(f"{path}.{key}", inner)
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            _check_finite(f"{path}[{index}]", inner)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{path} is {value!r}; it must be a finite number")
+
+
+def _check_transforms(cfg: Any) -> None:
+    for split in _SPLITS:
+        for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
+            if not isinstance(transform, dict) or not isinstance(transform.get("name"), str):
+                key = f"DATA.{split}.TRANSFORMS[{index}]"
+                _refuse(key, transform, "a section with the transform's name and its settings")
+
+
+_ANY = (object, bool)
+_KINDS: Tuple[Tuple[Any, Tuple[Any, ...], str], ...] = (
+    (dict, (dict,), "a section"),
+    (bool, (bool,), "True or False"),
+    ((int, float), (int, float), "a number"),
+    (list, (list,), "a list"),
+    (str, (str,), "text"),
+    (object, _ANY, ""),
+)
+"""Of a default: its type, what a value may be in its place, and how that is called."""
+
+
+def meant_by(key: str) -> str:
+    """``; did you mean ...?`` for a dotted key that VISSL does not have, or nothing."""
+    section: Any = {"config": vissl_defaults()}
+    path = []
+    for name in key.split("."):
+        if not isinstance(section, dict):
+            return ""
+        near = difflib.get_close_matches(name, section, n=1)
+        if not near:
+            return ""
+        path.append(near[0])
+        section = section[near[0]]
+    return f"; did you mean {'.'.join(path)}?" if ".".join(path) != key else ""
+
+
+@functools.lru_cache(maxsize=None)
+def vissl_defaults() -> Dict[str, Any]:
+    """The ``config`` part of VISSL's ``defaults.yaml``."""
+    import vissl.config
+    from omegaconf import OmegaConf
+
+    # As Hydra reads it: to PyYAML 1e-5 is text.
+    file = Path(vissl.config.__file__).with_name("defaults.yaml")
+    return OmegaConf.to_container(OmegaConf.load(str(file)).config)  # type: ignore[return-value]
+
+
+def _check_folder(name: str) -> None:
+    folder = Path(name)
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not existing.is_dir():
+        _refuse("CHECKPOINT.DIR", name, f"a folder, and {str(existing)!r} is a file")
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError:
+        _refuse("CHECKPOINT.DIR", name, f"writable, and {str(existing)!r} is not")
+
+
+def _transform_names(cfg: Any) -> Iterator[Tuple[str, str]]:
+    for split in _SPLITS:
+        for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
+            yield f"DATA.{split}.TRANSFORMS[{index}].name", transform["name"]
+
+
+def _of_torchvision(name: str) -> bool:
+    """Whether Classy Vision would find the transform there, in snake case, too."""
+    names = (name, name.title().replace("_", ""))
+    return any(hasattr(torchvision_transforms, n) for n in names) or name.endswith("Video")
+
+
+def _value(cfg: Any, key: str) -> Any:
+    return functools.reduce(operator.getitem, key.split("."), cfg)
+
+
+def _refuse(key: str, value: Any, wanted: str) -> None:
+    raise ConfigError(f"config.{key} is {value!r}; it must be {wanted}")
+
+
+def _refuse_name(key: str, name: Any, known: Any) -> None:
+    meant = suggestion(str(name), known)
+    raise ConfigError(f"config.{key} is {name!r}, which is not registered; {meant}")

@@ -1,0 +1,298 @@
+"""From ``config.MSCN.DATA`` to VISSL's data keys, and a check of what they name."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+from vissl.data.dataset_catalog import VisslDatasetCatalog, get_data_files
+
+from mscn_plugin.config.checks.evaluation import is_evaluation
+from mscn_plugin.data.image_folder import (
+    PHOTOGRAPHS,
+    WANTED,
+    Contents,
+    contents,
+    find_splits,
+    fingerprint,
+    held_out_fifth,
+    image_extensions,
+)
+from mscn_plugin.data.train_subset import (
+    as_arrays,
+    check_fraction,
+    read_list,
+    train_subset,
+    write_lists,
+)
+from mscn_plugin.errors import ConfigError, with_path
+
+_KEY = "config.MSCN.DATA"
+
+Folders = Dict[str, List[Contents]]
+"""The image folders of the splits ``TRAIN`` and ``TEST``."""
+Images = Tuple[np.ndarray, np.ndarray]
+"""Paths and labels, as VISSL's lists have them."""
+
+
+class ImageLists(NamedTuple):
+    """Images that are read from lists in the place of a folder; None: all of the folder."""
+
+    train: Optional[Images]
+    val: Optional[Images]
+
+
+def resolve(cfg: Any) -> Folders:
+    """Point ``DATA.TRAIN`` and ``DATA.TEST`` to the folders that ``MSCN.DATA`` names.
+
+    ``MSCN.DATA`` is a folder of images, one with a sub-folder per class, one that holds training
+    and validation images (:func:`~mscn_plugin.data.image_folder.split_folders`), ``photographs``,
+    or empty, which leaves VISSL's own keys as they are. Where a split has no labels its
+    ``LABEL_SOURCES`` are emptied: pre-training needs none.
+
+    Raises:
+        ConfigError: a folder or list is missing, unreadable, or holds no images; an evaluation's
+            images have no labels.
+    """
+    if cfg.MSCN.DATA:
+        splits = find_splits(str(cfg.MSCN.DATA), _KEY)
+        _use_folder(cfg.DATA.TRAIN, splits.train)
+        _use_folder(cfg.DATA.TEST, splits.val)
+    folders = {"TRAIN": _check_split(cfg, "TRAIN"), "TEST": []}
+    if cfg.DATA.TEST.DATA_SOURCES:
+        folders["TEST"] = _check_split(cfg, "TEST")
+    return folders
+
+
+def choose_images(cfg: Any, folders: Folders) -> ImageLists:
+    """Choose what ``MSCN.TRAIN_SUBSET`` asks for, and what an evaluation without ``val/`` takes.
+
+    Such an evaluation is tested on the fifth of the training images that an online evaluation
+    holds out, and learns from the others. ``mscn_task`` gets the fingerprint of its training images
+    in ``MSCN.TRAINING_IMAGES``.
+
+    Raises:
+        ConfigError: a wrong subset, or too few training images for one batch.
+    """
+    train = val = None
+    takes_all, holds_out = _takes_all(cfg), is_evaluation(cfg) and not cfg.DATA.TEST.DATA_SOURCES
+    if not takes_all or holds_out:
+        available = _only_folder(cfg, folders)
+        if holds_out:
+            images = available.images
+            kept, held_out = ([images[i] for i in part] for part in held_out_fifth(len(images)))
+            available = dataclasses.replace(available, images=kept)
+            train, val = as_arrays(kept), as_arrays(held_out)
+        if not takes_all:
+            train = with_path("config.MSCN", train_subset, available, cfg.MSCN.TRAIN_SUBSET)
+    take_stock(cfg, folders, train)
+    return ImageLists(train, val)
+
+
+def take_stock(cfg: Any, folders: Folders, chosen: Optional[Images] = None) -> None:
+    """Check the number of training images, and note their fingerprint for ``mscn_task``.
+
+    Args:
+        chosen: of the images, where not all are taken.
+
+    Raises:
+        ConfigError: an epoch has no batch: fewer images than all ranks take, and the rest dropped.
+    """
+    cfg.MSCN["TRAINING_IMAGES"] = None
+    paths = _training_paths(cfg, folders) if chosen is None else chosen[0].tolist()
+    if paths is None:
+        return
+    _check_number(cfg, len(paths))
+    if cfg.TRAINER.TASK_NAME == "mscn_task":
+        roots = tuple(os.path.join(folder.folder, "") for folder in folders["TRAIN"])
+        names = [path[len(next(filter(path.startswith, roots), "")) :] for path in paths]
+        cfg.MSCN["TRAINING_IMAGES"] = fingerprint(names, list(map(_size, paths)))
+
+
+def use_lists(cfg: Any, lists: ImageLists) -> None:
+    """Write chosen images to the checkpoint folder, in VISSL's format, and let VISSL read them."""
+    for split, name, images in (
+        ("TRAIN", "train_subset", lists.train),
+        ("TEST", "held_out", lists.val),
+    ):
+        if images is not None:
+            data = cfg.DATA[split]
+            paths, labels = write_lists(Path(cfg.CHECKPOINT.DIR), name, *images)
+            data.DATA_SOURCES, data.DATA_PATHS = ["disk_filelist"], [str(paths)]
+            data.LABEL_SOURCES = ["disk_filelist"] if cfg.DATA.TRAIN.LABEL_SOURCES else []
+            data.LABEL_PATHS, data.DATASET_NAMES = [str(labels)], ["image_list"]
+
+
+def _only_folder(cfg: Any, folders: Folders) -> Contents:
+    """The folder of which a part is taken."""
+    if list(cfg.DATA.TRAIN.DATA_SOURCES) != ["disk_folder"]:
+        raise ConfigError(
+            f"config.MSCN.TRAIN_SUBSET is {cfg.MSCN.TRAIN_SUBSET!r}, which takes a part of a "
+            f"folder; config.DATA.TRAIN.DATA_SOURCES is {list(cfg.DATA.TRAIN.DATA_SOURCES)}: set "
+            f"{_KEY}"
+        )
+    return folders["TRAIN"][0]
+
+
+def _training_paths(cfg: Any, folders: Folders) -> Optional[List[str]]:
+    """The files of all training images, or None where VISSL alone knows them."""
+    train, paths = cfg.DATA.TRAIN, [path for f in folders["TRAIN"] for path, _ in f.images]
+    for source, file in zip(train.DATA_SOURCES, _data_paths(cfg, "TRAIN")):
+        if source == "disk_filelist":
+            paths += map(str, read_list(file))
+        elif source != "disk_folder":
+            return None
+    if train.REMOVE_IMG_PATH_PREFIX:
+        old, new = train.REMOVE_IMG_PATH_PREFIX, train.NEW_IMG_PATH_PREFIX
+        paths = [path.replace(old, new) if path.startswith(old) else path for path in paths]
+    return paths
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
+def _check_number(cfg: Any, images: int) -> None:
+    train, distributed = cfg.DATA.TRAIN, cfg.DISTRIBUTED
+    processes = distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
+    needed = train.BATCHSIZE_PER_REPLICA * processes
+    limited = 0 < train.DATA_LIMIT < images
+    images = train.DATA_LIMIT if limited else images
+    alone = -(-images // processes) % train.BATCHSIZE_PER_REPLICA == 1
+    if cfg.TRAINER.TASK_NAME == "mscn_task" and alone and not (train.DROP_LAST or cfg.TEST_ONLY):
+        raise ConfigError(
+            f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {train.BATCHSIZE_PER_REPLICA} and "
+            f"DROP_LAST False: of {images} images in {processes} processes the last batch has one, "
+            "which has no other to be compared with: it must be another number, or DROP_LAST True"
+        )
+    if train.DROP_LAST and not cfg.TEST_ONLY and images < needed:
+        per_rank = train.BATCHSIZE_PER_REPLICA
+        raise ConfigError(
+            f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {per_rank}, {needed} images in all "
+            f"processes, but the training data has {images}"
+            f"{' (config.DATA.TRAIN.DATA_LIMIT)' if limited else ''}: it must be at most "
+            f"{images * per_rank // needed}"
+        )
+
+
+def _takes_all(cfg: Any) -> bool:
+    subset = cfg.MSCN.TRAIN_SUBSET
+    return not isinstance(subset, str) and with_path("config.MSCN", check_fraction, subset) == 1
+
+
+def _use_folder(split: Any, folder: Optional[Path]) -> None:
+    present = [folder] if folder else []
+    split.DATA_SOURCES = ["disk_folder" for _ in present]
+    split.LABEL_SOURCES = list(split.DATA_SOURCES)
+    split.DATA_PATHS = split.LABEL_PATHS = [str(path) for path in present]
+    split.DATASET_NAMES = ["image_folder" for _ in present]
+    split.COPY_TO_LOCAL_DISK = False  # VISSL's copying of a folder fails
+
+
+def _data_paths(cfg: Any, split: str) -> List[str]:
+    """Folders and lists of a split, also those that VISSL's catalog knows by name."""
+    return list(cfg.DATA[split].DATA_PATHS) or get_data_files(split, cfg.DATA)[0]
+
+
+def _check_split(cfg: Any, name: str) -> List[Contents]:
+    split, key = cfg.DATA[name], f"config.DATA.{name}"
+    if not split.DATA_SOURCES:
+        raise ConfigError(
+            f"{key}.DATA_SOURCES is empty: add {_KEY}=<{WANTED}>, or {_KEY}={PHOTOGRAPHS} for "
+            "the pictures that come with the installed packages"
+        )
+    _check_sources(key, split)
+    if not split.DATA_PATHS and split.DATA_SOURCES != ["synthetic"]:
+        for dataset in split.DATASET_NAMES:
+            if not VisslDatasetCatalog.has_data(dataset):
+                raise ConfigError(
+                    f"{key}.DATASET_NAMES names {dataset!r}, which VISSL's dataset catalog does "
+                    f"not have, and {key}.DATA_PATHS is empty: add {_KEY}=<{WANTED}>"
+                )
+    if split.DATA_PATHS and not split.LABEL_PATHS:
+        if "disk_filelist" in split.LABEL_SOURCES:
+            _go_without_labels(cfg, name, f"{key}.LABEL_PATHS is empty")
+        split.LABEL_PATHS = list(split.DATA_PATHS)  # else VISSL asks its catalog for labels
+    folders, paths_key = [], _KEY if cfg.MSCN.DATA else f"{key}.DATA_PATHS"
+    for source, path in zip(split.DATA_SOURCES, _data_paths(cfg, name)):
+        if source == "disk_folder":
+            folders.append(_check_image_folder(paths_key, path))
+        elif source == "disk_filelist":
+            _check_list(paths_key, path)
+    _check_labels(cfg, name, folders)
+    return folders
+
+
+def _check_sources(key: str, split: Any) -> None:
+    for other in ("DATASET_NAMES", "DATA_PATHS", "LABEL_SOURCES"):
+        values = split[other]
+        if len(values) != len(split.DATA_SOURCES) and (values or other == "DATASET_NAMES"):
+            raise ConfigError(
+                f"{key}.{other} is {list(values)}; it must have as many entries as "
+                f"{key}.DATA_SOURCES, {len(split.DATA_SOURCES)}"
+            )
+
+
+def _check_labels(cfg: Any, name: str, folders: List[Contents]) -> None:
+    """Check the labels of a split, or let it be one without where there are none."""
+    split, key, paths = cfg.DATA[name], f"config.DATA.{name}", _data_paths(cfg, name)
+    by_folder = iter(folders)
+    # Validation images of one class are wrong, not unlabelled: the classes' check says so.
+    needed = 2 if name == "TRAIN" else 1
+    for place, (data, labels) in enumerate(zip(split.DATA_SOURCES, split.LABEL_SOURCES)):
+        folder = next(by_folder) if data == "disk_folder" else None
+        if labels == "disk_folder" and folder is None:
+            _go_without_labels(cfg, name, f"{key}.LABEL_SOURCES is disk_folder with {data}")
+        elif labels == "disk_folder" and folder and len(folder.classes) < needed:
+            where = f"{_KEY if cfg.MSCN.DATA else key + '.DATA_PATHS'} names {folder.folder!r}"
+            _go_without_labels(cfg, name, f"{where}, which has no two sub-folders of images")
+        elif labels == "disk_filelist" and split.LABEL_PATHS:
+            images = len(folder.images) if folder else len(read_list(paths[place]))
+            files = split.LABEL_PATHS[place]  # several where an image has several labels
+            for file in files if isinstance(files, list) else [files]:
+                _check_list(f"{key}.LABEL_PATHS", file, images)
+
+
+def _go_without_labels(cfg: Any, name: str, reason: str) -> None:
+    if is_evaluation(cfg):
+        raise ConfigError(f"{reason}, and an evaluation needs labels")
+    cfg.DATA[name].LABEL_SOURCES = []
+
+
+def _check_list(key: str, path: str, images: Optional[int] = None) -> None:
+    """Check a file of ``disk_filelist``; ``images`` is how many entries it must have."""
+    try:
+        entries = len(read_list(path))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{key} names {path!r}, which cannot be read as a list ({error}); it must be a .npy "
+            "file with a path or a label for each image"
+        ) from None
+    if entries == 0 or (images is not None and images != entries):
+        wanted = f"one for each of the {images} images" if images else "at least one"
+        raise ConfigError(
+            f"{key} names {path!r}, which has {entries} entries; it must have {wanted}"
+        )
+
+
+def _check_image_folder(key: str, path: str) -> Contents:
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ConfigError(f"{key} names {path!r}, which is not a folder; it must be a {WANTED}")
+    try:
+        os.listdir(folder)
+    except OSError as error:
+        raise ConfigError(f"{key} names {path!r}, which cannot be read: {error.strerror}") from None
+    found = contents(folder)
+    if not found.images:
+        raise ConfigError(
+            f"{key} names {path!r}, which holds no images ({', '.join(image_extensions())}"
+            f"{found.left_out_in_words()}); it must be a {WANTED}"
+        )
+    return found

@@ -1,0 +1,45 @@
+"""Overrides as Hydra's command line takes them, whatever characters a value has."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+_UNQUOTED = re.compile(
+    r"(?!(?:true|false|null|nan|inf)\Z)[a-z_/][\w/.-]*", re.ASCII | re.IGNORECASE
+)
+
+
+def hydra_override(key: str, value: Any) -> str:
+    """``key=value`` as Hydra's command line takes it, whatever characters ``value`` has.
+
+    Args:
+        key: with its prefix, if any (``+``).
+        value: text or a path, a number, True or False, None, or lists and dictionaries of these,
+            the latter with names for keys.
+    """
+    return f"{key}={_in_hydra(value)}"
+
+
+def _in_hydra(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_in_hydra(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_in_hydra, value)) + "]"
+    if value is None or isinstance(value, (bool, int, float)):
+        return "null" if value is None else str(value)
+    text = str(value)
+    if _UNQUOTED.fullmatch(text):
+        return text
+    quote = "'" if "'" not in text or '"' in text else '"'
+    # Backslashes are themselves, but for those in front of a quote.
+    escaped = re.sub(rf"(\\*)({quote}|\Z)", lambda m: 2 * m[1] + "\\" * bool(m[2]) + m[2], text)
+    return f"{quote}{escaped}{quote}"
+
+
+def line_to_type(key: str, value: Any) -> str:
+    """The argument that gives ``key`` the text ``value``, quoted for Hydra and for the shell."""
+    text = str(value)
+    plain = not re.search(r"[\"\\]", text)  # the shell's quotes around Hydra's are easy to read
+    return shlex.quote(f'{key}="{text}"' if plain else hydra_override(key, text))

@@ -1,0 +1,95 @@
+"""From a configuration as it was written to a complete one, checked on the way."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import os
+from typing import Any
+
+from mscn_plugin.config import data, projector_input
+from mscn_plugin.config.checks import checkpoint, evaluation, mscn, parts, vissl
+from mscn_plugin.config.checks.loss import LOSSES
+from mscn_plugin.config.checks.shared_memory import check_loader_memory
+from mscn_plugin.config.schedules import fit_schedules
+from mscn_plugin.config.schema import complete_settings
+from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
+
+
+def prepare_config(cfg: Any) -> data.ImageLists:
+    """Fill in what MSCN infers and check the rest, in place.
+
+    Args:
+        cfg: the ``config`` part of a VISSL configuration, as an AttrDict.
+
+    Returns:
+        The images that are to be read from lists, which are not written yet.
+
+    Raises:
+        ConfigError: the configuration cannot run here; says what to change.
+    """
+    vissl.check_shape(cfg)
+    complete_settings(cfg)
+    if cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS is None:  # null on the command line: no parameters
+        cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS = type(cfg)({})
+    infer_num_masks(cfg)
+    infer_unmasked_views(cfg)
+    expand_paths(cfg)
+    # VISSL links its newest checkpoint by the path it was given; a relative one would dangle.
+    cfg.CHECKPOINT.DIR = os.path.abspath(cfg.CHECKPOINT.DIR)
+    if cfg.TRAINER.TASK_NAME == "mscn_task":  # whose search finds the newest that is whole
+        cfg.CHECKPOINT.USE_SYMLINK_CHECKPOINT_FOR_RESUME = False
+    vissl.check_vissl_keys(cfg)
+    fit_schedules(cfg)
+    parts.check_transforms(cfg)
+    parts.check_heads(cfg)
+    parts.check_optimizer(cfg)
+    checkpoint.check_checkpoint(cfg)
+    mscn.check_parts(cfg)
+    parts.check_collators(cfg)
+    projector_input.infer_and_check(cfg)
+    mscn.check_run(cfg)
+    check_loader_memory(cfg)
+    folders = data.resolve(cfg)
+    evaluation.check_classes(cfg, folders)
+    return data.choose_images(cfg, folders)
+
+
+_PATHS = (
+    *("CHECKPOINT.DIR", "MODEL.WEIGHTS_INIT.PARAMS_FILE", "SLURM.LOG_FOLDER"),
+    *("MSCN.DATA", "MSCN.TRAIN_SUBSET", "EXTRACT_FEATURES.OUTPUT_DIR"),
+    *("HOOKS.TENSORBOARD_SETUP.LOG_DIR", "PROFILING.OUTPUT_FOLDER"),
+    *(f"DATA.{split}.{key}_PATHS" for split in ("TRAIN", "TEST") for key in ("DATA", "LABEL")),
+)
+"""Keys that hold a path, or a list of paths."""
+
+
+def expand_paths(cfg: Any) -> None:
+    """Put the home folder in the place of a leading ``~`` in every path."""
+    for path in _PATHS:
+        *sections, key = path.split(".")
+        section = functools.reduce(operator.getitem, sections, cfg)
+        value = section[key]
+        if isinstance(value, list):
+            section[key] = [os.path.expanduser(e) if isinstance(e, str) else e for e in value]
+        elif isinstance(value, str):
+            section[key] = os.path.expanduser(value)
+
+
+def infer_num_masks(cfg: Any) -> None:
+    """Give the loss the collator's number of masks where the loss has none (null)."""
+    if cfg.LOSS.name not in LOSSES:
+        return
+    if cfg.LOSS.get(cfg.LOSS.name) is None:  # VISSL wants a section of every loss
+        cfg.LOSS[cfg.LOSS.name] = type(cfg)({})
+    loss = cfg.LOSS[cfg.LOSS.name]
+    if loss.get("num_masks") is None:
+        loss["num_masks"] = num_masks_of(cfg.DATA.TRAIN)
+
+
+def infer_unmasked_views(cfg: Any) -> None:
+    """Let the collator keep the unmasked views where BYOL's target looks at them."""
+    loss, train = cfg.LOSS.get("byol_loss") or {}, cfg.DATA.TRAIN
+    wanted = cfg.LOSS.name == "byol_loss" and loss.get("target_input") == "unmasked"
+    if wanted and train.COLLATE_FUNCTION == COLLATOR:
+        train.COLLATE_FUNCTION_PARAMS["unmasked_views"] = True

@@ -1,0 +1,41 @@
+"""The first head's input follows the trunk: ``dims: [null, 4096, 256]`` fits any of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mscn_plugin.config.checks.mscn import crop_size
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.models.shapes import trunk_features
+
+
+def infer_and_check(cfg: Any) -> None:
+    """Put the trunk's number of features in the place of a null in the first head's ``dims``.
+
+    Raises:
+        ConfigError: the number that stands there is not the trunk's.
+    """
+    model = cfg.MODEL
+    heads = model.HEAD.PARAMS
+    if not heads or heads[0][0] != "mlp" or model.MULTI_INPUT_HEAD_MAPPING:
+        return
+    dims = heads[0][1]["dims"]
+    if model.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON and dims[0] is not None:
+        return  # of whatever layer, pooled in whatever way
+    try:
+        features = trunk_features(model, crop_size(cfg.DATA.TRAIN.TRANSFORMS) or (224, 224))
+    except Exception as error:
+        if dims[0] is not None:
+            return  # a trunk that wants more than an image; its number is the user's
+        raise ConfigError(
+            "config.MODEL.HEAD.PARAMS[0][1].dims[0] is null, which asks the trunk "
+            f"{model.TRUNK.NAME} for its number of features, and that fails ({error}); give the "
+            "number"
+        ) from error
+    if dims[0] not in (None, features):
+        raise ConfigError(
+            f"config.MODEL.HEAD.PARAMS[0][1].dims[0] is {dims[0]}, but the trunk "
+            f"{model.TRUNK.NAME} has {features} features; it must be null, which takes the "
+            f"trunk's number, or {features}"
+        )
+    dims[0] = features

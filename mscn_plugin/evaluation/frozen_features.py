@@ -1,0 +1,158 @@
+"""VISSL's feature extraction, nearest neighbours and SVMs, on a CPU as well as on GPUs.
+
+VISSL's own tools for these assert a GPU. With ``engine_name=mscn_frozen_features`` its launcher
+runs them wherever it can train, from one process to many, locally or on SLURM, for any
+configuration that says how to extract features: VISSL's benchmark pages among them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any, Dict, List
+
+import numpy as np
+import torch
+from classy_vision.generic.distributed_util import barrier, is_primary
+from vissl.engines.engine_registry import Engine, register_engine
+from vissl.models.model_helpers import get_trunk_output_feature_names
+from vissl.trainer.trainer_main import SelfSupervisionTrainer
+from vissl.utils.env import get_machine_local_and_dist_rank, set_env_vars
+from vissl.utils.io import save_file
+from vissl.utils.logger import setup_logging, shutdown_logging
+from vissl.utils.misc import merge_features, set_seeds, setup_multiprocessing_method
+
+from mscn_plugin.checkpoints.run_folder import file_digest
+from mscn_plugin.evaluation.suites import CHECKPOINT_DIGEST, FROZEN, FROZEN_LOG
+from mscn_plugin.models.classifiers import (
+    Labelled,
+    knn_accuracy,
+    probe_accuracy,
+    svm_average_precision,
+)
+from mscn_plugin.training.ranks import Ranks
+
+ENGINE = "mscn_frozen_features"
+
+
+@register_engine(ENGINE)
+class FrozenFeaturesEngine(Engine):
+    """Extracts the features of both splits and evaluates them as ``MSCN.FROZEN_EVALUATIONS`` says.
+
+    Model, data and files of features are VISSL's; k, temperature, normalisation and the SVMs'
+    costs are those of ``config.NEAREST_NEIGHBOR`` and ``config.SVM``. Results go to the log and, as
+    VISSL's meters do, to ``metrics.json`` in the checkpoint folder, under ``test_frozen_features``;
+    beside it ``frozen_features.json`` says of which checkpoint they are.
+    """
+
+    def run_engine(
+        self,
+        cfg: Any,
+        dist_run_id: str,
+        checkpoint_path: str,
+        checkpoint_folder: str,
+        local_rank: int = 0,
+        node_id: int = 0,
+        hook_generator: Any = None,
+    ) -> None:
+        set_env_vars(local_rank, node_id, cfg)
+        rank = int(os.environ["RANK"])
+        setup_logging(__name__, output_dir=checkpoint_folder, rank=rank)
+        setup_multiprocessing_method(cfg.MULTI_PROCESSING_METHOD)
+        set_seeds(cfg, rank)
+        if cfg.MACHINE.DEVICE == "gpu":
+            torch.cuda.set_device(get_machine_local_and_dist_rank()[0])
+        task = SelfSupervisionTrainer(cfg, dist_run_id).task
+        task.prepare_extraction(pin_memory=cfg.DATA.PIN_MEMORY)
+        layers = get_trunk_output_feature_names(cfg.MODEL) or ["heads"]
+        folder = cfg.EXTRACT_FEATURES.OUTPUT_DIR or checkpoint_folder
+        ranks = Ranks()
+        extract_features(task, layers, Path(folder))
+        if is_primary():
+            results = evaluate_features(cfg, layers, folder, task.device)
+            logging.info(f"Rank: 0, name: {FROZEN}, value: {results}")
+            line: Dict[str, Any] = {"iteration": 0, "phase_idx": 0, "train_phase_idx": 0}
+            line[FROZEN] = results
+            save_file(line, f"{checkpoint_folder}/metrics.json", append_to_json=True)
+            weights = Path(cfg.MODEL.WEIGHTS_INIT.PARAMS_FILE)
+            if weights.is_file():
+                line[CHECKPOINT_DIGEST] = file_digest(weights)
+                save_file(line, f"{checkpoint_folder}/{FROZEN_LOG}", append_to_json=True)
+        ranks.wait()
+        shutdown_logging()
+
+
+def extract_features(task: Any, layers: List[str], folder: Path) -> None:
+    """Write the features of all splits in VISSL's format; each rank writes those of its images.
+
+    Args:
+        task: a task after ``prepare_extraction``.
+        layers: names of the layers, in the order in which the model returns them.
+        folder: where VISSL's ``merge_features`` finds them; one that all ranks share.
+    """
+    if is_primary():
+        for stale in folder.glob("rank*_chunk*.npy"):  # of a run with more ranks, perhaps
+            stale.unlink()
+    barrier()
+    model = task.base_model.eval()
+    rank = int(os.environ["RANK"])
+    for split, loader in task.dataloaders.items():
+        logging.info(f"extracting features of {split}: {len(loader)} batches")
+        indices, targets, outputs = [], [], []
+        for sample in loader:
+            with torch.no_grad():
+                features = model(torch.cat(sample["data"]).to(task.device, non_blocking=True))
+            outputs.append([part.float().cpu().numpy() for part in flatten(features)])
+            # VISSL's loader has moved the whole sample to the GPU, these two as well.
+            indices.append(torch.cat(sample["data_idx"]).cpu().numpy())
+            labels = torch.cat(sample["label"]).cpu().numpy()
+            targets.append(labels.reshape(len(labels), -1))
+        for layer, parts in zip(layers, zip(*outputs)):
+            name = f"{folder}/rank{rank}_chunk0_{split}_{layer}"
+            save_file(np.concatenate(parts), f"{name}_features.npy")
+            save_file(np.concatenate(targets), f"{name}_targets.npy")
+            save_file(np.concatenate(indices), f"{name}_inds.npy")
+    barrier()
+
+
+def flatten(outputs: Any) -> List[torch.Tensor]:
+    """The tensors of a model's output, which is a list of them or of lists of them."""
+    if isinstance(outputs, torch.Tensor):
+        return [outputs]
+    return [tensor for output in outputs for tensor in flatten(output)]
+
+
+def evaluate_features(cfg: Any, layers: List[str], folder: str, device: Any) -> Dict[str, Any]:
+    """Run ``MSCN.FROZEN_EVALUATIONS`` on the features in ``folder``.
+
+    Returns:
+        In percent, by evaluation, metric and layer, the order of VISSL's meters.
+    """
+    results: Dict[str, Any] = {}
+    for layer in layers:
+        train, val = (labelled(folder, split, layer) for split in ("train", "test"))
+        for name in cfg.MSCN.FROZEN_EVALUATIONS:
+            for metric, value in evaluate(name, cfg, train, val, device).items():
+                results.setdefault(name, {}).setdefault(metric, {})[layer] = value
+    return results
+
+
+def evaluate(name: str, cfg: Any, train: Labelled, val: Labelled, device: Any) -> Dict[str, float]:
+    """One of ``MSCN.FROZEN_EVALUATIONS`` on one layer's features: its metrics in percent."""
+    if name == "svm":
+        return svm_average_precision(train, val, cfg.SVM)
+    if name == "logistic_regression":
+        return {"top_1": probe_accuracy(train, val)}
+    settings = cfg.NEAREST_NEIGHBOR
+    neighbors, temperature = settings.TOPK, settings.SIGMA
+    normalize = settings.L2_NORM_FEATS
+    accuracies = knn_accuracy(train, val, neighbors, temperature, normalize, (1, 5), device)
+    return {f"top_{top}": value for top, value in accuracies.items()}
+
+
+def labelled(folder: str, split: str, layer: str) -> Labelled:
+    """Features ``[N, F]``, labels ``[N]`` or ``[N, C]``: what :func:`extract_features` wrote."""
+    merged = merge_features(folder, split, layer)
+    features, targets = merged["features"], merged["targets"]
+    return features.reshape(len(features), -1), targets[:, 0] if targets.shape[1] == 1 else targets

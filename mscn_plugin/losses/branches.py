@@ -1,0 +1,23 @@
+"""The embeddings of a batch of masked views, branch by branch and mask by mask."""
+
+from __future__ import annotations
+
+from typing import List, Sequence
+
+from torch import Tensor
+
+
+def split_by_branch(embeddings: Tensor, num_masks: Sequence[int]) -> List[List[Tensor]]:
+    """Return ``[(K0 + K1) * B, D]``, in the collator's order, as two lists of ``[B, D]``.
+
+    Raises:
+        ValueError: K0 + K1 does not divide the number of embeddings.
+    """
+    sets = sum(num_masks)
+    if len(embeddings) % sets:
+        raise ValueError(
+            f"the loss got {len(embeddings)} embeddings, which {sets} masks "
+            f"(num_masks {list(num_masks)}) do not divide: collator and loss must agree"
+        )
+    masks = list(embeddings.split(len(embeddings) // sets))
+    return [masks[: num_masks[0]], masks[num_masks[0] :]]

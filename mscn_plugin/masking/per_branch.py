@@ -1,0 +1,67 @@
+"""Settings given per branch: one value for both, or a list with one entry per branch.
+
+The asymmetry of section 4.5 is data: ``focal_probability: [0.3, 0.5]`` in the YAML.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Dict, List, Sequence
+
+from mscn_plugin.masking.distribution import MaskDistribution
+
+MASK_SETTINGS = tuple(field.name for field in dataclasses.fields(MaskDistribution))
+"""The keys by which transforms and collator describe masks."""
+
+
+def per_branch(name: str, value: Any, num_branches: int) -> List[Any]:
+    """Return ``value`` as a list with one entry per branch.
+
+    Raises:
+        ValueError: ``value`` is a list of another length; the message starts with ``name``.
+    """
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return [value] * num_branches
+    if len(value) != num_branches:
+        raise ValueError(
+            f"{name} is {list(value)}; it must be one value, or a list with one value for each "
+            f"of the {num_branches} branches"
+        )
+    return list(value)
+
+
+def mask_distributions(num_branches: int, settings: Dict[str, Any]) -> List[MaskDistribution]:
+    """Build the mask distribution of every branch from config settings.
+
+    Args:
+        num_branches: number of branches (views of one image).
+        settings: some of :data:`MASK_SETTINGS`, each one value or a list with one per branch.
+
+    Raises:
+        ValueError: unknown key, list of the wrong length, or a value outside of its range; the
+            message starts with the key.
+    """
+    for name in settings:
+        if name not in MASK_SETTINGS:
+            raise ValueError(f"{name} is not a mask setting; known are {', '.join(MASK_SETTINGS)}")
+    columns = {name: per_branch(name, value, num_branches) for name, value in settings.items()}
+    return [
+        MaskDistribution(**{name: column[branch] for name, column in columns.items()})
+        for branch in range(num_branches)
+    ]
+
+
+def masks_per_branch(num_masks: Any, num_branches: int = 2) -> List[int]:
+    """Return K as ``[K0, K1]``; ``num_masks`` is K or that list (section 4.5, multimasks).
+
+    Raises:
+        ValueError: a count is not a whole number of at least 1, or the list has the wrong length.
+    """
+    counts = per_branch("num_masks", num_masks, num_branches)
+    for count in counts:
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise ValueError(
+                f"num_masks is {num_masks!r}; it must be a whole number of at least 1, or a list "
+                f"with one for each of the {num_branches} branches"
+            )
+    return counts

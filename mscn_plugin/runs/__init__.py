@@ -1,0 +1,1 @@
+"""Runs of VISSL's launching tool: here or on SLURM, one at a time in a folder."""

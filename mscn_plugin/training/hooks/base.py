@@ -1,0 +1,52 @@
+"""What MSCN's hooks share."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from classy_vision.generic.distributed_util import is_primary
+from classy_vision.hooks import ClassyHook
+from vissl.hooks import SSLTensorboardHook
+
+from mscn_plugin.masking.per_branch import masks_per_branch
+from mscn_plugin.transforms.collate import num_masks_of
+
+
+class MSCNHook(ClassyHook):
+    """A hook that does nothing at any moment, for subclasses that use some of them."""
+
+    on_start = ClassyHook._noop
+    on_phase_start = ClassyHook._noop
+    on_forward = ClassyHook._noop
+    on_loss_and_meter = ClassyHook._noop
+    on_backward = ClassyHook._noop
+    on_update = ClassyHook._noop
+    on_step = ClassyHook._noop
+    on_phase_end = ClassyHook._noop
+    on_end = ClassyHook._noop
+    on_exception = ClassyHook._noop
+
+
+def tensorboard_writer(task: Any) -> Optional[Any]:
+    """The SummaryWriter of VISSL's TensorBoard hook on the primary rank, or None without one."""
+    hooks: List[Any] = [hook for hook in task.hooks if isinstance(hook, SSLTensorboardHook)]
+    return hooks[0].tb_writer if hooks and is_primary() else None
+
+
+def add_scalars(task: Any, group: str, values: Dict[str, float], step: int) -> None:
+    """Write ``values`` to TensorBoard as ``group/name``, where VISSL's TensorBoard hook is on."""
+    writer = tensorboard_writer(task)
+    if writer is not None:
+        for name, value in values.items():
+            writer.add_scalar(f"{group}/{name}", value, step)
+
+
+def is_logging_step(task: Any) -> bool:
+    """Whether VISSL logs this iteration: by LOG_FREQUENCY, and more often at the beginning."""
+    iteration = task.iteration
+    return iteration % task.config.LOG_FREQUENCY == 0 or (iteration <= 100 and iteration % 5 == 0)
+
+
+def masks_of(task: Any) -> List[int]:
+    """``[K0, K1]`` of the task's batches; ``[1, 1]`` for VISSL's two-view collators."""
+    return masks_per_branch(num_masks_of(task.config.DATA.TRAIN))

@@ -1,0 +1,94 @@
+"""VISSL's checkpoints, written whole, and on request before the process ends."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from classy_vision.generic.distributed_util import barrier, is_primary
+from classy_vision.hooks import ClassyHook
+from fairscale.nn.data_parallel import FullyShardedDataParallel
+from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
+from vissl.utils.checkpoint import is_checkpoint_phase
+
+from mscn_plugin.checkpoints.complete import staged
+from mscn_plugin.training.signals import interruption
+
+
+class CheckpointHook(LogLossMetricsCheckpointHook):
+    """Takes the place of VISSL's hook of the same purpose, whose files and names it keeps.
+
+    :class:`~mscn_plugin.training.hooks.non_finite.NonFiniteHook` does what VISSL's does on NaN.
+    """
+
+    on_forward = ClassyHook._noop
+
+    def on_phase_start(self, task: Any) -> None:
+        """Give rates that change by epoch their values of the epoch's start, also within it."""
+        interruption.end_if_asked()
+        if task.train:
+            interruption.unsaved = True
+            batches = task.num_batches_per_phase
+            start = task.train_phase_idx * batches / (task.num_train_phases * batches)
+            task.optimizer.on_epoch(start)
+
+    def on_step(self, task: Any) -> None:
+        super().on_step(task)
+        if task.train and self._asked_to_end(task):
+            self._checkpoint_model(task, 1, task.iteration, mode="iteration")
+            barrier()
+            logging.info(
+                f"ended on request after iteration {task.iteration}; the same command goes on there"
+            )
+            end_workers(task)
+            interruption.unsaved = False
+            interruption.end_if_asked()
+
+    def on_phase_end(self, task: Any) -> None:
+        """VISSL's checkpoint of an epoch, also of one without where the run is to end.
+
+        It ends before the next phase or evaluation, once the other hooks have written their lines.
+        """
+        super().on_phase_end(task)
+        if task.train:
+            epoch = task.train_phase_idx
+            every, epochs = task.config.CHECKPOINT.CHECKPOINT_FREQUENCY, task.num_train_phases
+            saved = is_checkpoint_phase(epoch, every, epoch, epochs, "phase")
+            if self._asked_to_end(task) and not saved:
+                self._checkpoint_model(task, 1, epoch)
+                barrier()
+                saved = True
+            interruption.unsaved = not saved
+
+    def on_exception(self, task: Any) -> None:
+        end_workers(task)
+
+    def _asked_to_end(self, task: Any) -> bool:
+        """Whether any rank has been asked: all have to write, and to end, at the same step."""
+        asked = task.ranks.anyone_asked(interruption.signum or 0)
+        if asked:
+            interruption.signum = asked
+        return bool(asked)
+
+    def _checkpoint_model(self, task: Any, *args: Any, **kwargs: Any) -> None:
+        if not is_primary() or isinstance(task.base_model, FullyShardedDataParallel):
+            # Shards are written by all ranks, into the folder itself, by VISSL.
+            super()._checkpoint_model(task, *args, **kwargs)
+            return
+        folder = task.checkpoint_folder
+        with staged(Path(folder)) as staging:
+            task.checkpoint_folder = str(staging)
+            try:
+                super()._checkpoint_model(task, *args, **kwargs)
+            finally:
+                task.checkpoint_folder = folder
+
+
+def end_workers(task: Any) -> None:
+    """End the loaders' workers, which otherwise keep the process until their time is up.
+
+    Workers end with the iterator that they serve; VISSL's loader for GPUs keeps one of its own.
+    """
+    task.data_iterator = None
+    task.dataloaders = {}

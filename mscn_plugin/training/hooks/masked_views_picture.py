@@ -1,0 +1,105 @@
+"""A picture of what the network sees: the first batch's images beside their masked views."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, List, Sequence
+
+import numpy as np
+import torch
+from classy_vision.generic.distributed_util import is_primary
+from torch import Tensor
+
+from mscn_plugin.checkpoints.sigma import input_sigma
+from mscn_plugin.files import save_figure
+from mscn_plugin.training.hooks.base import MSCNHook, masks_of, tensorboard_writer
+from mscn_plugin.training.hooks.contact_sheet import (
+    Group,
+    contact_sheet,
+    fitted,
+    pixels_of,
+    stretched,
+)
+from mscn_plugin.transforms.collate import COLLATOR
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FILE_NAME = "masked_views.png"
+
+
+def sheet_of_views(
+    views: Tensor, num_masks: List[int], originals: Sequence[Any], masked: bool, caption: str = ""
+) -> Figure:
+    """Draw views with one image per row and one view (branch and mask) per column.
+
+    Args:
+        views: ``[V * B, 3, H, W]`` in view-major order, of any range; the contrast of each image's
+            views is stretched by branch.
+        num_masks: how many of the V columns are each branch's.
+        originals: pictures of the first images, one per row, each a Pillow image or None.
+        masked: whether the views are masked ones.
+    """
+    views = views.detach().float().cpu()
+    rows = views.view(sum(num_masks), -1, *views.shape[1:])[:, : len(originals)].transpose(0, 1)
+    tiles = [[t for branch in row.split(num_masks) for t in stretched(branch)] for row in rows]
+    groups = [
+        Group(f"branch {branch}", [f"mask {mask}" if masked else "" for mask in range(count)])
+        for branch, count in enumerate(num_masks)
+    ]
+    if any(original is not None for original in originals):
+        height, width = tiles[0][0].shape[:2]
+        groups.insert(0, Group("image", [""]))
+        for row, original in zip(tiles, originals):
+            empty = np.full((height, width, 3), 255, np.uint8)
+            row.insert(0, empty if original is None else fitted(original, height, width))
+    return contact_sheet(tiles, groups, caption)
+
+
+class MaskedViewsPictureHook(MSCNHook):
+    """Writes ``masked_views.png`` to the checkpoint folder, and to TensorBoard, at the start."""
+
+    def on_forward(self, task: Any) -> None:
+        num_images = task.config.MSCN.PICTURE_IMAGES
+        if not (task.train and task.iteration == 0 and num_images and is_primary()):
+            return
+        sample = task.last_batch.sample
+        views = sample["input"]
+        if "data_momentum" in sample:  # MoCo's second branch
+            views = [views, *sample["data_momentum"]]
+        if isinstance(views, (list, tuple)):
+            if len({view.shape[1:] for view in views}) > 1:
+                return
+            views = torch.cat(list(views))
+        num_masks = masks_of(task)
+        if views.dim() != 4 or views.shape[1] != 3 or len(views) % sum(num_masks):
+            return
+        count = min(num_images, len(views) // sum(num_masks))
+        indices = torch.as_tensor(sample["data_idx"][0]).flatten()[:count].tolist()
+        originals = [task.datasets["train"].original(index) for index in indices]
+        masked = task.config.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR
+        figure = sheet_of_views(views, num_masks, originals, masked, caption_of(task.config))
+        path = f"{task.checkpoint_folder}/{FILE_NAME}"
+        save_figure(figure, Path(path), dpi="figure")
+        logging.info(f"picture of the masked views: {path}")
+        writer = tensorboard_writer(task)
+        if writer:
+            writer.add_image("masked_views", pixels_of(figure), task.iteration, dataformats="HWC")
+
+
+def caption_of(config: Any) -> str:
+    """What the views are, for who sees them for the first time."""
+    sigma = input_sigma(config, "TRAIN")
+    parts = ["Each row is one image, of which each branch sees a crop of its own."]
+    if sigma:
+        parts.append(
+            f"The high-pass filter (sigma {sigma:g} pixels) leaves edges, and grey where there are "
+            "none."
+        )
+    if config.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR:
+        parts.append(
+            "A mask puts noise over cells of a grid or around a box, in all colors at once or in "
+            "each by itself. The loss makes the views of an image similar across the branches."
+        )
+    return " ".join([*parts, "Contrast is stretched."])

@@ -1,0 +1,156 @@
+"""A loss that is not finite stops the run, with everything that is needed to see it again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import torch
+from classy_vision.generic.distributed_util import get_rank, set_cpu_device
+from classy_vision.losses import build_loss
+from torch import Tensor
+from vissl.config import AttrDict
+from vissl.models import build_model
+
+from mscn_plugin.checkpoints.io import CheckpointError, load_checkpoint, save_checkpoint
+from mscn_plugin.errors import RunError
+from mscn_plugin.losses.byol import BYOLLoss
+from mscn_plugin.training.hooks.base import MSCNHook
+
+SMALLEST_SCALE = 2.0**-10
+"""Scale of mixed precision below which no gradient is large enough to overflow by itself."""
+_SECTIONS = ("MODEL", "OPTIMIZER", "LOSS")
+
+
+class NonFiniteHook(MSCNHook):
+    """Takes the place of VISSL's checks for NaN, which go on, or do not name the batch.
+
+    A loss that is not finite is so on all ranks, which average it, and each writes its part of the
+    step. Gradients that overflow in half precision are none of it: the scaler skips the step and
+    halves its scale, which is logged; a scale of :data:`SMALLEST_SCALE` stops the run, too.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = 0.0
+
+    def on_loss_and_meter(self, task: Any) -> None:
+        self._check_scale(task)
+        if math.isfinite(task.losses[-1]):  # VISSL has fetched it, which a tensor would ask again
+            return
+        file = Path(task.checkpoint_folder) / f"non_finite_rank{get_rank()}.torch"
+        save_checkpoint(step_of(task), file)
+        indices = _unique(task.last_batch.sample.get("data_idx", []))
+        raise RunError(
+            f"the loss of iteration {task.iteration} is {task.last_batch.loss.item()}, for a batch "
+            f"of the images {_shortened(indices)}: {file} has the step, and python "
+            "extra_scripts/replay_step.py names the first part of the model that is not finite; "
+            "checkpoints of earlier iterations are kept"
+        )
+
+    def _check_scale(self, task: Any) -> None:
+        """Look at the scale that the previous step left: the GPU is done with that one."""
+        scaler = task.amp_grad_scaler
+        if scaler is None:
+            return
+        before, self.scale = self.scale, scaler.get_scale()
+        iteration = task.iteration - 1
+        if self.scale < before:
+            logging.warning(
+                f"gradients of iteration {iteration} overflow in half precision: the step is "
+                f"skipped, and the scale falls from {before:g} to {self.scale:g}"
+            )
+        if self.scale < SMALLEST_SCALE:
+            raise RunError(
+                "config.MODEL.AMP_PARAMS.USE_AMP is True, and gradients of iteration "
+                f"{iteration} overflow at a scale of {self.scale:g}, where only a NaN can: "
+                "train with False, or with a lower learning rate"
+            )
+
+
+def step_of(task: Any) -> Dict[str, Any]:
+    """What :func:`replay` needs of the step under way: configuration, batch and weights.
+
+    The optimizer has not stepped yet, and in training no statistics are used but the batch's.
+    """
+    sample = {key: task.last_batch.sample[key] for key in ("input", "data_idx")}
+    loss = task.loss
+    if isinstance(loss, BYOLLoss):
+        sample["projections"] = loss.projections
+    return {
+        "iteration": task.iteration,
+        "config": json.dumps(
+            {k: task.config[k] for k in ("MODEL", "OPTIMIZER", "LOSS")}, default=str
+        ),
+        "sample": _on_cpu(sample),
+        "loss_value": task.last_batch.loss.cpu(),
+        "model": _on_cpu(task.base_model.state_dict()),
+        "loss": _on_cpu(loss.state_dict()),
+    }
+
+
+def replay(file: Path) -> Tuple[float, List[str]]:
+    """Repeat the step that :class:`NonFiniteHook` has kept, on the CPU, in one process.
+
+    Returns:
+        The loss, and the names of the modules whose output is not finite, in the order in which
+        they ran; empty where only the loss itself is not.
+
+    Raises:
+        CheckpointError: it is no such file.
+    """
+    step = load_checkpoint(file)
+    set_cpu_device()
+    try:
+        config = AttrDict(json.loads(step["config"]))
+        model = build_model(config.MODEL, config.OPTIMIZER)
+        model.load_state_dict(step["model"])
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{file} is no step that a run has kept ({error!r})") from None
+    model.train()
+    broken: List[str] = []
+
+    def watch(name: str) -> Any:
+        def look(_module: Any, _inputs: Any, output: Any) -> None:
+            if not all(torch.isfinite(tensor).all() for tensor in _all_tensors(output)):
+                broken.append(name)
+
+        return look
+
+    for name, module in model.named_modules():
+        module.register_forward_hook(watch(name or "the whole model"))
+    output = model(step["sample"]["input"])
+    output = output[0] if len(output) == 1 else output
+    settings = {**config.LOSS[config.LOSS.name], "name": config.LOSS.name}
+    loss = build_loss(AttrDict(settings))
+    if isinstance(loss, BYOLLoss):
+        loss.projections = step["sample"]["projections"]
+    return float(loss(output, None).detach()), broken
+
+
+def _on_cpu(content: Any) -> Any:
+    if isinstance(content, Tensor):
+        return content.detach().cpu()
+    if isinstance(content, dict):
+        return {key: _on_cpu(value) for key, value in content.items()}
+    return [_on_cpu(value) for value in content] if isinstance(content, (list, tuple)) else content
+
+
+def _all_tensors(content: Any) -> List[Tensor]:
+    if isinstance(content, Tensor):
+        return [content]
+    parts = content if isinstance(content, (list, tuple)) else []
+    return [tensor for part in parts for tensor in _all_tensors(part)]
+
+
+def _unique(columns: Any) -> List[int]:
+    indices = [index for tensor in _all_tensors(columns) for index in tensor.flatten().tolist()]
+    return list(dict.fromkeys(indices))
+
+
+def _shortened(indices: List[int], most: int = 16) -> str:
+    more = f" and {len(indices) - most} more" if len(indices) > most else ""
+    return ", ".join(map(str, indices[:most])) + more

@@ -1,0 +1,283 @@
+"""kNN and linear-probe accuracy of the frozen trunk while pre-training goes on.
+
+Labels are read here and nowhere else; without labels there is no online evaluation.
+
+Shape shorthand: N training images, M validation images, F features.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import logging
+import time
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from classy_vision.generic.distributed_util import (
+    broadcast_object,
+    gather_from_all,
+    get_rank,
+    get_world_size,
+    is_distributed_training_run,
+    is_primary,
+)
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from vissl.utils.io import save_file
+
+from mscn_plugin.checkpoints.run_folder import evaluated_epochs, json_lines, measured_on
+from mscn_plugin.data.image_folder import held_out_fifth
+from mscn_plugin.data.photographs import color_histogram
+from mscn_plugin.data.readable_images import ReadableImagesDataset
+from mscn_plugin.data.shared_memory import collate_for_trainer
+from mscn_plugin.models.classifiers import Labelled, knn_accuracy, probe_accuracy
+from mscn_plugin.training.hooks.base import MSCNHook, add_scalars
+from mscn_plugin.training.signals import interruption, shield_loader_worker
+
+_HISTOGRAM_SIDE = 256  # pixels; larger images are reduced before their colours are counted
+
+
+def accuracies(
+    train: Labelled, val: Labelled, settings: Any, device: Any = "cpu"
+) -> Dict[str, float]:
+    """kNN and linear-probe accuracy in percent, with the settings of ``ONLINE_EVALUATION``."""
+    neighbors, temperature = settings.NUM_NEIGHBORS, settings.TEMPERATURE
+    knn = knn_accuracy(train, val, neighbors, temperature, device=device)
+    return {"knn": knn[1], "linear_probe": probe_accuracy(train, val)}
+
+
+class OnlineEvaluationHook(MSCNHook):
+    """Evaluates the trunk before the first epoch, every few epochs, and at the end.
+
+    All ranks compute features; the first rank fits and reports, like VISSL's meters, to the log
+    and to ``metrics.json``, and to TensorBoard (``Online/...``). Beside the accuracies stand the
+    images that they were measured on, and what chance and a colour histogram reach on these.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.data: Optional[EvaluationData] = None
+        self.baselines: Dict[str, Any] = {}
+
+    def on_start(self, task: Any) -> None:
+        if not task.config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS or task.test_only:
+            return
+        self.data = EvaluationData.of(task.config)
+        # A kill may have come between an epoch's checkpoint and its evaluation.
+        epochs, iterations = divmod(task.iteration, task.max_iteration // task.num_train_phases)
+        if self.data is None or iterations or not is_due(task, epochs - 1):
+            return
+        lines = json_lines(Path(task.checkpoint_folder) / "metrics.json")
+        missing = epochs - 1 not in evaluated_epochs(lines)
+        if task.iteration == 0 or broadcast_object(missing):
+            self._evaluate(task, epochs - 1)
+
+    def on_phase_end(self, task: Any) -> None:
+        if self.data is not None and task.train and is_due(task, task.train_phase_idx):
+            self._evaluate(task, task.train_phase_idx)
+
+    def _evaluate(self, task: Any, epoch: int) -> None:
+        """Evaluate after ``epoch``; -1 is before the first one, the random trunk."""
+        assert self.data is not None
+        interruption.end_if_asked()
+        start = time.monotonic()
+        network = task.base_model
+        if task.config.MSCN.ONLINE_EVALUATION.NETWORK == "target":
+            network = task.loss.target
+        with evaluation_mode(network.trunk) as trunk:
+            train, val = self.data.features(lambda images: trunk(images, [])[-1], task.device)
+        classes = len(set(train[1].tolist()))
+        if classes < 2:
+            logging.info(
+                f"no online evaluation: the {len(train[1])} training images have one class"
+            )
+            self.data = None
+            return
+        settings = task.config.MSCN.ONLINE_EVALUATION
+        metrics = Path(task.checkpoint_folder) / "metrics.json"
+        if not self.baselines:
+            self.baselines = broadcast_object(_known_baselines(metrics, self.data.images()))
+        if not self.baselines:
+            colors = self.data.color_histograms()
+            self.baselines = {"images": self.data.images(), "chance": 100 / classes}
+            if is_primary():
+                self.baselines["color_histogram"] = accuracies(*colors, settings, task.device)
+        if is_primary():
+            values = accuracies(train, val, settings, task.device)
+            seconds = time.monotonic() - start
+            text = {name: round(value, 2) for name, value in values.items()}
+            logging.info(f"Rank: 0, name: online_evaluation, value: {text} ({seconds:.1f} s)")
+            line = {"iteration": task.iteration, "train_phase_idx": epoch}
+            line = {**line, "online_evaluation": values, **self.baselines}
+            logging.info(f"online_evaluation: {measured_on(line)}")
+            save_file(line, str(metrics), verbose=False)
+            add_scalars(task, "Online", values, epoch)
+        task.ranks.wait()
+
+
+def _known_baselines(metrics: Path, images: Dict[str, Any]) -> Dict[str, Any]:
+    """What an earlier start has measured on the same images, or nothing."""
+    for line in json_lines(metrics):
+        if line.get("images") == images and "color_histogram" in line:
+            return {key: line[key] for key in ("images", "chance", "color_histogram")}
+    return {}
+
+
+def is_due(task: Any, epoch: int) -> bool:
+    """Whether there is an evaluation after ``epoch``; -1 is before the first one."""
+    every = task.config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS
+    return (epoch + 1) % every == 0 or epoch + 1 == task.num_train_phases
+
+
+@contextlib.contextmanager
+def evaluation_mode(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """Switch ``module`` to evaluation and gradients off, and put both back.
+
+    All ranks evaluate with the first one's running statistics, which a checkpoint holds: the
+    accuracy is the same where it is made up for after a restart.
+    """
+    training = module.training
+    module.eval()
+    own = [buffer.clone() for buffer in module.buffers()]
+    try:
+        with torch.no_grad():
+            if is_distributed_training_run():
+                for buffer in module.buffers():
+                    dist.broadcast(buffer, 0)
+            yield module
+    finally:
+        module.train(training)
+        for buffer, before in zip(module.buffers(), own):
+            buffer.copy_(before)
+
+
+def _first_view(samples: Any) -> Tuple[Tensor, Tensor]:
+    images = torch.stack([sample["data"][0] for sample in samples])
+    return images, torch.tensor([int(sample["label"][0]) for sample in samples])
+
+
+def _histograms(samples: Any) -> Tuple[Tensor, Tensor]:
+    images = [sample["data"][0] for sample in samples]
+    for image in images:
+        image.thumbnail((_HISTOGRAM_SIDE, _HISTOGRAM_SIDE), Image.Resampling.NEAREST)
+    labels = torch.tensor([int(sample["label"][0]) for sample in samples])
+    return torch.from_numpy(color_histogram(images)), labels
+
+
+def _undecorated(images: Subset) -> Subset:
+    """The same images without transforms."""
+    dataset: Any = copy.copy(images.dataset)
+    dataset.transform = None
+    return Subset(dataset, images.indices)
+
+
+def _path_of(images: Subset) -> str:
+    dataset: Any = images.dataset
+    return str(dataset.data_paths[0])
+
+
+class EvaluationData:
+    """The labelled images of an online evaluation, with the transforms of ``DATA.TEST``.
+
+    Training images are those of ``DATA.TRAIN``, validation images those of ``DATA.TEST``; where
+    there are none of the latter, every fifth training image is held out from the classifiers (the
+    trunk has seen it, without its label). Above the configured maximum a fixed random part is
+    used, the same in every epoch and run.
+    """
+
+    def __init__(self, config: Any, train: Subset, val: Subset) -> None:
+        self.config = config
+        self.train = train
+        self.val = val
+
+    @classmethod
+    def of(cls, config: Any) -> Optional[EvaluationData]:
+        """The data that ``config`` describes, or None, with the reason logged, without labels."""
+        settings = config.MSCN.ONLINE_EVALUATION
+        if not config.DATA.TRAIN.LABEL_SOURCES:
+            logging.info(
+                "no online evaluation: the training images have no labels "
+                "(config.DATA.TRAIN.LABEL_SOURCES is empty)"
+            )
+            return None
+        if not config.DATA.TEST.TRANSFORMS:
+            logging.info("no online evaluation: config.DATA.TEST.TRANSFORMS is empty")
+            return None
+        config = copy.deepcopy(config)
+        config.DATA.TRAIN.TRANSFORMS = config.DATA.TEST.TRANSFORMS
+        train = ReadableImagesDataset(config, "TRAIN")
+        if config.DATA.TEST.DATA_SOURCES and config.DATA.TEST.LABEL_SOURCES:
+            val = ReadableImagesDataset(config, "TEST")
+            order, held_out = (np.random.RandomState(0).permutation(len(d)) for d in (train, val))
+        else:
+            val, (order, held_out) = train, held_out_fifth(len(train))
+        if not len(order):
+            logging.info("no online evaluation: there is one training image")
+            return None
+        return cls(
+            config,
+            Subset(train, order[: settings.MAX_TRAIN_IMAGES].tolist()),
+            Subset(val, held_out[: settings.MAX_VAL_IMAGES].tolist()),
+        )
+
+    def features(
+        self, extract: Callable[[Tensor], Tensor], device: torch.device
+    ) -> Tuple[Labelled, Labelled]:
+        """Features and labels of training and validation images, complete on every rank.
+
+        Args:
+            extract: from images ``[B, 3, H, W]`` on ``device`` to features ``[B, F, ...]``.
+        """
+        return self._labelled(self.train, extract, device), self._labelled(
+            self.val, extract, device
+        )
+
+    def images(self) -> Dict[str, Any]:
+        """Number of images of both kinds, their folder or list, and whether it is the same."""
+        return {
+            "train": {"number": len(self.train), "path": _path_of(self.train)},
+            "val": {"number": len(self.val), "path": _path_of(self.val)},
+            "held_out": self.val.dataset is self.train.dataset,
+        }
+
+    def color_histograms(self) -> Tuple[Labelled, Labelled]:
+        """Colour histograms and labels of the whole images, complete on every rank."""
+        train, val = (
+            self._labelled(_undecorated(images), lambda x: x, torch.device("cpu"), _histograms)
+            for images in (self.train, self.val)
+        )
+        return train, val
+
+    def _labelled(
+        self, images: Subset, extract: Any, device: torch.device, collate: Any = _first_view
+    ) -> Labelled:
+        # Every rank takes every world_size-th image; the last round is filled up to equal length.
+        world_size = get_world_size()
+        padded = -(-len(images) // world_size) * world_size
+        mine = [index % len(images) for index in range(get_rank(), padded, world_size)]
+        batch_size = max(32, self.config.DATA.TRAIN.BATCHSIZE_PER_REPLICA)
+        batches = -(-len(mine) // batch_size)
+        loader = DataLoader(
+            Subset(images, mine),
+            batch_size=batch_size,
+            # A worker takes seconds to start, more than a few images do.
+            num_workers=min(self.config.DATA.NUM_DATALOADER_WORKERS, batches - 1),
+            collate_fn=functools.partial(collate_for_trainer, collate),
+            worker_init_fn=shield_loader_worker,
+        )
+        features, labels = [], []
+        for batch, batch_labels in loader:
+            features.append(extract(batch.to(device)).flatten(1).float().cpu())
+            labels.append(batch_labels)
+        everyone = [
+            gather_from_all(part).view(world_size, len(mine), -1).transpose(0, 1)
+            for part in (torch.cat(features), torch.cat(labels))
+        ]
+        x, y = (part.reshape(padded, -1)[: len(images)].cpu().numpy() for part in everyone)
+        return x, y[:, 0]

@@ -1,0 +1,58 @@
+"""The moments at which a loss's target network is built, asked and moved."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from mscn_plugin.masking.per_branch import MASK_SETTINGS
+from mscn_plugin.training.hooks.base import MSCNHook, add_scalars, is_logging_step
+
+
+class TargetNetworkHook(MSCNHook):
+    """Runs the target network of a task whose loss is ``byol_loss``."""
+
+    def on_start(self, task: Any) -> None:
+        """Build the target: the model has its weights, restored ones included."""
+        if branches_can_be_told_apart(task.config):
+            logging.warning(
+                "byol_loss with masks that differ between the branches, a common pass for "
+                "both, and biases in the heads: the network may learn to tell the branches "
+                "apart in place of the images; use_bias: False in MODEL.HEAD.PARAMS prevents "
+                "it, as does a pass for each branch (COLLATE_FUNCTION_PARAMS.split_branches: "
+                "True with MODEL.BASE_MODEL_NAME: mscn_branchwise_model)"
+            )
+        task.loss.build_target(task.base_model)
+        if task.config.MSCN.COMPILE_TRUNK:
+            task.loss.target.trunk.compile()
+
+    def on_phase_start(self, task: Any) -> None:
+        task.loss.train(task.train)
+
+    def on_forward(self, task: Any) -> None:
+        """Project the batch, inside of the step's autocast."""
+        sample = task.last_batch.sample
+        masked = task.loss.target_input == "masked"
+        task.loss.project(sample["input"] if masked else sample["unmasked_views"][0])
+
+    def on_update(self, task: Any) -> None:
+        """Move the target: VISSL counts the iteration up only after this hook."""
+        steps = task.iteration, task.max_iteration
+        momentum = task.loss.update_target(task.base_model, *steps)
+        if is_logging_step(task):
+            logging.info(f"target momentum: {momentum:.6f}")
+            add_scalars(task, "BYOL", {"target_momentum": momentum}, task.iteration)
+
+
+def branches_can_be_told_apart(config: Any) -> bool:
+    """Whether BYOL is invited to encode the branch in place of the image.
+
+    Seen where all three hold: the branches' masks differ, batch normalisation sees both branches
+    at once and keeps the difference, and biases let the projections have a mean of their own.
+    """
+    params = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS or {}
+    differ = any(isinstance(params.get(key), list) for key in MASK_SETTINGS)
+    model = config.MODEL
+    separate = params.get("split_branches") and model.BASE_MODEL_NAME == "mscn_branchwise_model"
+    biases = any(h[0] == "mlp" and h[1].get("use_bias", True) for h in model.HEAD.PARAMS)
+    return differ and not separate and biases

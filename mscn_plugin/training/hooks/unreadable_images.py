@@ -1,0 +1,94 @@
+"""Counts images that could not be read or came out nearly blank; stops a run with too many."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Set
+
+import torch
+from classy_vision.generic.distributed_util import all_reduce_sum, is_primary
+from vissl.utils.io import save_file
+
+from mscn_plugin.data.readable_images import MAX_NAMED, NEARLY_BLANK, nearly_blank_warning
+from mscn_plugin.errors import RunError
+from mscn_plugin.training.hooks.base import MSCNHook
+
+
+class UnreadableImagesHook(MSCNHook):
+    """Says at the end of each epoch how many images were replaced; in the log and ``metrics.json``.
+
+    Stops the run as soon as more than ``MSCN.MAX_UNREADABLE_SHARE`` of a rank's images of an epoch
+    are: a folder that is no longer mounted would else become hours of other pictures.
+
+    Images that come out nearly blank stay in. In the first epoch after a start the first few are
+    named as they come, and all are counted.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unreadable: Set[int] = set()
+        self.nearly_blank: Set[int] = set()
+        self.watches_for_blank = True
+
+    def on_phase_start(self, task: Any) -> None:
+        self.unreadable = set()
+
+    def on_loss_and_meter(self, task: Any) -> None:
+        if not task.train:
+            return
+        sample = task.last_batch.sample
+        index, valid = (_column(sample[key]) for key in ("data_idx", "data_valid"))
+        self.unreadable.update(index[valid < 0].tolist())
+        if self.watches_for_blank:
+            self._watch_for_blank(task, set(index[valid == NEARLY_BLANK].tolist()))
+        share, images = task.config.MSCN.MAX_UNREADABLE_SHARE, self._images(task)
+        if len(self.unreadable) > share * images:
+            raise RunError(
+                f"config.MSCN.MAX_UNREADABLE_SHARE is {share:g}, and {len(self.unreadable)} of the "
+                f"{images} images of an epoch could not be read, such as {self._example(task)}; "
+                "earlier checkpoints are kept; +config.MSCN.MAX_UNREADABLE_SHARE=<share> allows "
+                "more"
+            )
+
+    def on_phase_end(self, task: Any) -> None:
+        if not task.train:
+            return
+        counts = [len(self.unreadable), len(self.nearly_blank), self._images(task)]
+        summed = torch.tensor(counts, dtype=torch.float64).to(task.device)
+        unreadable, blank, images = map(int, all_reduce_sum(summed).tolist())
+        if is_primary():
+            example = f", such as {self._example(task)}" if self.unreadable else ""
+            read = f"could not be read and were replaced{example}"
+            self._report(task, "unreadable_images", unreadable, images, read)
+            if self.watches_for_blank:
+                self._report(task, "nearly_blank_images", blank, images, "came out nearly blank")
+        self.watches_for_blank = False
+
+    def _watch_for_blank(self, task: Any, blank: Set[int]) -> None:
+        for index in sorted(blank - self.nearly_blank)[
+            : max(0, MAX_NAMED - len(self.nearly_blank))
+        ]:
+            if is_primary():
+                logging.warning(nearly_blank_warning(task.datasets["train"].path_of(index)))
+        self.nearly_blank |= blank
+
+    def _report(self, task: Any, name: str, count: int, images: int, what: str) -> None:
+        if not count:
+            return
+        share = f"{100 * count / images:.2g}%"
+        logging.warning(
+            f"epoch {task.train_phase_idx}: {count} of {images} images ({share}) {what}"
+        )
+        line = {"train_phase_idx": task.train_phase_idx, name: count}
+        save_file(line, f"{task.checkpoint_folder}/metrics.json", verbose=False)
+
+    def _images(self, task: Any) -> int:
+        return len(task.dataloaders["train"].sampler)
+
+    def _example(self, task: Any) -> str:
+        return task.datasets["train"].path_of(min(self.unreadable))
+
+
+def _column(values: Any) -> torch.Tensor:
+    parts = values if isinstance(values, list) else [values]
+    return torch.cat([torch.as_tensor(part).flatten() for part in parts])

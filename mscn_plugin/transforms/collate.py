@@ -1,0 +1,182 @@
+"""The multimask collator (section 4.5, Figure 5): K masked versions of each of two views.
+
+Drawing the masks and applying them are two steps. In a loader's worker one follows the other; with
+:mod:`mscn_plugin.transforms.on_device` the worker draws and the training device applies.
+
+Shape shorthand: B images, V = 2 branches, K0 and K1 masks, C, H, W channels, height, width.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Callable, Dict, List
+
+import torch
+from torch import Tensor
+from vissl.data.collators import register_collator
+
+from mscn_plugin.masking import fill
+from mscn_plugin.masking.per_branch import mask_distributions, masks_per_branch
+
+COLLATOR = "mscn_multimask_collator"
+NUM_BRANCHES = 2
+_PER_VIEW = ("label", "data_valid", "data_idx")
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchLayout:
+    """How the masked views are handed to VISSL's trainer; by default as one tensor ``data``.
+
+    Attributes:
+        split_branches: ``data`` is a list with one tensor per branch, which with
+            :class:`~mscn_plugin.models.branchwise.BranchwiseModel` passes the network branch
+            by branch, as in BYOL, and with ``MODEL.SINGLE_PASS_EVERY_CROP: True`` the trunk; else
+            both share the batch statistics, as in SimCLR. Not stated in the paper.
+        momentum_branch: ``data`` is branch 0 alone, and branch 1 is ``data_momentum``, as VISSL's
+            MoCo hook expects it.
+        unmasked_views: beside the masked views, ``unmasked_views`` holds both views of each
+            image without masks, ``[V * B, C, H, W]``, or a list like ``data``.
+    """
+
+    split_branches: bool = False
+    momentum_branch: bool = False
+    unmasked_views: bool = False
+
+    @classmethod
+    def of(cls, settings: Dict[str, Any]) -> BatchLayout:
+        """The layout that the collator's ``settings`` describe among others."""
+        return cls(**{k: v for k, v in settings.items() if k in LAYOUT_SETTINGS})
+
+
+LAYOUT_SETTINGS = tuple(field.name for field in dataclasses.fields(BatchLayout))
+"""The keys by which the collator's layout is described."""
+
+CPU_CHUNK = 400_000
+"""Numbers that a CPU masks at a time, two views of 224 pixels. Measured best of one to 16 views."""
+
+
+def num_masks_of(train: Any) -> Any:
+    """``num_masks`` of a ``DATA.TRAIN`` as it is given: K, ``[K0, K1]``, or 1 without masks."""
+    if train.COLLATE_FUNCTION != COLLATOR:
+        return 1
+    return train.COLLATE_FUNCTION_PARAMS.get("num_masks", 2)
+
+
+@register_collator(COLLATOR)
+def mscn_multimask_collator(
+    batch: List[Dict[str, Any]],
+    num_masks: Any = 2,
+    **settings: Any,
+) -> Dict[str, Any]:
+    """Mask the two views of each image K times.
+
+    The views must be tensors of one size, already augmented, normalised and high-pass filtered
+    (``MSCNHighPass``); each mask is drawn afresh for each image.
+
+    Args:
+        batch: B samples of VISSL, ``sample["data"]`` the two views ``[C, H, W]`` of an image.
+        num_masks: K, or ``[K0, K1]``. The number is not stated in the paper; 2 doubles the
+            number of views, K = 1 turns multimasks off.
+        settings: see :class:`~mscn_plugin.masking.MaskDistribution`; each one value for both
+            branches or a list of two. And those of :class:`BatchLayout`, each True or False.
+
+    Returns:
+        VISSL's batch. ``data`` is ``[(K0 + K1) * B, C, H, W]`` in the order branch 0 mask 0 (all
+        images), branch 0 mask 1, ..., branch 1 mask 0, ...; ``label``, ``data_valid`` and
+        ``data_idx`` follow the same order. A :class:`BatchLayout` changes it.
+
+    Raises:
+        ValueError: a setting is wrong, the images do not have two views, or cells or boxes are
+            larger than the images.
+    """
+    drawn = mscn_mask_drawing_collator(batch, num_masks, **settings)
+    return apply_masks(drawn, BatchLayout.of(settings))
+
+
+@register_collator("mscn_mask_drawing_collator")
+def mscn_mask_drawing_collator(
+    batch: List[Dict[str, Any]], num_masks: Any = 2, **settings: Any
+) -> Dict[str, Any]:
+    """The first step of :func:`mscn_multimask_collator`: unmasked views and drawn masks.
+
+    Returns:
+        A batch without repetitions: ``data`` the views ``[V, B, C, H, W]`` of any dtype, ``masks``
+        a list with the :class:`~mscn_plugin.masking.MaskDraw` of each branch (``K * B`` masks,
+        mask 0 of all images first), ``label``, ``data_valid`` and ``data_idx`` ``[V, B]``. Its
+        size in bytes does not grow with K but for the draws, some 300 bytes each.
+
+    Raises:
+        ValueError: as :func:`mscn_multimask_collator`.
+    """
+    counts = masks_per_branch(num_masks, NUM_BRANCHES)
+    masks_of = {k: v for k, v in settings.items() if k not in LAYOUT_SETTINGS}
+    distributions = mask_distributions(NUM_BRANCHES, masks_of)
+    views = torch.stack([torch.stack(images) for images in zip(*map(_views_of, batch))])
+    channels, *size = views.shape[2:]
+    collated: Dict[str, Any] = {
+        key: torch.as_tensor([[sample[key][v] for sample in batch] for v in range(NUM_BRANCHES)])
+        for key in _PER_VIEW
+    }
+    collated["data"] = views
+    collated["masks"] = [
+        masks.draw(count * len(batch), size, channels)
+        for count, masks in zip(counts, distributions)
+    ]
+    return collated
+
+
+def apply_masks(
+    batch: Dict[str, Any],
+    layout: BatchLayout = BatchLayout(),
+    prepare: Callable[[Tensor], Tensor] = lambda views: views,
+) -> Dict[str, Any]:
+    """The second step of :func:`mscn_multimask_collator`, on the device of ``batch["data"]``.
+
+    Args:
+        batch: what :func:`mscn_mask_drawing_collator` returns.
+        layout: how the result is laid out.
+        prepare: what comes before the masks: from views ``[b, C, H, W]`` to float32 ones.
+    """
+    views = batch["data"]
+    num_images = views.shape[1]
+    counts = [len(masks) // num_images for masks in batch["masks"]]
+    data = torch.empty((sum(counts) * num_images, *views.shape[2:]), device=views.device)
+    branches = list(data.split([count * num_images for count in counts]))
+    unmasked = data.new_empty(views.shape) if layout.unmasked_views else None
+    # An accelerator takes all images at once; a CPU takes what its cache holds.
+    chunk = num_images
+    if views.device.type == "cpu":
+        chunk = max(1, CPU_CHUNK // views[0, 0].numel())
+    for index, (branch, masks) in enumerate(zip(views, batch["masks"])):
+        by_mask = branches[index].view(-1, *branch.shape)
+        order = torch.arange(len(masks), device=views.device).view(-1, num_images)
+        for first in range(0, num_images, chunk):
+            part = slice(first, first + chunk)
+            prepared = prepare(branch[part])
+            if unmasked is not None:
+                unmasked[index, part] = prepared
+            filled = fill(prepared, masks[order[:, part].flatten()])
+            by_mask[:, part] = filled.view(len(order), -1, *branch.shape[1:])
+    in_data = counts[:1] if layout.momentum_branch else counts
+    collated: Dict[str, List[Any]] = {
+        key: [torch.cat([column.repeat(k) for column, k in zip(batch[key], in_data)])]
+        for key in _PER_VIEW
+    }
+    collated["data"] = [branches if layout.split_branches else data]
+    if layout.momentum_branch:
+        collated["data"], collated["data_momentum"] = [[branch] for branch in branches]
+    if unmasked is not None:
+        collated["unmasked_views"] = [
+            list(unmasked) if layout.split_branches else unmasked.flatten(0, 1)
+        ]
+    return collated
+
+
+def _views_of(sample: Dict[str, Any]) -> List[torch.Tensor]:
+    views = sample["data"]
+    if len(views) != NUM_BRANCHES:
+        raise ValueError(
+            f"mscn_multimask_collator got {len(views)} views of an image; it needs two: "
+            "ImgReplicatePil with num_times: 2"
+        )
+    return views

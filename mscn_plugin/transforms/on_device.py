@@ -1,0 +1,144 @@
+"""The end of the view pipeline as one stage on the training device.
+
+Normalisation, filter, masks and noise are the same few operations for every pixel. The loader's
+workers stop before them: they send each view once, as uint8, with the drawn masks as a few numbers,
+and this stage does the rest for the whole batch, after the copy to the device and before the
+training step, hence outside of autocast. What travels is a quarter of two float32 views, whatever
+the number of masks.
+
+Shape shorthand: B images, V = 2 branches, K0 and K1 masks, C, H, W channels, height, width.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+from typing import Any, Dict, List, Tuple
+
+import torch
+from classy_vision.generic.util import recursive_copy_to_device
+from torch import Tensor
+
+from mscn_plugin.masking import high_pass
+from mscn_plugin.transforms.collate import COLLATOR, BatchLayout, apply_masks
+from mscn_plugin.transforms.transforms import MSCNHighPass, settings_of
+
+STAGE = ("ToTensor", "Normalize", "MSCNHighPass")
+"""Transforms that the stage stands for, in their order; the first alone is necessary."""
+
+COLLATORS = {COLLATOR: "mscn_mask_drawing_collator"}
+"""Collators whose masks the stage applies, and what the workers run in their place."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceViews:
+    """What the stage does; the arguments are those of the transforms that it replaces.
+
+    Attributes:
+        mean: per channel, in units of a pixel range of [0, 1].
+        std: per channel, in the same units, above 0.
+        sigma: width of the high-pass filter in pixels; 0: no filter.
+        layout: how the batch is handed to the trainer.
+    """
+
+    mean: Tuple[float, ...] = (0.0,)
+    std: Tuple[float, ...] = (1.0,)
+    sigma: float = 0.0
+    layout: BatchLayout = dataclasses.field(default_factory=BatchLayout)
+
+    def filtered(self, views: Tensor) -> Tensor:
+        """Normalise and filter ``[..., C, H, W]`` of uint8; returns float32 on the same device."""
+        mean, std = (_levels(values, views.device) for values in (self.mean, self.std))
+        return high_pass((views - mean) / std, self.sigma)
+
+    @torch.no_grad()
+    def __call__(self, batch: Dict[str, Any], device: Any) -> Dict[str, Any]:
+        """Turn a batch of the drawing collator into one of the masking collator, on ``device``.
+
+        Args:
+            batch: ``data`` uint8 ``[V, B, C, H, W]``, see
+                :func:`~mscn_plugin.transforms.collate.mscn_mask_drawing_collator`.
+            device: where to; the batch may be there already.
+
+        Returns:
+            What :func:`~mscn_plugin.transforms.collate.mscn_multimask_collator` returns: the same
+            views as its own to 1e-5, given the same draws and noise.
+        """
+        batch = recursive_copy_to_device(batch, non_blocking=True, device=torch.device(device))
+        return apply_masks(batch, self.layout, prepare=self.filtered)
+
+
+@functools.lru_cache(maxsize=None)
+@torch.inference_mode(False)  # what is cached must serve training, too
+def _levels(values: Tuple[float, ...], device: torch.device) -> Tensor:
+    """Fractions of the pixel range as ``[C, 1, 1]`` in units of uint8; cached, so copied once."""
+    return 255 * torch.tensor(values).view(-1, 1, 1).to(device)
+
+
+class DeviceViewsLoader:
+    """A loader, or its iterator, whose batches have passed ``stage``; all else is as it was.
+
+    VISSL asks both for their length.
+    """
+
+    def __init__(self, dataloader: Any, stage: DeviceViews, device: Any) -> None:
+        self.dataloader = dataloader
+        self.stage = stage
+        self.device = device
+
+    def __iter__(self) -> DeviceViewsLoader:
+        return DeviceViewsLoader(iter(self.dataloader), self.stage, self.device)
+
+    def __next__(self) -> Dict[str, Any]:
+        return self.stage(next(self.dataloader), self.device)
+
+    def __len__(self) -> int:
+        return len(self.dataloader)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.dataloader, name)
+
+
+def split_pipeline(train: Any) -> Tuple[Any, DeviceViews]:
+    """Divide a ``DATA.TRAIN`` between workers and device.
+
+    Args:
+        train: the section of a VISSL configuration; it is not changed.
+
+    Returns:
+        The section for the workers, and the stage for the device.
+
+    Raises:
+        ValueError: the stage cannot stand for the end of this pipeline; the message starts with
+            the key that is in its way.
+    """
+    if train.COLLATE_FUNCTION not in COLLATORS:
+        raise ValueError(
+            f"COLLATE_FUNCTION is {train.COLLATE_FUNCTION}; it must be {' or '.join(COLLATORS)}"
+        )
+    names = [transform["name"] for transform in train.TRANSFORMS]
+    start = names.index("ToTensor") if "ToTensor" in names else len(names)
+    parts = {transform["name"]: settings_of(transform) for transform in train.TRANSFORMS[start:]}
+    if not parts or names[start:] != [name for name in STAGE if name in parts]:
+        raise ValueError(
+            f"TRANSFORMS ends in {', '.join(names[start:] or names[-1:])}; it must end in "
+            f"{', '.join(STAGE)}, of which the last two may be absent"
+        )
+    normalize = parts.get("Normalize", {"mean": [0.0], "std": [1.0]})
+    lists: List[Any] = [normalize.get(key) for key in ("mean", "std")]
+    if len(normalize) != 2 or not all(isinstance(values, list) for values in lists):
+        raise ValueError(
+            f"TRANSFORMS[{start + 1}] is Normalize with {normalize}; it must have mean and std, "
+            "each a list with one value per channel"
+        )
+    stage = DeviceViews(
+        mean=tuple(map(float, lists[0])),
+        std=tuple(map(float, lists[1])),
+        sigma=MSCNHighPass(**parts["MSCNHighPass"]).sigma if "MSCNHighPass" in parts else 0.0,
+        layout=BatchLayout.of(train.COLLATE_FUNCTION_PARAMS),
+    )
+    workers = copy.deepcopy(train)
+    workers.TRANSFORMS = [*workers.TRANSFORMS[:start], {"name": "PILToTensor"}]
+    workers.COLLATE_FUNCTION = COLLATORS[train.COLLATE_FUNCTION]
+    return workers, stage

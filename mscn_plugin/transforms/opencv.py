@@ -1,0 +1,207 @@
+"""The standard augmentations, faster: OpenCV in place of Pillow, and each file decoded once.
+
+Each class stands for a part of VISSL's SimCLR pipeline and draws the same random numbers in the
+same order, so that a seed gives the same crops, flips, factors and orders. The pixels are the same
+to a few of 255 levels. ``MSCN.FAST_AUGMENTATIONS`` puts them in the place of VISSL's; they may
+also be named in a configuration.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from typing import Any, Dict, List, Sequence, Union
+
+import numpy as np
+import torch
+from classy_vision.dataset.transforms import register_transform
+from classy_vision.dataset.transforms.classy_transform import ClassyTransform
+from PIL import Image
+from torchvision import transforms
+from torchvision.transforms import functional as F
+from vissl.data.ssl_transforms import ssl_transforms_wrapper
+
+from mscn_plugin.data.decoding import EncodedImage
+from mscn_plugin.transforms.transforms import FromSettings
+
+REPLACEMENTS = {
+    "ImgPilColorDistortion": ("MSCNColorDistortion", ("strength",)),
+    "ImgPilGaussianBlur": ("MSCNGaussianBlur", ("p", "radius_min", "radius_max")),
+}
+"""VISSL's transforms, those that take their places, and the keys that both know."""
+
+
+def with_fast_augmentations(pipeline: Sequence[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """A ``TRANSFORMS`` list with the faster parts where they can stand for VISSL's.
+
+    ``ImgReplicatePil`` directly followed by ``RandomResizedCrop`` becomes one part, which must see
+    the file before it is decoded and therefore only replaces them at the beginning.
+    """
+    fast = []
+    for transform in pipeline:
+        if transform["name"] in REPLACEMENTS:
+            name, keys = REPLACEMENTS[transform["name"]]
+            transform = {"name": name, **{k: v for k, v in transform.items() if k in keys}}
+        fast.append(transform)
+    if [t["name"] for t in fast[:2]] == ["ImgReplicatePil", "RandomResizedCrop"]:
+        fast[:2] = [{**fast[0], **fast[1], "name": "MSCNRandomResizedCrops"}]
+    return fast
+
+
+@functools.lru_cache(maxsize=None)
+def opencv() -> Any:
+    """The module ``cv2``, single-threaded: a loader's workers are the parallelism.
+
+    Raises:
+        ImportError: OpenCV is not installed.
+    """
+    import cv2
+
+    cv2.setNumThreads(0)
+    return cv2
+
+
+class FastColorJitter(transforms.ColorJitter):
+    """torchvision's ``ColorJitter`` for RGB pictures, computed by OpenCV."""
+
+    def forward(self, image: Image.Image) -> Image.Image:
+        if image.mode != "RGB":
+            return super().forward(image)
+        order, *factors = self.get_params(self.brightness, self.contrast, self.saturation, self.hue)
+        adjust = (_brightness, _contrast, _saturation, _hue)
+        pixels = np.asarray(image)
+        for index in order.tolist():
+            if factors[index] is not None:
+                pixels = adjust[index](pixels, factors[index])
+        return Image.fromarray(pixels)
+
+
+# Pillow truncates where it blends; OpenCV rounds. Tables and the shift by one half truncate, too.
+
+
+def _brightness(pixels: np.ndarray, factor: float) -> np.ndarray:
+    return _blend_with(0, pixels, factor)
+
+
+def _contrast(pixels: np.ndarray, factor: float) -> np.ndarray:
+    cv2 = opencv()
+    mean = cv2.mean(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))[0]
+    return _blend_with(int(mean + 0.5), pixels, factor)
+
+
+def _blend_with(grey: int, pixels: np.ndarray, factor: float) -> np.ndarray:
+    levels = np.arange(256, dtype=np.float32)
+    table = np.clip(grey + factor * (levels - grey), 0, 255).astype(np.uint8)
+    return opencv().LUT(pixels, table)
+
+
+def _saturation(pixels: np.ndarray, factor: float) -> np.ndarray:
+    luma = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    matrix = np.full((3, 4), -0.5, dtype=np.float32)
+    matrix[:, :3] = factor * np.eye(3, dtype=np.float32) + (1 - factor) * luma
+    return opencv().transform(pixels, matrix)
+
+
+def _hue(pixels: np.ndarray, factor: float) -> np.ndarray:
+    cv2 = opencv()
+    hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV_FULL)
+    hsv[..., 0] += np.uint8(round(factor * 256) % 256)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+
+
+@register_transform("MSCNColorDistortion")
+class MSCNColorDistortion(FromSettings, ClassyTransform):
+    """VISSL's ``ImgPilColorDistortion``, SimCLR's colour jitter and grayscale (supplement A.1).
+
+    Args:
+        strength: factor of brightness, contrast and saturation (0.8) and of hue (0.2).
+    """
+
+    def __init__(self, strength: float = 1.0) -> None:
+        opencv()
+        jitter = FastColorJitter(0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength)
+        self.distort = transforms.Compose(
+            [transforms.RandomApply([jitter], p=0.8), transforms.RandomGrayscale(p=0.2)]
+        )
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return self.distort(image)
+
+
+@register_transform("MSCNGaussianBlur")
+class MSCNGaussianBlur(FromSettings, ClassyTransform):
+    """VISSL's ``ImgPilGaussianBlur`` with a Gaussian in place of Pillow's three box blurs.
+
+    Args:
+        p: probability of a blur.
+        radius_min: smallest standard deviation in pixels, at least 0.
+        radius_max: largest standard deviation in pixels.
+    """
+
+    def __init__(self, p: float = 0.5, radius_min: float = 0.1, radius_max: float = 2.0) -> None:
+        opencv()
+        self.p = p
+        self.radius_min = radius_min
+        self.radius_max = radius_max
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        # NumPy's and Python's generators, as in VISSL, which seeds both in every worker.
+        if np.random.rand() > self.p:
+            return image
+        sigma = random.uniform(self.radius_min, self.radius_max)
+        if sigma == 0:
+            return image
+        cv2 = opencv()
+        blurred = cv2.GaussianBlur(
+            np.asarray(image), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE
+        )
+        return Image.fromarray(blurred)
+
+
+@register_transform("MSCNRandomResizedCrops")
+class MSCNRandomResizedCrops(FromSettings, transforms.RandomResizedCrop):
+    """``ImgReplicatePil`` and ``RandomResizedCrop`` in one, of a file that is not yet decoded.
+
+    Crops are drawn from the size in the file's header. Where all of them are at least twice (four
+    times, eight times) as large as what they are resized to, a JPEG is decoded at half (a
+    quarter, an eighth) of its size, by its own cosine transform. Elsewhere the result is
+    torchvision's bit for bit.
+
+    Args:
+        num_times: number of crops.
+        settings: those of torchvision's ``RandomResizedCrop``.
+
+    Raises:
+        UnreadableImageError: the file cannot be decoded.
+    """
+
+    def __init__(self, num_times: int = 2, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.num_times = num_times
+
+    def forward(self, image: Union[Image.Image, EncodedImage]) -> List[Image.Image]:
+        file = image if isinstance(image, EncodedImage) else EncodedImage(image)
+        width, height = file.size
+        # torchvision asks for the size of an image and for nothing else of it.
+        extent = torch.empty(1, 1, 1).expand(1, height, width)
+        boxes = [
+            self.get_params(extent, list(self.scale), list(self.ratio))
+            for _ in range(self.num_times)
+        ]
+        picture, scale = file.decode(
+            reduction=min(min(h // self.size[0], w // self.size[1]) for _, _, h, w in boxes)
+        )
+        return [self._crop(picture, box, scale) for box in boxes]
+
+    def _crop(self, image: Image.Image, box: Sequence[int], scale: float) -> Image.Image:
+        if scale == 1:
+            return F.resized_crop(image, *box, self.size, self.interpolation)
+        top, left, height, width = (scale * edge for edge in box)
+        region = (left, top, left + width, top + height)
+        mode = F.pil_modes_mapping[self.interpolation]
+        return image.resize((self.size[1], self.size[0]), mode, box=region)
+
+
+# VISSL spreads what a transform returns over the views only if its name is in this list.
+if "MSCNRandomResizedCrops" not in ssl_transforms_wrapper._TRANSFORMS_WITH_COPIES:
+    ssl_transforms_wrapper._TRANSFORMS_WITH_COPIES.append("MSCNRandomResizedCrops")

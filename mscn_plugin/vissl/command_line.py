@@ -1,0 +1,117 @@
+"""What is said of a command line that Hydra cannot take: the line to type, the pages there are.
+
+Nothing here is heavy: it is imported while Hydra starts, and where it has failed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import List, Optional, Sequence
+
+from mscn_plugin.config.folder import config_folder
+from mscn_plugin.config.hydra_overrides import line_to_type
+
+_OVERLAYS = ("augmentations", "machine", "memory", "models", "scale", "speed", "transforms")
+"""Folders of ``mscn/`` whose files change a page and are none themselves."""
+_TOOL = "run_distributed_engines"
+_KEY = re.compile(r"\+{0,2}[\w./@-]+")
+USAGE = f"""Pre-train, or evaluate, by VISSL's launching tool:
+
+    python -m tools.{_TOOL} config=<page> [config.KEY=value ...]
+
+    python -m tools.{_TOOL} config=mscn/quickstart config.MSCN.DATA=/data/my_images
+
+"""
+
+
+def pages() -> List[str]:
+    """Names of the package's pages, as ``config=`` takes them."""
+    folder = config_folder() / "config"
+    names = (file.relative_to(folder).with_suffix("") for file in folder.glob("mscn/**/*.yaml"))
+    return sorted(name.as_posix() for name in names if name.parts[1] not in _OVERLAYS)
+
+
+def print_help(arguments: Sequence[str]) -> None:
+    """Answer ``--help`` of VISSL's tool, which has none, and end the process.
+
+    Args:
+        arguments: ``sys.argv``.
+    """
+    is_tool = Path(arguments[0]).stem == _TOOL
+    if is_tool and {"-h", "--help"} & set(arguments[1:]):
+        print(USAGE + _list_of_pages())
+        sys.exit(0)
+
+
+def names_no_page(arguments: Sequence[str]) -> bool:
+    """Whether VISSL's tool is called without ``config=``, or with a page that does not exist.
+
+    Args:
+        arguments: ``sys.argv``.
+    """
+    if Path(arguments[0]).stem != _TOOL:
+        return False
+    named = [argument[len("config=") :] for argument in arguments if argument.startswith("config=")]
+    return not any(name in pages() or name in _pages_of_vissl() for name in named)
+
+
+def about_pages(text: str) -> Optional[str]:
+    """What to say where Hydra says in ``text`` that it has no such page, or that none is named."""
+    if "must specify 'config'" in text:
+        return f"no page is named: add config=<page>. {_list_of_pages()}"
+    missing = re.search(r"Could not find 'config/([^']*)'", text)
+    if missing is None:
+        return None
+    name = missing[1]
+    known = [*pages(), *_pages_of_vissl()]
+    if name.startswith("mscn/") and "/" in name[len("mscn/") :]:
+        known += _overlays()
+    near = difflib.get_close_matches(name, known, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    listed = re.search(r"Available options in '[^']*':(.*?)(Config search path|$)", text, re.DOTALL)
+    of_hydra = " ".join(listed[1].split()) if listed else ""
+    there = f" Beside it Hydra sees {of_hydra}." if of_hydra else ""
+    return f"Could not find 'config/{name}'{meant}{there} {_list_of_pages()}"
+
+
+def about_grammar(override: str, arguments: Sequence[str]) -> Optional[str]:
+    """What to type in place of ``override``, which Hydra does not take.
+
+    Args:
+        arguments: those in which it stands; the shell takes a value with spaces apart.
+    """
+    key, equals, value = override.partition("=")
+    before = arguments[arguments.index(override) - 1] if override in arguments[1:] else ""
+    if not equals and re.match(r"\+*config\.\S+=", before):
+        key, _, value = before.partition("=")
+        value = f"{value} {override}"
+    elif not equals or not _KEY.fullmatch(key):
+        return None
+    return (
+        f"{override} is not in Hydra's grammar, in which = , : [ ] {{ }} ( ) ~ quotes and letters "
+        f"with accents have to be quoted; for this text type {line_to_type(key, value)}"
+    )
+
+
+def _list_of_pages() -> str:
+    return f"Pages of mscn-plugin: {', '.join(pages())}."
+
+
+def _overlays() -> List[str]:
+    folder = config_folder() / "config"
+    files = (file for name in _OVERLAYS for file in folder.glob(f"mscn/{name}/*.yaml"))
+    return [file.relative_to(folder).with_suffix("").as_posix() for file in files]
+
+
+def _pages_of_vissl() -> List[str]:
+    spec = importlib.util.find_spec("configs")
+    roots = [*(spec.submodule_search_locations or ()), "configs"] if spec else ["configs"]
+    return [
+        file.relative_to(Path(root) / "config").with_suffix("").as_posix()
+        for root in roots
+        for file in (Path(root) / "config").glob("**/*.yaml")
+    ]

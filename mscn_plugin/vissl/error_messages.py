@@ -1,0 +1,44 @@
+"""What is said of errors in VISSL's tools: ours, and those of Hydra's command line.
+
+Nothing here is heavy: it is imported while Hydra starts, and where it has failed.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import Optional
+
+from mscn_plugin import errors
+from mscn_plugin.vissl import command_line
+
+
+def print_errors_plainly() -> None:
+    """Let an uncaught error that a user can act on end the process with one line.
+
+    Beside ours these are what Hydra says of overrides and configurations that it does not know.
+    """
+    errors.print_errors_plainly(message_of)
+
+
+def message_of(error: BaseException) -> Optional[str]:
+    """The message of an error of ours or of Hydra's, in one line, or None for all others."""
+    message = errors.message_of(error)
+    from_hydra = type(error).__module__.partition(".")[0] in ("hydra", "omegaconf")
+    return _of_hydra(error) if message is None and from_hydra else message
+
+
+def _of_hydra(error: BaseException) -> str:
+    """What Hydra says, and what it leaves the user to find out."""
+    text = str(error)
+    of_pages = command_line.about_pages(text)
+    if of_pages is not None:
+        return of_pages
+    unknown = re.search(r"Could not override '(config\.[\w.]+)'", text)
+    if unknown and "vissl" in sys.modules:
+        from mscn_plugin.config.checks.vissl import meant_by
+
+        return errors.in_one_line(text) + meant_by(unknown[1])
+    sweep = re.search(r"Ambiguous value for argument '(.*)'", text)
+    override = getattr(error, "override", None) or (sweep[1] if sweep else "")
+    return command_line.about_grammar(override, sys.argv) or errors.in_one_line(text)

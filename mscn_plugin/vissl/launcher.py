@@ -1,0 +1,196 @@
+"""VISSL's launcher, with registration, exact resume and signals, in every process that it starts.
+
+Spawned ranks and SLURM jobs begin with an empty registry. VISSL's launcher looks its worker
+function, its job class and the steps around them up by name in its own module; ours take their
+place there. Worker and job are pickled by reference, so that the child imports this module.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any, Optional, Tuple
+
+from torch.multiprocessing import ProcessExitedException
+from vissl.utils import distributed_launcher
+
+import mscn_plugin
+from mscn_plugin.checkpoints.complete import (
+    is_final,
+    load_whole,
+    newest_checkpoint,
+    refuse_damaged,
+    set_aside,
+)
+from mscn_plugin.checkpoints.fingerprint import another_recipe
+from mscn_plugin.checkpoints.run_folder import (
+    cut_logs,
+    evaluated_epochs,
+    json_lines,
+    mend_logs,
+)
+from mscn_plugin.config.checks.mscn import uses_mscn
+from mscn_plugin.files import remove_abandoned
+from mscn_plugin.runs import lock
+from mscn_plugin.training.signals import EXIT_CODES, die_with_parent, exit_code, interruption
+from mscn_plugin.vissl.config_hook import check_images_again
+from mscn_plugin.vissl.error_messages import message_of
+
+_HOOKED = (
+    "_distributed_worker",
+    "_ResumableSlurmJob",
+    "is_training_finished",
+    "get_resume_checkpoint",
+    "_cleanup_local_dir",
+)
+_vissl = {name: getattr(distributed_launcher, name) for name in _HOOKED}
+
+
+def distributed_worker(local_rank: int, cfg: Any, *args: Any, **kwargs: Any) -> None:
+    """VISSL's worker of one rank, with MSCN registered. The launcher passes ``local_rank``."""
+    if uses_mscn(cfg):
+        interruption.listen()
+        die_with_parent()
+    mscn_plugin.register()
+    _vissl["_distributed_worker"](local_rank, cfg, *args, **kwargs)
+
+
+class ResumableSlurmJob(distributed_launcher._ResumableSlurmJob):
+    """VISSL's SLURM job, with MSCN registered in the job and in its requeued successors."""
+
+    def __call__(self) -> None:
+        mscn_plugin.register()
+        check_images_again(self.config)
+        super().__call__()
+
+    def checkpoint(self) -> Any:
+        import submitit
+
+        job = ResumableSlurmJob(engine_name=self.engine_name, config=self.config)
+        return submitit.helpers.DelayedSubmission(job)
+
+
+def resumes_exactly(cfg: Any) -> bool:
+    """Whether the promise of :mod:`mscn_plugin.training` is this run's."""
+    return cfg.TRAINER.TASK_NAME == "mscn_task"
+
+
+def is_training_finished(cfg: Any, checkpoint_folder: str) -> Optional[bool]:
+    """VISSL's first step in a run's folder: from here on it is locked, and signals are heeded.
+
+    Raises:
+        ConfigError: another run is at work there.
+    """
+    if not uses_mscn(cfg):
+        return _vissl["is_training_finished"](cfg, checkpoint_folder)
+    interruption.listen()
+    if os.environ.get("RANK", "0") == "0":
+        lock.acquire(checkpoint_folder)
+    finished = nothing_left(cfg, checkpoint_folder)
+    if finished:
+        lock.release(checkpoint_folder)
+        interruption.stop_listening()
+    return finished
+
+
+def nothing_left(cfg: Any, checkpoint_folder: str) -> Optional[bool]:
+    """Whether a run has nothing left to do: a damaged last checkpoint does not count.
+
+    Nor does a complete one where the evaluation that follows it is missing, VISSL's test phase or
+    the online evaluation, which a run that has it begins with.
+    """
+    if not uses_mscn(cfg):
+        return _vissl["is_training_finished"](cfg, checkpoint_folder)
+    folder = Path(checkpoint_folder)
+    remove_abandoned(folder)
+    if os.environ.get("RANK", "0") == "0":
+        mend_logs(folder)
+        if cfg.CHECKPOINT.OVERWRITE_EXISTING and resumes_exactly(cfg):
+            set_aside(folder, final_alone=cfg.CHECKPOINT.AUTO_RESUME)
+    if cfg.CHECKPOINT.OVERWRITE_EXISTING and not resumes_exactly(cfg):
+        return False
+    newest = newest_checkpoint(folder)
+    if newest is None or not is_final(newest):
+        return False
+    if resumes_exactly(cfg) and cfg.MSCN.RESUME_CHANGED and another_recipe(cfg, newest) is not None:
+        return False
+    lines, last = json_lines(folder / "metrics.json"), cfg.OPTIMIZER.num_epochs - 1
+    tested = any(
+        line.get("train_phase_idx") == last and any(key.startswith("test_") for key in line)
+        for line in lines
+    )
+    evaluated = evaluated_epochs(lines)
+    online = resumes_exactly(cfg) and cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS
+    if online and -1 in evaluated and last not in evaluated:
+        return False
+    return tested or not cfg.TEST_MODEL
+
+
+def get_resume_checkpoint(cfg: Any, checkpoint_folder: str) -> Optional[str]:
+    """The newest complete checkpoint, of an epoch or of an iteration.
+
+    Raises:
+        ConfigError: there are checkpoints, and all of them are damaged.
+    """
+    if not uses_mscn(cfg):
+        return _vissl["get_resume_checkpoint"](cfg, checkpoint_folder)
+    settings, folder = cfg.CHECKPOINT, Path(checkpoint_folder)
+    if not settings.AUTO_RESUME:
+        return None
+    newest = newest_checkpoint(
+        folder,
+        nth=settings.LATEST_CHECKPOINT_RESUME_FILE_NUM,
+        skip_final=settings.OVERWRITE_EXISTING,
+    )
+    if newest is None:
+        refuse_damaged(settings, folder)
+    if os.environ.get("RANK", "0") == "0":
+        cut_logs(folder, load_whole(newest)["iteration"] if newest else 0)
+    if newest is None:
+        return None
+    logging.info(f"Resume from file: {newest}")
+    return str(newest)
+
+
+def cleanup_local_dir(cfg: Any) -> None:
+    """VISSL's first step after the ranks, also after they failed.
+
+    Raises:
+        SystemExit: they ended on request, and submitit, if it is there, has requeued the job; or by
+            an error of one sentence, which is printed: PyTorch would put its traceback around it.
+    """
+    _vissl["_cleanup_local_dir"](cfg)
+    if not uses_mscn(cfg):
+        return
+    lock.release(cfg.CHECKPOINT.DIR)
+    error = sys.exc_info()[1]
+    code = error.code if isinstance(error, SystemExit) else None
+    if isinstance(error, ProcessExitedException) and error.exit_code in EXIT_CODES:
+        code = error.exit_code
+    elif code is None and error is not None and interruption.signum is not None:
+        # Ranks and workers end in various ways where a signal meets them in their imports.
+        logging.warning(f"ended on request, in the middle of an error: {error!r}")
+        code = exit_code(interruption.signum)
+    if code is not None:
+        interruption.requeue()
+        raise SystemExit(code)
+    interruption.stop_listening()
+    message = None if error is None else message_of(error)
+    if message is not None:
+        print(f"mscn-plugin: {message}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from error
+
+
+def install() -> None:
+    """Put ours into VISSL's launcher."""
+    ours: Tuple[Any, ...] = (
+        distributed_worker,
+        ResumableSlurmJob,
+        is_training_finished,
+        get_resume_checkpoint,
+        cleanup_local_dir,
+    )
+    for name, part in zip(_HOOKED, ours):
+        setattr(distributed_launcher, name, part)

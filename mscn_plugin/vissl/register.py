@@ -1,0 +1,55 @@
+"""The one place that puts MSCN into VISSL."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import re
+import sys
+
+from mscn_plugin.errors import ConfigError
+
+REGISTERING_MODULES = (
+    "mscn_plugin.transforms.transforms",
+    "mscn_plugin.transforms.opencv",
+    "mscn_plugin.transforms.collate",
+    "mscn_plugin.losses.info_nce",
+    "mscn_plugin.losses.byol",
+    "mscn_plugin.models.branchwise",
+    "mscn_plugin.models.small_resnet",
+    "mscn_plugin.models.high_pass_trunk",
+    "mscn_plugin.training.lr_schedule",
+    "mscn_plugin.training.task",
+    "mscn_plugin.evaluation.frozen_features",
+)
+"""Modules whose import fills VISSL's registries; Python imports each of them once."""
+
+
+_ASKS_FOR_MSCN = re.compile(r"\+{0,2}config(=mscn/|/mscn/|\.MSCN\b|\.[\w.]+=(mscn|high_pass)_)")
+
+
+def register_with_vissl() -> None:
+    """See :func:`mscn_plugin.register`.
+
+    Raises:
+        ConfigError: the command line asks for MSCN, and this VISSL has other hooks.
+    """
+    from mscn_plugin.vissl import compat
+
+    compat.apply()
+    for module in REGISTERING_MODULES:
+        importlib.import_module(module)
+
+    from mscn_plugin.data import readable_images
+
+    unknown = compat.unknown_hook()
+    if unknown is not None:
+        if any(map(_ASKS_FOR_MSCN.match, sys.argv[1:])):
+            raise ConfigError(unknown)
+        logging.warning(f"{unknown}; others are left alone")
+        return
+    from mscn_plugin.vissl import config_hook, launcher
+
+    readable_images.install()
+    launcher.install()
+    config_hook.install()

@@ -1,0 +1,23 @@
+"""Silences warnings about VISSL's age, which its users cannot act on.
+
+By message and module, so that the same warning elsewhere is still shown. In every process, since
+each spawned rank and, in every epoch, each loader worker would repeat the warnings.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+_OUTDATED = (
+    (r"pkg_resources is deprecated", r"vissl\.utils\.misc"),
+    (r"The 'torchvision\.transforms\._(functional|transforms)_video' module", r"torchvision\..*"),
+    (r"`torch\.jit\.script` is (deprecated|not supported)", r"torch\.jit\..*"),
+    (r"\s*The version_base parameter is not specified", r"vissl\.utils\.hydra_config"),
+    (r"'pin_memory' argument is set as true but no accelerator", r"torch\.utils\.data\.dataloader"),
+)
+
+
+def quiet_warnings() -> None:
+    """Add the filters to Python's warnings."""
+    for message, module in _OUTDATED:
+        warnings.filterwarnings("ignore", message=message, module=module)

@@ -1,0 +1,225 @@
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+
+import pytest
+import torch
+
+from mscn_plugin.checkpoints.fingerprint import RECIPE_KEY, recipe_of, refuse_another_recipe
+from mscn_plugin.errors import ConfigError
+
+
+@pytest.fixture
+def config(compose, large_folder):
+    return compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}")
+
+
+@pytest.fixture
+def run(config, tmp_path):
+    """The folder of a run of ``config``, as far as refusals look at it."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    config.CHECKPOINT.DIR = str(folder)
+    state = {RECIPE_KEY: json.dumps(recipe_of(config))}
+    torch.save({"iteration": 4, "classy_state_dict": state}, folder / "model_phase0.torch")
+    return folder
+
+
+def test_the_same_recipe_goes_on(config, run):
+    refuse_another_recipe(config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("DATA", "NUM_DATALOADER_WORKERS", 7),
+        ("MSCN", "PROGRESS_BAR", True),
+        ("CHECKPOINT", "CHECKPOINT_FREQUENCY", 5),
+    ],
+)
+def test_what_does_not_decide_the_weights_may_change(config, run, change):
+    section, key, value = change
+    config[section][key] = value
+    config.LOG_FREQUENCY = 1
+    refuse_another_recipe(config)
+
+
+def test_any_other_key_is_refused_with_the_ways_out(config, run):
+    for path in (
+        ("SEED_VALUE",),
+        ("OPTIMIZER", "num_epochs"),
+        ("OPTIMIZER", "param_schedulers", "lr", "start_value"),
+        ("DATA", "TRAIN", "BATCHSIZE_PER_REPLICA"),
+        ("LOSS", "mscn_info_nce_loss", "temperature"),
+        ("DISTRIBUTED", "NUM_PROC_PER_NODE"),
+    ):
+        changed = copy.deepcopy(config)
+        section = changed
+        for key in path[:-1]:
+            section = section[key]
+        section[path[-1]] += 1
+        with pytest.raises(ConfigError) as refused:
+            refuse_another_recipe(changed)
+        sentence = str(refused.value)
+        assert sentence.startswith(f"config.{'.'.join(path)} is {section[path[-1]]}, but ")
+        assert "AUTO_RESUME=False" in sentence
+        changed.MSCN.RESUME_CHANGED = True
+        refuse_another_recipe(changed)
+
+
+def test_masks_and_transforms_belong_to_the_recipe(config, run):
+    config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS["ratio"] = 0.2
+    with pytest.raises(ConfigError, match=r"config\.DATA\.TRAIN\.COLLATE_FUNCTION_PARAMS\.ratio"):
+        refuse_another_recipe(config)
+
+
+def test_other_images_are_another_recipe(config, run, tmp_path):
+    config.MSCN.DATA = "photographs"
+    with pytest.raises(ConfigError, match=r"config\.MSCN\.DATA is 'photographs'"):
+        refuse_another_recipe(config)
+
+
+def test_beginning_anew_is_not_refused(config, run):
+    config.SEED_VALUE = 5
+    config.CHECKPOINT.AUTO_RESUME = False
+    with pytest.raises(ConfigError):  # a finished run would be taken for this one
+        refuse_another_recipe(config)
+    config.CHECKPOINT.OVERWRITE_EXISTING = True
+    refuse_another_recipe(config)
+
+
+def test_a_checkpoint_that_says_nothing_is_taken(config, run):
+    torch.save({"iteration": 8, "classy_state_dict": {}}, run / "model_phase1.torch")
+    config.SEED_VALUE = 5
+    refuse_another_recipe(config)
+
+
+def test_refusing_leaves_the_folder_as_it_is(compose, large_folder, run, config, tmp_path):
+    before = sorted(path.name for path in run.iterdir())
+    with pytest.raises(ConfigError, match=r"config\.SEED_VALUE is 9"):
+        compose(
+            "config=mscn/quickstart",
+            f"config.MSCN.DATA={large_folder}",
+            f"config.CHECKPOINT.DIR={run}",
+            "config.SEED_VALUE=9",
+        )
+    assert sorted(path.name for path in run.iterdir()) == before
+
+
+class TestChangedImages:
+    """Bit-equality is promised for the same images."""
+
+    @pytest.fixture
+    def data(self, image_folder, tmp_path):
+        return shutil.copytree(image_folder, tmp_path / "images")
+
+    @pytest.fixture
+    def start(self, compose, data, tmp_path):
+        """Compose the run on ``data``, as a start does, with a checkpoint of the first one."""
+        arguments = (
+            "config=mscn/quickstart",
+            f"config.MSCN.DATA={data}",
+            f"config.CHECKPOINT.DIR={tmp_path}/run",
+            "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8",
+        )
+
+        def again(*more):
+            config = compose(*arguments, *more)
+            file = tmp_path / "run" / "model_phase0.torch"
+            if not file.exists():
+                file.parent.mkdir(exist_ok=True)
+                state = {RECIPE_KEY: json.dumps(recipe_of(config))}
+                torch.save({"iteration": 4, "classy_state_dict": state}, file)
+            return config
+
+        return again
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (
+                lambda file: shutil.copy(file, file.with_name("new.png")),
+                "which went from 32 to 33 training images since the run in config.CHECKPOINT.DIR",
+            ),
+            (lambda file: file.unlink(), "which went from 32 to 31 training images"),
+            (
+                lambda file: file.rename(file.with_name("new.png")),
+                "some of whose training images have got other names since",
+            ),
+            (
+                lambda file: file.write_bytes(file.read_bytes() + b"more"),
+                "some of whose training images have got another size since",
+            ),
+        ],
+    )
+    def test_are_refused_in_one_message(self, start, data, change, message):
+        start()
+        start()
+        change(data / "train" / "class1" / "0.png")
+        with pytest.raises(ConfigError) as refused:
+            start()
+        assert str(refused.value).startswith(f"config.MSCN.DATA is '{data}', {message}")
+        assert "+config.MSCN.RESUME_CHANGED=True to go on" in str(refused.value)
+        start("+config.MSCN.RESUME_CHANGED=True")
+
+    def test_others_may_change(self, start, data):
+        start()
+        (data / "val" / "class1" / "0.png").unlink()
+        (data / "train" / "class1" / "notes.txt").touch()
+        (data / "train" / "class1" / "._0.png").touch()
+        start()
+
+    def test_a_part_of_the_images_is_looked_at_alone(self, start, data, tmp_path):
+        (tmp_path / "list.txt").write_text(
+            "\n".join(f"class{label}/{name}.png" for label in range(4) for name in "01")
+        )
+        part = f"+config.MSCN.TRAIN_SUBSET={tmp_path}/list.txt"
+        start(part)
+        (data / "train" / "class1" / "7.png").unlink()
+        start(part)
+        (tmp_path / "list.txt").write_text(
+            "\n".join(f"class{label}/{name}.png" for label in range(4) for name in "02")
+        )
+        with pytest.raises(ConfigError, match="have got other names"):
+            start(part)
+
+    def test_checkpoints_that_do_not_say_their_images_go_on(self, start, data, tmp_path):
+        recipe = {
+            key: value
+            for key, value in recipe_of(start()).items()
+            if not key.startswith("MSCN.TRAINING_IMAGES")
+        }
+        state = {RECIPE_KEY: json.dumps(recipe)}
+        torch.save(
+            {"iteration": 8, "classy_state_dict": state}, tmp_path / "run" / "model_phase1.torch"
+        )
+        (data / "train" / "class1" / "0.png").unlink()
+        start()
+
+    def test_a_requeued_job_looks_again(self, start, data):
+        from mscn_plugin.vissl.config_hook import check_images_again
+
+        config = start()
+        config.OPTIMIZER["lr"] = 0.1  # VISSL writes into the configuration while it trains
+        check_images_again(config)
+        (data / "train" / "class1" / "0.png").unlink()
+        with pytest.raises(ConfigError, match="from 32 to 31 training images"):
+            check_images_again(config)
+
+
+@pytest.mark.parametrize(("key", "value"), [("torch", "1.0"), ("card", "GPU of before")])
+def test_another_machine_is_said(monkeypatch, caplog, key, value):
+    from mscn_plugin.checkpoints import fingerprint as recipe
+
+    here = recipe.this_machine()
+    state = {recipe.MACHINE_KEY: json.dumps({**here, key: value})}
+    recipe.pin_machine({"classy_state_dict": state})
+    assert f"{value}, and this is {here[key]}" in caplog.text
+    caplog.clear()
+    # Checkpoints of earlier versions do not say all of it.
+    del here["card"]
+    recipe.pin_machine({"classy_state_dict": {recipe.MACHINE_KEY: json.dumps(here)}})
+    recipe.pin_machine({"classy_state_dict": {}})
+    assert not caplog.text

@@ -1,0 +1,302 @@
+"""What a configuration is completed with, and refusals that need more than overrides.
+
+The others are in ``benchmarks/reliability/configs.py``, a table that ``test_bad_configurations.py``
+goes through.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+from mscn_plugin import ConfigError
+
+COLLATOR = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
+BYOL = "config.LOSS.byol_loss"
+SMALL = ("config=mscn/quickstart", "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8")
+
+
+def test_wrong_transforms_are_named_by_their_place(compose, large_folder):
+    crop = "{name: CenterCrop, size: 56}"
+    for wrong, message in (
+        ("{name: MSCNHighPass, sigma: -1}", "config.DATA.TEST.TRANSFORMS[1].sigma is -1; it must"),
+        ("{name: MSCNHighPass, sigm: 1}", "TRANSFORMS[1].sigm is not a key of MSCNHighPass"),
+        ("{name: MSCNMask, ratio: 2}", "config.DATA.TEST.TRANSFORMS[1].ratio is 2; it must be"),
+    ):
+        with pytest.raises(ConfigError) as error:
+            compose(
+                "config=mscn/quickstart",
+                f"config.MSCN.DATA={large_folder}",
+                f"config.DATA.TEST.TRANSFORMS=[{crop},{wrong}]",
+            )
+        assert message in str(error.value)
+
+
+def test_empty_folders_are_refused(compose, tmp_path):
+    for make, message in (
+        (lambda folder: folder.mkdir(), "data', which holds no images"),
+        (lambda folder: (folder / "cats").mkdir(), "left out: sub-folder without images cats"),
+        (lambda folder: (folder / "cats" / "x.heic").touch(), r"left out: \.heic \(1\)"),
+    ):
+        make(tmp_path / "data")
+        with pytest.raises(ConfigError, match=message):
+            compose("config=mscn/quickstart", f"config.MSCN.DATA={tmp_path / 'data'}")
+
+
+def test_splits_of_other_classes_are_refused_where_labels_are_read(compose, image_folder, tmp_path):
+    """A label is a place among the classes: kNN would compare other classes, without a word."""
+    data = shutil.copytree(image_folder, tmp_path / "data")
+    arguments = [
+        "config=mscn/quickstart",
+        f"config.MSCN.DATA={data}",
+        "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8",
+    ]
+    off = "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0"
+    for split, name in (("val", "class0"), ("val", "class3"), ("train", "class2")):
+        folder = (data / split / name).rename(tmp_path / "aside")
+        with pytest.raises(ConfigError, match=f"{data / split} has no '{name}'; or add {off}"):
+            compose(*arguments)
+        compose(*arguments, off)
+        folder.rename(data / split / name)
+    compose(*arguments)
+
+
+def test_hidden_folders_are_no_classes(compose, image_folder, tmp_path):
+    from mscn_plugin.data.readable_images import build_dataset
+
+    data = shutil.copytree(image_folder, tmp_path / "data")
+    for split in ("train", "val"):
+        for name in (".ipynb_checkpoints", "__MACOSX", "@eaDir"):
+            shutil.copytree(data / split / "class0", data / split / name)
+            shutil.copytree(data / split / "class0", data / split / "class1" / name)
+    config = compose(*SMALL, f"config.MSCN.DATA={data}")
+    for split, images in (("TRAIN", 32), ("TEST", 12)):
+        dataset = build_dataset(config, split)
+        dataset.load_labels()
+        assert len(dataset) == images
+        assert set(dataset.label_objs[0].tolist()) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(("val", "test"), [("valid", "test"), ("Validation", "Test")])
+def test_splits_by_other_names_are_taken_and_said(
+    compose, image_folder, tmp_path, caplog, val, test
+):
+    from mscn_plugin.data.readable_images import build_dataset
+
+    data = tmp_path / f"data-{val}"
+    shutil.copytree(image_folder / "train", data / "train")
+    shutil.copytree(image_folder / "val", data / val)
+    shutil.copytree(image_folder / "val", data / test)
+    config = compose(*SMALL, f"config.MSCN.DATA={data}")
+    assert [f"{data}/train"] == config.DATA.TRAIN.DATA_PATHS
+    assert [f"{data}/{val}"] == config.DATA.TEST.DATA_PATHS
+    with caplog.at_level("INFO"):
+        build_dataset(config, "TRAIN")
+    said = f"data in {data}: train for training, {val} for validation; not used: {test}"
+    assert said in caplog.text
+    assert f"TRAIN: 32 images of 4 classes in {data}/train" in caplog.text
+
+
+@pytest.mark.parametrize("folder", ["train/class0", "train"])
+def test_images_without_labels_are_enough(compose, image_folder, tmp_path, caplog, folder):
+    """In a folder without sub-folders, or in the only one."""
+    from mscn_plugin.training.hooks.online_evaluation import EvaluationData
+
+    data = tmp_path / "data"
+    shutil.copytree(image_folder / "train" / "class0", data / "train" / "class0")
+    config = compose(*SMALL, f"config.MSCN.DATA={data / folder}")
+    assert config.DATA.TRAIN.LABEL_SOURCES == config.DATA.TEST.DATA_SOURCES == []
+    with caplog.at_level("INFO"):
+        assert EvaluationData.of(config) is None
+    assert "no online evaluation: the training images have no labels" in caplog.text
+
+
+def test_a_list_of_images_needs_no_labels(compose, image_folder, tmp_path):
+    """VISSL would look for its labels in its catalog, and end in a KeyError."""
+    import numpy as np
+
+    from mscn_plugin.data.readable_images import build_dataset
+
+    paths = sorted(map(str, (image_folder / "train").rglob("*.png")))
+    np.save(tmp_path / "paths.npy", np.array(paths))
+    for labels in ("[disk_folder]", "[disk_filelist]", "[]"):
+        config = compose(
+            *SMALL,
+            "config.MSCN.DATA=''",
+            "config.DATA.TRAIN.DATA_SOURCES=[disk_filelist]",
+            f"config.DATA.TRAIN.DATA_PATHS=[{tmp_path}/paths.npy]",
+            f"config.DATA.TRAIN.LABEL_SOURCES={labels}",
+            f"config.DATA.TEST.DATA_PATHS=[{image_folder}/val]",
+        )
+        assert config.DATA.TRAIN.LABEL_SOURCES == []
+        assert config.MSCN.TRAINING_IMAGES["number"] == 32
+        assert len(build_dataset(config, "TRAIN")) == 32
+
+
+def test_a_single_folder_of_classes_is_enough(compose, large_folder):
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}/train")
+    assert [f"{large_folder}/train"] == config.DATA.TRAIN.DATA_PATHS
+    assert config.DATA.TEST.DATA_SOURCES == []
+
+
+def test_vissls_own_data_keys_still_work(compose, large_folder):
+    config = compose(
+        "config=mscn/quickstart",
+        "config.MSCN.DATA=''",
+        f"config.DATA.TRAIN.DATA_PATHS=[{large_folder}/train]",
+        f"config.DATA.TRAIN.LABEL_PATHS=[{large_folder}/train]",
+        "config.DATA.TEST.DATA_SOURCES=[]",
+    )
+    assert [f"{large_folder}/train"] == config.DATA.TRAIN.DATA_PATHS
+
+
+@pytest.mark.process
+def test_the_paper_run_as_written_says_what_this_machine_needs(run_tool, tmp_path):
+    result = run_tool("config=mscn/simclr", check=False)
+    assert result.returncode == 1
+    (sentence,) = [line for line in result.stderr.splitlines() if line.startswith("mscn-plugin:")]
+    assert "Traceback" not in result.stderr
+    for needed in (
+        "4 x 8 gpus",
+        "add +config/mscn/machine=cpu ",
+        "config.MSCN.DATA=",
+        "config.SLURM.USE_SLURM=true",
+    ):
+        assert needed in sentence
+    if os.cpu_count() < 8:  # the page's workers
+        assert f"config.DATA.NUM_DATALOADER_WORKERS={os.cpu_count()} " in sentence
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["config=mscn/simcrl"], "Could not find 'config/mscn/simcrl'"),
+        (["config=mscn/quickstart", f"{COLLATOR}.rato=0.2"], "COLLATE_FUNCTION_PARAMS.rato'"),
+    ],
+)
+def test_what_hydra_does_not_know_is_one_sentence_too(run_tool, tmp_path, overrides, message):
+    result = run_tool(*overrides, check=False)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    (sentence,) = [line for line in result.stderr.splitlines() if line.startswith("mscn-plugin:")]
+    assert message in sentence
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_imagenet_is_named(compose):
+    with pytest.raises(ConfigError, match="DATASET_NAMES names 'imagenet1k_folder'"):
+        compose("config=mscn/simclr", "+config/mscn/machine=cpu")
+
+
+def test_num_masks_of_the_loss_is_the_collators(compose, large_folder):
+    data = f"config.MSCN.DATA={large_folder}"
+    config = compose("config=mscn/quickstart", data, f"{COLLATOR}.num_masks=[1,3]")
+    assert config.LOSS.mscn_info_nce_loss.num_masks == [1, 3]
+
+
+def test_mocos_queue_takes_whole_batches(compose, large_folder):
+    with pytest.raises(ConfigError, match="queue_size is 65536; it must be a multiple of .*, 48"):
+        compose(
+            "config=mscn/moco",
+            "+config/mscn/machine=cpu",
+            f"config.MSCN.DATA={large_folder}",
+            "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=48",
+        )
+
+
+def test_a_loss_without_a_section_has_the_defaults(compose, large_folder):
+    """As in a VISSL page in which LOSS.name alone is changed."""
+    data = f"config.MSCN.DATA={large_folder}"
+    for page, loss in (("byol_quickstart", "byol_loss"), ("quickstart", "mscn_info_nce_loss")):
+        config = compose(f"config=mscn/{page}", data, f"~config.LOSS.{loss}")
+        assert config.LOSS[loss] == {"num_masks": 2}
+
+
+def test_the_target_sees_unmasked_views_if_asked_to(compose, large_folder):
+    data = f"config.MSCN.DATA={large_folder}"
+    for target_input in ("masked", "unmasked"):
+        config = compose("config=mscn/byol_quickstart", data, f"{BYOL}.target_input={target_input}")
+        kept = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.get("unmasked_views", False)
+        assert kept == (target_input == "unmasked")
+
+
+def test_the_projectors_input_follows_the_trunk(compose, large_folder):
+    data = f"config.MSCN.DATA={large_folder}"
+    for page in ("simclr", "byol", "moco"):
+        config = compose(
+            f"config=mscn/{page}",
+            "+config/mscn/machine=cpu",
+            "+config/mscn/models=regnet400mf",
+            data,
+        )
+        assert config.MODEL.HEAD.PARAMS[0][1]["dims"][0] == 440
+
+
+def test_the_hook_of_a_later_vissl_hands_the_engine_on(registered, monkeypatch):
+    """VISSL's last commits call it with one argument more."""
+    from mscn_plugin.vissl import config_hook
+
+    seen = []
+    monkeypatch.setattr(config_hook, "_vissl_infer_and_assert", lambda *a, **k: seen.append((a, k)))
+    monkeypatch.setattr(config_hook.mscn, "uses_mscn", lambda cfg: False)
+    monkeypatch.setattr(config_hook.checkpoint, "refuse_unfiltered", lambda cfg: None)
+    config_hook.infer_and_assert_hydra_config("cfg", "train")
+    config_hook.infer_and_assert_hydra_config("cfg", engine_name="train")
+    assert seen == [(("cfg", "train"), {}), (("cfg",), {"engine_name": "train"})]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "warmup"),
+    [
+        (["config.OPTIMIZER.num_epochs=1"], 0.1),
+        (["config.OPTIMIZER.param_schedulers.lr.warmup_epochs=8"], 0.8),
+        (["config.OPTIMIZER.num_epochs=2"], 1),
+    ],
+)
+def test_a_warm_up_as_long_as_the_run_is_shortened(
+    compose, large_folder, caplog, overrides, warmup
+):
+    cfg = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}", *overrides)
+    assert cfg.OPTIMIZER.param_schedulers.lr.warmup_epochs == pytest.approx(warmup)
+    assert ("warm-up is shortened" in caplog.text) == (warmup < 1)
+
+
+def test_steps_that_a_short_run_does_not_reach_are_left_out(compose, large_folder, caplog):
+    schedule = "config.OPTIMIZER.param_schedulers.lr"
+    keys = ("warmup_epochs", "warmup_start_value")
+    cfg = compose(
+        "config=mscn/quickstart",
+        f"config.MSCN.DATA={large_folder}",
+        f"{schedule}.name=multistep",
+        f"{schedule}.values=[0.2,0.02,0.002]",
+        f"{schedule}.milestones=[4,12]",
+        *(f"~{schedule}.{key}" for key in keys),
+    )
+    assert cfg.OPTIMIZER.param_schedulers.lr.milestones == [4]
+    assert cfg.OPTIMIZER.param_schedulers.lr["values"] == pytest.approx([0.2, 0.02])
+    assert "the run reaches [4]" in caplog.text
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(compose, large_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(large_folder.parent))
+    cfg = compose(
+        "config=mscn/quickstart",
+        f"config.MSCN.DATA='~/{large_folder.name}'",
+        "config.CHECKPOINT.DIR='~/run'",
+        "config.SLURM.LOG_FOLDER='~/logs'",
+    )
+    assert [f"{large_folder}/train"] == cfg.DATA.TRAIN.DATA_PATHS
+    assert f"{large_folder.parent}/run" == cfg.CHECKPOINT.DIR
+    assert f"{large_folder.parent}/logs" == cfg.SLURM.LOG_FOLDER
+
+
+def test_other_configurations_are_left_alone(compose, monkeypatch):
+    from mscn_plugin.vissl import config_hook
+
+    monkeypatch.setattr(config_hook, "prepare_config", lambda cfg: pytest.fail("touched"))
+    config = compose("config=test/cpu_test/test_cpu_resnet_simclr")
+    assert "MSCN" not in config

@@ -1,0 +1,58 @@
+"""Table and plot of an evaluation."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("registered")
+
+RESULTS = {
+    "checkpoint": "/x/checkpoint.torch",
+    "sha256": "0123456789abcdef",
+    "sigma": 1.25,
+    "loss": "byol_loss",
+    "suite": "quick",
+    "evaluations": {
+        "quick_frozen": {"metrics": {"kNN, top-1": 31.04, "SVM, mAP": 40.0}},
+        "quick_10percent": {"error": "it broke"},
+        "quick_linear": {"metrics": {"linear probe, top-1": 45.0}},
+    },
+}
+BASELINE = {"evaluations": {"quick_linear": {"metrics": {"linear probe, top-1": 30.0}}}}
+
+
+def test_the_table_has_this_run_the_baseline_and_the_papers_rows_of_its_method():
+    from mscn_plugin.evaluation.table import markdown
+
+    text = markdown(RESULTS, BASELINE)
+    (row,) = [line for line in text.splitlines() if line.startswith("| linear probe")]
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells[2:6] == ["45.0", "30.0", "74.3", "74.4"]
+    (row,) = [line for line in text.splitlines() if line.startswith("| kNN")]
+    assert [cell.strip() for cell in row.split("|")][2:6] == ["31.0", "-", "-", "-"]
+    assert "- quick_10percent: it broke" in text
+    assert "BYOL + MSCN" in text
+    assert "SimCLR" not in text
+
+
+def test_the_papers_numbers_are_its_tables():
+    """Tables 1 and 3, as the differences that they print."""
+    from mscn_plugin.evaluation.paper_results import TABLES
+
+    pages = ("imagenet1k_linear", "imagenet1k_1percent", "places205_linear", "inaturalist18_linear")
+    printed = {"SimCLR": (2.0, 5.7, 1.3, 1.0), "BYOL": (0.1, 2.0, 0.2, -3.3)}
+    for method, gains in printed.items():
+        for page, gain in zip(pages, gains):
+            difference = TABLES[f"{method} + MSCN"][page] - TABLES[method][page]
+            assert difference == pytest.approx(gain, abs=1e-9)
+
+
+@pytest.mark.parametrize("baseline", [None, BASELINE])
+def test_the_plot_is_drawn(tmp_path, baseline):
+    from PIL import Image
+
+    from mscn_plugin.evaluation.table import plot
+
+    plot(RESULTS, baseline, tmp_path / "x.png")
+    with Image.open(tmp_path / "x.png") as image:
+        assert min(image.size) > 200

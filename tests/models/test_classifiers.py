@@ -1,0 +1,132 @@
+"""Classifiers on frozen features, against scikit-learn, NumPy and VISSL's own trainer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.usefixtures("registered")
+
+
+def blobs(num_classes, per_class, seed):
+    random = np.random.RandomState(seed)
+    centers = np.random.RandomState(0).randn(num_classes, 16) * 0.4
+    labels = np.repeat(np.arange(num_classes), per_class)
+    return centers[labels] + random.randn(len(labels), 16), labels
+
+
+TRAIN, VAL = blobs(8, 30, seed=1), blobs(8, 20, seed=2)
+
+
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_unweighted_knn_equals_scikit_learns(k):
+    from sklearn.neighbors import KNeighborsClassifier
+
+    from mscn_plugin.models.classifiers import knn_accuracy
+
+    peer = KNeighborsClassifier(k, metric="cosine", algorithm="brute").fit(*TRAIN)
+    accuracy = knn_accuracy(TRAIN, VAL, k, temperature=None)
+    assert accuracy == {1: pytest.approx(100 * peer.score(*VAL))}
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize(("k", "temperature"), [(20, 0.07), (200, 0.1), (5, 1.0)])
+def test_weighted_knn_equals_vissls_formula(k, temperature, normalize):
+    """``tools/nearest_neighbor_test.py`` of VISSL, which needs a GPU, in NumPy."""
+    from mscn_plugin.models.classifiers import knn_accuracy
+
+    scale = 1.0 if normalize else 0.05  # VISSL's exponential of a plain dot product overflows
+    x, y = TRAIN[0] * scale, VAL[0] * scale
+    if normalize:
+        x, y = (f / np.linalg.norm(f, axis=1, keepdims=True) for f in (x, y))
+    hits = np.zeros(2)
+    for row, label in zip(y @ x.T, VAL[1]):
+        nearest = np.argsort(-row)[:k]
+        votes = np.bincount(TRAIN[1][nearest], np.exp(row[nearest] / temperature), minlength=8)
+        ranked = np.argsort(-votes, kind="stable")
+        hits += label == ranked[0], label in ranked[:5]
+    accuracy = knn_accuracy(
+        (TRAIN[0] * scale, TRAIN[1]), (VAL[0] * scale, VAL[1]), k, temperature, normalize, (1, 5)
+    )
+    assert accuracy == {top: pytest.approx(100 * h / len(VAL[1])) for top, h in zip((1, 5), hits)}
+    assert 40 < accuracy[1] < accuracy[5] < 100
+
+
+def test_more_neighbours_than_images_are_all_of_them():
+    from mscn_plugin.models.classifiers import knn_accuracy
+
+    few = TRAIN[0][::40], TRAIN[1][::40]
+    assert knn_accuracy(few, VAL, 500, 0.1) == knn_accuracy(few, VAL, len(few[0]), 0.1)
+
+
+def test_probe_is_near_the_best_possible_on_gaussian_classes():
+    from mscn_plugin.models.classifiers import probe_accuracy
+
+    train, val = blobs(5, 200, seed=1), blobs(5, 200, seed=2)
+    centers = np.random.RandomState(0).randn(5, 16) * 0.4
+    distance = ((val[0][:, None] - centers) ** 2).sum(axis=2)
+    best = 100 * (distance.argmin(axis=1) == val[1]).mean()
+    assert best - 5 < probe_accuracy(train, val) <= best + 5
+
+
+@pytest.fixture
+def svm_settings(compose):
+    def settings(**overrides):
+        section = compose("config=test/cpu_test/test_cpu_resnet_simclr").SVM
+        section.costs.costs_list = [0.01, 1.0]
+        section.update(overrides)
+        return section
+
+    return settings
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_svms_are_vissls(svm_settings, tmp_path, normalize):
+    """Mean average precision of VISSL's own trainer, on several labels for each image."""
+    from vissl.utils.svm_utils.svm_trainer import SVMTrainer
+
+    from mscn_plugin.models.classifiers import svm_average_precision
+
+    several = []
+    for seed, (features, labels) in enumerate((TRAIN, VAL)):
+        targets = np.eye(8)[labels]
+        targets[np.random.RandomState(seed).rand(*targets.shape) < 0.1] = 1
+        if seed:  # not to be judged, in VOC: difficult objects
+            targets[np.random.RandomState(9).rand(*targets.shape) < 0.1] = -1
+        several.append((features, targets))
+    train, val = several
+    trainer = SVMTrainer(svm_settings(normalize=normalize), layer="layer", output_dir=str(tmp_path))
+    trainer.train(train[0], train[1].copy())
+    trainer.test(val[0], val[1].copy())
+    expected = 100 * np.load(tmp_path / "layer" / "test_ap.npy").mean()
+    result = svm_average_precision(train, val, svm_settings(normalize=normalize))
+    assert result == {"mAP": pytest.approx(expected, abs=0.02)}
+    assert 40 < expected < 100
+
+
+def test_svms_of_classes_have_an_accuracy_too(svm_settings):
+    from mscn_plugin.models.classifiers import svm_average_precision
+
+    result = svm_average_precision(TRAIN, VAL, svm_settings())
+    one_hot = [(features, np.eye(8)[labels]) for features, labels in (TRAIN, VAL)]
+    assert result["mAP"] == svm_average_precision(*one_hot, svm_settings())["mAP"]
+    assert 40 < result["top_1"] < 100
+
+
+def test_classes_with_too_few_images_are_left_out(svm_settings):
+    """Cross-validation needs one image of the class in each fold."""
+    from mscn_plugin.models.classifiers import svm_average_precision
+
+    rare = TRAIN[1] == 0
+    keep = ~rare | (np.cumsum(rare) <= 2)
+    result = svm_average_precision((TRAIN[0][keep], TRAIN[1][keep]), VAL, svm_settings())
+    assert 0 < result["mAP"] < 100
+
+
+def test_costs_are_the_list_and_the_powers(svm_settings):
+    from mscn_plugin.models.classifiers import costs
+
+    section = svm_settings()
+    assert costs(section) == [0.01, 1.0]
+    section.costs.update(base=2.0, power_range=[1, 3])
+    assert costs(section) == [0.01, 1.0, 2.0, 4.0]

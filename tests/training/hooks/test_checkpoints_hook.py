@@ -1,0 +1,51 @@
+"""When a run that is asked to end has saved all that it did."""
+
+from __future__ import annotations
+
+import signal
+from types import SimpleNamespace
+
+import pytest
+
+
+@pytest.fixture
+def hook(registered, monkeypatch):
+    from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
+
+    from mscn_plugin.training.hooks import checkpoints as module
+    from mscn_plugin.training.signals import Interruption
+
+    monkeypatch.setattr(module, "interruption", Interruption())
+    monkeypatch.setattr(module, "barrier", lambda: None)
+    monkeypatch.setattr(LogLossMetricsCheckpointHook, "on_phase_end", lambda *_: None)
+    hook = module.CheckpointHook(1)
+    hook.interruption, hook.written = module.interruption, []
+    hook._checkpoint_model = lambda task, *how, **more: hook.written.append((*how, *more.values()))
+    return hook
+
+
+@pytest.mark.parametrize(
+    ("epoch", "asked", "written", "unsaved"),
+    [
+        (1, None, [], True),  # of every fifth epoch there is a checkpoint
+        (1, signal.SIGTERM, [(1, 1)], False),
+        (5, None, [], False),
+        (5, signal.SIGTERM, [], False),
+        (7, signal.SIGINT, [], False),  # the last one
+    ],
+)
+def test_an_epoch_is_saved_where_the_run_is_to_end(hook, epoch, asked, written, unsaved):
+    task = SimpleNamespace(
+        train=True,
+        train_phase_idx=epoch,
+        num_train_phases=8,
+        config=SimpleNamespace(CHECKPOINT=SimpleNamespace(CHECKPOINT_FREQUENCY=5)),
+        ranks=SimpleNamespace(anyone_asked=lambda asked: asked),
+    )
+    hook.interruption.unsaved, hook.interruption.signum = True, asked
+    hook.on_phase_end(task)
+    assert hook.written == written
+    assert hook.interruption.unsaved == unsaved
+    if asked:
+        with pytest.raises(SystemExit):
+            hook.on_phase_start(task)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+pytestmark = pytest.mark.usefixtures("registered")
+
+
+@pytest.fixture
+def config(compose, image_folder, tiny):
+    def make(*overrides):
+        return compose("config=mscn/quickstart", *tiny, *overrides)
+
+    return make
+
+
+def test_features_are_those_of_the_test_transforms_in_a_fixed_order(config):
+    from mscn_plugin.training.hooks.online_evaluation import EvaluationData
+
+    first, second = (EvaluationData.of(config()) for _ in range(2))
+    images, labels = first.features(lambda x: x, torch.device("cpu"))[0]
+    assert images.shape == (32, 3 * 56 * 56)
+    assert sorted(labels.tolist()) == sorted([0, 1, 2, 3] * 8)
+    assert np.array_equal(images, second.features(lambda x: x, torch.device("cpu"))[0][0])
+    # High-pass filtered images have no mean.
+    assert abs(images.reshape(32, 3, -1).mean(axis=2)).max() < 0.1
+
+
+def test_limits_of_the_number_of_images(config):
+    from mscn_plugin.training.hooks.online_evaluation import EvaluationData
+
+    data = EvaluationData.of(
+        config(
+            "config.MSCN.ONLINE_EVALUATION.MAX_TRAIN_IMAGES=10",
+            "config.MSCN.ONLINE_EVALUATION.MAX_VAL_IMAGES=5",
+        )
+    )
+    assert (len(data.train), len(data.val)) == (10, 5)
+
+
+def test_without_validation_images_training_images_are_held_out(config, image_folder):
+    from mscn_plugin.training.hooks.online_evaluation import EvaluationData
+
+    data = EvaluationData.of(config(f"config.MSCN.DATA={image_folder}/train"))
+    assert len(data.val) == 7
+    assert sorted([*data.train.indices, *data.val.indices]) == list(range(32))
+
+
+def test_colour_histograms_are_those_of_the_whole_images(config):
+    from PIL import Image
+
+    from mscn_plugin.data.photographs import color_histogram
+    from mscn_plugin.training.hooks.online_evaluation import EvaluationData
+
+    data = EvaluationData.of(config())
+    assert data.images()["train"]["number"] == 32
+    _, (histograms, labels) = data.color_histograms()
+    for place, index in enumerate(data.val.indices):
+        with Image.open(data.val.dataset.path_of(index)) as image:
+            assert np.allclose(histograms[place], color_histogram([image])[0])
+            assert f"class{labels[place]}" in image.filename
+
+
+def test_without_labels_there_is_no_evaluation(config):
+    from mscn_plugin.training.hooks.online_evaluation import EvaluationData
+
+    cfg = config()
+    cfg.DATA.TRAIN.LABEL_SOURCES = []
+    assert EvaluationData.of(cfg) is None
+
+
+def test_training_images_of_one_class_are_not_evaluated(caplog):
+    """As where the fifth that is held out has all images of the other class."""
+    from mscn_plugin.training.hooks.online_evaluation import OnlineEvaluationHook
+
+    hook, labelled = OnlineEvaluationHook(), (np.zeros((4, 2)), np.zeros(4, int))
+    hook.data = SimpleNamespace(features=lambda *_: (labelled, labelled))
+    settings = SimpleNamespace(ONLINE_EVALUATION=SimpleNamespace(NETWORK="online"))
+    task = SimpleNamespace(
+        base_model=SimpleNamespace(trunk=torch.nn.Identity()),
+        config=SimpleNamespace(MSCN=settings),
+        device="cpu",
+        checkpoint_folder="",
+    )
+    with caplog.at_level("INFO"):
+        hook._evaluate(task, -1)
+    assert hook.data is None
+    assert "no online evaluation: the 4 training images have one class" in caplog.text
+
+
+def test_all_ranks_evaluate_with_the_first_ones_statistics(monkeypatch):
+    """A checkpoint holds those; each rank's own are those of its own last batch."""
+    from mscn_plugin.training.hooks import online_evaluation
+
+    monkeypatch.setattr(online_evaluation, "is_distributed_training_run", lambda: True)
+    monkeypatch.setattr(online_evaluation.dist, "broadcast", lambda buffer, _: buffer.fill_(7))
+    module = torch.nn.BatchNorm1d(2)
+    with online_evaluation.evaluation_mode(module):
+        assert module.running_mean.tolist() == [7, 7]
+    assert module.running_mean.tolist() == [0, 0]
+    assert module.running_var.tolist() == [1, 1]
+    assert module.num_batches_tracked == 0
+
+
+def test_evaluation_mode_is_put_back():
+    from mscn_plugin.training.hooks.online_evaluation import evaluation_mode
+
+    module = torch.nn.BatchNorm1d(3)
+    with pytest.raises(RuntimeError), evaluation_mode(module):  # noqa: PT012
+        assert not module.training
+        assert not torch.is_grad_enabled()
+        raise RuntimeError
+    assert module.training
+    assert torch.is_grad_enabled()

@@ -1,0 +1,164 @@
+"""Every method and every trunk: whole on the meta device, narrow through VISSL's launcher."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mscn_plugin.config.folder import config_folder
+
+MODELS = sorted(
+    path.stem for path in (config_folder() / "config" / "mscn" / "models").glob("*.yaml")
+)
+SIZES = {  # parameters in millions, features: what the overlays say of themselves
+    "efficientnet_b0": (4.0, 1280),
+    "regnet16gf": (81, 3024),
+    "regnet400mf": (3.9, 440),
+    "resnet50_w2": (94, 4096),
+    "resnext101": (87, 2048),
+    "resnext50": (23, 2048),
+    "small_resnet10": (4.9, 512),
+    "small_resnet18": (11, 512),
+    "small_resnet34": (21, 512),
+}
+NARROW = {
+    "resnet": ["config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4"],
+    "resnet50_w2": [
+        "config.MODEL.TRUNK.RESNETS.WIDTH_MULTIPLIER=2",
+        "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4",
+    ],
+    "resnext": [
+        "config.MODEL.TRUNK.RESNETS.GROUPS=4",
+        "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4",
+    ],
+    "regnet": [
+        "~config.MODEL.TRUNK.REGNET.name",
+        *(
+            f"+config.MODEL.TRUNK.REGNET.{key}={value}"
+            for key, value in {
+                "depth": 4,
+                "w_0": 8,
+                "w_a": 8.0,
+                "w_m": 2.0,
+                "group_width": 8,
+            }.items()
+        ),
+    ],
+    "small_resnet": ["config.MODEL.TRUNK.SMALL_RESNET.WIDTH=8"],
+    "efficientnet": [],  # has no narrower one
+}
+"""Overrides that keep a trunk's kind and take its width, by the trunk or by the overlay."""
+
+CROPS = (
+    "config.DATA.TRAIN.TRANSFORMS=[{name:ImgReplicatePil,num_times:2},"
+    "{name:RandomResizedCrop,size:32},{name:ToTensor},{name:MSCNHighPass,sigma:1.25}]"
+)
+
+
+@pytest.fixture
+def train(run_tool, image_folder, tmp_path):
+    """Train two iterations on 32 px in so many processes; returns the checkpoint."""
+
+    def run(processes: int, *overrides: str):
+        run_tool(
+            *overrides,
+            CROPS,
+            "+config/mscn/machine=cpu",
+            f"config.MSCN.DATA={image_folder}",
+            "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+            "config.MSCN.PICTURE_IMAGES=0",
+            "config.DATA.NUM_DATALOADER_WORKERS=0",
+            "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=2",
+            f"config.DATA.TRAIN.DATA_LIMIT={4 * processes}",
+            "config.OPTIMIZER.num_epochs=1",
+            "config.OPTIMIZER.param_schedulers.lr.warmup_epochs=0",
+            f"config.DISTRIBUTED.NUM_PROC_PER_NODE={processes}",
+            "config.CHECKPOINT.DIR=run",
+        )
+        return torch.load(tmp_path / "run" / "checkpoint.torch", weights_only=True)
+
+    return run
+
+
+def heads(*dims: str) -> str:
+    """The page's heads, narrow."""
+    return f"config.MODEL.HEAD.PARAMS=[{','.join(f'[mlp,{{dims:{d}}}]' for d in dims)}]"
+
+
+METHODS = {
+    "byol": ("target", heads("[null,32,16]", "[16,32,16]")),
+    "byol_unmasked": ("target", heads("[null,32,16]", "[16,32,16]")),
+    "barlow_twins": (None, heads("[null,32,16]")),
+    "moco": ("moco_encoder", heads("[null,32]", "[32,16]")),
+}
+EMBEDDING = {
+    "barlow_twins": ["config.LOSS.barlow_twins_loss.embedding_dim=16"],
+    "moco": ["config.LOSS.moco_loss.embedding_dim=16", "config.LOSS.moco_loss.queue_size=64"],
+}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("page", METHODS)
+def test_methods_train_as_their_pages_say(train, page, processes):
+    second, narrow = METHODS[page]
+    checkpoint = train(
+        processes,
+        f"config=mscn/{page}",
+        narrow,
+        *EMBEDDING.get(page, ()),
+        "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4",
+    )
+    assert checkpoint["iteration"] == 2
+    assert any(name.startswith(f"{second}.trunk") for name in checkpoint["loss"]) == bool(second)
+
+
+def kind_of(model: str) -> str:
+    return next(kind for kind in ("resnet50_w2", *NARROW) if model.startswith(kind))
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("model", MODELS)
+def test_trunks_train_in_two_processes(train, model):
+    narrow = NARROW[kind_of(model)]
+    checkpoint = train(
+        2, "config=mscn/simclr", f"+config/mscn/models={model}", *narrow, heads("[null,32,16]")
+    )
+    assert checkpoint["iteration"] == 2
+
+
+@pytest.mark.process
+def test_moco_builds_its_second_model_of_a_trunk_that_eats_its_configuration(train):
+    checkpoint = train(
+        1,
+        "config=mscn/moco",
+        "+config/mscn/models=efficientnet_b0",
+        METHODS["moco"][1],
+        *EMBEDDING["moco"],
+    )
+    assert "moco_encoder.trunk._feature_blocks.conv1.0.weight" in checkpoint["loss"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_whole_trunks_have_the_size_that_they_say_and_take_the_papers_pictures(
+    compose, large_folder, model
+):
+    """At full size, without memory or time: shapes alone, in forward and backward pass."""
+    from vissl.models import build_model
+
+    millions, features = SIZES[model]
+    config = compose(
+        "config=mscn/simclr",
+        "+config/mscn/machine=cpu",
+        f"+config/mscn/models={model}",
+        f"config.MSCN.DATA={large_folder}",
+    )
+    assert config.MODEL.HEAD.PARAMS[0][1]["dims"][0] == features
+    with torch.device("meta"):
+        model = build_model(config.MODEL, config.OPTIMIZER)
+        (embeddings,) = model(torch.randn(2, 3, 224, 224))
+    embeddings.sum().backward()
+    assert embeddings.shape == (2, 256)
+    trunk = sum(parameter.numel() for parameter in model.trunk.parameters())
+    assert trunk / 1e6 == pytest.approx(millions, rel=0.05)
+    assert all(parameter.grad is not None for parameter in model.parameters())

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import copy
+import importlib.util
+import re
+
+import pytest
+
+from mscn_plugin import ConfigError
+
+pytestmark = pytest.mark.usefixtures("registered")
+
+SIMCLR = (
+    "config.DATA.TRAIN.COLLATE_FUNCTION=simclr_collator",
+    "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS=null",
+    "config.LOSS.mscn_info_nce_loss.num_masks=1",
+)
+
+
+def names(config):
+    return [transform["name"] for transform in config.DATA.TRAIN.TRANSFORMS]
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("device", [True, False, "auto"])
+def test_both_switches(compose, tiny, fast, device):
+    from mscn_plugin.transforms.loader_pipeline import loader_config
+
+    switches = (f"config.MSCN.FAST_AUGMENTATIONS={fast}", f"config.MSCN.DEVICE_VIEWS={device}")
+    config = compose("config=mscn/quickstart", *tiny, *switches)
+    before = copy.deepcopy(config)
+    workers, stage = loader_config(config)
+    assert config == before
+    assert ("MSCNColorDistortion" in names(workers)) == fast
+    assert ("ImgPilColorDistortion" in names(workers)) != fast
+    on_device = device is not False
+    assert (stage is not None) == on_device
+    assert names(workers)[-1] == ("PILToTensor" if on_device else "MSCNHighPass")
+    if stage:
+        assert stage.sigma == 1.25
+        assert stage.std == (0.229, 0.224, 0.225)
+    assert workers.DATA.TEST == config.DATA.TEST
+
+
+def test_auto_leaves_to_the_workers_what_the_stage_does_not_know(compose, tiny):
+    from mscn_plugin.transforms.loader_pipeline import loader_config
+
+    workers, stage = loader_config(compose("config=mscn/quickstart", *tiny, *SIMCLR))
+    assert stage is None
+    assert names(workers)[-1] == "MSCNHighPass"
+    assert workers.DATA.TRAIN.COLLATE_FUNCTION == "simclr_collator"
+
+
+def test_true_says_what_is_in_its_way(compose, tiny):
+    with pytest.raises(ConfigError) as error:
+        compose("config=mscn/quickstart", *tiny, *SIMCLR, "config.MSCN.DEVICE_VIEWS=True")
+    assert str(error.value) == (
+        "config.MSCN.DEVICE_VIEWS is True, but config.DATA.TRAIN.COLLATE_FUNCTION is "
+        "simclr_collator; it must be mscn_multimask_collator; or set DEVICE_VIEWS to auto"
+    )
+
+
+def test_a_machine_without_opencv_is_told_so(compose, tiny, monkeypatch):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "cv2" else find_spec(name)
+    )
+    with pytest.raises(ConfigError, match="FAST_AUGMENTATIONS is True, which needs OpenCV"):
+        compose("config=mscn/quickstart", *tiny)
+    assert compose("config=mscn/quickstart", *tiny, "config.MSCN.FAST_AUGMENTATIONS=False")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ((), "MSCNGaussianBlur, PILToTensor and leave normalisation, filter and masks to the"),
+        (("config.MSCN.DEVICE_VIEWS=False",), "finish the views, for .*DEVICE_VIEWS is False$"),
+        (SIMCLR, "finish the views, for .* is auto, but config.DATA.TRAIN.COLLATE_FUNCTION is sim"),
+    ],
+)
+def test_the_log_says_who_does_what_and_why(compose, tiny, caplog, overrides, message):
+    from mscn_plugin.transforms.loader_pipeline import loader_config
+
+    config = compose("config=mscn/quickstart", *tiny, *overrides)
+    with caplog.at_level("INFO"):
+        loader_config(config)
+    assert re.search(message, caplog.messages[-1])

@@ -1,0 +1,90 @@
+"""What the launcher makes of a folder before it starts anything."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from vissl.config import AttrDict
+
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.vissl.launcher import get_resume_checkpoint, nothing_left
+
+FINAL = "model_final_checkpoint_phase2.torch"
+TASKS = pytest.mark.parametrize("task", ["mscn_task", "self_supervision_task"])
+
+
+@pytest.fixture
+def cfg():
+    """Of an evaluation of three epochs, as far as the launcher looks at it."""
+    checkpoint = {"AUTO_RESUME": True, "OVERWRITE_EXISTING": False}
+    return AttrDict(
+        {
+            "TRAINER": {"TASK_NAME": "self_supervision_task"},
+            "MSCN": {"RESUME_CHANGED": False, "ONLINE_EVALUATION": {"EVERY_NUM_EPOCHS": 0}},
+            "CHECKPOINT": {**checkpoint, "LATEST_CHECKPOINT_RESUME_FILE_NUM": 1},
+            "OPTIMIZER": {"num_epochs": 3},
+            "TEST_MODEL": True,
+        }
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """What a finished evaluation has left."""
+    for name, iteration in (("model_phase1.torch", 8), (FINAL, 12)):
+        torch.save({"iteration": iteration, "w": torch.ones(300)}, tmp_path / name)
+    lines = [
+        {"iteration": 4 * (epoch + 1), "train_phase_idx": epoch, "test_accuracy_list_meter": {}}
+        for epoch in range(3)
+    ]
+    (tmp_path / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tmp_path
+
+
+def cut(file, length):
+    file.write_bytes(file.read_bytes()[:length])
+
+
+@TASKS
+def test_a_finished_evaluation_is_finished(cfg, folder, task):
+    cfg.TRAINER.TASK_NAME = task
+    assert nothing_left(cfg, str(folder))
+
+
+@TASKS
+def test_one_killed_before_its_last_accuracy_goes_on_from_its_last_checkpoint(cfg, folder, task):
+    """VISSL would say that it is done, and its log would end with an earlier epoch's accuracy."""
+    cfg.TRAINER.TASK_NAME = task
+    metrics = folder / "metrics.json"
+    cut(metrics, metrics.stat().st_size - 20)  # in the middle of its line
+    assert not nothing_left(cfg, str(folder))
+    assert get_resume_checkpoint(cfg, str(folder)) == str(folder / FINAL)
+    assert [json.loads(line)["train_phase_idx"] for line in metrics.open()] == [0, 1]
+
+
+@TASKS
+@pytest.mark.parametrize("length", [0, 700])
+def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(cfg, folder, task, length, caplog):
+    cfg.TRAINER.TASK_NAME = task
+    caplog.set_level("INFO")
+    cut(folder / FINAL, length)
+    assert not nothing_left(cfg, str(folder))
+    assert get_resume_checkpoint(cfg, str(folder)) == str(folder / "model_phase1.torch")
+    assert f"Resume from file: {folder / 'model_phase1.torch'}" in caplog.text
+    assert "passing over a damaged checkpoint" in caplog.text
+    lines = (folder / "metrics.json").read_text().splitlines()
+    assert len(lines) == 2  # what was said of the last epoch is of lost weights
+
+
+@TASKS
+def test_where_none_is_complete_nothing_begins_anew(cfg, folder, task):
+    cfg.TRAINER.TASK_NAME = task
+    for file in folder.glob("*.torch"):
+        cut(file, 100)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert not nothing_left(cfg, str(folder))
+    with pytest.raises(ConfigError, match="none of the checkpoints is complete"):
+        get_resume_checkpoint(cfg, str(folder))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
