@@ -224,5 +224,5 @@ def test_pairs_predictions_with_the_other_branch(loss_class, target_input):
     first = 2 if target_input == "masked" else 1
     value = brute_force([online[:2], online[2:]], [target[:first], target[first:]])
     assert float(loss(predictions, None)) == pytest.approx(value, abs=1e-5)
-    with pytest.raises(ValueError, match="byol_loss got 16 embeddings, which 3 masks"):
+    with pytest.raises(ValueError, match="the loss got 16 embeddings, which 3 masks"):
         loss(torch.randn(16, 4), None)
