@@ -3,12 +3,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 RUN ?= runs/mscn_quickstart
-PYTHON38 ?= python3.8
-VENV38 ?= .venv-reference
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-REQUIREMENTS := torch modern vissl classy-vision export
+REQUIREMENTS := torch libraries vissl classy-vision export
 REQUIREMENT_FILES := $(REQUIREMENTS:%=requirements/%.txt)
 # Stamps are named after what they stand for, so that a change of it, and nothing else, installs again.
 hash = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
@@ -16,13 +14,12 @@ DEPENDENCIES := $(VENV)/.dependencies-$(call hash,$(REQUIREMENT_FILES))
 PROJECT := $(VENV)/.project-$(shell echo $(CURDIR) | cat - setup.py | cksum | cut -d ' ' -f 1)
 DETECTRON2 := $(VENV)/.detectron2-$(call hash,requirements/detectron2.txt requirements/detectron2-wheel.txt)
 PEERS := $(VENV)/.peers-$(call hash,requirements/benchmarks.txt)
-REFERENCE := $(VENV38)/.dependencies-$(call hash,requirements/reference.txt requirements/classy-vision.txt)
 
 # Two cores; a worker that has nothing left takes from the other.
 PYTEST := -n 2 --dist worksteal
 IN_PROCESS := not (process or new_interpreter or hydra or detectron2 or browser or slurm or gpu)
 
-.PHONY: help demo test check lint chromium slurm setup gpu benchmarks reference clean
+.PHONY: help demo test check lint chromium slurm setup gpu benchmarks clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -64,10 +61,10 @@ lint: setup $(DETECTRON2)  ## ruff and mypy
 setup: $(DEPENDENCIES) $(PROJECT)  ## make the virtual environment
 
 $(DEPENDENCIES):
-	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), f'Python 3.11 is needed (PYTHON=...), this is {sys.version}'"
+	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), f'Python 3.10 or later is needed (PYTHON=...), this is {sys.version}'"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet -r requirements/torch.txt
-	$(PIP) install --quiet -r requirements/modern.txt
+	$(PIP) install --quiet -r requirements/libraries.txt
 	$(PIP) install --quiet --no-deps -r requirements/vissl.txt
 	$(PIP) install --quiet --no-deps --force-reinstall -r requirements/classy-vision.txt
 	$(PIP) install --quiet --no-deps -r requirements/export.txt
@@ -100,23 +97,6 @@ benchmarks: setup $(PEERS)  ## speed beside torchvision, kornia, OpenCV, lightly
 $(PEERS): $(DEPENDENCIES)
 	$(PIP) install --quiet --no-deps -r requirements/benchmarks.txt
 	rm -f $(VENV)/.peers-*
-	touch $@
-
-# VISSL's own pins of 2021: Python 3.8, torch 1.13.1, Hydra 1.0.7, NumPy 1.19.5 (3.8 GB).
-reference: $(REFERENCE)  ## the quickstart on VISSL's own pins of 2021 (Python 3.8)
-	$(VENV38)/bin/python -m pip install --quiet --no-deps --no-build-isolation .
-	rm -rf build
-	$(VENV38)/bin/python -m tools.run_distributed_engines config=mscn/quickstart \
-	    config.CHECKPOINT.DIR=$(RUN)_reference
-	$(VENV38)/bin/python extra_scripts/summarize_run.py $(RUN)_reference
-
-$(REFERENCE):
-	$(PYTHON38) -c "import sys; assert sys.version_info[:2] == (3, 8), f'Python 3.8 is needed (PYTHON38=...), this is {sys.version}'"
-	$(PYTHON38) -m venv $(VENV38)
-	$(VENV38)/bin/python -m pip install --quiet pip==24.0 setuptools==65.7.0 wheel==0.38.4
-	$(VENV38)/bin/python -m pip install --quiet --no-build-isolation -r requirements/reference.txt
-	$(VENV38)/bin/python -m pip install --quiet --no-deps --force-reinstall -r requirements/classy-vision.txt
-	rm -f $(VENV38)/.dependencies-*
 	touch $@
 
 clean:  ## remove what building and testing left; runs and the environment stay

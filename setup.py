@@ -34,7 +34,7 @@ setup(
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    python_requires=">=3.8",
+    python_requires=">=3.10",
     # hydra_plugins is a namespace that all Hydra plugins share.
     packages=[
         *find_packages(include=["mscn_plugin", "mscn_plugin.*"]),
@@ -50,7 +50,7 @@ setup(
     # VISSL is not named: pip would demand its pins of 2021, which no current Python can meet.
     install_requires=[
         "fvcore",
-        "hydra-core>=1.0.7",
+        "hydra-core>=1.3",
         "iopath",
         "jinja2",
         "matplotlib",
@@ -61,8 +61,8 @@ setup(
         "scikit-learn>=0.24",
         "scipy",
         "tensorboard",
-        "torch>=1.13",
-        "torchvision>=0.14",
+        "torch>=2.4",
+        "torchvision>=0.19",
         "tqdm",
     ],
     classifiers=[

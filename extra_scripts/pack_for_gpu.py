@@ -24,7 +24,7 @@ PINNED += ("parameterized", "submitit", "tabulate")
 BENEATH = ("antlr4-python3-runtime==4.9.3", "cloudpickle", "portalocker", "setuptools<81")
 BENEATH += ("termcolor", "yacs")
 """What the pinned ones import beyond PyTorch and NumPy."""
-FILES = ("modern", "vissl", "classy-vision", "benchmarks")
+FILES = ("libraries", "vissl", "classy-vision", "benchmarks")
 """Of requirements/, which hold the versions."""
 COMPILED = ("kornia_rs",)
 """Wheels that are made for one Python and processor."""

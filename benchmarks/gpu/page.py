@@ -12,7 +12,7 @@ NOT_MEASURED = """\
   between ranks (on CPUs they are tested with gloo); nodes, and SLURM with GPUs;
 - training at ImageNet's length or batch: no accuracy of the paper was reproduced here;
 - detection (detectron2) on a GPU;
-- other cards, and the reference stack of VISSL's own versions."""
+- other cards."""
 
 
 def table(rows: List[List[str]], headers: List[str]) -> str:

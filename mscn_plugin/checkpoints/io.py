@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import pickle
 import tarfile
 import zipfile
@@ -18,7 +17,7 @@ from mscn_plugin.files import replacing
 
 SIGMA_KEY = "mscn_high_pass_sigma"
 """Where ``mscn_task`` puts pre-training's sigma, in the ``classy_state_dict`` of a checkpoint."""
-TRUSTED = "; pass --trusted if it is your own (PyTorch 1.13 needs it for all of VISSL's)"
+TRUSTED = "; pass --trusted if it is your own"
 """The hint of scripts that have the option."""
 VISSL_UNPICKLES = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6)
 """Whether VISSL itself, on this PyTorch, unpickles whatever a checkpoint holds."""
@@ -53,7 +52,7 @@ def load_checkpoint(
     archive = check_archive(path)
     if checksums and not archive:
         raise CheckpointError(f"{path} is damaged, or in PyTorch's old format, without checksums")
-    if archive and "mmap" in inspect.signature(torch.load).parameters:
+    if archive:
         options["mmap"] = True
     try:
         checkpoint = torch.load(str(path), map_location="cpu", weights_only=not trusted, **options)

@@ -51,7 +51,7 @@ DEFAULTS: Dict[str, Any] = {
     # Go on from the checkpoints of a run of another configuration or seed: True, False.
     "RESUME_CHANGED": False,
     "CHANNELS_LAST": False,  # memory format of the model; True, False
-    "COMPILE_TRUNK": False,  # torch.compile of the trunk, from PyTorch 2.3; True, False
+    "COMPILE_TRUNK": False,  # torch.compile of the trunk; True, False
 }
 
 _SWITCHES = {  # allowed values

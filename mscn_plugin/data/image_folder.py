@@ -41,7 +41,7 @@ _SPLIT_NAMES = (_TRAIN, _VAL, _TEST)
 _MAX_KINDS = 8  # kinds of left-out files in one message
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def image_extensions() -> Tuple[str, ...]:
     """Endings, in lower case, of the files that are taken for images."""
     readable = Image.registered_extensions()

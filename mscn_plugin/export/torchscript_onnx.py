@@ -18,7 +18,7 @@ from mscn_plugin.export.pretrained import Pretrained
 
 TORCHSCRIPT_FILE = "features.pt"
 ONNX_FILE = "features.onnx"
-_OPSET = 17  # the newest that PyTorch 1.13 writes
+_OPSET = 17
 
 TORCHSCRIPT_LOADING = """\
 ```python

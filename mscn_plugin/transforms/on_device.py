@@ -69,7 +69,7 @@ class DeviceViews:
         return apply_masks(batch, self.layout, prepare=self.filtered)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 @torch.inference_mode(False)  # what is cached must serve training, too
 def _levels(values: Tuple[float, ...], device: torch.device) -> Tensor:
     """Fractions of the pixel range as ``[C, 1, 1]`` in units of uint8; cached, so copied once."""

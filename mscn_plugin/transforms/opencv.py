@@ -48,7 +48,7 @@ def with_fast_augmentations(pipeline: Sequence[Dict[str, Any]]) -> List[Dict[str
     return fast
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def opencv() -> Any:
     """The module ``cv2``, single-threaded: a loader's workers are the parallelism.
 

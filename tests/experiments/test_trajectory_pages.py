@@ -22,7 +22,7 @@ def composed(registered):
     from omegaconf import OmegaConf
     from vissl.utils.hydra_config import compose_hydra_configuration
 
-    @functools.lru_cache(maxsize=None)
+    @functools.cache
     def parts(page):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

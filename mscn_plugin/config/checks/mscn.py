@@ -153,11 +153,6 @@ def check_run(cfg: Any) -> None:
             f"config.LOSS.moco_loss.queue_size is {cfg.LOSS.moco_loss.queue_size}; it must be a "
             f"multiple of the batch of all processes, {batch_size}"
         )
-    if cfg.MSCN.COMPILE_TRUNK and not hasattr(torch.nn.Module, "compile"):
-        raise ConfigError(
-            "config.MSCN.COMPILE_TRUNK is True, which needs PyTorch 2.3 or later; this is "
-            f"{torch.__version__}"
-        )
     if cfg.SLURM.USE_SLURM:
         return
     compiler = os.environ.get("CXX", "g++")

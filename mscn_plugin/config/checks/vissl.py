@@ -375,7 +375,7 @@ def meant_by(key: str) -> str:
     return f"; did you mean {'.'.join(path)}?" if ".".join(path) != key else ""
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def vissl_defaults() -> Dict[str, Any]:
     """The ``config`` part of VISSL's ``defaults.yaml``."""
     import vissl.config
