@@ -60,6 +60,12 @@ def names_no_page(arguments: Sequence[str]) -> bool:
     return not any(name in pages() or name in _pages_of_vissl() for name in named)
 
 
+def is_overridden(key: str) -> bool:
+    """Whether the command line gives a value to ``config.<key>``, or to an entry of its list."""
+    name = re.compile(rf"\+{{0,2}}config\.{re.escape(key)}(\.\d+)?=")
+    return any(map(name.match, sys.argv[1:]))
+
+
 def about_pages(text: str) -> Optional[str]:
     """What to say where Hydra says in ``text`` that it has no such page, or that none is named."""
     if "must specify 'config'" in text:

@@ -8,6 +8,7 @@ import io
 import logging
 import operator
 import os
+import sys
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
@@ -88,6 +89,8 @@ def refusal(arguments: Sequence[str]) -> Optional[str]:
     Raises:
         Exception: what would end in a traceback.
     """
+    own = sys.argv
+    sys.argv = [own[0], *arguments]  # which some of the sentences quote
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             cfg = hydra_config.compose_hydra_configuration(list(arguments))
@@ -97,6 +100,8 @@ def refusal(arguments: Sequence[str]) -> Optional[str]:
         if sentence is None:
             raise
         return sentence
+    finally:
+        sys.argv = own
     return None
 
 
@@ -124,6 +129,7 @@ def prepare_config(cfg: Any) -> data_folders.ImageLists:
     if cfg.TRAINER.TASK_NAME == "mscn_task":  # whose search finds the newest that is whole
         cfg.CHECKPOINT.USE_SYMLINK_CHECKPOINT_FOR_RESUME = False
     vissl_checks.check_vissl_keys(cfg)
+    part_checks.check_rates(cfg)
     fit_schedules(cfg)
     part_checks.check_transforms(cfg)
     part_checks.check_heads(cfg)
