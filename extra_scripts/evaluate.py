@@ -59,9 +59,10 @@ def main() -> None:
     chosen = [e for e in SUITES[options.suite] if not options.only or e.page in options.only]
     bar_format = "{desc:<30}{percentage:3.0f}%|{bar}| {elapsed}"
     # disable=None: no bar where nobody looks.
-    with stopped_by_signals("evaluate"), tqdm(
-        total=len(chosen), bar_format=bar_format, disable=None
-    ) as bar:
+    with (
+        stopped_by_signals("evaluate"),
+        tqdm(total=len(chosen), bar_format=bar_format, disable=None) as bar,
+    ):
         for place, evaluation in enumerate(chosen):
             bar.set_description_str(evaluation.page)
             results["evaluations"][evaluation.page] = evaluate(

@@ -201,9 +201,10 @@ def earlier(folder: Path) -> List[Dict[str, Any]]:
 def run_all(tools: Dict[Path, ExperimentRun], jobs: int) -> Dict[Path, Dict[str, Any]]:
     """The outcome of every run by its folder; none of those that a signal has stopped."""
     # disable=None: no bar where nobody looks.
-    with ThreadPoolExecutor(jobs) as executor, tqdm(
-        total=len(tools), disable=None, bar_format=_BAR
-    ) as bar:
+    with (
+        ThreadPoolExecutor(jobs) as executor,
+        tqdm(total=len(tools), disable=None, bar_format=_BAR) as bar,
+    ):
         futures = {output: executor.submit(run, tool, bar) for output, tool in tools.items()}
         outcomes = {}
         for output, future in futures.items():

@@ -149,9 +149,10 @@ def test_other_archives_are_no_checkpoints(tmp_path, kind):
             archive.add(__file__, "storages")
     else:
         torch.save({"iteration": 1, "w": torch.ones(1000)}, tmp_path / "stored")
-        with zipfile.ZipFile(tmp_path / "stored") as stored, zipfile.ZipFile(
-            file, "w", zipfile.ZIP_DEFLATED
-        ) as archive:
+        with (
+            zipfile.ZipFile(tmp_path / "stored") as stored,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+        ):
             for name in stored.namelist():
                 archive.writestr(name, stored.read(name))
     with pytest.raises(CheckpointError, match="TorchScript|tar archive|compressed"):

@@ -395,6 +395,147 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
         [f"{M}.ONLINE_EVALUATION.NETWORK=teacher"],
         "NETWORK is 'teacher'; it must be online or",
     ),
+    # What a configuration says twice
+    (
+        "two training sets",
+        [f"{D}.DATA_PATHS=[empty]"],
+        f"{D}.DATA_PATHS is ['empty'] and {M}.DATA",
+    ),
+    (
+        "two validation sets",
+        ["config.DATA.TEST.DATA_PATHS=[empty]"],
+        f"config.DATA.TEST.DATA_PATHS is ['empty'] and {M}.DATA",
+    ),
+    ("labels from elsewhere", [f"{D}.LABEL_PATHS=[empty]"], f"{D}.LABEL_PATHS is ['empty'] and"),
+    (
+        "a data set by name beside a folder",
+        [f"{D}.DATASET_NAMES=[cifar10]"],
+        f"{D}.DATASET_NAMES is ['cifar10'] and {M}.DATA",
+    ),
+    (
+        "synthetic images beside a folder",
+        [f"{D}.DATA_SOURCES=[synthetic]"],
+        f"{D}.DATA_SOURCES is ['synthetic'] and {M}.DATA",
+    ),
+    ("labels and none", [f"{D}.LABEL_SOURCES=[]"], f"{D}.LABEL_SOURCES is [] and {M}.DATA"),
+    (
+        "a predictor for InfoNCE",
+        [BYOL, f"{L}.name=mscn_info_nce_loss"],
+        f"{L}.name is mscn_info_nce_loss, and {L}.byol_loss is configured",
+    ),
+    (
+        "a predictor for Barlow Twins",
+        [BYOL, f"{L}.name=barlow_twins_loss", f"{C}.num_masks=1"],
+        f"{L}.name is barlow_twins_loss, and {L}.byol_loss is configured",
+    ),
+    (
+        "BYOL in a common pass of branches that come apart",
+        [BYOL, "config.MODEL.BASE_MODEL_NAME=multi_input_output_model"],
+        "config.MODEL.BASE_MODEL_NAME is multi_input_output_model, which joins the branches",
+    ),
+    (
+        "branches that come apart for nothing",
+        [f"{C}.split_branches=True"],
+        "config.MODEL.BASE_MODEL_NAME is multi_input_output_model, which joins the branches",
+    ),
+    # Counts and frequencies
+    (
+        "more neighbours than images",
+        [f"{M}.ONLINE_EVALUATION.NUM_NEIGHBORS=99999"],
+        "NUM_NEIGHBORS is 99999; it must be at most the number of images that the online evaluat",
+    ),
+    (
+        "more neighbours than images that are taken",
+        [f"{M}.ONLINE_EVALUATION.MAX_TRAIN_IMAGES=10"],
+        "NUM_NEIGHBORS is 20; it must be at most the number of images that the online evaluation",
+    ),
+    ("more images than there are", [f"{D}.DATA_LIMIT=99999"], f"{D}.DATA_LIMIT is 99999; it must"),
+    (
+        "checkpoints every 0 iterations",
+        ["config.CHECKPOINT.CHECKPOINT_ITER_FREQUENCY=0"],
+        "CHECKPOINT_ITER_FREQUENCY is 0; it must be a whole number of at least 1, or -1 for never",
+    ),
+    (
+        "times every 0 iterations",
+        ["config.HOOKS.PERF_STATS.PERF_STAT_FREQUENCY=0"],
+        "PERF_STAT_FREQUENCY is 0; it must be",
+    ),
+    (
+        "rolling times of 0 iterations",
+        ["config.HOOKS.PERF_STATS.ROLLING_BTIME_FREQ=0"],
+        "ROLLING_BTIME_FREQ is 0; it must be",
+    ),
+    (
+        "a cache cleared every 0 iterations",
+        ["config.MODEL.CUDA_CACHE.CLEAR_FREQ=0"],
+        "config.MODEL.CUDA_CACHE.CLEAR_FREQ is 0; it must be",
+    ),
+    ("a profile of nothing", ["config.PROFILING.NUM_ITERATIONS=0"], "PROFILING.NUM_ITERATIONS is"),
+    # Rates that VISSL puts in the place of the user's
+    (
+        "steps that nobody gave",
+        [f"{S}.name=multistep", f"{S}.milestones=[2,4]"],
+        f"{S}.values is [0.1, 0.01, 0.001], VISSL's default",
+    ),
+    (
+        "milestones that nobody gave",
+        [f"{S}.name=multistep", f"{S}.values=[0.2,0.02,0.002]"],
+        f"{S}.milestones is [30, 60], VISSL's default",
+    ),
+    (
+        "steps of another rate",
+        [f"{S}.name=multistep", f"{S}.milestones=[2]", f"{S}.values=[0.5,0.05]"],
+        f"{S}.values is [0.5, 0.05], but auto_lr_scaling takes its own base_value, 0.2",
+    ),
+    (
+        "steps that scaling would change",
+        [f"{S}.name=multistep", f"{S}.milestones=[2,4]", f"{S}.values=[0.2,0.1,0.01]"],
+        f"{S}.values is [0.2, 0.1, 0.01]; auto_lr_scaling keeps the first two",
+    ),
+    (
+        "a constant rate that auto_lr_scaling replaces",
+        [f"{S}.name=constant", f"{S}.value=0.5"],
+        f"{S}.value is 0.5, but auto_lr_scaling takes",
+    ),
+    ("a rate that stays", [f"{S}.name=linear"], f"{S}.end_value is 0.0, but auto_lr_scaling"),
+    (
+        "a cosine from 0",
+        [f"{S}.name=cosine", f"{S}.start_value=0"],
+        f"{S}.start_value is 0, but auto_lr_scaling takes",
+    ),
+    (
+        "a schedule that VISSL cannot scale",
+        [f"{S}.name=polynomial", f"+{S}.power=0.9"],
+        f"{S}.name is 'polynomial', which auto_lr_scaling cannot scale: add {S}.auto_lr_scaling.",
+    ),
+    # What Hydra merges
+    (
+        "another transform in the place of one",
+        [f"{T}.4.name=RandomRotation"],
+        f"~{T}.4.p ~{T}.4.radius_min ~{T}.4.radius_max takes them out; to replace an entry give "
+        f"the whole list, {T}=[...]",
+    ),
+    (
+        "an entry of a list",
+        [f"{T}.3={{name:RandomRotation,degrees:10}}"],
+        f"no entry of a list can: give the whole list, {T}=[...]",
+    ),
+    (
+        "a collator without parameters, with some",
+        [f"{D}.COLLATE_FUNCTION=simclr_collator", f"{C}={{}}"],
+        f"{C}=null takes all out, which {{}} does not",
+    ),
+    (
+        "an address that a page leaves open",
+        ["config.DISTRIBUTED.RUN_ID=xxxxxxxx"],
+        "config.DISTRIBUTED.RUN_ID is 'xxxxxxxx'; it must be auto, or <host>:<port> of the first "
+        "node; on one machine add config.DISTRIBUTED.RUN_ID=auto",
+    ),
+    (
+        "a page of VISSL as it is",
+        ["config=pretrain/simclr/simclr_8node_resnet", f"+{M}.DATA=empty"],
+        "on one machine add config.DISTRIBUTED.RUN_ID=auto config.DISTRIBUTED.NUM_NODES=1",
+    ),
     # Machine and checkpoints
     (
         "GPUs that are not there",

@@ -11,6 +11,7 @@ import numpy as np
 from vissl.data.dataset_catalog import VisslDatasetCatalog, get_data_files
 
 from mscn_plugin.config.checks.evaluation import is_evaluation
+from mscn_plugin.config.hydra_overrides import is_overridden
 from mscn_plugin.data.image_folder import (
     PHOTOGRAPHS,
     WANTED,
@@ -59,8 +60,8 @@ def resolve(cfg: Any) -> Folders:
     """
     if cfg.MSCN.DATA:
         splits = find_splits(str(cfg.MSCN.DATA), _KEY)
-        _use_folder(cfg.DATA.TRAIN, splits.train)
-        _use_folder(cfg.DATA.TEST, splits.val)
+        _use_folder(cfg, "TRAIN", splits.train)
+        _use_folder(cfg, "TEST", splits.val)
     folders = {"TRAIN": _check_split(cfg, "TRAIN"), "TEST": []}
     if cfg.DATA.TEST.DATA_SOURCES:
         folders["TEST"] = _check_split(cfg, "TEST")
@@ -106,6 +107,7 @@ def take_stock(cfg: Any, folders: Folders, chosen: Optional[Images] = None) -> N
     if paths is None:
         return
     _check_number(cfg, len(paths))
+    _check_neighbors(cfg, len(paths))
     if cfg.TRAINER.TASK_NAME == "mscn_task":
         roots = tuple(os.path.join(folder.folder, "") for folder in folders["TRAIN"])
         names = [path[len(next(filter(path.startswith, roots), "")) :] for path in paths]
@@ -162,6 +164,11 @@ def _check_number(cfg: Any, images: int) -> None:
     train, distributed = cfg.DATA.TRAIN, cfg.DISTRIBUTED
     processes = distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
     needed = train.BATCHSIZE_PER_REPLICA * processes
+    if images < train.DATA_LIMIT:  # VISSL would count images that are not there
+        raise ConfigError(
+            f"config.DATA.TRAIN.DATA_LIMIT is {train.DATA_LIMIT}; it must be -1, which takes all, "
+            f"or at most the number of training images, {images}"
+        )
     limited = 0 < train.DATA_LIMIT < images
     images = train.DATA_LIMIT if limited else images
     alone = -(-images // processes) % train.BATCHSIZE_PER_REPLICA == 1
@@ -181,18 +188,54 @@ def _check_number(cfg: Any, images: int) -> None:
         )
 
 
+def _check_neighbors(cfg: Any, images: int) -> None:
+    """Check that an online evaluation has the neighbours that its kNN asks for."""
+    train, test, online = cfg.DATA.TRAIN, cfg.DATA.TEST, cfg.MSCN.ONLINE_EVALUATION
+    evaluated = cfg.TRAINER.TASK_NAME == "mscn_task" and online.EVERY_NUM_EPOCHS
+    if not evaluated or cfg.TEST_ONLY or not train.LABEL_SOURCES or not test.TRANSFORMS:
+        return
+    images = train.DATA_LIMIT if train.DATA_LIMIT > 0 else images
+    if not (test.DATA_SOURCES and test.LABEL_SOURCES):
+        images = len(held_out_fifth(images)[0])
+    learned = min(images, online.MAX_TRAIN_IMAGES)
+    if learned < online.NUM_NEIGHBORS:
+        limit = " (MAX_TRAIN_IMAGES)" if learned < images else ""
+        raise ConfigError(
+            f"config.MSCN.ONLINE_EVALUATION.NUM_NEIGHBORS is {online.NUM_NEIGHBORS}; it must be at "
+            f"most the number of images that the online evaluation learns from, {learned}{limit}"
+        )
+
+
 def _takes_all(cfg: Any) -> bool:
     subset = cfg.MSCN.TRAIN_SUBSET
     return not isinstance(subset, str) and with_path("config.MSCN", check_fraction, subset) == 1
 
 
-def _use_folder(split: Any, folder: Optional[Path]) -> None:
-    present = [folder] if folder else []
-    split.DATA_SOURCES = ["disk_folder" for _ in present]
-    split.LABEL_SOURCES = list(split.DATA_SOURCES)
-    split.DATA_PATHS = split.LABEL_PATHS = [str(path) for path in present]
-    split.DATASET_NAMES = ["image_folder" for _ in present]
-    split.COPY_TO_LOCAL_DISK = False  # VISSL's copying of a folder fails
+def _use_folder(cfg: Any, name: str, folder: Optional[Path]) -> None:
+    """Let a split read a folder, or nothing.
+
+    Raises:
+        ConfigError: the user has given another value of a key that this replaces.
+    """
+    split, present = cfg.DATA[name], [folder] if folder else []
+    ours = {
+        "DATA_PATHS": [str(path) for path in present],
+        "LABEL_PATHS": [str(path) for path in present],
+        "DATA_SOURCES": ["disk_folder" for _ in present],
+        "LABEL_SOURCES": ["disk_folder" for _ in present],
+        "DATASET_NAMES": ["image_folder" for _ in present],
+        "COPY_TO_LOCAL_DISK": False,  # VISSL's copying of a folder fails
+    }
+    for key, value in ours.items():
+        given = split[key]
+        # Pages fill the keys that are no paths, with what is meant where MSCN.DATA is empty.
+        is_given = bool(given) if key.endswith("PATHS") else is_overridden(f"DATA.{name}.{key}")
+        if is_given and given != value:
+            raise ConfigError(
+                f"config.DATA.{name}.{key} is {given!r} and {_KEY} {str(cfg.MSCN.DATA)!r}, which "
+                f"sets it to {value!r}: give one of the two alone ({_KEY}='' for VISSL's own keys)"
+            )
+        split[key] = value
 
 
 def _data_paths(cfg: Any, split: str) -> List[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from typing import Any
 
 _UNQUOTED = re.compile(
@@ -43,3 +44,9 @@ def line_to_type(key: str, value: Any) -> str:
     text = str(value)
     plain = not re.search(r"[\"\\]", text)  # the shell's quotes around Hydra's are easy to read
     return shlex.quote(f'{key}="{text}"' if plain else hydra_override(key, text))
+
+
+def is_overridden(key: str) -> bool:
+    """Whether the command line gives a value to ``config.<key>``, or to an entry of its list."""
+    name = re.compile(rf"\+{{0,2}}config\.{re.escape(key)}(\.\d+)?=")
+    return any(map(name.match, sys.argv[1:]))

@@ -40,6 +40,7 @@ def prepare_config(cfg: Any) -> data.ImageLists:
     if cfg.TRAINER.TASK_NAME == "mscn_task":  # whose search finds the newest that is whole
         cfg.CHECKPOINT.USE_SYMLINK_CHECKPOINT_FOR_RESUME = False
     vissl.check_vissl_keys(cfg)
+    parts.check_rates(cfg)
     fit_schedules(cfg)
     parts.check_transforms(cfg)
     parts.check_heads(cfg)

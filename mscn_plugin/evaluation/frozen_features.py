@@ -146,6 +146,11 @@ def evaluate(name: str, cfg: Any, train: Labelled, val: Labelled, device: Any) -
         return {"top_1": probe_accuracy(train, val)}
     settings = cfg.NEAREST_NEIGHBOR
     neighbors, temperature = settings.TOPK, settings.SIGMA
+    if neighbors > len(train[0]):
+        logging.warning(
+            f"config.NEAREST_NEIGHBOR.TOPK is {neighbors}: kNN takes all {len(train[0])} training "
+            "images for neighbours"
+        )
     normalize = settings.L2_NORM_FEATS
     accuracies = knn_accuracy(train, val, neighbors, temperature, normalize, (1, 5), device)
     return {f"top_{top}": value for top, value in accuracies.items()}

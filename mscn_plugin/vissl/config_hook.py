@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import sys
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
@@ -80,6 +81,8 @@ def refusal(arguments: Sequence[str]) -> Optional[str]:
     Raises:
         Exception: what would end in a traceback.
     """
+    own = sys.argv
+    sys.argv = [own[0], *arguments]  # which some of the messages quote
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             cfg = hydra_config.compose_hydra_configuration(list(arguments))
@@ -89,6 +92,8 @@ def refusal(arguments: Sequence[str]) -> Optional[str]:
         if message is None:
             raise
         return message
+    finally:
+        sys.argv = own
     return None
 
 

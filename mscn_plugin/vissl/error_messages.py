@@ -38,6 +38,10 @@ def _of_hydra(error: BaseException) -> str:
     if unknown and "vissl" in sys.modules:
         from mscn_plugin.config.checks.vissl import meant_by
 
+        entry = re.fullmatch(r"(.*(?:TRANSFORMS|PARAMS))\.\d+", unknown[1])
+        if entry:
+            all_of_it = f"no entry of a list can: give the whole list, {entry[1]}=[...]"
+            return f"{errors.in_one_line(text)}; {all_of_it}"
         return errors.in_one_line(text) + meant_by(unknown[1])
     sweep = re.search(r"Ambiguous value for argument '(.*)'", text)
     override = getattr(error, "override", None) or (sweep[1] if sweep else "")

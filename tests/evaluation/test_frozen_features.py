@@ -147,3 +147,12 @@ def narrow_resnet(folder):
     weights = {"trunk": build_trunk(model).state_dict(), "heads": {}}
     torch.save({"classy_state_dict": {"base_model": {"model": weights}}}, folder / "narrow.torch")
     return folder / "narrow.torch"
+
+
+def test_fewer_images_than_neighbours_are_said(caplog):
+    from mscn_plugin.evaluation.frozen_features import evaluate
+
+    settings = SimpleNamespace(TOPK=200, SIGMA=0.1, L2_NORM_FEATS=True)
+    images = np.eye(4, dtype=np.float32), np.array([0, 1, 0, 1])
+    evaluate("knn", SimpleNamespace(NEAREST_NEIGHBOR=settings), images, images, "cpu")
+    assert "config.NEAREST_NEIGHBOR.TOPK is 200: kNN takes all 4 training images" in caplog.text

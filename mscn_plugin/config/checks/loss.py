@@ -22,6 +22,7 @@ OTHER_COLLATORS = (
 """VISSL's collators that do not hand over two views of each image."""
 LOSSES = {"mscn_info_nce_loss": MSCNInfoNCELoss, "byol_loss": BYOLLoss}
 """Losses that take several masks per branch."""
+_COMMON_PASS = "multi_input_output_model"
 ONE_MASK_LOSSES = (
     "barlow_twins_loss",
     "deepclusterv2_loss",
@@ -43,6 +44,7 @@ def check_loss(cfg: Any) -> None:
     """
     name, train = cfg.LOSS.name, cfg.DATA.TRAIN
     multimask = train.COLLATE_FUNCTION == COLLATOR
+    _check_passes(cfg)
     collator = train.COLLATE_FUNCTION_PARAMS if multimask else {}
     views = masks_per_branch(num_masks_of(train))
     collator_path = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
@@ -64,6 +66,12 @@ def check_loss(cfg: Any) -> None:
             f"config.MSCN.ONLINE_EVALUATION.NETWORK is target, which {name} does not have; it must "
             "be online"
         )
+    if name != "byol_loss" and cfg.LOSS.get("byol_loss") is not None:
+        raise ConfigError(
+            f"config.LOSS.name is {name}, and config.LOSS.byol_loss is configured: a page of BYOL, "
+            "with its predictor as the last of config.MODEL.HEAD.PARAMS. Start from a page of "
+            f"{name}, or take the section out, ~config.LOSS.byol_loss, if these heads are meant"
+        )
     if name not in LOSSES:
         return
     path = f"config.LOSS.{name}"
@@ -76,6 +84,26 @@ def check_loss(cfg: Any) -> None:
         )
     if name == "byol_loss":
         _check_byol(cfg, loss, multimask)
+
+
+def _check_passes(cfg: Any) -> None:
+    """Check that branches which are handed over apart pass the network apart.
+
+    VISSL's model puts images of one size together again, in the heads with any setting: BYOL's
+    normalise by the branch.
+    """
+    train, model = cfg.DATA.TRAIN, cfg.MODEL
+    split = (train.COLLATE_FUNCTION_PARAMS or {}).get("split_branches") is True
+    apart = split or train.COLLATE_FUNCTION == "multicrop_collator"
+    if model.BASE_MODEL_NAME != _COMMON_PASS or not apart:
+        return
+    together = "split_branches False" if split else "COLLATE_FUNCTION simclr_collator"
+    wanted = f"mscn_branchwise_model, or with {together} the pass is a common one"
+    if cfg.LOSS.name == "byol_loss" or (split and not model.SINGLE_PASS_EVERY_CROP):
+        raise ConfigError(
+            f"config.MODEL.BASE_MODEL_NAME is {_COMMON_PASS}, which joins the branches that "
+            f"{train.COLLATE_FUNCTION} hands over apart; it must be {wanted}"
+        )
 
 
 def _check_byol(cfg: Any, loss: BYOLLoss, multimask: bool) -> None:

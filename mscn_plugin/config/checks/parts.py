@@ -24,6 +24,7 @@ from torchvision import transforms as torchvision_transforms
 from vissl.data.collators import COLLATOR_REGISTRY
 from vissl.models.heads import MODEL_HEADS_REGISTRY
 
+from mscn_plugin.config.checks.evaluation import is_evaluation
 from mscn_plugin.config.checks.vissl import is_number, is_whole, vissl_defaults
 from mscn_plugin.errors import ConfigError, suggestion
 
@@ -215,6 +216,8 @@ def build(
         error = raised
     unexpected = _UNEXPECTED.search(str(error))
     unknown = [unexpected[1]] if unexpected and unexpected[1] in section else []
+    if unknown:  # an error names one of them
+        unknown += [key for key in section if key not in {*parameters, *others, *unknown}]
     if error is None:
         unknown = [key for key in section if key not in asked.names and key not in others]
     of_siblings = {key for sibling in siblings for key in _parameters(sibling)}
@@ -224,9 +227,8 @@ def build(
             continue
         known = {*parameters, *(asked.names if error is None else ())} - {*unknown, *_NO_KEYS}
         meant = suggestion(key, known) if known else "it has none"
-        on_command_line = re.sub(r"\[(\d+)\]", r".\1", f"~{path}.{key}")
         raise ConfigError(
-            f"{path}.{key} is not a key of {name}; {meant} ({on_command_line} takes it out)"
+            f"{path}.{key} is not a key of {name}; {meant} ({_way_out(path, unknown)})"
         )
     if _begins_with_a_key(error, section):
         raise ConfigError(f"{path}.{error}") from error
@@ -237,6 +239,19 @@ def build(
         read = {key: value for key, value in section.items() if key in asked.names}
         raise refusal(path, read, name, error) from error
     return built
+
+
+def _way_out(path: str, keys: List[str]) -> str:
+    """What takes keys out of a section of the page, with which Hydra merges what is given."""
+    dotted = re.sub(r"\[(\d+)\]", r".\1", path)
+    if path.endswith("COLLATE_FUNCTION_PARAMS") and len(keys) > 1:
+        return f"{path}=null takes all out, which {{}} does not"
+    them = "it" if len(keys) == 1 else "them"
+    way = f"{' '.join(f'~{dotted}.{key}' for key in keys)} takes {them} out"
+    in_list = re.match(r"(.*?)\[\d+\]", path)
+    if in_list is None:
+        return way
+    return f"{way}; to replace an entry give the whole list, {in_list[1]}=[...]"
 
 
 def _begins_with_a_key(error: Optional[Exception], section: Mapping[str, Any]) -> bool:
@@ -447,6 +462,103 @@ def check_optimizer(cfg: Any) -> None:
         raise ConfigError(
             f"config.OPTIMIZER.nesterov is True, which {settings.name} does not read; it must be "
             "False"
+        )
+
+
+_SCALED = {
+    "constant": "value",
+    "inverse_sqrt": "start_value",
+    "linear": "end_value",
+    "multistep": "values",
+    "step": "values",
+    "step_with_fixed_gamma": "base_value",
+}
+"""Of schedules, the key in whose place VISSL's ``auto_lr_scaling`` puts its own rate; of every
+schedule with "cosine" in its name it is ``start_value``."""
+
+
+def check_rates(cfg: Any) -> None:
+    """Check that the rates of the schedules are the user's, and that VISSL can scale them.
+
+    VISSL fills the keys of a schedule with its defaults, and scales without a look at the key.
+
+    Raises:
+        ConfigError: names the key that would be replaced, or that nobody has given.
+    """
+    settings = cfg.OPTIMIZER
+    # Pages of VISSL have the scaled rate of some other batch there.
+    exact = cfg.TRAINER.TASK_NAME == "mscn_task" or is_evaluation(cfg)
+    for name, schedule in used_schedules(settings).items():
+        if not isinstance(schedule, dict):
+            continue
+        path = f"config.OPTIMIZER.param_schedulers.{name}"
+        scaling = schedule.get("auto_lr_scaling") or {}
+        _check_defaults(path, schedule, settings.num_epochs)
+        if scaling.get("auto_scale"):
+            _check_scaling(path, schedule, scaling, exact)
+
+
+def _check_scaling(
+    path: str, schedule: Dict[str, Any], scaling: Dict[str, Any], exact: bool
+) -> None:
+    off = f"{path.partition('.schedulers[')[0]}.auto_lr_scaling.auto_scale=False"
+    for factor in ("base_value", "base_lr_batch_size"):
+        if not _POSITIVE[0](scaling.get(factor)):
+            raise ConfigError(
+                f"{path}.auto_lr_scaling.{factor} is {scaling.get(factor)!r}; it must be above 0: "
+                "the learning rate is given for a batch"
+            )
+    name = str(schedule.get("name"))
+    if name == "composite":
+        for index, inner in enumerate(schedule.get("schedulers") or []):
+            if isinstance(inner, dict):
+                _check_scaling(f"{path}.schedulers[{index}]", inner, scaling, False)
+        return
+    key = "start_value" if "cosine" in name else _SCALED.get(name, "")
+    if not key and name in PARAM_SCHEDULER_REGISTRY:
+        raise ConfigError(
+            f"{path}.name is {name!r}, which auto_lr_scaling cannot scale: add {off} and give the "
+            "rate itself"
+        )
+    given = schedule.get(key)
+    values: List[Any] = given if isinstance(given, list) else [given]
+    if not values or not all(map(is_number, values)):
+        return  # said when the schedule is built
+    first, base = values[0], scaling["base_value"]
+    if exact and first != base:
+        raise ConfigError(
+            f"{path}.{key} is {given}, but auto_lr_scaling takes its own base_value, {base}: set "
+            f"both to the same rate{', the first' if len(values) > 1 else ''}, or {off}"
+        )
+    if first <= 0 and ("cosine" in name or key == "values"):
+        raise ConfigError(f"{path}.{key} is {given}; it must be above 0 to be scaled, or set {off}")
+    ratio = values[1] / first if len(values) > 1 else 1
+    scaled = [first * ratio**step for step in range(len(values))]
+    if not all(math.isclose(*pair, rel_tol=1e-3) for pair in zip(values, scaled)):
+        raise ConfigError(
+            f"{path}.{key} is {given}; auto_lr_scaling keeps the first two and goes on by their "
+            f"ratio, to {scaled[-1]:g}: set them so, or {off}"
+        )
+
+
+def _check_defaults(path: str, schedule: Dict[str, Any], num_epochs: int) -> None:
+    """Refuse steps that are VISSL's defaults and not what the rest of the configuration says."""
+    defaults = vissl_defaults()["OPTIMIZER"]["param_schedulers"]["lr"]
+    if schedule.get("name") not in ("multistep", "step"):
+        return
+    values, start = schedule.get("values"), schedule.get("start_value")
+    if values == defaults["values"] and start != values[0]:
+        raise ConfigError(
+            f"{path}.values is {values}, VISSL's default, and start_value, which "
+            f"{schedule['name']} does not read, {start}: give values and milestones (if these are "
+            f"meant, {path}.start_value={values[0]})"
+        )
+    steps = schedule.get("milestones")
+    multistep = schedule["name"] == "multistep"
+    if multistep and steps == defaults["milestones"] and num_epochs <= steps[0]:
+        raise ConfigError(
+            f"{path}.milestones is {steps}, VISSL's default, and config.OPTIMIZER.num_epochs "
+            f"{num_epochs}, which reaches none of them: give values and milestones"
         )
 
 

@@ -48,11 +48,19 @@ _WHOLE_NUMBERS = {  # smallest allowed value, where it is not 0, or -1 of a defa
     "CHECKPOINT.LATEST_CHECKPOINT_RESUME_FILE_NUM": 1,
     "HOOKS.TENSORBOARD_SETUP.LOG_PARAMS_EVERY_N_ITERS": 1,
     "MODEL.ACTIVATION_CHECKPOINTING.NUM_ACTIVATION_CHECKPOINTING_SPLITS": 1,
+    "MODEL.CUDA_CACHE.CLEAR_FREQ": 1,
     "NEAREST_NEIGHBOR.TOPK": 1,
+    "PROFILING.NUM_ITERATIONS": 1,
     "SLURM.MEM_GB": 1,
     "SLURM.NUM_CPU_PER_PROC": 1,
     "SLURM.PORT_ID": 1,
 }
+_FREQUENCIES = (
+    "CHECKPOINT.CHECKPOINT_ITER_FREQUENCY",
+    "HOOKS.PERF_STATS.PERF_STAT_FREQUENCY",
+    "HOOKS.PERF_STATS.ROLLING_BTIME_FREQ",
+)
+"""Every so many iterations, or -1, which is VISSL's word for never."""
 _NUMBERS: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "OPTIMIZER.momentum": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
     "MODEL.HEAD.BATCHNORM_EPS": (lambda value: value > 0, "above 0"),
@@ -124,6 +132,10 @@ def check_vissl_keys(cfg: Any) -> None:
         value = _value(cfg, key)
         if not is_whole(value) or value < smallest:
             _refuse(key, value, f"a whole number of at least {smallest}")
+    for key in _FREQUENCIES:
+        value = _value(cfg, key)
+        if not is_whole(value) or (value != -1 and value < 1):
+            _refuse(key, value, "a whole number of at least 1, or -1 for never")
     for key, (allowed, description) in _NUMBERS.items():
         value = _value(cfg, key)
         if not is_number(value) or not allowed(value):
@@ -183,7 +195,11 @@ def _check_together(cfg: Any) -> None:
     found = run_id == "auto" or cfg.SLURM.USE_SLURM  # VISSL finds the address
     is_address = _ADDRESS.fullmatch(run_id) and int(run_id.rpartition(":")[2]) < 2**16
     if by_address and not found and not is_address:
-        _refuse("DISTRIBUTED.RUN_ID", run_id, "auto, or <host>:<port> of the first node")
+        one_machine = "config.DISTRIBUTED.RUN_ID=auto" + (
+            " config.DISTRIBUTED.NUM_NODES=1" if distributed.NUM_NODES > 1 else ""
+        )
+        wanted = f"auto, or <host>:<port> of the first node; on one machine add {one_machine}"
+        _refuse("DISTRIBUTED.RUN_ID", run_id, wanted)
     if cfg.OPTIMIZER.use_larc and not is_apex_available():
         raise ConfigError(
             "config.OPTIMIZER.use_larc is True, which needs apex; without it set False, and "
@@ -193,20 +209,6 @@ def _check_together(cfg: Any) -> None:
         raise ConfigError(
             "config.MODEL.AMP_PARAMS.USE_AMP is True with config.MACHINE.DEVICE cpu; VISSL's mixed "
             "precision is CUDA's: it must be False"
-        )
-    schedule = cfg.OPTIMIZER.param_schedulers.lr
-    scaling = schedule.get("auto_lr_scaling") or {}
-    for key in ("base_value", "base_lr_batch_size"):
-        value: Any = scaling.get(key)
-        if scaling.get("auto_scale") and not (is_number(value) and value > 0):
-            path = f"OPTIMIZER.param_schedulers.lr.auto_lr_scaling.{key}"
-            _refuse(path, value, "above 0: the learning rate is given for a batch")
-    rate, base = schedule.get("start_value"), scaling.get("base_value")
-    if schedule.name == "mscn_warmup_cosine" and scaling.get("auto_scale") and rate != base:
-        raise ConfigError(
-            f"config.OPTIMIZER.param_schedulers.lr.start_value is {rate}, but auto_lr_scaling "
-            f"takes its own base_value, {base}: set both to the same, or "
-            "config.OPTIMIZER.param_schedulers.lr.auto_lr_scaling.auto_scale=False"
         )
     if cfg.TRAINER.TASK_NAME == "mscn_task" and not cfg.MODEL.HEAD.PARAMS:
         raise ConfigError("config.MODEL.HEAD.PARAMS is []; mscn_task needs at least one head")

@@ -31,8 +31,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from vissl.utils.io import save_file
 
-from mscn_plugin.checkpoints.run_folder import evaluated_epochs, json_lines, measured_on
-from mscn_plugin.data.image_folder import held_out_fifth
+from mscn_plugin.data.image_folder import contents, held_out_fifth
 from mscn_plugin.data.photographs import color_histogram
 from mscn_plugin.data.readable_images import ReadableImagesDataset
 from mscn_plugin.data.shared_memory import collate_for_trainer
@@ -182,6 +181,16 @@ def _path_of(images: Subset) -> str:
     return str(dataset.data_paths[0])
 
 
+def _why(config: Any) -> str:
+    """Why the training images have no labels: the folder's fault, or the configuration's."""
+    train = config.DATA.TRAIN
+    if list(train.DATA_SOURCES) == ["disk_folder"] and train.DATA_PATHS:
+        folder = train.DATA_PATHS[0]
+        if not contents(folder).labelled:
+            return f"{folder} has no two sub-folders of images, one for each class"
+    return "config.DATA.TRAIN.LABEL_SOURCES is empty"
+
+
 class EvaluationData:
     """The labelled images of an online evaluation, with the transforms of ``DATA.TEST``.
 
@@ -202,8 +211,7 @@ class EvaluationData:
         settings = config.MSCN.ONLINE_EVALUATION
         if not config.DATA.TRAIN.LABEL_SOURCES:
             logging.info(
-                "no online evaluation: the training images have no labels "
-                "(config.DATA.TRAIN.LABEL_SOURCES is empty)"
+                f"no online evaluation: the training images have no labels ({_why(config)})"
             )
             return None
         if not config.DATA.TEST.TRANSFORMS:

@@ -110,7 +110,8 @@ def test_images_without_labels_are_enough(compose, image_folder, tmp_path, caplo
     assert config.DATA.TRAIN.LABEL_SOURCES == config.DATA.TEST.DATA_SOURCES == []
     with caplog.at_level("INFO"):
         assert EvaluationData.of(config) is None
-    assert "no online evaluation: the training images have no labels" in caplog.text
+    said = "no online evaluation: the training images have no labels ("
+    assert f"{said}{data / folder} has no two sub-folders of images" in caplog.text
 
 
 def test_a_list_of_images_needs_no_labels(compose, image_folder, tmp_path):

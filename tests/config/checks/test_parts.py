@@ -104,8 +104,8 @@ def test_parts_of_a_configuration_are_left_as_they_are(compose, large_folder):
 @pytest.mark.parametrize(
     "schedule",
     [
-        "{name:step,values:[0.1,0.01],update_interval:epoch}",
-        "{name:step_with_fixed_gamma,base_value:0.1,num_decays:2,gamma:0.1,num_updates:8,"
+        "{name:step,values:[0.2,0.02],update_interval:epoch}",
+        "{name:step_with_fixed_gamma,base_value:0.2,num_decays:2,gamma:0.1,num_updates:8,"
         "update_interval:epoch}",
     ],
 )

@@ -306,7 +306,14 @@ BIASES = "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,24,8]}],[mlp,{dims:[8,24,8]
         ([BIASES], False),
         (["config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.split_branches=False"], False),
         ([BIASES, "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.split_branches=False"], True),
-        ([BIASES, "config.MODEL.BASE_MODEL_NAME=multi_input_output_model"], True),
+        (
+            [
+                BIASES,
+                "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.split_branches=False",
+                "config.MODEL.BASE_MODEL_NAME=multi_input_output_model",
+            ],
+            True,
+        ),
         (
             [
                 BIASES,
