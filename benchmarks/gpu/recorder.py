@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import statistics
 import time
@@ -114,4 +115,4 @@ def milliseconds(
             function()
         mark.record()
     torch.cuda.synchronize()
-    return [first.elapsed_time(last) / calls for first, last in zip(marks, marks[1:])]
+    return [first.elapsed_time(last) / calls for first, last in itertools.pairwise(marks)]

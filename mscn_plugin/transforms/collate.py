@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from vissl.data.collators import register_collator
 
-from mscn_plugin.masking import apply as fill
+from mscn_plugin.masking import fill
 from mscn_plugin.masking.per_branch import mask_distributions, masks_per_branch
 
 COLLATOR = "mscn_multimask_collator"

@@ -31,6 +31,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from vissl.utils.io import save_file
 
+from mscn_plugin.checkpoints.run_folder import evaluated_epochs, json_lines, measured_on
 from mscn_plugin.data.image_folder import contents, held_out_fifth
 from mscn_plugin.data.photographs import color_histogram
 from mscn_plugin.data.readable_images import ReadableImagesDataset
