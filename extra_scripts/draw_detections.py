@@ -18,6 +18,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
 
+from mscn_plugin.recovery.processes import end_on_signals
+
+end_on_signals()  # first: the imports below take seconds
+
 import torch
 from PIL import Image
 
