@@ -15,6 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from mscn_plugin.training.signals import end_on_signals
+
+end_on_signals()  # first: the imports below take seconds
+
 import torch
 from tabulate import tabulate
 
@@ -38,7 +42,7 @@ from mscn_plugin.detection.resume import (
     save_recipe,
     set_aside,
 )
-from mscn_plugin.detection.tool_process import StoppedError, listen, run
+from mscn_plugin.detection.tool_process import run
 from mscn_plugin.errors import ConfigError, RunError
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.files import save_json
@@ -47,14 +51,10 @@ from mscn_plugin.runs import lock
 
 def main() -> None:
     options = arguments()
-    listen()
     try:
         print(table(measured(options), options.dataset))
     except (ConfigError, RunError) as error:
         sys.exit(f"detect: {error}")
-    except StoppedError as stopped:
-        print("detect: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(stopped.exit_code)
 
 
 def measured(options: argparse.Namespace) -> Dict[str, float]:

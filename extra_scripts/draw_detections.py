@@ -13,10 +13,15 @@ import argparse
 import itertools
 import os
 import runpy
+import shlex
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Sequence
+
+from mscn_plugin.training.signals import end_on_signals
+
+end_on_signals()  # first: the imports below take seconds
 
 import torch
 from PIL import Image
@@ -25,6 +30,7 @@ from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.detection.environment import MODULE
 from mscn_plugin.detection.launch import TOOL, require_detectron2
 from mscn_plugin.detection.reading import load_weights, read_class_names, read_config
+from mscn_plugin.detection.resume import FINAL, checkpoints
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.files import replacing
 
@@ -37,14 +43,15 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=0.5, help="smallest score, 0 to 1")
     parser.add_argument("--weights", type=user_path, help="default: the run's model_final.pth")
     options = parser.parse_args()
-    options.weights = options.weights or options.run / "model_final.pth"
     try:
         require_detectron2()
         if not 0 <= options.threshold <= 1:
             raise ConfigError(f"--threshold is {options.threshold}; it must be from 0 to 1")
-        for file in (options.run / "config.yaml", options.weights):
-            if not file.is_file():
-                raise ConfigError(f"{file} is not a file")
+        if not (options.run / "config.yaml").is_file():
+            raise ConfigError(f"{options.run / 'config.yaml'} is not a file")
+        options.weights = options.weights or options.run / FINAL
+        if not options.weights.is_file():
+            raise ConfigError(f"{options.weights} is not a file{newest_weights(options.run)}")
         targets = drawings(options.images, options.output)
         unreadable = draw(options, targets)
     except ConfigError as error:
@@ -52,6 +59,12 @@ def main() -> None:
     if unreadable:
         names = ", ".join(map(str, unreadable))
         sys.exit(f"draw_detections: {len(unreadable)} of {len(targets)} could not be read: {names}")
+
+
+def newest_weights(run: Path) -> str:
+    """What to say of a run whose training has not ended."""
+    found = checkpoints(run)
+    return f"; the run's newest weights: --weights {shlex.quote(str(found[0]))}" if found else ""
 
 
 def drawings(images: Sequence[Path], output: Path) -> Dict[Path, Path]:

@@ -11,6 +11,10 @@ import argparse
 import json
 import sys
 
+from mscn_plugin.training.signals import end_on_signals
+
+end_on_signals()  # first: the imports below take seconds
+
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.experiments.results import by_suite, present
 

@@ -13,6 +13,10 @@ import sys
 from pathlib import Path
 from typing import List
 
+from mscn_plugin.training.signals import end_on_signals
+
+end_on_signals()  # first: the imports below take seconds
+
 from tabulate import tabulate
 
 from mscn_plugin.checkpoints.run_folder import user_path

@@ -12,6 +12,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from mscn_plugin.training.signals import end_on_signals
+
+end_on_signals()  # first: the imports below take seconds
+
 import torch
 from PIL import Image
 from torchvision.transforms import functional as F

@@ -18,6 +18,10 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
+from mscn_plugin.training.signals import end_on_signals
+
+end_on_signals()  # first: the imports below take seconds
+
 import torch
 from tqdm import tqdm
 

@@ -11,13 +11,18 @@
 come from the ``train_config.yaml`` that VISSL puts beside its checkpoints; for the target network
 of BYOL, export the file that ``extra_scripts/extract_target.py`` writes. The formats need libraries
 of their own: ``pip install --no-deps -r requirements/export.txt``. A format that cannot be written,
-as torchvision for a trunk that it lacks, does not stop the others; the exit code is then 1.
+as torchvision for a trunk that it lacks, does not stop the others; the exit code is 1 if it was
+asked for by ``--format``.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+
+from mscn_plugin.training.signals import end_on_signals
+
+end_on_signals()  # first: the imports below take seconds
 
 import mscn_plugin
 from mscn_plugin.checkpoints.run_folder import checkpoint_of, user_path
@@ -36,7 +41,7 @@ def main() -> None:
     )
     files, refused = export_trunk(
         pretrained,
-        arguments.format,
+        arguments.format or list(FORMATS),
         arguments.output,
         read_results(arguments.results, arguments.checkpoint) if arguments.results else (),
         arguments.licence,
@@ -47,7 +52,7 @@ def main() -> None:
     print(arguments.output / "model_card.md")
     for name, reason in refused.items():
         print(f"export: no {name}: {reason}", file=sys.stderr)
-    sys.exit(bool(refused))
+    sys.exit(bool(refused and arguments.format))
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -55,7 +60,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "checkpoint", type=user_path, help="a checkpoint of VISSL, or a run's folder"
     )
-    parser.add_argument("--format", nargs="+", action="extend", required=True, choices=FORMATS)
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        action="extend",
+        choices=FORMATS,
+        help="default: all that the trunk and the installed libraries allow",
+    )
     parser.add_argument("--output", type=user_path, required=True, help="the folder to write to")
     parser.add_argument(
         "--sigma", type=float, help="of pre-training's filter in pixels, where no file says it"

@@ -14,6 +14,10 @@ import argparse
 import sys
 from typing import Any, Dict
 
+from mscn_plugin.training.signals import end_on_signals
+
+end_on_signals()  # first: the imports below take seconds
+
 import torch
 
 from mscn_plugin.checkpoints.io import (

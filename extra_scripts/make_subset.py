@@ -11,6 +11,10 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mscn_plugin.training.signals import end_on_signals
+
+end_on_signals()  # first: the imports below take seconds
+
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.data.image_folder import contents, split_folders
 from mscn_plugin.data.train_subset import train_subset, write_lists

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import argparse
 
+from mscn_plugin.training.signals import end_on_signals
+
+end_on_signals()  # first: the imports below take seconds
+
 import mscn_plugin
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.errors import print_errors_plainly

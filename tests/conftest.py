@@ -12,6 +12,7 @@ import fcntl
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +28,8 @@ from hydra._internal.core_plugins.importlib_resources_config_source import (
     ImportlibResourcesConfigSource,
 )
 from PIL import Image
+
+from mscn_plugin.training.signals import SCRIPT_SIGNALS
 
 pytest_plugins = ["detection_fixtures"]
 
@@ -171,7 +174,17 @@ def registered():
 
 
 @pytest.fixture
-def run_script(monkeypatch):
+def script_signals():
+    """The handlers of the signals that scripts heed are Python's own, and again what they were."""
+    own = [signal.default_int_handler, *3 * [signal.SIG_DFL]]  # nohup and "&" let some be ignored
+    before = [signal.signal(*pair) for pair in zip(SCRIPT_SIGNALS, own)]
+    yield
+    for pair in zip(SCRIPT_SIGNALS, before):
+        signal.signal(*pair)
+
+
+@pytest.fixture
+def run_script(monkeypatch, script_signals):
     """Run a script of ``extra_scripts`` by its name, in this process, which has its imports."""
 
     def run(name, *arguments):
@@ -268,10 +281,10 @@ def run_python(*arguments, cwd=None, check: bool = True, env=None):
     return result
 
 
-def run_command(name: str, *arguments, cwd=None, check: bool = False):
-    """Run a script of ``extra_scripts`` by its name, as a process."""
+def run_command(name: str, *arguments, **options):
+    """Run a script of ``extra_scripts`` by its name, as a process; for options: `run_python`."""
     script = Path(__file__).parents[1] / "extra_scripts" / name
-    return run_python("-W", "ignore", script, *arguments, cwd=cwd, check=check)
+    return run_python("-W", "ignore", script, *arguments, **{"check": False, **options})
 
 
 @pytest.fixture

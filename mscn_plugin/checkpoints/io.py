@@ -106,8 +106,9 @@ def check_archive(path: Path) -> bool:
 
 def save_checkpoint(content: Dict[str, Any], path: Path) -> None:
     """Write ``content`` by ``torch.save`` so that a reader never sees half of it."""
-    with replacing(path) as file:
-        torch.save(content, file)
+    # By its name alone, PyTorch refuses a file without a suffix.
+    with replacing(path) as file, file.open("wb") as stream:
+        torch.save(content, stream)
 
 
 def trunk_weights(checkpoint: Dict[str, Any], path: Union[str, Path]) -> Dict[str, Tensor]:

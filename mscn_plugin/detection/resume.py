@@ -54,7 +54,7 @@ def refuse_another(output: Path, recipe: Dict[str, Any]) -> None:
     """
     ways = "--output names a new folder, and --restart begins anew in this one"
     if not (output / RECIPE).is_file():
-        if _checkpoints(output):
+        if checkpoints(output):
             raise ConfigError(
                 f"{output} holds a detector that does not say its checkpoint, data and "
                 f"configuration ({RECIPE} is missing); {ways}"
@@ -93,7 +93,7 @@ def rewind(output: Path) -> List[str]:
     """
     said = []
     chosen, iteration = None, -1
-    for file in _checkpoints(output):
+    for file in checkpoints(output):
         damage = _damage(file)
         if damage:
             said.append(f"passing over a damaged checkpoint: {damage}")
@@ -115,7 +115,7 @@ def rewind(output: Path) -> List[str]:
     return said
 
 
-def _checkpoints(output: Path) -> List[Path]:
+def checkpoints(output: Path) -> List[Path]:
     """detectron2's checkpoints, the newest first by their names."""
     numbered = sorted(output.glob("model_[0-9]*.pth"), reverse=True)
     return [*output.glob(FINAL), *numbered]

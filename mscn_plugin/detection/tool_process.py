@@ -8,42 +8,15 @@ import re
 import signal
 import subprocess
 import sys
-from types import FrameType
-from typing import Deque, Dict, List, Optional
+from typing import Deque, Dict, List
 
 from mscn_plugin.errors import RunError
 from mscn_plugin.runs.launch import die_with_caller
-from mscn_plugin.training.signals import exit_code
+from mscn_plugin.training.signals import SCRIPT_SIGNALS
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _GRACE = 20  # seconds for the tool to end after SIGTERM
 _KILLED = re.compile(r"signal SIGKILL|killed by signal: Killed")  # of a rank, of a loader's worker
 _GPU_MEMORY = re.compile(r"OutOfMemoryError|CUDA out of memory")
-
-
-class StoppedError(BaseException):
-    """A signal that asked this process to end."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__(signum)
-        self.signum = signum
-
-    @property
-    def exit_code(self) -> int:
-        """130 of Ctrl-C; else that of a run that can go on."""
-        return exit_code(self.signum)
-
-
-def listen() -> None:
-    """Let signals that ask to end raise :class:`StoppedError`."""
-    for number in _SIGNALS:
-        signal.signal(number, _stop)
-
-
-def _stop(signum: int, _frame: Optional[FrameType]) -> None:
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # once is enough: what follows ends the tool
-    raise StoppedError(signum)
 
 
 def run(command: List[str], environment: Dict[str, str]) -> None:
@@ -51,10 +24,10 @@ def run(command: List[str], environment: Dict[str, str]) -> None:
 
     Raises:
         RunError: it failed.
-        StoppedError: this process was asked to end; the tool has ended.
+        SystemExit: this process was asked to end (:func:`end_on_signals`); the tool has ended.
     """
     # A signal that came while the process is started would leave nobody who could end it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SCRIPT_SIGNALS)
     try:
         process = subprocess.Popen(
             command,
@@ -65,11 +38,11 @@ def run(command: List[str], environment: Dict[str, str]) -> None:
             preexec_fn=_before_exec,
         )
     except BaseException:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SCRIPT_SIGNALS)
         raise
     last: Deque[str] = collections.deque(maxlen=100)
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SCRIPT_SIGNALS)
         assert process.stderr is not None, "it is a pipe"
         for line in process.stderr:
             sys.stderr.write(line)
@@ -83,7 +56,7 @@ def run(command: List[str], environment: Dict[str, str]) -> None:
 
 
 def _before_exec() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SCRIPT_SIGNALS)
     die_with_caller()
 
 

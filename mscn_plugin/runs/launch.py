@@ -19,7 +19,7 @@ from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.files import open_new, write_text
 from mscn_plugin.runs import lock
-from mscn_plugin.training.signals import SAME_KEYSTROKE, exit_code
+from mscn_plugin.training.signals import SAME_KEYSTROKE, SCRIPT_SIGNALS, exit_code
 
 _SUBMITTED = re.compile(r"^SUBMITTED: (\S+)$", re.MULTILINE)
 _JOB_ID = re.compile(r"[\w.+-]+")
@@ -91,8 +91,7 @@ def stopped_by_signals(name: str) -> Iterator[None]:
     Raises:
         SystemExit: in the place of :class:`StoppedError`; 130 after Ctrl-C, else 75.
     """
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    heeded = [number for number in SCRIPT_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, _stop.receive) for number in heeded}
     try:
         yield

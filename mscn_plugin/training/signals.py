@@ -1,4 +1,7 @@
-"""Signals that ask a run to end, and the end of processes whose parent has died."""
+"""Signals that ask a run or a script to end, and the end of processes whose parent has died.
+
+Imports nothing heavy: scripts call :func:`end_on_signals` before they import PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ import multiprocessing.connection
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
-from typing import Any, Dict, Iterator, Optional
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional
 
 EXIT_CODE = 75
 """Exit code of a run that was asked to end and can go on: EX_TEMPFAIL, "try again later"."""
@@ -20,6 +25,8 @@ CTRL_C_EXIT_CODE = 130
 EXIT_CODES = (EXIT_CODE, CTRL_C_EXIT_CODE)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Ctrl-C; the system's and SLURM's; a closed terminal; ``--signal`` of SLURM; submitit's."""
+SCRIPT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Those that a script of ours heeds; submitit sends its own to the jobs alone."""
 WORKER_GRACE = 20
 """Seconds for which a loader's worker goes on after SIGTERM, for the step under way."""
 SAME_KEYSTROKE = 1.0
@@ -29,6 +36,29 @@ SAME_KEYSTROKE = 1.0
 def exit_code(signum: Optional[int]) -> int:
     """With which code a run ends that ``signum`` has asked to end."""
     return CTRL_C_EXIT_CODE if signum == signal.SIGINT else EXIT_CODE
+
+
+def end_on_signals() -> None:
+    """Let :data:`SCRIPT_SIGNALS` end a script with one line and a run's exit codes.
+
+    They raise SystemExit, so that files that are being written are removed; a second request ends
+    the process at once. What is ignored stays ignored (``nohup``).
+    """
+    asked: List[float] = []
+
+    def end(signum: int, _frame: Any) -> None:
+        now = time.monotonic()
+        if asked and now - asked[0] > SAME_KEYSTROKE:
+            os._exit(exit_code(signum))
+        if not asked:
+            asked.append(now)
+            stopped = f"{Path(sys.argv[0]).stem}: stopped by {signal.Signals(signum).name}"
+            _write(f"{stopped}; to go on, start the same command again")
+            raise SystemExit(exit_code(signum))
+
+    for number in SCRIPT_SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 class Interruption:
@@ -179,10 +209,14 @@ def _is_running_in_slurm() -> bool:
 
 
 def _say(text: str) -> None:
-    # A handler may have interrupted a write to the same stream, and the terminal may be gone.
     if not _is_rank():
-        with contextlib.suppress(OSError):
-            os.write(2, f"mscn-plugin: {text}\n".encode())
+        _write(f"mscn-plugin: {text}")
+
+
+def _write(line: str) -> None:
+    # A handler may have interrupted a write to the same stream, and the terminal may be gone.
+    with contextlib.suppress(OSError):
+        os.write(2, f"{line}\n".encode())
 
 
 def die_with_parent() -> None:

@@ -12,8 +12,9 @@ import pytest
 from conftest import wait_for
 
 from mscn_plugin.detection import tool_process
-from mscn_plugin.detection.tool_process import StoppedError, listen, run
+from mscn_plugin.detection.tool_process import run
 from mscn_plugin.errors import RunError
+from mscn_plugin.training.signals import end_on_signals
 
 
 def shell(script):
@@ -45,10 +46,8 @@ def test_messages_and_environment_are_handed_on(capsys):
     ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 130)]
 )
 @pytest.mark.parametrize("ignores", [False, True])
-def test_a_signal_ends_the_tool(tmp_path, monkeypatch, number, code, ignores):
+def test_a_signal_ends_the_tool(tmp_path, monkeypatch, script_signals, number, code, ignores):
     monkeypatch.setattr(tool_process, "_GRACE", 0.2)
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-    before = {number: signal.getsignal(number) for number in numbers}
     pid = tmp_path / "pid"
     ignore = "trap '' TERM;" if ignores else ""
 
@@ -58,15 +57,13 @@ def test_a_signal_ends_the_tool(tmp_path, monkeypatch, number, code, ignores):
 
     sender = threading.Thread(target=send)
     try:
-        listen()
+        end_on_signals()
         sender.start()
-        with pytest.raises(StoppedError) as raised:
+        with pytest.raises(SystemExit) as raised:
             run(shell(f"{ignore} echo $$ > {pid}; while true; do sleep 0.05; done"), {})
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
         sender.join()
-    assert raised.value.exit_code == code
+    assert raised.value.code == code
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
 

@@ -187,6 +187,18 @@ def test_a_drawing_needs_a_detector(tmp_path):
     assert f"draw_detections: {tmp_path / 'config.yaml'} is not a file" in result.stderr
 
 
+def test_of_a_training_that_has_not_ended_the_newest_weights_are_named(
+    detectron2, run_script, tmp_path
+):
+    run = tmp_path / "my run"
+    run.mkdir()
+    for name in ("config.yaml", "model_0000009.pth", "model_0000099.pth"):
+        (run / name).touch()
+    newest = rf"model_final.pth is not a file; .*: --weights '{run}/model_0000099.pth'"
+    with pytest.raises(SystemExit, match=newest):
+        run_script("draw_detections.py", run, tmp_path / "a.jpg")
+
+
 def test_pictures_of_one_name_are_kept_apart(tmp_path):
     script = pathlib.Path(__file__).parents[2] / "extra_scripts" / "draw_detections.py"
     drawings = runpy.run_path(str(script))["drawings"]

@@ -150,3 +150,17 @@ def test_a_checkpoint_with_code_is_one_sentence_and_leaves_nothing(tmp_path):
     assert "pass --trusted if it is your own" in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_without_a_format_all_that_the_trunk_allows_are_taken(
+    checkpoints, run_script, tmp_path, capsys
+):
+    arguments = ("export.py", checkpoints["simclr"], "--output", tmp_path / "out")
+    with pytest.raises(SystemExit) as end:
+        run_script(*arguments)
+    assert not end.value.code
+    assert "export: no torchvision: " in capsys.readouterr().err
+    assert (tmp_path / "out" / "features.pt").is_file()
+    with pytest.raises(SystemExit) as end:
+        run_script(*arguments, "--format", "torchvision", "torchscript")
+    assert end.value.code == 1

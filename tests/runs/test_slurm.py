@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import slurm_cluster
@@ -90,3 +93,35 @@ def test_an_evaluation_is_submitted_and_waited_for(slurm, checkpoints, tmp_path)
         "evaluations"
     ].values()
     assert 0 <= evaluation["metrics"]["kNN, top-1"] <= 100
+
+
+def test_experiments_are_jobs_which_go_on_where_the_script_is_stopped(
+    slurm, image_folder, tmp_path
+):
+    arguments = [
+        *("run_experiments.py", "table7", "--scale", "smoke", "--slurm", "here"),
+        *("--data", image_folder, "--output", tmp_path / "lr=0.1, seed 0", "--overrides"),
+        *("config.MSCN.TRAIN_SUBSET=1.0", "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=16"),
+        "config.DATA.NUM_DATALOADER_WORKERS=0",
+    ]
+    folder = tmp_path / "lr=0.1, seed 0" / "smoke"
+    script = str(Path(__file__).parents[2] / "extra_scripts" / arguments[0])
+    with (tmp_path / "console").open("w") as console:
+        first = subprocess.Popen(
+            [sys.executable, "-W", "ignore", script, *map(str, arguments[1:])],
+            cwd=tmp_path,
+            stdout=console,
+            stderr=console,
+        )
+        wait_for(lambda: len(list(folder.glob("*/job_id"))) == 2)
+        first.send_signal(signal.SIGTERM)
+        assert first.wait() == 75, (tmp_path / "console").read_text()
+    jobs = [note.read_text() for note in folder.glob("*/job_id")]
+    result = run_command(*arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    rows = json.loads((folder / "results.json").read_text())
+    assert [row["experiment"] for row in rows] == ["same_view", "09_asymmetry"]
+    assert all(0 <= row["metrics"]["kNN"] <= 100 for row in rows)
+    assert [state(slurm, job) for job in jobs] == ["COMPLETED"] * 2
+    logs = {log.name.partition("_")[0] for log in folder.glob("*/*_0_log.out")}
+    assert logs == set(jobs)  # and no job was submitted a second time

@@ -178,7 +178,19 @@ def test_collapse_to_a_line_is_said(warned):
         last.weight.copy_(torch.outer(torch.randn(16), last.weight[0]))
         last.bias.copy_(0 * last.bias)
     (message,) = warned(encoder)
-    assert "the embedding has collapsed to a line: it is spread in 1.0 of 16 dim" in message
+    assert "the embedding has collapsed to a line: it is spread in 1.00 of 16 dim" in message
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(("dimensions", "warnings"), [(1.028, 0), (1.001, 1)])
+def test_a_run_that_learns_with_little_beside_one_dimension_is_not_warned_of(dimensions, warnings):
+    """What mscn/byol_quickstart shows in its second half, and what a line with some noise does."""
+    from mscn_plugin.training.hooks.embedding_statistics import WINDOW, CollapseWatch
+
+    watch, values = CollapseWatch(), {"positive_similarity": 0.7, "negative_similarity": 0.25}
+    values |= {"std": 0.084, "dimensions": dimensions}
+    looks = [watch.look(values, even=0.125, settled=True, late=True) for _ in range(WINDOW)]
+    assert len([text for look in looks for text in look]) == warnings
 
 
 @pytest.mark.usefixtures("registered")
