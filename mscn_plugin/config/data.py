@@ -10,7 +10,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 import numpy as np
 from vissl.data.dataset_catalog import VisslDatasetCatalog, get_data_files
 
-from mscn_plugin.config.checks.evaluation import is_evaluation
+from mscn_plugin.config.checks.evaluation import check_classes, is_evaluation
 from mscn_plugin.config.hydra_overrides import is_overridden
 from mscn_plugin.data.image_folder import (
     PHOTOGRAPHS,
@@ -44,6 +44,17 @@ class ImageLists(NamedTuple):
 
     train: Optional[Images]
     val: Optional[Images]
+
+
+def find_images(cfg: Any) -> ImageLists:
+    """Resolve ``MSCN.DATA``, check the classes, and choose the images.
+
+    Raises:
+        ConfigError: as :func:`resolve`, :func:`choose_images`, or classes that do not agree.
+    """
+    folders = resolve(cfg)
+    check_classes(cfg, folders)
+    return choose_images(cfg, folders)
 
 
 def resolve(cfg: Any) -> Folders:

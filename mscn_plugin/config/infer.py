@@ -5,22 +5,25 @@ from __future__ import annotations
 import functools
 import operator
 import os
+from collections.abc import Callable
 from typing import Any
 
 from mscn_plugin.config import data, projector_input
-from mscn_plugin.config.checks import checkpoint, evaluation, mscn, parts, vissl
+from mscn_plugin.config.checks import checkpoint, machine, mscn, parts, vissl
 from mscn_plugin.config.checks.loss import LOSSES
-from mscn_plugin.config.checks.shared_memory import check_loader_memory
 from mscn_plugin.config.schedules import fit_schedules
 from mscn_plugin.config.schema import complete_settings
 from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
 
+Step = Callable[[Any], None]
+"""Infers something of a configuration, or checks it: completed in place, or ConfigError."""
+
 
 def prepare_config(cfg: Any) -> data.ImageLists:
-    """Fill in what MSCN infers and check the rest, in place.
+    """Fill in what MSCN infers and check the rest: :data:`STEPS`, then the images.
 
     Args:
-        cfg: the ``config`` part of a VISSL configuration, as an AttrDict.
+        cfg: the ``config`` part of a VISSL configuration, as an AttrDict; completed in place.
 
     Returns:
         The images that are to be read from lists, which are not written yet.
@@ -28,32 +31,23 @@ def prepare_config(cfg: Any) -> data.ImageLists:
     Raises:
         ConfigError: the configuration cannot run here; says what to change.
     """
-    vissl.check_shape(cfg)
-    complete_settings(cfg)
-    if cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS is None:  # null on the command line: no parameters
+    for step in STEPS:
+        step(cfg)
+    return data.find_images(cfg)
+
+
+def infer_collator_parameters(cfg: Any) -> None:
+    """Take null, the command line's way to have no parameters, for no parameters."""
+    if cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS is None:
         cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS = type(cfg)({})
-    infer_num_masks(cfg)
-    infer_unmasked_views(cfg)
-    expand_paths(cfg)
+
+
+def infer_checkpoint_folder(cfg: Any) -> None:
+    """Make the folder's path absolute, and leave the search for the newest checkpoint to ours."""
     # VISSL links its newest checkpoint by the path it was given; a relative one would dangle.
     cfg.CHECKPOINT.DIR = os.path.abspath(cfg.CHECKPOINT.DIR)
-    if cfg.TRAINER.TASK_NAME == "mscn_task":  # whose search finds the newest that is whole
+    if cfg.TRAINER.TASK_NAME == "mscn_task":
         cfg.CHECKPOINT.USE_SYMLINK_CHECKPOINT_FOR_RESUME = False
-    vissl.check_vissl_keys(cfg)
-    parts.check_rates(cfg)
-    fit_schedules(cfg)
-    parts.check_transforms(cfg)
-    parts.check_heads(cfg)
-    parts.check_optimizer(cfg)
-    checkpoint.check_checkpoint(cfg)
-    mscn.check_parts(cfg)
-    parts.check_collators(cfg)
-    projector_input.infer_and_check(cfg)
-    mscn.check_run(cfg)
-    check_loader_memory(cfg)
-    folders = data.resolve(cfg)
-    evaluation.check_classes(cfg, folders)
-    return data.choose_images(cfg, folders)
 
 
 _PATHS = (
@@ -94,3 +88,24 @@ def infer_unmasked_views(cfg: Any) -> None:
     wanted = cfg.LOSS.name == "byol_loss" and loss.get("target_input") == "unmasked"
     if wanted and train.COLLATE_FUNCTION == COLLATOR:
         train.COLLATE_FUNCTION_PARAMS["unmasked_views"] = True
+
+
+STEPS: tuple[Step, ...] = (
+    vissl.check_shape,
+    complete_settings,
+    infer_collator_parameters,
+    infer_num_masks,
+    infer_unmasked_views,
+    expand_paths,
+    infer_checkpoint_folder,
+    *vissl.RULES,
+    parts.check_rates,
+    fit_schedules,
+    *parts.RULES,
+    checkpoint.check_checkpoint,
+    *mscn.RULES,
+    parts.check_collators,
+    projector_input.infer_and_check,
+    *machine.RULES,
+)
+"""In this order: a step may rely on what those before it have completed or checked."""

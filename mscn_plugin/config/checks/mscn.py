@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-import torch
-
 from mscn_plugin.checkpoints.sigma import input_sigma
-from mscn_plugin.config.checks.gpu_memory import check_gpu_memory
 from mscn_plugin.config.checks.loss import LOSSES, check_loss
 from mscn_plugin.errors import ConfigError, suggestion, with_path
 from mscn_plugin.masking.per_branch import MASK_SETTINGS, mask_distributions, masks_per_branch
@@ -35,21 +30,10 @@ def uses_mscn(cfg: Any) -> bool:
     )
 
 
-def check_parts(cfg: Any) -> None:
-    """Check filter, masks, collator, trunk and loss, by themselves and against each other.
-
-    Raises:
-        ConfigError: a part has an unknown key or a wrong value, or two parts disagree.
-    """
+def _check_small_resnet(cfg: Any) -> None:
     if cfg.MODEL.TRUNK.NAME in ("small_resnet", f"{PREFIX}small_resnet"):
         section = cfg.MODEL.TRUNK.get("SMALL_RESNET") or {}
         with_path("config.MODEL.TRUNK.SMALL_RESNET", trunk_settings, section)
-    _check_sigmas(cfg)
-    _check_pixels(cfg)
-    _check_collator(cfg.DATA.TRAIN)
-    check_loss(cfg)
-    if cfg.TRAINER.TASK_NAME == "mscn_task":
-        loader_config(cfg)
 
 
 def _check_sigmas(cfg: Any) -> None:
@@ -103,7 +87,8 @@ def _check_pixels(cfg: Any) -> None:
         )
 
 
-def _check_collator(train: Any) -> None:
+def _check_collator(cfg: Any) -> None:
+    train = cfg.DATA.TRAIN
     if COLLATORS[COLLATOR] == train.COLLATE_FUNCTION:
         raise ConfigError(
             f"config.DATA.TRAIN.COLLATE_FUNCTION is {train.COLLATE_FUNCTION}, which MSCN itself "
@@ -135,64 +120,6 @@ def _check_collator(train: Any) -> None:
             )
 
 
-def check_run(cfg: Any) -> None:
-    """Check that this machine can run what the configuration asks for.
-
-    Raises:
-        ConfigError: it cannot; the sentence gives the overrides that this machine needs.
-    """
-    batch_size = cfg.DATA.TRAIN.BATCHSIZE_PER_REPLICA
-    if not isinstance(batch_size, int) or batch_size < 2:
-        raise ConfigError(
-            f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {batch_size!r}; it must be a whole number "
-            "of at least 2, since an image's negatives are the other images"
-        )
-    batch_size *= cfg.DISTRIBUTED.NUM_NODES * cfg.DISTRIBUTED.NUM_PROC_PER_NODE
-    if cfg.LOSS.name == "moco_loss" and cfg.LOSS.moco_loss.queue_size % batch_size:
-        raise ConfigError(
-            f"config.LOSS.moco_loss.queue_size is {cfg.LOSS.moco_loss.queue_size}; it must be a "
-            f"multiple of the batch of all processes, {batch_size}"
-        )
-    if cfg.SLURM.USE_SLURM:
-        return
-    compiler = os.environ.get("CXX", "g++")
-    if cfg.MSCN.COMPILE_TRUNK and cfg.MACHINE.DEVICE == "cpu" and not shutil.which(compiler):
-        raise ConfigError(
-            f"config.MSCN.COMPILE_TRUNK is True, which on a CPU needs a C++ compiler; there is no "
-            f"{compiler} (CXX names another)"
-        )
-    distributed = cfg.DISTRIBUTED
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    overrides: Dict[str, Any] = {}
-    no_gpus = cfg.MACHINE.DEVICE == "gpu" and gpus == 0
-    if no_gpus:
-        overrides["+config/mscn/machine"] = "cpu"
-    else:
-        if distributed.NUM_NODES > 1 and distributed.RUN_ID == "auto":
-            overrides["config.DISTRIBUTED.NUM_NODES"] = 1
-        if cfg.MACHINE.DEVICE == "gpu" and gpus < distributed.NUM_PROC_PER_NODE:
-            overrides["config.DISTRIBUTED.NUM_PROC_PER_NODE"] = gpus
-    if not overrides:
-        if cfg.MACHINE.DEVICE == "gpu" and cfg.TRAINER.TASK_NAME == "mscn_task":
-            memory = min(torch.cuda.get_device_properties(i).total_memory for i in range(gpus))
-            check_gpu_memory(cfg, crop_size(cfg.DATA.TRAIN.TRANSFORMS), memory)
-        return
-    cores = os.cpu_count() or 1
-    if cfg.DATA.NUM_DATALOADER_WORKERS * max(gpus, 1) > cores:  # each takes seconds to start
-        overrides["config.DATA.NUM_DATALOADER_WORKERS"] = cores // max(gpus, 1)
-    asked = f"{distributed.NUM_NODES} x {distributed.NUM_PROC_PER_NODE} {cfg.MACHINE.DEVICE}s"
-    line = " ".join(f"{key}={value}" for key, value in overrides.items())
-    data = "" if cfg.MSCN.DATA else " config.MSCN.DATA=<folder of images>"
-    if no_gpus:  # a value on the command line is stronger than the overlay
-        data += " without config.MACHINE.DEVICE=gpu"
-    raise ConfigError(
-        f"this configuration asks for {asked} (nodes x processes) and this machine has "
-        f"{gpus or 'no'} GPU{'s' if gpus != 1 else ''}: add {line}{data} to run it here (and "
-        "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=<n> to fit its memory), or submit it with "
-        "config.SLURM.USE_SLURM=true config.SLURM.PARTITION=<partition>"
-    )
-
-
 def _transforms(cfg: Any) -> Iterator[Any]:
     """The transforms of both splits, of a configuration that nobody has checked."""
     for split in ("TRAIN", "TEST"):
@@ -213,3 +140,19 @@ def crop_size(transforms: List[Dict[str, Any]]) -> Optional[Tuple[int, int]]:
                 )
             return sides[0], sides[-1]
     return None
+
+
+def _check_loader(cfg: Any) -> None:
+    if cfg.TRAINER.TASK_NAME == "mscn_task":
+        loader_config(cfg)
+
+
+RULES = (
+    _check_small_resnet,
+    _check_sigmas,
+    _check_pixels,
+    _check_collator,
+    check_loss,
+    _check_loader,
+)
+"""Of filter, masks, collator, trunk and loss, by themselves and against each other."""

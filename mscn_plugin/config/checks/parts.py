@@ -323,7 +323,7 @@ def _kind_of(parameter: Any) -> Rule:
     return _GIVEN
 
 
-def check_transforms(cfg: Any) -> None:
+def _check_all_transforms(cfg: Any) -> None:
     """Build every transform of both splits.
 
     Raises:
@@ -606,3 +606,7 @@ def _check_schedule(path: str, section: Any, num_epochs: int) -> Any:
             f"{path} is {dict(section)!r}, which gives {rates}; it must be at least 0"
         )
     return schedule
+
+
+RULES = (_check_all_transforms, check_heads, check_optimizer)
+"""Of the parts that are built before a checkpoint is looked at."""

@@ -122,27 +122,34 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def check_vissl_keys(cfg: Any) -> None:
-    """Check names against VISSL's registries and numbers against their ranges.
-
-    Raises:
-        ConfigError: a name is not registered, a value is out of its range, or two do not fit.
-    """
+def _check_whole_numbers(cfg: Any) -> None:
     for key, smallest in _WHOLE_NUMBERS.items():
         value = _value(cfg, key)
         if not is_whole(value) or value < smallest:
             _refuse(key, value, f"a whole number of at least {smallest}")
+
+
+def _check_frequencies(cfg: Any) -> None:
     for key in _FREQUENCIES:
         value = _value(cfg, key)
         if not is_whole(value) or (value != -1 and value < 1):
             _refuse(key, value, "a whole number of at least 1, or -1 for never")
+
+
+def _check_numbers(cfg: Any) -> None:
     for key, (allowed, description) in _NUMBERS.items():
         value = _value(cfg, key)
         if not is_number(value) or not allowed(value):
             _refuse(key, value, f"a number, {description}")
+
+
+def _check_choices(cfg: Any) -> None:
     for key, options in _CHOICES.items():
         if _value(cfg, key) not in options:
             _refuse(key, _value(cfg, key), " or ".join(options))
+
+
+def _check_registered(cfg: Any) -> None:
     for key, registry in _NAMES.items():
         if _value(cfg, key) not in (*registry, *_UNREGISTERED.get(key, ())):
             _refuse_name(key, _value(cfg, key), registry)
@@ -151,7 +158,9 @@ def check_vissl_keys(cfg: Any) -> None:
     for path, name in _transform_names(cfg):
         if name not in TRANSFORM_REGISTRY and not _of_torchvision(name):
             _refuse_name(path, name, [*TRANSFORM_REGISTRY, *dir(torchvision_transforms)])
-    _check_lists(cfg)
+
+
+def _check_heads(cfg: Any) -> None:
     for index, head in enumerate(cfg.MODEL.HEAD.PARAMS):
         chain = head if isinstance(head, list) and head and isinstance(head[0], list) else [head]
         for part in chain:
@@ -159,8 +168,6 @@ def check_vissl_keys(cfg: Any) -> None:
                 _refuse(f"MODEL.HEAD.PARAMS[{index}]", part, "a list of a name and its settings")
             if not isinstance(part[0], str) or part[0] not in MODEL_HEADS_REGISTRY:
                 _refuse_name(f"MODEL.HEAD.PARAMS[{index}][0]", part[0], MODEL_HEADS_REGISTRY)
-    _check_together(cfg)
-    _check_folder(cfg.CHECKPOINT.DIR)
 
 
 def _check_lists(cfg: Any) -> None:
@@ -388,7 +395,8 @@ def vissl_defaults() -> Dict[str, Any]:
     return OmegaConf.to_container(OmegaConf.load(str(file)).config)  # type: ignore[return-value]
 
 
-def _check_folder(name: str) -> None:
+def _check_folder(cfg: Any) -> None:
+    name = cfg.CHECKPOINT.DIR
     folder = Path(name)
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir():
@@ -423,3 +431,17 @@ def _refuse(key: str, value: Any, wanted: str) -> None:
 def _refuse_name(key: str, name: Any, known: Any) -> None:
     meant = suggestion(str(name), known)
     raise ConfigError(f"config.{key} is {name!r}, which is not registered; {meant}")
+
+
+RULES = (
+    _check_whole_numbers,
+    _check_frequencies,
+    _check_numbers,
+    _check_choices,
+    _check_registered,
+    _check_lists,
+    _check_heads,
+    _check_together,
+    _check_folder,
+)
+"""Of VISSL's keys, behind :func:`check_shape`."""

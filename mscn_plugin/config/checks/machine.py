@@ -1,0 +1,79 @@
+"""Checks that this machine, and this batch, can run what a configuration asks for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any, Dict
+
+import torch
+
+from mscn_plugin.config.checks.gpu_memory import check_gpu_memory
+from mscn_plugin.config.checks.mscn import crop_size
+from mscn_plugin.config.checks.shared_memory import check_loader_memory
+from mscn_plugin.errors import ConfigError
+
+
+def _check_batch(cfg: Any) -> None:
+    batch_size = cfg.DATA.TRAIN.BATCHSIZE_PER_REPLICA
+    if not isinstance(batch_size, int) or batch_size < 2:
+        raise ConfigError(
+            f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {batch_size!r}; it must be a whole number "
+            "of at least 2, since an image's negatives are the other images"
+        )
+    batch_size *= cfg.DISTRIBUTED.NUM_NODES * cfg.DISTRIBUTED.NUM_PROC_PER_NODE
+    if cfg.LOSS.name == "moco_loss" and cfg.LOSS.moco_loss.queue_size % batch_size:
+        raise ConfigError(
+            f"config.LOSS.moco_loss.queue_size is {cfg.LOSS.moco_loss.queue_size}; it must be a "
+            f"multiple of the batch of all processes, {batch_size}"
+        )
+
+
+def _check_compiler(cfg: Any) -> None:
+    if cfg.SLURM.USE_SLURM:
+        return
+    compiler = os.environ.get("CXX", "g++")
+    if cfg.MSCN.COMPILE_TRUNK and cfg.MACHINE.DEVICE == "cpu" and not shutil.which(compiler):
+        raise ConfigError(
+            f"config.MSCN.COMPILE_TRUNK is True, which on a CPU needs a C++ compiler; there is no "
+            f"{compiler} (CXX names another)"
+        )
+
+
+def _check_devices(cfg: Any) -> None:
+    if cfg.SLURM.USE_SLURM:
+        return
+    distributed = cfg.DISTRIBUTED
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    overrides: Dict[str, Any] = {}
+    no_gpus = cfg.MACHINE.DEVICE == "gpu" and gpus == 0
+    if no_gpus:
+        overrides["+config/mscn/machine"] = "cpu"
+    else:
+        if distributed.NUM_NODES > 1 and distributed.RUN_ID == "auto":
+            overrides["config.DISTRIBUTED.NUM_NODES"] = 1
+        if cfg.MACHINE.DEVICE == "gpu" and gpus < distributed.NUM_PROC_PER_NODE:
+            overrides["config.DISTRIBUTED.NUM_PROC_PER_NODE"] = gpus
+    if not overrides:
+        if cfg.MACHINE.DEVICE == "gpu" and cfg.TRAINER.TASK_NAME == "mscn_task":
+            memory = min(torch.cuda.get_device_properties(i).total_memory for i in range(gpus))
+            check_gpu_memory(cfg, crop_size(cfg.DATA.TRAIN.TRANSFORMS), memory)
+        return
+    cores = os.cpu_count() or 1
+    if cfg.DATA.NUM_DATALOADER_WORKERS * max(gpus, 1) > cores:  # each takes seconds to start
+        overrides["config.DATA.NUM_DATALOADER_WORKERS"] = cores // max(gpus, 1)
+    asked = f"{distributed.NUM_NODES} x {distributed.NUM_PROC_PER_NODE} {cfg.MACHINE.DEVICE}s"
+    line = " ".join(f"{key}={value}" for key, value in overrides.items())
+    data = "" if cfg.MSCN.DATA else " config.MSCN.DATA=<folder of images>"
+    if no_gpus:  # a value on the command line is stronger than the overlay
+        data += " without config.MACHINE.DEVICE=gpu"
+    raise ConfigError(
+        f"this configuration asks for {asked} (nodes x processes) and this machine has "
+        f"{gpus or 'no'} GPU{'s' if gpus != 1 else ''}: add {line}{data} to run it here (and "
+        "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=<n> to fit its memory), or submit it with "
+        "config.SLURM.USE_SLURM=true config.SLURM.PARTITION=<partition>"
+    )
+
+
+RULES = (_check_batch, _check_compiler, _check_devices, check_loader_memory)
+"""The messages give the overrides that this machine needs."""
