@@ -22,6 +22,11 @@ D = "config.DATA.TRAIN"
 H = "config.MODEL.HEAD.PARAMS"
 B = f"{L}.byol_loss"
 BYOL = "config=mscn/byol_quickstart"
+MOCO = (
+    "config=mscn/moco",
+    "+config/mscn/machine=cpu",
+    "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=32",
+)
 TWO_SIZES = "[[mlp,{dims:[null,64]}],[mlp,{dims:[64,32]}]]"
 
 BAD: List[Tuple[str, Sequence[str], str]] = [
@@ -535,6 +540,139 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
         "a page of VISSL as it is",
         ["config=pretrain/simclr/simclr_8node_resnet", f"+{M}.DATA=empty"],
         "on one machine add config.DISTRIBUTED.RUN_ID=auto config.DISTRIBUTED.NUM_NODES=1",
+    ),
+    # VISSL's losses under masked views, and what pre-training cannot have
+    ("a queue of nothing", [*MOCO, f"{L}.moco_loss.queue_size=0"], "moco_loss.queue_size is 0; it"),
+    (
+        "MoCo at a temperature of 0",
+        [*MOCO, f"{L}.moco_loss.temperature=0"],
+        "moco_loss.temperature is 0; it must be above 0",
+    ),
+    (
+        "MoCo that runs away",
+        [*MOCO, f"{L}.moco_loss.momentum=1.5"],
+        "moco_loss.momentum is 1.5; it must be a number from 0 to 1",
+    ),
+    (
+        "a queue of other embeddings",
+        [*MOCO, f"{L}.moco_loss.embedding_dim=64"],
+        "moco_loss.embedding_dim is 64, and the last of config.MODEL.HEAD.PARAMS has 128",
+    ),
+    (
+        "SimCLR of other embeddings",
+        [f"{L}.name=simclr_info_nce_loss", f"{C}.num_masks=1"],
+        f"{L}.simclr_info_nce_loss.buffer_params.embedding_dim is 128, and the last of",
+    ),
+    (
+        "a loss of classes",
+        [f"{L}.name=CrossEntropyLoss"],
+        f"{L}.name is CrossEntropyLoss, which compares no views; with",
+    ),
+    (
+        "an assertion of VISSL without words",
+        [f"{L}.name=swav_loss", f"{C}.num_masks=1"],
+        "AssertionError: assert len(cfg.MODEL.HEAD.PARAMS) == 1",
+    ),
+    (
+        "a test of classes",
+        ["config.TEST_MODEL=True"],
+        "config.TEST_MODEL is True; it must be False",
+    ),
+    (
+        "accuracies of embeddings",
+        ["config.METERS.name=accuracy_list_meter"],
+        "config.METERS.name is 'accuracy_list_meter'; it must be empty",
+    ),
+    ("misspelt meters", ["config.METERS.names=[accurasy]"], "config.METERS.names is 'accurasy'"),
+    (
+        "a frozen trunk",
+        ["config.MODEL.FEATURE_EVAL_SETTINGS.FREEZE_TRUNK_ONLY=True"],
+        "FREEZE_TRUNK_ONLY is True; it must be False",
+    ),
+    (
+        "another task by the back door",
+        ["config.MODEL.FSDP_CONFIG.AUTO_SETUP_FSDP=True"],
+        "AUTO_SETUP_FSDP is True; it must be False: VISSL would put another task",
+    ),
+    (
+        "a second input",
+        ["config.MODEL.MULTI_INPUT_HEAD_MAPPING=[[data,[res5]]]"],
+        "MULTI_INPUT_HEAD_MAPPING is [['data', ['res5']]]; it must be []",
+    ),
+    (
+        "misspelt frozen parameter",
+        ["config.MODEL.NON_TRAINABLE_PARAMS=[trunk.conv1.weight]"],
+        "NON_TRAINABLE_PARAMS names 'trunk.conv1.weight', which is no parameter of the model; did",
+    ),
+    (
+        "a frozen parameter without a time",
+        ["config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP=[trunk]"],
+        "TEMP_FROZEN_PARAMS_ITER_MAP is 'trunk'; it must be a list of a parameter's name and",
+    ),
+    ("gradients clipped to 0", ["config.MODEL.GRAD_CLIP.MAX_NORM=0"], "GRAD_CLIP.MAX_NORM is 0"),
+    (
+        "heads of zeros",
+        ["config.MODEL.HEAD.PARAMS_MULTIPLIER=0"],
+        "PARAMS_MULTIPLIER is 0; it must",
+    ),
+    (
+        "an input that nobody makes",
+        [f"{D}.INPUT_KEY_NAMES=[image]"],
+        f"{D}.INPUT_KEY_NAMES is ['image']; it must name what",
+    ),
+    (
+        "a target that nobody makes",
+        [f"{D}.TARGET_KEY_NAMES=[class]"],
+        f"{D}.TARGET_KEY_NAMES is ['class']; it must name what",
+    ),
+    (
+        "images beyond the last",
+        [f"{D}.DATA_LIMIT=64", f"{D}.DATA_LIMIT_SAMPLING.SKIP_NUM_SAMPLES=999999"],
+        f"{D}.DATA_LIMIT is 64; it must be -1, which takes all, or at most the number of",
+    ),
+    (
+        "a seed that NumPy does not take",
+        ["config.SEED_VALUE=5000000000"],
+        "SEED_VALUE is 5000000000",
+    ),
+    (
+        "apex that is not there",
+        [
+            "config.MACHINE.DEVICE=gpu",
+            "config.MODEL.SYNC_BN_CONFIG.CONVERT_BN_TO_SYNC_BN=True",
+            "config.MODEL.SYNC_BN_CONFIG.SYNC_BN_TYPE=apex",
+        ],
+        "SYNC_BN_TYPE is 'apex'; it must be pytorch where apex is not installed",
+    ),
+    (
+        "a rendezvous that the environment lacks",
+        ["config.DISTRIBUTED.INIT_METHOD=env"],
+        "config.DISTRIBUTED.INIT_METHOD is 'env'; it must be tcp, or MASTER_ADDR and MASTER_PORT",
+    ),
+    (
+        "layers' memory on a CPU",
+        ["config.PROFILING.MEMORY_PROFILING.TRACK_BY_LAYER_MEMORY=True"],
+        "TRACK_BY_LAYER_MEMORY is True; it must be False with config.MACHINE.DEVICE cpu",
+    ),
+    (
+        "ranks by name",
+        ["config.PROFILING.PROFILED_RANKS=[first]"],
+        "PROFILED_RANKS is ['first']; it",
+    ),
+    (
+        "an input of one dimension",
+        ["config.HOOKS.MODEL_COMPLEXITY.INPUT_SHAPE=[3]"],
+        "INPUT_SHAPE is [3]; it must be channels, height and width",
+    ),
+    (
+        "a job of no time",
+        ["config.SLURM.USE_SLURM=True", "config.SLURM.TIME_HOURS=0"],
+        "config.SLURM.TIME_HOURS is 0; it must be above 0",
+    ),
+    (
+        "a folder of logs that is a file",
+        ["config.SLURM.USE_SLURM=True", "config.SLURM.LOG_FOLDER=a_file"],
+        "config.SLURM.LOG_FOLDER is 'a_file'; it must be a folder",
     ),
     # Machine and checkpoints
     (

@@ -175,10 +175,18 @@ def _check_number(cfg: Any, images: int) -> None:
     train, distributed = cfg.DATA.TRAIN, cfg.DISTRIBUTED
     processes = distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
     needed = train.BATCHSIZE_PER_REPLICA * processes
-    if images < train.DATA_LIMIT:  # VISSL would count images that are not there
+    sampling = train.DATA_LIMIT_SAMPLING
+    left = images - sampling.SKIP_NUM_SAMPLES
+    if left < train.DATA_LIMIT:  # VISSL would count images that are not there
+        skipped = " without the SKIP_NUM_SAMPLES" if left < images else ""
         raise ConfigError(
             f"config.DATA.TRAIN.DATA_LIMIT is {train.DATA_LIMIT}; it must be -1, which takes all, "
-            f"or at most the number of training images, {images}"
+            f"or at most the number of training images{skipped}, {left}"
+        )
+    if train.DATA_LIMIT > 0 and sampling.IS_BALANCED and not train.LABEL_SOURCES:
+        raise ConfigError(
+            "config.DATA.TRAIN.DATA_LIMIT_SAMPLING.IS_BALANCED is True, which needs labels; it "
+            "must be False"
         )
     limited = 0 < train.DATA_LIMIT < images
     images = train.DATA_LIMIT if limited else images

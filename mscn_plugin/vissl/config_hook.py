@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
@@ -48,7 +49,9 @@ def infer_and_assert_hydra_config(cfg: Any, *more: Any, **options: Any) -> Any:
     try:
         inferred = _vissl_infer_and_assert(cfg, *more, **options)
     except Exception as error:
-        words = " ".join(str(error).split())
+        # Half of VISSL's assertions have no words; the line says what was asserted.
+        line = traceback.extract_tb(error.__traceback__)[-1].line or ""
+        words = " ".join(str(error).split()) or line
         raise ConfigError(
             f"VISSL refuses this configuration: {type(error).__name__}: {words}"
         ) from error

@@ -16,6 +16,8 @@ from mscn_plugin.errors import ConfigError
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, registered):
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.delenv("MASTER_PORT", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "a_file").write_text("")

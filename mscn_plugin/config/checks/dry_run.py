@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import difflib
 import logging
 import random
 from typing import Any, Dict, Iterator, List
@@ -73,6 +74,12 @@ def _first_batch(cfg: Any, split: str) -> Dict[str, Any]:
         names = ", ".join(section["name"] for section in data.TRANSFORMS) or "no transform"
         name = f"{data.COLLATE_FUNCTION} behind {names}"
         raise refusal(path, data.COLLATE_FUNCTION, name, error) from error
+    for key in ("INPUT_KEY_NAMES", "TARGET_KEY_NAMES"):
+        if not data[key] or not set(data[key]) <= set(batch):
+            raise ConfigError(
+                f"config.DATA.{split}.{key} is {list(data[key])}; it must name what "
+                f"{data.COLLATE_FUNCTION} hands over: {', '.join(sorted(batch))}"
+            )
     return batch
 
 
@@ -108,6 +115,8 @@ def _model_outputs(cfg: Any, batch: Dict[str, Any]) -> List[Any]:
 
     def ask() -> List[Any]:
         model = build_model(copy.deepcopy(model_config), cfg.OPTIMIZER)
+        names = [name for name, _ in model.named_parameters()]
+        _check_frozen(cfg, names)
         device = next(model.parameters()).device
         outputs: List[Any] = model(_to(data, device))
         if outputs is None:  # what VISSL's model returns, and an error in the log
@@ -122,6 +131,17 @@ def _model_outputs(cfg: Any, batch: Dict[str, Any]) -> List[Any]:
         heads = [list(head) for head in model_config.HEAD.PARAMS]
         path = f"config.MODEL with the trunk {model_config.TRUNK.NAME} and HEAD.PARAMS"
         raise refusal(path, heads, f"a batch of {_shapes(data)}", error) from error
+
+
+def _check_frozen(cfg: Any, names: List[str]) -> None:
+    """Check the names of parameters that are not to be trained; VISSL passes over unknown ones."""
+    for name in cfg.MODEL.NON_TRAINABLE_PARAMS:
+        if cfg.TRAINER.TASK_NAME == "mscn_task" and name not in names:
+            near = difflib.get_close_matches(name, names, n=1, cutoff=0) or names[:1]
+            raise ConfigError(
+                f"config.MODEL.NON_TRAINABLE_PARAMS names {name!r}, which is no parameter of the "
+                f"model; did you mean {near[0]}?"
+            )
 
 
 def _runs_here(model_config: Any) -> bool:

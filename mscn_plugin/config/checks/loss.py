@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable, Dict, Tuple
 
+from torch.nn.modules import loss as torch_losses
+
+from mscn_plugin.config.checks.vissl import is_number
 from mscn_plugin.errors import ConfigError, build_part
-from mscn_plugin.losses.byol import BYOLLoss
-from mscn_plugin.losses.info_nce import MSCNInfoNCELoss
+from mscn_plugin.losses.byol_loss import BYOLLoss
+from mscn_plugin.losses.mscn_info_nce_loss import MSCNInfoNCELoss
 from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
 
@@ -34,6 +37,32 @@ ONE_MASK_LOSSES = (
     "swav_momentum_loss",
 )
 """VISSL's siamese losses. They see two views of an image, or take all of its views for equals."""
+
+_NO_VIEWS = (
+    "bce_logits_multiple_output_single_target",
+    "cross_entropy_multiple_output_single_target",
+    "nce_loss_with_memory",
+)
+_GIVEN_EMBEDDING = ("barlow_twins_loss", "moco_loss", "simclr_info_nce_loss")
+"""Losses of which VISSL does not infer the size of the embeddings."""
+_RULES: Dict[str, Tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(
+        (
+            *("temperature", "student_temp", "teacher_temp_min", "teacher_temp_max"),
+            *("epsilon", "lambda_", "scale_loss"),
+        ),
+        (lambda value: value > 0, "above 0"),
+    ),
+    **dict.fromkeys(
+        ("momentum", "ema_center"),
+        (lambda value: 0 <= value <= 1, "a number from 0 to 1"),
+    ),
+    **dict.fromkeys(
+        ("queue_size", "num_iters", "kmeans_iters", "embedding_dim"),
+        (lambda value: isinstance(value, int) and value >= 1, "a whole number of at least 1"),
+    ),
+}
+"""Of numbers in the sections of VISSL's siamese losses."""
 
 
 def check_loss(cfg: Any) -> None:
@@ -72,6 +101,13 @@ def check_loss(cfg: Any) -> None:
             "with its predictor as the last of config.MODEL.HEAD.PARAMS. Start from a page of "
             f"{name}, or take the section out, ~config.LOSS.byol_loss, if these heads are meant"
         )
+    if multimask and not known and (name in _NO_VIEWS or hasattr(torch_losses, name)):
+        raise ConfigError(
+            f"config.LOSS.name is {name}, which compares no views; with {COLLATOR} it must be one "
+            f"of {', '.join((*LOSSES, *ONE_MASK_LOSSES))}"
+        )
+    if name in ONE_MASK_LOSSES:
+        _check_vissl_loss(cfg)
     if name not in LOSSES:
         return
     path = f"config.LOSS.{name}"
@@ -84,6 +120,28 @@ def check_loss(cfg: Any) -> None:
         )
     if name == "byol_loss":
         _check_byol(cfg, loss, multimask)
+
+
+def _check_vissl_loss(cfg: Any) -> None:
+    """Check numbers of VISSL's losses, which themselves check none of them."""
+    name = cfg.LOSS.name
+    section: Dict[str, Any] = cfg.LOSS[name]
+    path = f"config.LOSS.{name}"
+    for key, value in section.items():
+        right, wanted = _RULES.get(key, (None, ""))
+        if right is not None and not (is_number(value) and right(value)):
+            raise ConfigError(f"{path}.{key} is {value!r}; it must be {wanted}")
+    place, holder = path, section
+    if "buffer_params" in section:
+        place, holder = f"{path}.buffer_params", section["buffer_params"]
+    own = holder.get("embedding_dim")
+    head, settings = cfg.MODEL.HEAD.PARAMS[-1]
+    outputs = settings.get("dims", [own])[-1]
+    if name in _GIVEN_EMBEDDING and head == "mlp" and own != outputs:
+        raise ConfigError(
+            f"{place}.embedding_dim is {own}, and the last of config.MODEL.HEAD.PARAMS has "
+            f"{outputs} outputs; they must be the same"
+        )
 
 
 def _check_passes(cfg: Any) -> None:

@@ -7,6 +7,7 @@ import difflib
 import functools
 import math
 import operator
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -63,8 +64,11 @@ _FREQUENCIES = (
 """Every so many iterations, or -1, which is VISSL's word for never."""
 _NUMBERS: Dict[str, Tuple[Callable[[Any], bool], str]] = {
     "OPTIMIZER.momentum": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
+    "MODEL.GRAD_CLIP.MAX_NORM": (lambda value: value > 0, "above 0"),
+    "MODEL.GRAD_CLIP.NORM_TYPE": (lambda value: value > 0, "above 0"),
     "MODEL.HEAD.BATCHNORM_EPS": (lambda value: value > 0, "above 0"),
     "MODEL.HEAD.BATCHNORM_MOMENTUM": (lambda value: 0 < value <= 1, "above 0, at most 1"),
+    "MODEL.HEAD.PARAMS_MULTIPLIER": (lambda value: value > 0, "above 0"),
     "NEAREST_NEIGHBOR.SIGMA": (lambda value: value > 0, "above 0"),
 }
 _NAMES = {
@@ -102,6 +106,7 @@ _CHOICES: Dict[str, Tuple[str, ...]] = {
 }
 _LABEL_SOURCES = ("disk_filelist", "disk_folder", "torchvision_dataset", "synthetic")
 _LISTS_OF_TEXTS = (
+    "METERS.names",
     *("MODEL.WEIGHTS_INIT.SKIP_LAYERS", "MODEL.NON_TRAINABLE_PARAMS"),
     "OPTIMIZER.non_regularized_parameters",
     *(f"DATA.{split}.{side}_PATHS" for split in _SPLITS for side in ("DATA", "LABEL")),
@@ -184,6 +189,9 @@ def _check_lists(cfg: Any) -> None:
         limit = cfg.DATA[split].DATA_LIMIT
         if limit == 0:
             _refuse(f"DATA.{split}.DATA_LIMIT", limit, "-1, which takes all, or at least 1")
+    for name in cfg.METERS.names:
+        if name not in METER_REGISTRY:
+            _refuse_name("METERS.names", name, METER_REGISTRY)
     for name, meter in cfg.METERS.items():
         topk = meter.get("topk_values") if isinstance(meter, dict) else None
         if topk is not None and not (topk and all(is_whole(k) and k > 0 for k in topk)):
@@ -193,9 +201,38 @@ def _check_lists(cfg: Any) -> None:
             key = "MODEL.FEATURE_EVAL_SETTINGS.LINEAR_EVAL_FEAT_POOL_OPS_MAP"
             _refuse(key, entry, "a list of a layer's name and its pooling, [name, arguments]")
 
+    for entry in cfg.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP:
+        pair = isinstance(entry, list) and len(entry) == 2
+        if not pair or not isinstance(entry[0], str) or not is_whole(entry[1]):
+            key = "MODEL.TEMP_FROZEN_PARAMS_ITER_MAP"
+            _refuse(key, entry, "a list of a parameter's name and a number of iterations")
+    ranks, shape = cfg.PROFILING.PROFILED_RANKS, cfg.HOOKS.MODEL_COMPLEXITY.INPUT_SHAPE
+    if not all(map(is_whole, ranks)):
+        _refuse("PROFILING.PROFILED_RANKS", ranks, "a list of whole numbers")
+    if len(shape) != 3 or not all(is_whole(size) and size > 0 for size in shape):
+        _refuse("HOOKS.MODEL_COMPLEXITY.INPUT_SHAPE", shape, "channels, height and width")
+
 
 def _check_together(cfg: Any) -> None:
     distributed = cfg.DISTRIBUTED
+    # VISSL multiplies the seed of a rank with the epochs, and NumPy's ends at 2^32.
+    ranks = distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
+    largest = (2**32 - 1) // cfg.OPTIMIZER.num_epochs - ranks
+    if largest < cfg.SEED_VALUE:
+        _refuse("SEED_VALUE", cfg.SEED_VALUE, f"at most {largest} for this number of epochs")
+    if distributed.INIT_METHOD == "env" and not cfg.SLURM.USE_SLURM:
+        missing = [name for name in ("MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+        if missing:
+            wanted = f"tcp, or {' and '.join(missing)} set in the environment"
+            _refuse("DISTRIBUTED.INIT_METHOD", "env", wanted)
+    if cfg.SLURM.USE_SLURM:
+        _check_folder("SLURM.LOG_FOLDER", cfg.SLURM.LOG_FOLDER)
+        if cfg.SLURM.TIME_HOURS == cfg.SLURM.TIME_MINUTES == 0:
+            _refuse("SLURM.TIME_HOURS", 0, "above 0, or config.SLURM.TIME_MINUTES")
+    memory = cfg.PROFILING.MEMORY_PROFILING.TRACK_BY_LAYER_MEMORY
+    if memory and cfg.MACHINE.DEVICE == "cpu":
+        key = "PROFILING.MEMORY_PROFILING.TRACK_BY_LAYER_MEMORY"
+        _refuse(key, memory, "False with config.MACHINE.DEVICE cpu")
     if cfg.MACHINE.DEVICE == "cpu" and distributed.BACKEND == "nccl":
         _refuse("DISTRIBUTED.BACKEND", "nccl", "gloo with config.MACHINE.DEVICE cpu")
     run_id, by_address = distributed.RUN_ID, distributed.INIT_METHOD == "tcp"
@@ -217,13 +254,45 @@ def _check_together(cfg: Any) -> None:
             "config.MODEL.AMP_PARAMS.USE_AMP is True with config.MACHINE.DEVICE cpu; VISSL's mixed "
             "precision is CUDA's: it must be False"
         )
-    if cfg.TRAINER.TASK_NAME == "mscn_task" and not cfg.MODEL.HEAD.PARAMS:
+    model = cfg.MODEL
+    for key, of_apex in (
+        ("SYNC_BN_CONFIG.SYNC_BN_TYPE", model.SYNC_BN_CONFIG.CONVERT_BN_TO_SYNC_BN),
+        ("AMP_PARAMS.AMP_TYPE", model.AMP_PARAMS.USE_AMP),
+    ):
+        on_gpus_here = cfg.MACHINE.DEVICE == "gpu" and not cfg.SLURM.USE_SLURM
+        is_apex = of_apex and _value(model, key) == "apex"
+        if is_apex and on_gpus_here and not is_apex_available():
+            _refuse(f"MODEL.{key}", "apex", "pytorch where apex is not installed")
+
+
+_NOT_IN_PRETRAINING = {
+    "MODEL.SHARDED_DDP_SETUP.USE_SDP": "VISSL would put another task in the place of mscn_task",
+    "MODEL.FSDP_CONFIG.AUTO_SETUP_FSDP": "VISSL would put another task in the place of mscn_task",
+    "MODEL.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON": "mscn_task trains the trunk",
+    "MODEL.FEATURE_EVAL_SETTINGS.FREEZE_TRUNK_ONLY": "mscn_task trains the trunk",
+    "MODEL.FEATURE_EVAL_SETTINGS.FREEZE_TRUNK_AND_HEAD": "mscn_task trains the trunk",
+    "MODEL.FEATURE_EVAL_SETTINGS.EXTRACT_TRUNK_FEATURES_ONLY": "mscn_task trains the heads",
+    "DATA.TRAIN.ENABLE_QUEUE_DATASET": "VISSL fills gaps with whatever was read before, and "
+    "mscn_task takes the next image",
+    "TEST_MODEL": "there are no classes to test, and config.MSCN.ONLINE_EVALUATION evaluates",
+}
+"""Switches that mscn_task cannot have on, and why."""
+
+
+def _check_pretraining(cfg: Any) -> None:
+    if cfg.TRAINER.TASK_NAME != "mscn_task":
+        return
+    for key, reason in _NOT_IN_PRETRAINING.items():
+        if _value(cfg, key):
+            _refuse(key, _value(cfg, key), f"False: {reason}")
+    if not cfg.MODEL.HEAD.PARAMS:
         raise ConfigError("config.MODEL.HEAD.PARAMS is []; mscn_task needs at least one head")
-    if cfg.TRAINER.TASK_NAME == "mscn_task" and cfg.DATA.TRAIN.ENABLE_QUEUE_DATASET:
-        raise ConfigError(
-            "config.DATA.TRAIN.ENABLE_QUEUE_DATASET is True, which fills gaps with whatever was "
-            "read before; it must be False: mscn_task takes the next image"
-        )
+    for meter in (cfg.METERS.name, *cfg.METERS.names):
+        if meter.endswith("_list_meter"):
+            _refuse("METERS.name", meter, "empty: embeddings have no classes to count")
+    mapping = cfg.MODEL.MULTI_INPUT_HEAD_MAPPING
+    if mapping:
+        _refuse("MODEL.MULTI_INPUT_HEAD_MAPPING", mapping, "[]: mscn_task has one input")
 
 
 def check_shape(cfg: Any) -> None:
@@ -395,17 +464,20 @@ def vissl_defaults() -> Dict[str, Any]:
     return OmegaConf.to_container(OmegaConf.load(str(file)).config)  # type: ignore[return-value]
 
 
-def _check_folder(cfg: Any) -> None:
-    name = cfg.CHECKPOINT.DIR
+def _check_checkpoint_folder(cfg: Any) -> None:
+    _check_folder("CHECKPOINT.DIR", cfg.CHECKPOINT.DIR)
+
+
+def _check_folder(key: str, name: str) -> None:
     folder = Path(name)
     existing = next(path for path in (folder, *folder.parents) if path.exists())
     if not existing.is_dir():
-        _refuse("CHECKPOINT.DIR", name, f"a folder, and {str(existing)!r} is a file")
+        _refuse(key, name, f"a folder, and {str(existing)!r} is a file")
     try:
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError:
-        _refuse("CHECKPOINT.DIR", name, f"writable, and {str(existing)!r} is not")
+        _refuse(key, name, f"writable, and {str(existing)!r} is not")
 
 
 def _transform_names(cfg: Any) -> Iterator[Tuple[str, str]]:
@@ -442,6 +514,7 @@ RULES = (
     _check_lists,
     _check_heads,
     _check_together,
-    _check_folder,
+    _check_pretraining,
+    _check_checkpoint_folder,
 )
 """Of VISSL's keys, behind :func:`check_shape`."""
