@@ -11,7 +11,8 @@ import argparse
 
 from mscn_plugin.recovery.processes import end_on_signals
 
-end_on_signals()  # first: the imports below take seconds
+if __name__ == "__main__":
+    end_on_signals()  # first: the imports below take seconds
 
 import mscn_plugin
 from mscn_plugin.errors import print_config_errors_plainly

@@ -24,7 +24,8 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from mscn_plugin.recovery.processes import end_on_signals
 
-end_on_signals()  # first: the imports below take seconds
+if __name__ == "__main__":
+    end_on_signals()  # first: the imports below take seconds
 
 from tqdm import tqdm
 
