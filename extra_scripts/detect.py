@@ -17,7 +17,8 @@ from typing import Any, Dict, List, Optional
 
 from mscn_plugin.training.signals import end_on_signals
 
-end_on_signals()  # first: the imports below take seconds
+if __name__ == "__main__":
+    end_on_signals()  # first: the imports below take seconds
 
 import torch
 from tabulate import tabulate
@@ -53,7 +54,7 @@ def main() -> None:
     options = arguments()
     try:
         print(table(measured(options), options.dataset))
-    except (ConfigError, RunError) as error:
+    except (ConfigError, OSError, RunError) as error:
         sys.exit(f"detect: {error}")
 
 

@@ -21,7 +21,8 @@ from typing import Any, Dict, List, Sequence
 
 from mscn_plugin.training.signals import end_on_signals
 
-end_on_signals()  # first: the imports below take seconds
+if __name__ == "__main__":
+    end_on_signals()  # first: the imports below take seconds
 
 import torch
 from PIL import Image
@@ -54,7 +55,7 @@ def main() -> None:
             raise ConfigError(f"{options.weights} is not a file{newest_weights(options.run)}")
         targets = drawings(options.images, options.output)
         unreadable = draw(options, targets)
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         sys.exit(f"draw_detections: {error}")
     if unreadable:
         names = ", ".join(map(str, unreadable))

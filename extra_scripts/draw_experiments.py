@@ -13,9 +13,11 @@ import sys
 
 from mscn_plugin.training.signals import end_on_signals
 
-end_on_signals()  # first: the imports below take seconds
+if __name__ == "__main__":
+    end_on_signals()  # first: the imports below take seconds
 
 from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.results import by_suite, present
 
 
@@ -26,11 +28,15 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.output or options.results.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         rows = json.loads(options.results.read_text())
-        present(folder, rows)
         suites = by_suite(rows)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if not suites or not suites.keys() <= SUITES.keys():  # they name files
+            raise ValueError(f"its suites are {', '.join(map(repr, suites)) or 'none'}")
+        folder.mkdir(parents=True, exist_ok=True)
+        present(folder, rows)
+    except OSError as error:
+        sys.exit(f"draw_experiments: {error}")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         sys.exit(f"draw_experiments: {options.results}: no results of run_experiments.py ({error})")
     for name in ("results.md", *(f"{suite}.png" for suite in suites)):
         print((folder / name).resolve())

@@ -15,7 +15,8 @@ from typing import List
 
 from mscn_plugin.training.signals import end_on_signals
 
-end_on_signals()  # first: the imports below take seconds
+if __name__ == "__main__":
+    end_on_signals()  # first: the imports below take seconds
 
 from tabulate import tabulate
 

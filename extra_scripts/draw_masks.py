@@ -14,7 +14,8 @@ from pathlib import Path
 
 from mscn_plugin.training.signals import end_on_signals
 
-end_on_signals()  # first: the imports below take seconds
+if __name__ == "__main__":
+    end_on_signals()  # first: the imports below take seconds
 
 import torch
 from PIL import Image
@@ -27,6 +28,7 @@ from mscn_plugin.masking import MaskDistribution, fill, high_pass
 from mscn_plugin.training.hooks.contact_sheet import Group, contact_sheet, fitted, stretched
 
 NOISE_STD = 0.3  # the larger one of the two branches'
+MAX_SIZE = 4096  # pixels; eight views of this size take 2 GB
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
@@ -44,11 +46,13 @@ def main() -> None:
     options = parser.parse_args()
     try:
         draw(options)
-    except (OSError, ValueError, UnreadableImageError) as error:
+    except (OSError, RuntimeError, ValueError, UnreadableImageError) as error:
         sys.exit(f"draw_masks: {error}")
 
 
 def draw(options: argparse.Namespace) -> None:
+    if not 1 <= options.size <= MAX_SIZE:
+        raise ValueError(f"--size is {options.size}; it must be from 1 to {MAX_SIZE} pixels")
     torch.manual_seed(options.seed)
     crop = F.center_crop(F.resize(load(options.image), options.size), [options.size] * 2)
     image = F.normalize(F.to_tensor(crop), MEAN, STD)[None]

@@ -20,19 +20,21 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from mscn_plugin.training.signals import end_on_signals
 
-end_on_signals()  # first: the imports below take seconds
+if __name__ == "__main__":
+    end_on_signals()  # first: the imports below take seconds
 
 import torch
 from tqdm import tqdm
 
 from mscn_plugin.checkpoints.run_folder import file_digest, user_path
+from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.data.image_folder import PHOTOGRAPHS, measured_images
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.evaluation.suites import SUITES, Evaluation, Run
 from mscn_plugin.evaluation.table import markdown, plot
 from mscn_plugin.files import save_json, write_text
-from mscn_plugin.runs.launch import RunFailedError, hydra_override, stopped_by_signals
+from mscn_plugin.runs.launch import RunFailedError, stopped_by_signals
 
 SUITE_BATCH = 256  # A.2, A.3
 
@@ -46,10 +48,11 @@ def main() -> None:
             name: measured_images(folder, key) for name, (folder, key) in folders.items()
         }
         baseline = load_baseline(options.baseline)
-    except ConfigError as error:
+        chosen = choose(options.suite, options.only)
+        output = (options.output or run.folder / "evaluation").resolve()
+        output.mkdir(parents=True, exist_ok=True)
+    except (ConfigError, OSError) as error:
         sys.exit(f"evaluate: {error}")
-    output = (options.output or run.folder / "evaluation").resolve()
-    output.mkdir(parents=True, exist_ok=True)
     results: Dict[str, Any] = {
         "checkpoint": str(run.checkpoint),
         "sha256": file_digest(run.checkpoint),
@@ -60,7 +63,6 @@ def main() -> None:
         "measured_on": measured_on,
         "evaluations": {},
     }
-    chosen = [e for e in SUITES[options.suite] if not options.only or e.page in options.only]
     bar_format = "{desc:<30}{percentage:3.0f}%|{bar}| {elapsed}"
     # disable=None: no bar where nobody looks.
     with (
@@ -125,6 +127,15 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def choose(suite: str, names: Optional[List[str]]) -> List[Evaluation]:
+    """The evaluations of a suite, or those that ``--only`` names."""
+    pages = {evaluation.page: evaluation for evaluation in SUITES[suite]}
+    for name in names or ():
+        if name not in pages:
+            raise ConfigError(f"--only {name}: the suite {suite} has {', '.join(pages)}")
+    return [pages[name] for name in pages if not names or name in names]
+
+
 def data_folders(options: argparse.Namespace, run: Run) -> Dict[str, Tuple[str, str]]:
     """The folder of each data set that is known, and what names it."""
     datasets = dict.fromkeys(evaluation.dataset for evaluation in SUITES[options.suite])
@@ -133,12 +144,17 @@ def data_folders(options: argparse.Namespace, run: Run) -> Dict[str, Tuple[str, 
     if run.data and options.suite == "quick":
         folders[default] = run.data, "without --data the run's own config.MSCN.DATA is taken, which"
     for item in options.data:
-        name, _, folder = item.rpartition("=")
-        if name and name not in datasets:
-            raise ConfigError(f"--data {item}: the suite {options.suite} has {', '.join(datasets)}")
+        name, _, folder = item.partition("=")
+        if name not in datasets:
+            name, folder = default, item
+            if "=" in item and not user_path(item).exists():
+                raise ConfigError(
+                    f"--data {item} is no folder, and the suite {options.suite} has "
+                    f"{', '.join(datasets)}"
+                )
         if folder != PHOTOGRAPHS:
             folder = str(user_path(folder).resolve())
-        folders[name or default] = folder, "--data"
+        folders[name] = folder, "--data"
     if not folders:
         known = " ".join(f"{name}=<folder>" for name in datasets)
         raise ConfigError(

@@ -11,12 +11,14 @@ momentum encoder of VISSL's MoCo.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from typing import Any, Dict
 
 from mscn_plugin.training.signals import end_on_signals
 
-end_on_signals()  # first: the imports below take seconds
+if __name__ == "__main__":
+    end_on_signals()  # first: the imports below take seconds
 
 import torch
 
@@ -28,7 +30,7 @@ from mscn_plugin.checkpoints.io import (
     save_checkpoint,
 )
 from mscn_plugin.checkpoints.run_folder import checkpoint_of, user_path
-from mscn_plugin.runs.launch import hydra_override
+from mscn_plugin.config.hydra_overrides import hydra_override
 
 PREFIXES = ("target.", "moco_encoder.")
 
@@ -45,12 +47,11 @@ def main() -> None:
         "--trusted", action="store_true", help="load the checkpoint by pickle, which can run code"
     )
     arguments = parser.parse_args()
-    if arguments.output.resolve() == checkpoint_of(arguments.checkpoint):
-        sys.exit(f"{arguments.output} is the checkpoint itself; the output must be another file")
+    source = checkpoint_of(arguments.checkpoint)
+    if arguments.output.resolve() in (source, *source.parent.glob("model_*.torch")):
+        sys.exit(f"{arguments.output} is the run's own checkpoint; the output must be another file")
     try:
-        checkpoint = load_checkpoint(
-            checkpoint_of(arguments.checkpoint), arguments.trusted, TRUSTED
-        )
+        checkpoint = load_checkpoint(source, arguments.trusted, TRUSTED)
     except CheckpointError as error:
         sys.exit(f"extract_target: {error}")
     model = target_network(checkpoint)
@@ -62,9 +63,13 @@ def main() -> None:
     sigma = checkpoint.get("classy_state_dict", {}).get(SIGMA_KEY)
     if sigma is not None:
         state[SIGMA_KEY] = sigma  # an evaluation has to filter as pre-training did
-    save_checkpoint({"classy_state_dict": state}, arguments.output)
+    try:
+        save_checkpoint({"classy_state_dict": state}, arguments.output)
+    except OSError as error:
+        sys.exit(f"extract_target: {error}")
     print(f"{len(model['trunk'])} tensors of the trunk, {len(model['heads'])} of the projector")
-    print(hydra_override("config.MODEL.WEIGHTS_INIT.PARAMS_FILE", arguments.output.resolve()))
+    key = "config.MODEL.WEIGHTS_INIT.PARAMS_FILE"
+    print(shlex.quote(hydra_override(key, arguments.output.resolve())))
 
 
 def target_network(checkpoint: Dict[str, Any]) -> Dict[str, Dict[str, torch.Tensor]]:

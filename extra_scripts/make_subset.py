@@ -9,13 +9,16 @@ Pages of ``mscn/benchmark`` need no list: ``config.MSCN.TRAIN_SUBSET=0.01`` make
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 
 from mscn_plugin.training.signals import end_on_signals
 
-end_on_signals()  # first: the imports below take seconds
+if __name__ == "__main__":
+    end_on_signals()  # first: the imports below take seconds
 
 from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.data.image_folder import contents, split_folders
 from mscn_plugin.data.train_subset import train_subset, write_lists
 
@@ -47,10 +50,13 @@ def main() -> None:
     except (ValueError, OSError) as error:
         sys.exit(f"make_subset: {str(error).replace('TRAIN_SUBSET', 'subset')}")
     print(f"{len(paths)} of {found.in_words()}; for VISSL:")
-    print("config.DATA.TRAIN.DATA_SOURCES=[disk_filelist]")
-    print("config.DATA.TRAIN.LABEL_SOURCES=[disk_filelist]")
-    print(f"config.DATA.TRAIN.DATA_PATHS=[{images}]")
-    print(f"config.DATA.TRAIN.LABEL_PATHS=[{classes}]")
+    for key, value in (
+        ("DATA_SOURCES", "disk_filelist"),
+        ("LABEL_SOURCES", "disk_filelist"),
+        ("DATA_PATHS", images),
+        ("LABEL_PATHS", classes),
+    ):
+        print(shlex.quote(hydra_override(f"config.DATA.TRAIN.{key}", [value])))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,16 @@ MOST = 40 * 2**20
 
 
 def main() -> None:
+    try:
+        pack()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (OSError, subprocess.CalledProcessError) as error:
+        sys.exit(f"pack_for_gpu: {error}")
+
+
+def pack() -> None:
+    """Gather the wheels and print how to go on."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="is made; wheels of an earlier pack are replaced")
     parser.add_argument("--python", default="3.12", help="of that machine")

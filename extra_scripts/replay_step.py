@@ -11,7 +11,8 @@ import argparse
 
 from mscn_plugin.training.signals import end_on_signals
 
-end_on_signals()  # first: the imports below take seconds
+if __name__ == "__main__":
+    end_on_signals()  # first: the imports below take seconds
 
 import mscn_plugin
 from mscn_plugin.checkpoints.run_folder import user_path

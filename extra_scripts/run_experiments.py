@@ -24,12 +24,14 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from mscn_plugin.training.signals import end_on_signals
 
-end_on_signals()  # first: the imports below take seconds
+if __name__ == "__main__":
+    end_on_signals()  # first: the imports below take seconds
 
 from tqdm import tqdm
 
 import mscn_plugin
 from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.data.image_folder import measured_images
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.experiments.definitions import SUITES, Experiment
@@ -40,7 +42,6 @@ from mscn_plugin.runs.launch import (
     RunFailedError,
     StoppedError,
     check_stopped,
-    hydra_override,
     stopped_by_signals,
 )
 

@@ -15,7 +15,8 @@ from typing import Optional
 
 from mscn_plugin.training.signals import end_on_signals
 
-end_on_signals()  # first: the imports below take seconds
+if __name__ == "__main__":
+    end_on_signals()  # first: the imports below take seconds
 
 from tabulate import tabulate
 
@@ -39,7 +40,10 @@ def main() -> None:
         headers = ["accuracy in %", *METRICS]
         print(tabulate(rows, headers=headers, floatfmt=".1f", missingval="-"))
     print(about_accuracies(history))
-    picture = draw_curves(run, history)
+    try:
+        picture = draw_curves(run, history)
+    except OSError as error:
+        sys.exit(f"summarize_run: {error}")
 
     checkpoint = (run / "checkpoint.torch").resolve()
     print(f"\ncheckpoint:      {checkpoint if checkpoint.is_file() else 'none yet'}")

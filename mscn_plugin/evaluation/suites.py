@@ -17,7 +17,7 @@ from mscn_plugin.checkpoints.io import (
 from mscn_plugin.checkpoints.run_folder import checkpoint_of
 from mscn_plugin.checkpoints.sigma import TRANSFORM, pretraining_sigma, resolve_sigma
 from mscn_plugin.config.folder import config_folder
-from mscn_plugin.runs.launch import hydra_override
+from mscn_plugin.config.hydra_overrides import hydra_override
 
 METER = "test_accuracy_list_meter"
 FROZEN = "test_frozen_features"

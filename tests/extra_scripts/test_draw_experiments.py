@@ -38,6 +38,8 @@ def test_every_documented_run_has_three_seeds():
 
 def test_another_file_is_refused(draw, tmp_path):
     other = tmp_path / "results.json"
-    other.write_text('{"a": 1}')
-    with pytest.raises(SystemExit, match="results.json: no results of run_experiments.py"):
-        draw(other)
+    for content in ('{"a": 1}', "{}", "[]", "[[]]", '[{"suite": "../table7"}]'):
+        other.write_text(content)
+        with pytest.raises(SystemExit, match="results.json: no results of run_experiments.py"):
+            draw(other)
+    assert list(tmp_path.iterdir()) == [other]

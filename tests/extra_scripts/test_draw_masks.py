@@ -46,3 +46,10 @@ def test_what_cannot_be_decoded_is_named(run_script, tmp_path):
     Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(tmp_path / "nan.tiff")
     with pytest.raises(SystemExit, match="^draw_masks: .*nan.tiff: .* pixels that are not finite"):
         run_script("draw_masks.py", "--image", tmp_path / "nan.tiff")
+
+
+@pytest.mark.parametrize("size", [0, 100_000])
+def test_the_size_is_checked(run_script, tmp_path, size):
+    message = f"--size is {size}; it must be from 1 to 4096 pixels"
+    with pytest.raises(SystemExit, match=message):
+        run_script("draw_masks.py", "--output", tmp_path / "x.png", "--size", size)

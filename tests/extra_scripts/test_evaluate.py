@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import json
 import pathlib
+import runpy
 import shutil
 
 import pytest
@@ -16,6 +18,7 @@ QUICK = (
     "config.DATA.NUM_DATALOADER_WORKERS=0",
     "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=4",
 )
+SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "evaluate.py"
 NO_FEATURES = ("config.EXTRACT_FEATURES.OUTPUT_DIR=/dev/null",)
 """Makes the one evaluation fail that writes features."""
 
@@ -155,6 +158,8 @@ def test_wrong_arguments_are_one_sentence(run, tmp_path, image_folder):
         ([run, "--data", odd], f"the same classes; {odd}/val has no 'class1'"),
         ([run, "--data", f"places={tmp_path}"], "the suite quick has data"),
         ([run, "--data", images, "--baseline", tmp_path / "wrong.json"], "not the results.json"),
+        ([run, "--data", images, "--only", "imagenet1k_linear"], "the suite quick has quick_froz"),
+        ([run, "--data", images, "--output", tmp_path / "wrong.json"], "File exists"),
     ):
         result = evaluate(*arguments, cwd=tmp_path)
         assert result.returncode == 1
@@ -162,6 +167,20 @@ def test_wrong_arguments_are_one_sentence(run, tmp_path, image_folder):
         assert result.stderr.startswith("evaluate: ")
         assert result.stderr.count("\n") == 1
     assert not (run / "evaluation").exists()
+
+
+def test_a_folder_of_data_may_have_the_sign_that_names_a_data_set(run, tmp_path, image_folder):
+    data_folders = runpy.run_path(str(SCRIPT))["data_folders"]
+    (tmp_path / "lr=0.1").symlink_to(image_folder)
+    folder = str(tmp_path / "lr=0.1")
+    for suite, item, name in (
+        ("quick", folder, "data"),
+        ("paper", folder, "imagenet1k"),
+        ("paper", f"places205={folder}", "places205"),
+    ):
+        options = argparse.Namespace(suite=suite, data=[item])
+        found = data_folders(options, argparse.Namespace(data=None))
+        assert found == {name: (str(image_folder), "--data")}
 
 
 def test_data_sets_that_are_not_given_are_left_out(run, tmp_path, image_folder):

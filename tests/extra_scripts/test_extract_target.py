@@ -60,18 +60,31 @@ def test_wrong_files_are_one_sentence(tmp_path):
     torch.save({"loss": {}}, other)
     torch.save({"loss": pathlib.PurePath}, tmp_path / "code.torch")
     (tmp_path / "junk.torch").write_text("junk")
+    byol = tmp_path / "byol.torch"
+    for file in (byol, tmp_path / "model_phase0.torch"):
+        torch.save({"loss": {"target.trunk.a": torch.zeros(1)}}, file)
     for arguments, message in (
         ((tmp_path / "junk.torch", tmp_path / "out"), "junk.torch"),
         ((tmp_path / "none.torch", tmp_path / "out"), "is not a file"),
         ((other, tmp_path / "out"), "holds no target network"),
-        ((other, other), "is the checkpoint itself"),
+        ((other, other), "is the run's own checkpoint"),
         ((tmp_path / "code.torch", tmp_path / "out"), "pass --trusted if it is your own"),
+        ((byol, tmp_path / "model_phase0.torch"), "is the run's own checkpoint"),
+        ((byol, tmp_path), "Is a directory"),
     ):
         result = extract(*arguments)
         assert result.returncode == 1
         assert message in result.stderr
         assert "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_name_without_a_suffix(tmp_path, run_script):
+    torch.save({"loss": {"target.trunk.a": torch.ones(1)}}, tmp_path / "byol.torch")
+    run_script("extract_target.py", tmp_path / "byol.torch", tmp_path / "target")
+    saved = torch.load(tmp_path / "target", weights_only=True)
+    model = saved["classy_state_dict"]["base_model"]["model"]
+    assert model["trunk"] == {"a": torch.ones(1)}
 
 
 def test_the_momentum_encoder_of_moco_is_one_too(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import functools
+import shlex
 
 import numpy as np
 import pytest
@@ -14,13 +16,13 @@ make = functools.partial(run_command, "make_subset.py")
 
 
 def test_prints_the_overrides_of_the_files_that_it_wrote(image_folder, tmp_path):
-    result = make(image_folder / "train", "0.25", "--output", tmp_path / "lists")
+    result = make(image_folder / "train", "0.25", "--output", tmp_path / "lr=0.1, ü")
     assert result.returncode == 0, result.stderr
     train = f"8 of 32 images of 4 classes in {image_folder / 'train'}; for VISSL:\n"
     assert result.stdout.startswith(train)
-    lines = dict(line.split("=") for line in result.stdout.splitlines()[1:])
+    lines = dict(override.split("=", 1) for override in shlex.split(result.stdout)[-4:])
     for key, expected in (("DATA", 8), ("LABEL", 8)):
-        file = lines[f"config.DATA.TRAIN.{key}_PATHS"].strip("[]")
+        (file,) = ast.literal_eval(lines[f"config.DATA.TRAIN.{key}_PATHS"])  # in Hydra's quotes
         assert len(np.load(file, allow_pickle=False)) == expected
 
 

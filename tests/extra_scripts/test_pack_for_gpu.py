@@ -43,3 +43,9 @@ def test_the_line_installs_without_a_network(pack):
     assert "--no-index" in line
     assert "pack/wheels/*.whl" in line
     assert line.endswith("python3 -m benchmarks.gpu --device cuda")
+
+
+def test_a_file_in_the_folders_place_is_one_line(run_script, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="^pack_for_gpu: .*Not a directory"):
+        run_script("pack_for_gpu.py", tmp_path / "file")

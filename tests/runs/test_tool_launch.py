@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.runs import launch
 from mscn_plugin.runs import lock as run_lock
 from mscn_plugin.runs.launch import (
@@ -20,7 +21,6 @@ from mscn_plugin.runs.launch import (
     StoppedError,
     ToolRun,
     check_stopped,
-    hydra_override,
     stopped_by_signals,
     tool,
 )

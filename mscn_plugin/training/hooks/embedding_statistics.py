@@ -26,8 +26,8 @@ FEW_DIMENSIONS = 1.01
 """An embedding that is spread in fewer dimensions lies on a line, but for 0.5% of its variance.
 
 A line has 1.000. ``mscn/byol_quickstart`` (seed 0), which learns (kNN 33.3 after its 12 epochs,
-19.4 untrained), has little more: in its second half at least 1.028 over :data:`WINDOW` steps
-and 1.016 in a single one, its predictor's output 1.080 and 1.050, of 64.
+19.4 untrained), has little more: in its second half at least 1.028 over :data:`WINDOW` steps and
+1.016 in a single one, its predictor's output 1.080 and 1.050, of 64.
 """
 
 
