@@ -135,9 +135,11 @@ def _check_vissl_loss(cfg: Any) -> None:
     if "buffer_params" in section:
         place, holder = f"{path}.buffer_params", section["buffer_params"]
     own = holder.get("embedding_dim")
-    head, settings = cfg.MODEL.HEAD.PARAMS[-1]
-    outputs = settings.get("dims", [own])[-1]
-    if name in _GIVEN_EMBEDDING and head == "mlp" and own != outputs:
+    heads = cfg.MODEL.HEAD.PARAMS
+    while heads and isinstance(heads[-1], list) and isinstance(heads[-1][0], list):
+        heads = heads[-1]  # a chain
+    outputs = heads[-1][1].get("dims", [own])[-1] if heads else own
+    if name in _GIVEN_EMBEDDING and own != outputs:
         raise ConfigError(
             f"{place}.embedding_dim is {own}, and the last of config.MODEL.HEAD.PARAMS has "
             f"{outputs} outputs; they must be the same"
