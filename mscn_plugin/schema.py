@@ -103,15 +103,15 @@ SCHEMA: Section = {
     "DATA": Key(
         "",
         FOLDER,
-        "a folder of images, one with a sub-folder for each class, one that holds `train/` and "
-        "`val/` (or `valid/`, `test/`) of that kind, `photographs` for the pictures that ship with "
-        "scikit-image and scikit-learn, or empty for VISSL's `DATA.*` as given",
+        "the images: in one folder, in a sub-folder for each class, or in `train/` and `val/` (or "
+        "`valid/`, `test/`) of that kind; photographs: pictures that ship with scikit-image and "
+        "scikit-learn; empty: VISSL's `DATA.*` as given",
     ),
     "TRAIN_SUBSET": Key(
         1.0,
         SUBSET,
-        "of the training images, which: a fraction of each class drawn once (1.0: all), or the "
-        "path of a text file that lists images, one on a line, such as SimCLR's `1percent.txt`",
+        "of the training images, which: a share of each class, drawn once, or those that the file "
+        "lists, one on a line, such as SimCLR's `1percent.txt`",
     ),
     "TRAINING_IMAGES": Key(
         None, FILLED_IN, "number of the training images, and hashes of their names and sizes"
@@ -119,8 +119,8 @@ SCHEMA: Section = {
     "PIXEL_RANGE": Key(
         None,
         PIXELS,
-        "black and white in pictures of more than 8 bits per channel, such as `[0, 4095]` for 12 "
-        "bits in files of 16; null: 0 and 65535 for integers of 16 bits",
+        "of pictures of more than 8 bits per channel, `[0, 4095]` for 12 bits in files of 16; "
+        "null: 0 and 65535 for integers of 16 bits",
     ),
     "MAX_UNREADABLE_SHARE": Key(
         0.1,
@@ -149,7 +149,10 @@ SCHEMA: Section = {
         6, whole(0), "images in the picture of masked views; 0: no picture", weights=False
     ),
     "PROGRESS_BAR": Key(
-        "auto", SWITCH_OR_AUTO, "auto: where the output is a terminal", weights=False
+        "auto",
+        SWITCH_OR_AUTO,
+        "a bar of the run; auto: where the output is a terminal",
+        weights=False,
     ),
     # Accuracy of the frozen trunk on labelled images while pre-training goes on.
     "ONLINE_EVALUATION": {

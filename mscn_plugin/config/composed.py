@@ -26,9 +26,13 @@ def store_schema() -> None:
     )
 
 
-def composed(name: str) -> Dict[str, Any]:
-    """What ``config=<name>`` says, what it inherits included and VISSL's defaults not."""
+def composed(name: str, *overrides: str) -> Dict[str, Any]:
+    """What ``config=<name>`` says, what it inherits included and VISSL's defaults not.
+
+    Args:
+        overrides: as on the command line, ``+config/mscn/machine=cpu`` for instance.
+    """
     store_schema()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        cfg = compose(f"config/{name}")
+        cfg = compose(f"config/{name}", overrides=list(overrides))
     return OmegaConf.to_container(cfg.config)  # type: ignore[return-value]
