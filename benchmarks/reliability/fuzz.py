@@ -15,8 +15,12 @@ import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Set, Tuple
 
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
 from benchmarks.reliability.configs import BYOL, OPT, C, D, H, L, M, S, T, said_of
-from mscn_plugin.config.composed import composed
+from mscn_plugin.config.composed import store_schema
+from mscn_plugin.config.folder import config_folder
 
 PAGES = ("mscn/quickstart", "mscn/byol_quickstart")
 
@@ -76,7 +80,10 @@ def cases(pages: Sequence[str] = PAGES) -> List[Case]:
 
 def keys_of(page: str) -> Iterator[Tuple[str, Any]]:
     """Dotted keys that a page says or inherits, sections and entries of lists too, with values."""
-    yield from _walk("config", composed(page))
+    store_schema()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        written = OmegaConf.to_container(compose(overrides=[f"+config={page}"]).config)
+    yield from _walk("config", written)
 
 
 def _walk(path: str, value: Any) -> Iterator[Tuple[str, Any]]:

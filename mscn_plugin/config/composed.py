@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Dict
 
-from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from mscn_plugin.config.folder import config_folder
 from mscn_plugin.schema import defaults
 
 
@@ -26,13 +25,11 @@ def store_schema() -> None:
     )
 
 
-def composed(name: str, *overrides: str) -> Dict[str, Any]:
-    """What ``config=<name>`` says, what it inherits included and VISSL's defaults not.
+def composed(name: str) -> Dict[str, Any]:
+    """The ``config`` part of ``config=<name>``, as VISSL's tool composes it."""
+    from vissl.utils.hydra_config import compose_hydra_configuration
 
-    Args:
-        overrides: as on the command line, ``+config/mscn/machine=cpu`` for instance.
-    """
-    store_schema()
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        cfg = compose(f"config/{name}", overrides=list(overrides))
+    with warnings.catch_warnings():  # VISSL was written for an older Hydra, which tells so
+        warnings.simplefilter("ignore")
+        cfg = compose_hydra_configuration([f"config={name}"])
     return OmegaConf.to_container(cfg.config)  # type: ignore[return-value]

@@ -30,12 +30,19 @@ USAGE = f"""Pre-train, or evaluate, by VISSL's launching tool:
 
 def pages() -> List[str]:
     """Names of the package's pages, as ``config=`` takes them."""
+    return [name for name in _names() if name.split("/")[1] not in _OVERLAYS]
+
+
+def overlays() -> List[str]:
+    """Names of the files that change a page, ``mscn/machine/cpu`` for instance."""
+    return [name for name in _names() if name.split("/")[1] in _OVERLAYS]
+
+
+def _names() -> List[str]:
     folder = config_folder() / "config"
-    names = [
-        file.relative_to(folder).with_suffix("").as_posix()
-        for file in folder.glob("mscn/**/*.yaml")
-    ]
-    return sorted(n for n in names if n.split("/")[1] not in _OVERLAYS and not is_base(n))
+    files = folder.glob("mscn/**/*.yaml")
+    names = (file.relative_to(folder).with_suffix("").as_posix() for file in files)
+    return sorted(name for name in names if not is_base(name))
 
 
 def is_base(name: str) -> bool:
@@ -77,7 +84,7 @@ def about_pages(text: str) -> Optional[str]:
     name = missing[1]
     known = [*pages(), *_pages_of_vissl()]
     if name.startswith("mscn/") and "/" in name[len("mscn/") :]:
-        known += _overlays()
+        known += overlays()
     near = difflib.get_close_matches(name, known, n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
     listed = re.search(r"Available options in '[^']*':(.*?)(Config search path|$)", text, re.DOTALL)
@@ -108,12 +115,6 @@ def about_grammar(override: str, arguments: Sequence[str]) -> Optional[str]:
 def list_of_configs() -> str:
     """One sentence with the names of the package's pages."""
     return f"Pages of mscn-plugin: {', '.join(pages())}."
-
-
-def _overlays() -> List[str]:
-    folder = config_folder() / "config"
-    files = (file for name in _OVERLAYS for file in folder.glob(f"mscn/{name}/*.yaml"))
-    return [file.relative_to(folder).with_suffix("").as_posix() for file in files]
 
 
 def _pages_of_vissl() -> List[str]:
