@@ -168,7 +168,6 @@ def _trunk_overrides(config: Optional[Dict[str, Any]], known: Dict[str, Any]) ->
     section = _SECTIONS.get(trunk["NAME"], "")
     overrides = [hydra_override("config.MODEL.TRUNK.NAME", trunk["NAME"])]
     for key, value in sorted((trunk.get(section) or {}).items()):
-        there = section == "RESNETS" or key in known.get(section, {})
-        path = f"{'' if there else '+'}config.MODEL.TRUNK.{section}.{key}"
+        path = f"{'' if key in known.get(section, {}) else '+'}config.MODEL.TRUNK.{section}.{key}"
         overrides.append(hydra_override(path, value))
     return overrides

@@ -1,7 +1,7 @@
 """What the shipped configs say, inheritance resolved: the same as when composed.json was written.
 
-``python tests/config/test_composed.py`` writes it again. A new key of ``config.MSCN`` changes nothing
-here as long as it has its default; a config that is meant to say something else does.
+``python tests/config/test_composed.py`` writes it again. A new key of ``config.MSCN`` at its
+default changes nothing here; a config that is meant to say something else does.
 """
 
 from __future__ import annotations
