@@ -29,8 +29,8 @@ if __name__ == "__main__":
 
 from tqdm import tqdm
 
-import mscn_plugin
 from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.data.image_folder import measured_images
 from mscn_plugin.errors import ConfigError
@@ -59,7 +59,8 @@ def main() -> None:
         except ConfigError as error:
             sys.exit(f"run_experiments: {error}")
     folder = (options.output / options.scale).resolve()
-    configs = compose({page_of(e) for experiments in chosen.values() for e in experiments})
+    pages = {page_of(e) for experiments in chosen.values() for e in experiments}
+    configs = {page: composed(page) for page in pages}
     planned = [
         (suite, experiment, seed, plan(options, folder, experiment, seed, configs))
         for seed in options.seeds
@@ -143,20 +144,6 @@ def at_least(least: int) -> Any:
 
 def choose(experiments: List[Experiment], names: Optional[List[str]]) -> List[Experiment]:
     return [e for e in experiments if names is None or e.name in names]
-
-
-def compose(pages: Any) -> Dict[str, Dict[str, Any]]:
-    """The ``config`` part of pages, as VISSL's tool composes them."""
-    mscn_plugin.register()
-    from omegaconf import OmegaConf
-    from vissl.utils.hydra_config import compose_hydra_configuration
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return {
-            page: OmegaConf.to_container(compose_hydra_configuration([f"config={page}"]).config)
-            for page in sorted(pages)
-        }
 
 
 def plan(

@@ -16,6 +16,7 @@ FLOORS = (
     ("masking",),
     ("data",),
     ("losses", "models", "transforms"),
+    ("schema",),
     ("checkpoints",),
     ("config",),
     ("training",),

@@ -279,7 +279,7 @@ def variants(rec: Recorder) -> None:
             require(apart <= allowed, row["detail"])
     if "SimCLR, mixed precision" in found:
         with rec.check("a run in mixed precision goes on in float32") as row:
-            more = ["config.OPTIMIZER.num_epochs=2", "+config.MSCN.RESUME_CHANGED=True"]
+            more = ["config.OPTIMIZER.num_epochs=2", "config.MSCN.RESUME_CHANGED=True"]
             folder = rec.folder / "SimCLR_mixed_precision"
             console = launch(folder, [*simclr, *more])
             require("Resume from file" in console, "it has begun anew")

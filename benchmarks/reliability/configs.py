@@ -33,11 +33,11 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
     # Pictures
     (
         "one end of a pixel range",
-        [f"+{M}.PIXEL_RANGE=4095"],
+        [f"{M}.PIXEL_RANGE=4095"],
         f"{M}.PIXEL_RANGE is 4095; it must be null, or the values of black and white",
     ),
-    ("white below black", [f"+{M}.PIXEL_RANGE=[255,0]"], f"{M}.PIXEL_RANGE is [255, 0]; it must"),
-    ("black as text", [f"+{M}.PIXEL_RANGE=[black,1]"], f"{M}.PIXEL_RANGE is ['black', 1]"),
+    ("white below black", [f"{M}.PIXEL_RANGE=[255,0]"], f"{M}.PIXEL_RANGE is [255, 0]; it must"),
+    ("black as text", [f"{M}.PIXEL_RANGE=[black,1]"], f"{M}.PIXEL_RANGE is ['black', 1]"),
     (
         "another normalisation than training's",
         ["config.DATA.TEST.TRANSFORMS.3.mean=[0,0,0]"],
@@ -64,7 +64,7 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
         ["config.MODEL.HEAD.PARAMS=[[mlp_fsdp,{dims:[128,64]}]]"],
         "config.MODEL.HEAD.PARAMS[0][0] is 'mlp_fsdp', which needs GPUs",
     ),
-    ("an endless pixel range", [f"+{M}.PIXEL_RANGE=[0,inf]"], f"{M}.PIXEL_RANGE[1] is inf"),
+    ("an endless pixel range", [f"{M}.PIXEL_RANGE=[0,inf]"], f"{M}.PIXEL_RANGE[1] is inf"),
     # Masks
     ("ratio above 1", [f"{C}.ratio=1.5"], f"{C}.ratio is 1.5; it must be a fraction"),
     ("ratio of nothing left", [f"{C}.ratio=1.0"], "ratio"),
@@ -372,8 +372,8 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
         [f"{M}.COMPILE_TRUNK=maybe"],
         f"{M}.COMPILE_TRUNK is 'maybe'; it must be True or",
     ),
-    ("more than all may be unreadable", [f"+{M}.MAX_UNREADABLE_SHARE=2"], "MAX_UNREADABLE_SHARE"),
-    ("a subset of more than all", [f"+{M}.TRAIN_SUBSET=1.5"], "TRAIN_SUBSET"),
+    ("more than all may be unreadable", [f"{M}.MAX_UNREADABLE_SHARE=2"], "MAX_UNREADABLE_SHARE"),
+    ("a subset of more than all", [f"{M}.TRAIN_SUBSET=1.5"], "TRAIN_SUBSET"),
     ("negative pictures", [f"{M}.PICTURE_IMAGES=-1"], "PICTURE_IMAGES"),
     (
         "no neighbours",

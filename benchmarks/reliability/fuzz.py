@@ -1,6 +1,6 @@
 """Wrong configurations by rule: every key of our pages, each with values that cannot be right.
 
-From the keys that a page's YAML file writes, and the values that stand there, follow mutations
+From the keys that a page says or inherits, and the values that stand there, follow mutations
 whose outcome must be a refusal: null, another type, a number out of its range, a name that is not
 registered, a misspelt key, a key that is missing. What is legitimate all the same is said in
 :data:`LEGITIMATE`. Beside them stand crossings, whose parts are right and do not fit together.
@@ -15,9 +15,11 @@ import re
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Sequence, Set, Tuple
 
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from benchmarks.reliability.configs import BYOL, OPT, C, D, H, L, M, S, T, said_of
+from mscn_plugin.config.composed import store_schema
 from mscn_plugin.config.folder import config_folder
 
 PAGES = ("mscn/quickstart", "mscn/byol_quickstart")
@@ -77,10 +79,11 @@ def cases(pages: Sequence[str] = PAGES) -> List[Case]:
 
 
 def keys_of(page: str) -> Iterator[Tuple[str, Any]]:
-    """Dotted keys that the page's file writes, sections and entries of lists too, with values."""
-    file = config_folder() / "config" / f"{page}.yaml"
-    written = OmegaConf.to_container(OmegaConf.load(str(file)))
-    yield from _walk("config", written["config"])  # type: ignore[index, call-overload]
+    """Dotted keys that a page says or inherits, sections and entries of lists too, with values."""
+    store_schema()
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        written = OmegaConf.to_container(compose(overrides=[f"+config={page}"]).config)
+    yield from _walk("config", written)
 
 
 def _walk(path: str, value: Any) -> Iterator[Tuple[str, Any]]:

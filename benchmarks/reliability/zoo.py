@@ -87,7 +87,7 @@ def train_on_zoo(folder: Path, workers: int, share: Optional[float] = None) -> D
     overrides = [
         *Setting("simclr", workers, evaluations=0).overrides,
         f"config.MSCN.DATA={folder / 'zoo'}",
-        f"+config.MSCN.MAX_UNREADABLE_SHARE={allowed}",
+        f"config.MSCN.MAX_UNREADABLE_SHARE={allowed}",
         "config.OPTIMIZER.num_epochs=3",
     ]
     code = finish(run, overrides, WITHOUT_PRIVILEGE)

@@ -17,14 +17,18 @@ class MSCNSearchPathPlugin(SearchPathPlugin):
         if "vissl" not in sys.modules:
             return
         from mscn_plugin import register
+        from mscn_plugin.config.composed import store_schema
         from mscn_plugin.config.folder import config_folder
         from mscn_plugin.training.signals import interruption
+        from mscn_plugin.vissl import composition
         from mscn_plugin.vissl.command_line import names_no_page, print_help
         from mscn_plugin.vissl.error_messages import print_errors_plainly
         from mscn_plugin.vissl.startup import asks_for_mscn
 
         print_help(sys.argv)
         search_path.append(provider="mscn-plugin", path=f"file://{config_folder()}")
+        store_schema()
+        composition.install()
         if asks_for_mscn(sys.argv):
             interruption.listen()
             print_errors_plainly()

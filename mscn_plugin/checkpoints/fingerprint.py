@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterator, Optional, Tuple
 
 import torch
 
+from mscn_plugin import schema
 from mscn_plugin.checkpoints.complete import newest_checkpoint
 from mscn_plugin.checkpoints.io import VISSL_UNPICKLES, load_checkpoint
 from mscn_plugin.errors import ConfigError
@@ -35,18 +36,16 @@ _FREE = (
     "METERS",
     "MODEL.FSDP_CONFIG",
     "MODEL._MODEL_INIT_SEED",
-    "MSCN.MAX_UNREADABLE_SHARE",
-    "MSCN.ONLINE_EVALUATION",
-    "MSCN.PICTURE_IMAGES",
-    "MSCN.PROGRESS_BAR",
-    "MSCN.RESUME_CHANGED",
     "MULTI_PROCESSING_METHOD",
     "PROFILING",
     "SLURM",
     "TEST_EVERY_NUM_EPOCH",
     "VERBOSE",
+    *(f"MSCN.{name}" for name, key in schema.all_keys() if not key.weights),
 )
 """Keys and sections that change nothing of what is learnt."""
+_DEFAULTS = {f"MSCN.{name}": key.default for name, key in schema.all_keys()}
+"""What a checkpoint has that was written before a key was added."""
 _OF_THE_FOLDER = ("DATA_SOURCES", "LABEL_SOURCES", "DATA_PATHS", "LABEL_PATHS", "DATASET_NAMES")
 """Keys of ``DATA.TRAIN`` that ``MSCN.DATA`` and ``MSCN.TRAIN_SUBSET`` decide."""
 _IMAGES = "MSCN.TRAINING_IMAGES."
@@ -60,21 +59,26 @@ _CHANGES = {
 
 def recipe_of(cfg: Any) -> Dict[str, Any]:
     """The keys of ``cfg`` that decide the weights, flat: ``OPTIMIZER.num_epochs``, for instance."""
+    recipe = _deciding(cfg, dict(flat(cfg)))
+    folder = str(cfg.MSCN.DATA)
+    if os.path.isdir(folder):
+        recipe["MSCN.DATA"] = os.path.abspath(folder)
+    return json.loads(json.dumps(recipe, default=str))
+
+
+def _deciding(cfg: Any, values: Dict[str, Any]) -> Dict[str, Any]:
+    """Those of the flat ``values`` that decide the weights of a run of ``cfg``."""
     free = [*_FREE, *([] if cfg.TEST_MODEL else ["DATA.TEST"])]
     free += [f"LOSS.{name}" for name in cfg.LOSS if name not in ("name", cfg.LOSS.name)]
     if cfg.MSCN.DATA or cfg.MSCN.TRAIN_SUBSET != 1:
         free += [f"DATA.TRAIN.{key}" for key in _OF_THE_FOLDER]
     # VISSL adds these to a loss while it builds it.
     free += [f"LOSS.{cfg.LOSS.name}.{key}" for key in ("name", "num_train_samples")]
-    recipe = {
+    return {
         key: value
-        for key, value in flat(cfg)
+        for key, value in values.items()
         if not any(key == name or key.startswith(f"{name}.") for name in free)
     }
-    folder = str(cfg.MSCN.DATA)
-    if os.path.isdir(folder):
-        recipe["MSCN.DATA"] = os.path.abspath(folder)
-    return json.loads(json.dumps(recipe, default=str))
 
 
 def flat(section: Any, path: str = "") -> Iterator[Tuple[str, Any]]:
@@ -120,7 +124,7 @@ def another_recipe(cfg: Any, checkpoint: Path, only: str = "") -> Optional[Tuple
     stated = loaded["classy_state_dict"].get(RECIPE_KEY)
     if stated is None:
         return None
-    before, now = json.loads(stated), recipe_of(cfg)
+    before, now = _deciding(cfg, {**_DEFAULTS, **json.loads(stated)}), recipe_of(cfg)
     if not all(any(key.startswith(_IMAGES) for key in recipe) for recipe in (before, now)):
         # One of them does not say its images: it is of an earlier version, or they are no files.
         before, now = (
@@ -171,5 +175,5 @@ def refuse_another_recipe(cfg: Any, only: str = "") -> None:
             f"{what}: set another folder; or "
             "config.CHECKPOINT.AUTO_RESUME=False "
             "config.CHECKPOINT.OVERWRITE_EXISTING=True to begin anew in this one; or "
-            "+config.MSCN.RESUME_CHANGED=True to go on from its newest checkpoint nevertheless"
+            "config.MSCN.RESUME_CHANGED=True to go on from its newest checkpoint nevertheless"
         )

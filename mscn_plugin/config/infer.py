@@ -12,7 +12,7 @@ from mscn_plugin.config import data, projector_input
 from mscn_plugin.config.checks import checkpoint, machine, mscn, parts, vissl
 from mscn_plugin.config.checks.loss import LOSSES
 from mscn_plugin.config.schedules import fit_schedules
-from mscn_plugin.config.schema import complete_settings
+from mscn_plugin.schema import complete_settings
 from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
 
 Step = Callable[[Any], None]

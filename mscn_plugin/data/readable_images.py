@@ -170,7 +170,7 @@ def nearly_blank_warning(path: str) -> str:
     return (
         f"{path} comes out nearly blank: hardly anything of it is left to learn from. If it uses a "
         "part of its type's values only, such as 12 of 16 bits, state the data set's black and "
-        "white by +config.MSCN.PIXEL_RANGE=[0,4095]; transparent pixels are white"
+        "white by config.MSCN.PIXEL_RANGE=[0,4095]; transparent pixels are white"
     )
 
 

@@ -6,8 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-import yaml
-
 from mscn_plugin.checkpoints.io import (
     CheckpointError,
     load_checkpoint,
@@ -16,7 +14,7 @@ from mscn_plugin.checkpoints.io import (
 )
 from mscn_plugin.checkpoints.run_folder import checkpoint_of
 from mscn_plugin.checkpoints.sigma import TRANSFORM, pretraining_sigma, resolve_sigma
-from mscn_plugin.config.folder import config_folder
+from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import hydra_override
 
 METER = "test_accuracy_list_meter"
@@ -134,17 +132,14 @@ class Run:
 
     def overrides(self, page: str) -> List[str]:
         """Overrides that give ``mscn/benchmark/<page>`` the run's trunk, crop and filter."""
-        settings = yaml.safe_load(
-            (config_folder() / f"config/mscn/benchmark/{page}.yaml").read_text()
-        )
-        settings = settings["config"]
+        settings = composed(f"mscn/benchmark/{page}")
         overrides = [
             hydra_override("config.MODEL.WEIGHTS_INIT.PARAMS_FILE", self.checkpoint),
             hydra_override("config.MSCN.PRETRAINING_SIGMA", self.sigma),
         ]
         pixel_range = ((self.config or {}).get("MSCN") or {}).get("PIXEL_RANGE")
         if pixel_range is not None:
-            overrides.append(hydra_override("+config.MSCN.PIXEL_RANGE", pixel_range))
+            overrides.append(hydra_override("config.MSCN.PIXEL_RANGE", pixel_range))
         overrides += _trunk_overrides(self.config, settings["MODEL"]["TRUNK"])
         for split in ("TRAIN", "TEST"):
             transforms = [
@@ -173,7 +168,6 @@ def _trunk_overrides(config: Optional[Dict[str, Any]], known: Dict[str, Any]) ->
     section = _SECTIONS.get(trunk["NAME"], "")
     overrides = [hydra_override("config.MODEL.TRUNK.NAME", trunk["NAME"])]
     for key, value in sorted((trunk.get(section) or {}).items()):
-        there = section == "RESNETS" or key in known.get(section, {})
-        path = f"{'' if there else '+'}config.MODEL.TRUNK.{section}.{key}"
+        path = f"{'' if key in known.get(section, {}) else '+'}config.MODEL.TRUNK.{section}.{key}"
         overrides.append(hydra_override(path, value))
     return overrides

@@ -26,8 +26,8 @@ from mscn_plugin.checkpoints.fingerprint import (
 )
 from mscn_plugin.checkpoints.io import SIGMA_KEY
 from mscn_plugin.checkpoints.sigma import input_sigma
-from mscn_plugin.config.schema import complete_settings
 from mscn_plugin.data.readable_images import ReadableImagesDataset
+from mscn_plugin.schema import complete_settings
 from mscn_plugin.training.hooks.checkpoints import CheckpointHook
 from mscn_plugin.training.hooks.embedding_statistics import EmbeddingStatisticsHook
 from mscn_plugin.training.hooks.masked_views_picture import MaskedViewsPictureHook
@@ -57,7 +57,7 @@ class MSCNTask(SelfSupervisionTask):
     It works with every VISSL loss and collator. Beside VISSL's own hooks it runs the target
     network of ``byol_loss``, the online evaluation, the embedding statistics, the picture of
     masked views and the progress bar, as the ``MSCN`` section of the configuration says
-    (:mod:`mscn_plugin.config.schema`).
+    (:mod:`mscn_plugin.schema`).
     """
 
     config: Any

@@ -30,9 +30,24 @@ USAGE = f"""Pre-train, or evaluate, by VISSL's launching tool:
 
 def pages() -> List[str]:
     """Names of the package's pages, as ``config=`` takes them."""
+    return [name for name in _names() if name.split("/")[1] not in _OVERLAYS]
+
+
+def overlays() -> List[str]:
+    """Names of the files that change a page, ``mscn/machine/cpu`` for instance."""
+    return [name for name in _names() if name.split("/")[1] in _OVERLAYS]
+
+
+def _names() -> List[str]:
     folder = config_folder() / "config"
-    names = (file.relative_to(folder).with_suffix("") for file in folder.glob("mscn/**/*.yaml"))
-    return sorted(name.as_posix() for name in names if name.parts[1] not in _OVERLAYS)
+    files = folder.glob("mscn/**/*.yaml")
+    names = (file.relative_to(folder).with_suffix("").as_posix() for file in files)
+    return sorted(name for name in names if not is_base(name))
+
+
+def is_base(name: str) -> bool:
+    """Whether a name below ``mscn/`` is that of a file for others to inherit from."""
+    return any(part.startswith("_") for part in name.split("/"))
 
 
 def print_help(arguments: Sequence[str]) -> None:
@@ -43,7 +58,7 @@ def print_help(arguments: Sequence[str]) -> None:
     """
     is_tool = Path(arguments[0]).stem == _TOOL
     if is_tool and {"-h", "--help"} & set(arguments[1:]):
-        print(USAGE + _list_of_pages())
+        print(USAGE + list_of_configs())
         sys.exit(0)
 
 
@@ -62,20 +77,20 @@ def names_no_page(arguments: Sequence[str]) -> bool:
 def about_pages(text: str) -> Optional[str]:
     """What to say where Hydra says in ``text`` that it has no such page, or that none is named."""
     if "must specify 'config'" in text:
-        return f"no page is named: add config=<page>. {_list_of_pages()}"
+        return f"no page is named: add config=<page>. {list_of_configs()}"
     missing = re.search(r"Could not find 'config/([^']*)'", text)
     if missing is None:
         return None
     name = missing[1]
     known = [*pages(), *_pages_of_vissl()]
     if name.startswith("mscn/") and "/" in name[len("mscn/") :]:
-        known += _overlays()
+        known += overlays()
     near = difflib.get_close_matches(name, known, n=1)
     meant = f"; did you mean {near[0]}?" if near else ""
     listed = re.search(r"Available options in '[^']*':(.*?)(Config search path|$)", text, re.DOTALL)
-    of_hydra = " ".join(listed[1].split()) if listed else ""
+    of_hydra = " ".join(n for n in listed[1].split() if not is_base(n)) if listed else ""
     there = f" Beside it Hydra sees {of_hydra}." if of_hydra else ""
-    return f"Could not find 'config/{name}'{meant}{there} {_list_of_pages()}"
+    return f"Could not find 'config/{name}'{meant}{there} {list_of_configs()}"
 
 
 def about_grammar(override: str, arguments: Sequence[str]) -> Optional[str]:
@@ -97,14 +112,9 @@ def about_grammar(override: str, arguments: Sequence[str]) -> Optional[str]:
     )
 
 
-def _list_of_pages() -> str:
+def list_of_configs() -> str:
+    """One sentence with the names of the package's pages."""
     return f"Pages of mscn-plugin: {', '.join(pages())}."
-
-
-def _overlays() -> List[str]:
-    folder = config_folder() / "config"
-    files = (file for name in _OVERLAYS for file in folder.glob(f"mscn/{name}/*.yaml"))
-    return [file.relative_to(folder).with_suffix("").as_posix() for file in files]
 
 
 def _pages_of_vissl() -> List[str]:

@@ -81,6 +81,32 @@ def test_other_images_are_another_recipe(config, run, tmp_path):
         refuse_another_recipe(config)
 
 
+@pytest.fixture
+def rewrite(config, run):
+    """Put another recipe into the run's checkpoint."""
+
+    def write(change):
+        recipe = recipe_of(config)
+        change(recipe)
+        state = {RECIPE_KEY: json.dumps(recipe)}
+        torch.save({"iteration": 8, "classy_state_dict": state}, run / "model_phase1.torch")
+
+    return write
+
+
+def test_a_key_that_was_added_since_counts_as_its_default(config, rewrite):
+    rewrite(lambda recipe: recipe.pop("MSCN.COMPILE_TRUNK"))
+    refuse_another_recipe(config)
+    config.MSCN.COMPILE_TRUNK = True
+    with pytest.raises(ConfigError, match=r"COMPILE_TRUNK is True, but .* a run with False"):
+        refuse_another_recipe(config)
+
+
+def test_a_key_that_is_known_to_change_nothing_by_now_may_differ(config, rewrite):
+    rewrite(lambda recipe: recipe.update({"MSCN.FROZEN_EVALUATIONS": ["svm"], "LOG_FREQUENCY": 3}))
+    refuse_another_recipe(config)
+
+
 def test_beginning_anew_is_not_refused(config, run):
     config.SEED_VALUE = 5
     config.CHECKPOINT.AUTO_RESUME = False
@@ -123,6 +149,7 @@ class TestChangedImages:
             f"config.MSCN.DATA={data}",
             f"config.CHECKPOINT.DIR={tmp_path}/run",
             "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8",
+            "config.MSCN.ONLINE_EVALUATION.NUM_NEIGHBORS=3",
         )
 
         def again(*more):
@@ -161,8 +188,8 @@ class TestChangedImages:
         with pytest.raises(ConfigError) as refused:
             start()
         assert str(refused.value).startswith(f"config.MSCN.DATA is '{data}', {message}")
-        assert "+config.MSCN.RESUME_CHANGED=True to go on" in str(refused.value)
-        start("+config.MSCN.RESUME_CHANGED=True")
+        assert "config.MSCN.RESUME_CHANGED=True to go on" in str(refused.value)
+        start("config.MSCN.RESUME_CHANGED=True")
 
     def test_others_may_change(self, start, data):
         start()
@@ -175,7 +202,7 @@ class TestChangedImages:
         (tmp_path / "list.txt").write_text(
             "\n".join(f"class{label}/{name}.png" for label in range(4) for name in "01")
         )
-        part = f"+config.MSCN.TRAIN_SUBSET={tmp_path}/list.txt"
+        part = f"config.MSCN.TRAIN_SUBSET={tmp_path}/list.txt"
         start(part)
         (data / "train" / "class1" / "7.png").unlink()
         start(part)

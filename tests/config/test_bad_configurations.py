@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from benchmarks.reliability import fuzz
 from benchmarks.reliability.configs import BAD, said_of, says
-from mscn_plugin.config.schema import DEFAULTS, complete_settings
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.schema import SCHEMA, complete_settings
 
 
 @pytest.fixture
@@ -81,19 +81,19 @@ values = st.one_of(
 
 
 @settings(max_examples=300, deadline=None)
-@given(key=st.sampled_from(sorted(set(DEFAULTS) - {"ONLINE_EVALUATION"})), value=values)
+@given(key=st.sampled_from(sorted(set(SCHEMA) - {"ONLINE_EVALUATION"})), value=values)
 def test_any_value_of_an_mscn_key_is_taken_or_refused_by_name(key, value):
     cfg = {"MSCN": {key: value}}
     with contextlib.suppress(ConfigError):
         complete_settings(cfg)
-        assert set(cfg["MSCN"]) == set(DEFAULTS)
+        assert set(cfg["MSCN"]) == set(SCHEMA)
         return
     with pytest.raises(ConfigError, match=rf"^config\.MSCN\.{key} is "):
         complete_settings({"MSCN": {key: value}})
 
 
 @settings(max_examples=100, deadline=None)
-@given(key=st.text(min_size=1, max_size=12).filter(lambda key: key not in DEFAULTS))
+@given(key=st.text(min_size=1, max_size=12).filter(lambda key: key not in SCHEMA))
 def test_no_other_key_is_taken(key):
     with pytest.raises(ConfigError, match="is not a key of MSCN"):
         complete_settings({"MSCN": {key: 1}})

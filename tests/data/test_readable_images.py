@@ -87,7 +87,7 @@ def test_a_stated_range_reaches_every_picture(compose, deep_folder, transforms, 
 
     for stated, blank in ((None, [2] * 5), ([0, 4095], [1] * 4 + [2])):
         caplog.clear()
-        key = [] if stated is None else [f"+config.MSCN.PIXEL_RANGE={stated}"]
+        key = [] if stated is None else [f"config.MSCN.PIXEL_RANGE={stated}"]
         data = (f"config.MSCN.DATA={deep_folder}", "config.DATA.TRAIN.DROP_LAST=False")
         config = compose("config=mscn/quickstart", *data, *key)
         config.DATA.TRAIN.TRANSFORMS = with_fast_augmentations(transforms)
@@ -108,7 +108,7 @@ def test_evaluations_of_vissls_task_read_as_training_does(compose, deep_folder):
     from mscn_plugin.data.readable_images import ReadableImagesDataset
 
     page = ("config=mscn/benchmark/quick_linear", f"config.MSCN.DATA={deep_folder}")
-    key = "+config.MSCN.PIXEL_RANGE=[0,4095]"
+    key = "config.MSCN.PIXEL_RANGE=[0,4095]"
     config = AttrDict(compose_hydra_configuration([*page, key])).config
     config.DATA.TRAIN.DATA_PATHS = config.DATA.TRAIN.LABEL_PATHS = [str(deep_folder)]
     config.DATA.TRAIN.TRANSFORMS = []

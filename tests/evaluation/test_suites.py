@@ -6,7 +6,9 @@ import pytest
 import torch
 import yaml
 
+from mscn_plugin.config.composed import composed
 from mscn_plugin.config.folder import config_folder
+from mscn_plugin.vissl.command_line import pages as names
 
 pytestmark = pytest.mark.usefixtures("registered")
 
@@ -24,8 +26,7 @@ def save(tmp_path_factory):
             state[SIGMA_KEY] = torch.tensor(sigma, dtype=torch.float64)
         torch.save({"classy_state_dict": state}, folder / "checkpoint.torch")
         if page:
-            file = config_folder() / "config" / "mscn" / f"{page}.yaml"
-            config = yaml.safe_load(file.read_text())["config"]
+            config = composed(f"mscn/{page}")
             config["MODEL"]["TRUNK"].update(changes)
             (folder / "train_config.yaml").write_text(yaml.safe_dump(config))
         return folder / "checkpoint.torch"
@@ -37,8 +38,7 @@ def test_every_evaluation_of_a_suite_is_a_page():
     from mscn_plugin.evaluation.suites import SUITES
 
     pages = {e.page for suite in SUITES.values() for e in suite}
-    folder = config_folder() / "config" / "mscn" / "benchmark"
-    assert pages == {path.stem for path in folder.glob("*.yaml")}
+    assert {f"mscn/benchmark/{page}" for page in pages} == {n for n in names() if "benchmark/" in n}
 
 
 def test_the_papers_run_needs_no_change_of_the_papers_pages(save):
@@ -47,11 +47,13 @@ def test_the_papers_run_needs_no_change_of_the_papers_pages(save):
     file = save("simclr", 5.0)
     run = Run.of(file)
     assert (run.sigma, run.crop, run.loss) == (5.0, 224, "mscn_info_nce_loss")
+    page = composed("mscn/benchmark/imagenet1k_linear")
+    trunk = page["MODEL"]["TRUNK"]["RESNETS"]
     assert run.overrides("imagenet1k_linear") == [
         f"config.MODEL.WEIGHTS_INIT.PARAMS_FILE={file}",
         "config.MSCN.PRETRAINING_SIGMA=5.0",
         "config.MODEL.TRUNK.NAME=resnet",
-        "config.MODEL.TRUNK.RESNETS.DEPTH=50",
+        *(f"config.MODEL.TRUNK.RESNETS.{key}={value}" for key, value in sorted(trunk.items())),
     ]
 
 

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import copy
 import functools
-import warnings
 
 import pytest
 import yaml
 
+from mscn_plugin.config import composed as config
 from mscn_plugin.config.folder import config_folder
 from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.scales import SCALES, page_of
+from mscn_plugin.vissl.command_line import is_base, pages
 
-PAGES = sorted(path.stem for path in (config_folder() / "config/mscn/trajectory").glob("*.yaml"))
+PAGES = [name.split("/")[-1] for name in pages() if name.startswith("mscn/trajectory/")]
+CONFIGS = config_folder() / "config"
 
 
 @pytest.fixture(scope="module")
 def composed(registered):
     """The ``config`` part of a page, by its name below ``mscn``."""
-    from omegaconf import OmegaConf
-    from vissl.utils.hydra_config import compose_hydra_configuration
-
-    @functools.cache
-    def parts(page):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            cfg = compose_hydra_configuration([f"config=mscn/{page}"])
-        return OmegaConf.to_container(cfg.config)
-
-    return lambda page: copy.deepcopy(parts(page))
+    parts = functools.cache(config.composed)
+    return lambda page: copy.deepcopy(parts(f"mscn/{page}"))
 
 
 def leaves(section, path=()):
@@ -47,12 +40,14 @@ def test_every_page_is_in_a_suite():
 
 @pytest.mark.parametrize("page", PAGES)
 def test_differs_from_its_parent_in_the_keys_that_it_names_and_in_all_of_them(composed, page):
-    file = config_folder() / "config/mscn/trajectory" / f"{page}.yaml"
-    text = yaml.safe_load(file.read_text())
-    (parent,) = [entry for entry in text["defaults"] if entry != "_self_"]
-    before = dict(leaves(composed(parent.replace("/config/mscn/", "", 1))))
+    text = yaml.safe_load((CONFIGS / f"mscn/trajectory/{page}.yaml").read_text())
+    inherited = [entry.lstrip("/").partition("/")[2] for entry in text["defaults"][:-1]]
+    parts = [name for name in inherited if is_base(name) or "/augmentations/" in name]
+    (parent,) = [name for name in inherited if name not in parts]
+    before = dict(leaves(composed(parent.partition("/")[2])))
     after = dict(leaves(composed(f"trajectory/{page}")))
-    named = {path for path, _ in leaves(text["config"])}
+    said = [text, *(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in parts)]
+    named = {path for part in said for path, _ in leaves(part["config"])}
     different = {path for path in {*before, *after} if before.get(path) != after.get(path)}
     assert different <= named
     # A switch that changes nothing would say something that is not so.

@@ -63,6 +63,6 @@ def test_anew_and_then_longer(run_tool, tiny, tmp_path):
     longer = [*seven, "config.OPTIMIZER.num_epochs=2"]
     refused = run_tool(*longer, check=False).stderr.splitlines()[-1]
     assert "config.OPTIMIZER.num_epochs is 2" in refused
-    assert "+config.MSCN.RESUME_CHANGED=True" in refused
-    run_tool(*longer, "+config.MSCN.RESUME_CHANGED=True")
+    assert "config.MSCN.RESUME_CHANGED=True" in refused
+    run_tool(*longer, "config.MSCN.RESUME_CHANGED=True")
     assert final() == (8, 7)

@@ -20,9 +20,13 @@ _CROPS = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
 
 def uses_mscn(cfg: Any) -> bool:
     """Whether any part of a configuration is MSCN's; all others are left alone."""
+    return "MSCN" in cfg or has_parts_of_mscn(cfg)
+
+
+def has_parts_of_mscn(cfg: Any) -> bool:
+    """Whether task, loss, collator, trunk or a transform is MSCN's."""
     return (
-        "MSCN" in cfg
-        or cfg.TRAINER.TASK_NAME == "mscn_task"
+        cfg.TRAINER.TASK_NAME == "mscn_task"
         or cfg.LOSS.name in LOSSES
         or cfg.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR
         or str(cfg.MODEL.TRUNK.NAME).startswith(PREFIX)

@@ -46,7 +46,7 @@ class UnreadableImagesHook(MSCNHook):
             raise RunError(
                 f"config.MSCN.MAX_UNREADABLE_SHARE is {share:g}, and {len(self.unreadable)} of the "
                 f"{images} images of an epoch could not be read, such as {self._example(task)}; "
-                "earlier checkpoints are kept; +config.MSCN.MAX_UNREADABLE_SHARE=<share> allows "
+                "earlier checkpoints are kept; config.MSCN.MAX_UNREADABLE_SHARE=<share> allows "
                 "more"
             )
 

@@ -91,12 +91,10 @@ def test_momentum_may_be_written_as_a_whole_number(compose, large_folder):
 
 def test_parts_of_a_configuration_are_left_as_they_are(compose, large_folder):
     """Classy Vision's parts take keys out of what they are built from, and add others."""
-    import yaml
-
-    from mscn_plugin.config.folder import config_folder
+    from mscn_plugin.config.composed import composed
 
     cfg = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}")
-    page = yaml.safe_load((config_folder() / "config/mscn/quickstart.yaml").read_text())["config"]
+    page = composed("mscn/quickstart")
     assert page["DATA"]["TRAIN"]["TRANSFORMS"] == cfg.DATA.TRAIN.TRANSFORMS
     assert "lr" not in cfg.OPTIMIZER
 

@@ -1,0 +1,35 @@
+"""The package's configs as Hydra composes them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Dict
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from mscn_plugin.schema import defaults
+
+
+def store_schema() -> None:
+    """Give Hydra ``mscn/_schema``, from which the configs inherit: all keys of ``config.MSCN``.
+
+    A key of a config can be overridden on the command line without ``+``.
+    """
+    ConfigStore.instance().store(
+        name="_schema",
+        node={"config": {"MSCN": defaults()}},
+        group="config/mscn",
+        package="_global_",
+        provider="mscn-plugin",
+    )
+
+
+def composed(name: str) -> Dict[str, Any]:
+    """The ``config`` part of ``config=<name>``, as VISSL's tool composes it."""
+    from vissl.utils.hydra_config import compose_hydra_configuration
+
+    with warnings.catch_warnings():  # VISSL was written for an older Hydra, which tells so
+        warnings.simplefilter("ignore")
+        cfg = compose_hydra_configuration([f"config={name}"])
+    return OmegaConf.to_container(cfg.config)  # type: ignore[return-value]

@@ -1,0 +1,239 @@
+"""The ``MSCN`` section of a configuration, which ``mscn_task`` adds to VISSL: :data:`SCHEMA`.
+
+A new key is one line there. The defaults of the shipped configs, the check of values, the resume of
+checkpoints (:mod:`mscn_plugin.checkpoints.fingerprint`) and docs/configuration.md follow from it.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Tuple, Union
+
+from mscn_plugin.data.decoding import check_pixel_range
+from mscn_plugin.errors import ConfigError, suggestion
+from mscn_plugin.masking import check_sigma
+from mscn_plugin.models.classifiers import EVALUATIONS
+
+
+class Allowed(NamedTuple):
+    """The values that a key may have.
+
+    Attributes:
+        words: what follows "it must be" in an error message.
+        holds: whether a value is one of them.
+    """
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+class Key(NamedTuple):
+    """One key of the section.
+
+    Attributes:
+        default: its value where a configuration has none.
+        allowed: its values.
+        comment: what it is, for the reference page.
+        weights: whether it changes the weights of a run. Where it does, a run with another value is
+            another run, which does not go on from the checkpoints of this one.
+    """
+
+    default: Any
+    allowed: Allowed
+    comment: str
+    weights: bool = True
+
+
+Section = Mapping[str, Union[Key, Mapping[str, Key]]]
+
+
+def whole(least: int) -> Allowed:
+    """Whole numbers of at least ``least``."""
+    return Allowed(
+        f"a whole number of at least {least}",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least,
+    )
+
+
+def one_of(*values: Any) -> Allowed:
+    """These values, by type, too: 0 and 1 equal False and True."""
+    return Allowed(
+        " or ".join(map(str, values)),
+        lambda value: any(value == v and type(value) is type(v) for v in values),
+    )
+
+
+def checked_by(words: str, check: Callable[[Any], Any]) -> Allowed:
+    """The values for which ``check`` raises no ValueError."""
+
+    def holds(value: Any) -> bool:
+        try:
+            check(value)
+        except ValueError:
+            return False
+        return True
+
+    return Allowed(words, holds)
+
+
+def checked_later(words: str) -> Allowed:
+    """Values that are checked together with the images."""
+    return Allowed(words, lambda value: True)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+SWITCH = one_of(True, False)
+SWITCH_OR_AUTO = one_of(True, False, "auto")
+SHARE = Allowed("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
+POSITIVE = Allowed("above 0", lambda value: _is_number(value) and 0 < value < float("inf"))
+FOLDER = checked_later("a folder of images, photographs, or empty")
+SUBSET = checked_later("a fraction above 0 and at most 1, or the path of a text file")
+FILLED_IN = checked_later("left alone: each start fills it in")
+SIGMA = checked_by("null or at least 0 pixels", lambda value: value is None or check_sigma(value))
+PIXELS = checked_by("null, or the values of black and white, such as [0, 4095]", check_pixel_range)
+SOME_EVALUATIONS = Allowed(
+    f"a list of some of {', '.join(EVALUATIONS)}",
+    lambda value: isinstance(value, list) and bool(value) and all(v in EVALUATIONS for v in value),
+)
+
+SCHEMA: Section = {
+    "DATA": Key(
+        "",
+        FOLDER,
+        "the images: in one folder, in a sub-folder for each class, or in `train/` and `val/` (or "
+        "`valid/`, `test/`) of that kind; photographs: pictures that ship with scikit-image and "
+        "scikit-learn; empty: VISSL's `DATA.*` as given",
+    ),
+    "TRAIN_SUBSET": Key(
+        1.0,
+        SUBSET,
+        "of the training images, which: a share of each class, drawn once, or those that the file "
+        "lists, one on a line, such as SimCLR's `1percent.txt`",
+    ),
+    "TRAINING_IMAGES": Key(
+        None, FILLED_IN, "number of the training images, and hashes of their names and sizes"
+    ),
+    "PIXEL_RANGE": Key(
+        None,
+        PIXELS,
+        "of pictures of more than 8 bits per channel, `[0, 4095]` for 12 bits in files of 16; "
+        "null: 0 and 65535 for integers of 16 bits",
+    ),
+    "MAX_UNREADABLE_SHARE": Key(
+        0.1,
+        SHARE,
+        "share of an epoch's images above which unreadable ones stop a run",
+        weights=False,
+    ),
+    "DEVICE_VIEWS": Key(
+        "auto",
+        SWITCH_OR_AUTO,
+        "normalization, filter, masks and noise on the training device, from uint8 views, in place "
+        "of the loader's workers; auto: wherever the pipeline allows it",
+    ),
+    "FAST_AUGMENTATIONS": Key(
+        True,
+        SWITCH,
+        "the same crops, jitter and blur by OpenCV, and reduced-size JPEG decoding, in place of "
+        "VISSL's by Pillow",
+    ),
+    "CHANNELS_LAST": Key(False, SWITCH, "`channels_last` as the memory format of the model"),
+    "COMPILE_TRUNK": Key(False, SWITCH, "`torch.compile` of the trunk"),
+    "RESUME_CHANGED": Key(
+        False, SWITCH, "go on from checkpoints of another configuration or seed", weights=False
+    ),
+    "PICTURE_IMAGES": Key(
+        6, whole(0), "images in the picture of masked views; 0: no picture", weights=False
+    ),
+    "PROGRESS_BAR": Key(
+        "auto",
+        SWITCH_OR_AUTO,
+        "a bar of the run; auto: where the output is a terminal",
+        weights=False,
+    ),
+    # Accuracy of the frozen trunk on labelled images while pre-training goes on.
+    "ONLINE_EVALUATION": {
+        "EVERY_NUM_EPOCHS": Key(
+            10,
+            whole(0),
+            "epochs from one to the next, and after the last epoch; 0: never",
+            weights=False,
+        ),
+        "NETWORK": Key(
+            "online",
+            one_of("online", "target"),
+            "whose trunk; target: that of the target network of `byol_loss`",
+            weights=False,
+        ),
+        "NUM_NEIGHBORS": Key(20, whole(1), "k of kNN", weights=False),
+        "TEMPERATURE": Key(
+            0.07, POSITIVE, "of kNN's votes, as in VISSL's and DINO's kNN", weights=False
+        ),
+        "MAX_TRAIN_IMAGES": Key(
+            10000,
+            whole(2),
+            "labelled images that kNN and the linear probe learn from",
+            weights=False,
+        ),
+        "MAX_VAL_IMAGES": Key(10000, whole(1), "images that they are tested on", weights=False),
+    },
+    "PRETRAINING_SIGMA": Key(
+        None,
+        SIGMA,
+        "in evaluations: sigma of the high-pass filter in the pre-training of the checkpoint, "
+        "pixels; null: the checkpoint says it",
+    ),
+    "FROZEN_EVALUATIONS": Key(
+        ["knn", "svm"],
+        SOME_EVALUATIONS,
+        "in evaluations: what `engine_name=mscn_frozen_features` does with features",
+        weights=False,
+    ),
+}
+
+
+def defaults(section: Section = SCHEMA) -> Dict[str, Any]:
+    """The section with all keys at their defaults."""
+    return {
+        name: copy.copy(entry.default) if isinstance(entry, Key) else defaults(entry)
+        for name, entry in section.items()
+    }
+
+
+def all_keys(section: Section = SCHEMA, path: str = "") -> Iterator[Tuple[str, Key]]:
+    """All keys with their dotted names, ``ONLINE_EVALUATION.NETWORK`` for instance."""
+    for name, entry in section.items():
+        if isinstance(entry, Key):
+            yield f"{path}{name}", entry
+        else:
+            yield from all_keys(entry, f"{path}{name}.")
+
+
+def complete_settings(cfg: Any) -> None:
+    """Fill the missing keys of ``cfg.MSCN`` with their defaults and check the others.
+
+    Raises:
+        ConfigError: an unknown key, or a value that is not allowed.
+    """
+    if "MSCN" not in cfg:
+        cfg["MSCN"] = {}
+    _complete("config.MSCN", cfg["MSCN"], SCHEMA)
+    cfg["MSCN"] = type(cfg)(cfg["MSCN"])
+
+
+def _complete(path: str, section: Any, schema: Section) -> None:
+    if not isinstance(section, dict):
+        raise ConfigError(f"{path} is {section!r}; it must be a section")
+    for name in section:
+        if name not in schema:
+            raise ConfigError(f"{path}.{name} is not a key of MSCN; {suggestion(name, schema)}")
+    for name, entry in schema.items():
+        if isinstance(entry, Key):
+            value = section.setdefault(name, copy.copy(entry.default))
+            if not entry.allowed.holds(value):
+                raise ConfigError(f"{path}.{name} is {value!r}; it must be {entry.allowed.words}")
+        else:
+            _complete(f"{path}.{name}", section.setdefault(name, {}), entry)
