@@ -10,6 +10,8 @@ from typing import Any, Dict, List, Sequence
 
 from mscn_plugin.masking.distribution import MaskDistribution
 
+NUM_BRANCHES = 2
+"""The method compares two branches: views, masks, losses and BYOL's directions come in pairs."""
 MASK_SETTINGS = tuple(field.name for field in dataclasses.fields(MaskDistribution))
 """The keys by which transforms and collator describe masks."""
 
@@ -51,7 +53,7 @@ def mask_distributions(num_branches: int, settings: Dict[str, Any]) -> List[Mask
     ]
 
 
-def masks_per_branch(num_masks: Any, num_branches: int = 2) -> List[int]:
+def masks_per_branch(num_masks: Any, num_branches: int = NUM_BRANCHES) -> List[int]:
     """Return K as ``[K0, K1]``; ``num_masks`` is K or that list (section 4.5, multimasks).
 
     Raises:

@@ -59,7 +59,7 @@ def reference(masks, n, c, height, width, generator):
 def test_the_random_numbers_and_their_order_are_those_of_earlier_runs(name):
     settings, shape, digest = CASES[name]
     masks, generator = MaskDistribution(**settings), torch.Generator().manual_seed(5)
-    hidden = masks.draw(shape[0], shape[2:], shape[1], generator).hidden()
+    hidden = masks.sample(shape[0], shape[2:], shape[1], generator).hidden()
     again = torch.Generator().manual_seed(5)
     assert torch.equal(hidden, reference(masks, *shape, again))
     assert torch.rand((), generator=generator) == torch.rand((), generator=again)

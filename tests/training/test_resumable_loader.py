@@ -112,7 +112,8 @@ def test_all_of_a_batch_is_kept_for_the_stream_that_uses_it(monkeypatch):
 
         def __next__(self):
             images = next(self.batches)
-            return {"data": [[images[:2]], images], "masks": [MaskDistribution().draw(2, (64, 64))]}
+            masks = [MaskDistribution().sample(2, (64, 64))]
+            return {"data": [[images[:2]], images], "masks": masks}
 
     monkeypatch.setattr(seeding, "DataloaderAsyncGPUWrapper", Asynchronous)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: "this stream")
