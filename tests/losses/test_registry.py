@@ -28,7 +28,7 @@ class DistanceLoss(ClassyLoss):
         return cls(**{key: value for key, value in config.items() if key != "name"})
 
     def forward(self, output, target=None):
-        means = [torch.stack(branch).mean(dim=0) for branch in split_by_branch(output, self.num_masks)]
+        means = [torch.stack(b).mean(dim=0) for b in split_by_branch(output, self.num_masks)]
         return (means[0] - means[1]).abs().pow(self.power).mean()
 """
 
