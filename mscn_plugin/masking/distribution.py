@@ -107,7 +107,10 @@ class MaskDistribution:
             ValueError: cells or boxes are larger than the image.
         """
         self.check_size(size)
-        kinds, probabilities = zip(*self.kinds())
+        first, second, *more = self.kinds()
+        # Grid and focal masks are sampled in any case, another kind where it can be chosen: the
+        # random numbers of a run without it are the same.
+        kinds, probabilities = zip(first, second, *(kind for kind in more if kind[1] > 0))
         choice = torch.rand(num_samples, generator=generator)
         kind = torch.zeros(num_samples, dtype=torch.uint8)
         reached = 0.0

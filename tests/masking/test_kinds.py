@@ -37,9 +37,9 @@ class WithColumns(MaskDistribution):
 def test_a_third_kind_is_chosen_by_its_probability_and_hides_what_it_says():
     masks = WithColumns(ratio=0.3, focal_probability=0.2, noise_std=0.0)
     sampled = masks.sample(4000, (64, 64))
-    shares = torch.bincount(sampled.kind.long(), minlength=3) / len(sampled)
-    assert shares.tolist() == pytest.approx([0.3, 0.2, 0.5], abs=0.04)
     chosen, columns = sampled.of(ColumnMask)
+    shares = [float(sampled.of(kind)[0].float().mean()) for kind in (GridMask, FocalMask)]
+    assert [*shares, float(chosen.float().mean())] == pytest.approx([0.3, 0.2, 0.5], abs=0.04)
     hidden = sampled[:100].hidden()
     for sample in chosen[:100].nonzero().flatten().tolist():
         for mask, column in zip(hidden[sample], columns[sample].tolist()):
@@ -61,6 +61,15 @@ def test_the_other_kinds_do_not_notice_a_third_one():
     assert torch.equal(plain.kept_boxes, more.kept_boxes)
     focal = more.focal
     assert torch.equal(plain.hidden()[focal], more.hidden()[focal])
+
+
+def test_a_kind_that_cannot_be_chosen_takes_no_random_number():
+    torch.manual_seed(0)
+    WithColumns(column_probability=0.0).sample(5, (64, 64))
+    after = torch.rand(())
+    torch.manual_seed(0)
+    MaskDistribution().sample(5, (64, 64))
+    assert torch.equal(after, torch.rand(()))
 
 
 def test_its_settings_are_checked_like_all_others():
