@@ -109,7 +109,7 @@ class MaskParameters:
         for tensor in (self.kind, self.channelwise, *self.sampled, self.noise_std):
             tensor.record_stream(stream)
 
-    def __getitem__(self, index: Any) -> MaskParameters:
+    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> MaskParameters:
         """The masks of some of the samples; ``index`` is a slice, a list or a tensor."""
         return self._map(lambda tensor: tensor[index])
 

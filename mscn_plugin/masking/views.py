@@ -6,14 +6,19 @@ Shape shorthand: B images, K0 and K1 masks, C, H, W channels, height, width.
 from __future__ import annotations
 
 import functools
-from typing import Any, Optional, Sequence, Tuple, Union
+from typing import Optional, Tuple
 
 import torch
 from torch import Tensor, nn
 
 from mscn_plugin.masking.apply import apply_in_chunks
 from mscn_plugin.masking.high_pass import check_sigma, high_pass
-from mscn_plugin.masking.per_branch import NUM_BRANCHES, mask_distributions, masks_per_branch
+from mscn_plugin.masking.per_branch import (
+    NUM_BRANCHES,
+    NumMasks,
+    mask_distributions,
+    masks_per_branch,
+)
 
 
 class MaskedViews(nn.Module):
@@ -30,9 +35,7 @@ class MaskedViews(nn.Module):
         ValueError: a value is outside of its range; the message starts with its name.
     """
 
-    def __init__(
-        self, num_masks: Union[int, Sequence[int]] = 2, sigma: float = 5.0, **settings: Any
-    ) -> None:
+    def __init__(self, num_masks: NumMasks = 2, sigma: float = 5.0, **settings: object) -> None:
         super().__init__()
         self.num_masks = masks_per_branch(num_masks)
         self.sigma = check_sigma(sigma)

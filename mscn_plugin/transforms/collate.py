@@ -16,7 +16,13 @@ from torch import Tensor
 from vissl.data.collators import register_collator
 
 from mscn_plugin.masking.apply import apply_in_chunks
-from mscn_plugin.masking.per_branch import NUM_BRANCHES, mask_distributions, masks_per_branch
+from mscn_plugin.masking.per_branch import (
+    NUM_BRANCHES,
+    NumMasks,
+    mask_distributions,
+    masks_per_branch,
+)
+from mscn_plugin.types import Config
 
 COLLATOR = "mscn_multimask_collator"
 _PER_VIEW = ("label", "data_valid", "data_idx")
@@ -51,18 +57,19 @@ LAYOUT_SETTINGS = tuple(field.name for field in dataclasses.fields(BatchLayout))
 """The keys by which the collator's layout is described."""
 
 
-def num_masks_of(train: Any) -> Any:
+def num_masks_of(train: Config) -> NumMasks:
     """``num_masks`` of a ``DATA.TRAIN`` as it is given: K, ``[K0, K1]``, or 1 without masks."""
     if train.COLLATE_FUNCTION != COLLATOR:
         return 1
-    return train.COLLATE_FUNCTION_PARAMS.get("num_masks", 2)
+    num_masks: NumMasks = train.COLLATE_FUNCTION_PARAMS.get("num_masks", 2)
+    return num_masks
 
 
 @register_collator(COLLATOR)
 def mscn_multimask_collator(
     batch: List[Dict[str, Any]],
-    num_masks: Any = 2,
-    **settings: Any,
+    num_masks: NumMasks = 2,
+    **settings: object,
 ) -> Dict[str, Any]:
     """Mask the two views of each image K times.
 
@@ -91,7 +98,7 @@ def mscn_multimask_collator(
 
 @register_collator("mscn_mask_drawing_collator")
 def mscn_mask_drawing_collator(
-    batch: List[Dict[str, Any]], num_masks: Any = 2, **settings: Any
+    batch: List[Dict[str, Any]], num_masks: NumMasks = 2, **settings: object
 ) -> Dict[str, Any]:
     """The first step of :func:`mscn_multimask_collator`: unmasked views and sampled masks.
 
@@ -157,8 +164,8 @@ def mask_batch(
     return collated
 
 
-def _views_of(sample: Dict[str, Any]) -> List[torch.Tensor]:
-    views = sample["data"]
+def _views_of(sample: Dict[str, Any]) -> List[Tensor]:
+    views: List[Tensor] = sample["data"]
     if len(views) != NUM_BRANCHES:
         raise ValueError(
             f"mscn_multimask_collator got {len(views)} views of an image; it needs two: "

@@ -23,6 +23,7 @@ from torch import Tensor
 from mscn_plugin.masking import high_pass
 from mscn_plugin.transforms.collate import COLLATOR, BatchLayout, mask_batch
 from mscn_plugin.transforms.transforms import MSCNHighPass, settings_of
+from mscn_plugin.types import Config
 
 STAGE = ("ToTensor", "Normalize", "MSCNHighPass")
 """Transforms that the stage stands for, in their order; the first alone is necessary."""
@@ -53,7 +54,7 @@ class DeviceViews:
         return high_pass((views - mean) / std, self.sigma)
 
     @torch.no_grad()
-    def __call__(self, batch: Dict[str, Any], device: Any) -> Dict[str, Any]:
+    def __call__(self, batch: Dict[str, Any], device: str | torch.device) -> Dict[str, Any]:
         """Turn a batch of the sampling collator into one of the masking collator, on ``device``.
 
         Args:
@@ -82,7 +83,7 @@ class DeviceViewsLoader:
     VISSL asks both for their length.
     """
 
-    def __init__(self, dataloader: Any, stage: DeviceViews, device: Any) -> None:
+    def __init__(self, dataloader: Any, stage: DeviceViews, device: str | torch.device) -> None:
         self.dataloader = dataloader
         self.stage = stage
         self.device = device
@@ -100,7 +101,7 @@ class DeviceViewsLoader:
         return getattr(self.dataloader, name)
 
 
-def split_pipeline(train: Any) -> Tuple[Any, DeviceViews]:
+def split_pipeline(train: Config) -> Tuple[Config, DeviceViews]:
     """Divide a ``DATA.TRAIN`` between workers and device.
 
     Args:

@@ -57,7 +57,7 @@ class MSCNMask(FromSettings, ClassyTransform):
     one value per view. A single tensor is masked by itself.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, **settings: object) -> None:
         self.settings = settings
         lengths = [len(value) for value in settings.values() if isinstance(value, (list, tuple))]
         mask_distributions(max(lengths, default=1), settings)
@@ -72,7 +72,7 @@ class MSCNMask(FromSettings, ClassyTransform):
         return masked
 
 
-def _require_tensor(name: str, image: Any) -> Tensor:
+def _require_tensor(name: str, image: object) -> Tensor:
     if isinstance(image, Tensor) and image.dim() == 3:
         return image
     what = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
