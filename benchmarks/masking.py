@@ -11,7 +11,7 @@ import torch
 from torchvision.transforms import functional as F
 
 from benchmarks.harness import Row, faster, main, milliseconds
-from mscn_plugin.masking import MaskDistribution, fill, high_pass
+from mscn_plugin.masking import MaskDistribution, apply_masks, high_pass
 
 SIGMA, SIZE, CELL = 5.0, 224, 32
 
@@ -51,8 +51,8 @@ def rows() -> List[Row]:
     )
     views = milliseconds(
         {
-            "filter, mask and noise": lambda: fill(
-                high_pass(image, SIGMA)[None], masks.draw(1, (SIZE, SIZE))
+            "filter, mask and noise": lambda: apply_masks(
+                high_pass(image, SIGMA)[None], masks.sample(1, (SIZE, SIZE))
             ),
             "the same of torchvision's operations": lambda: masked(image - torchvision_blur()),
             "the same with kornia's filter": lambda: masked(image - kornia_blur()),

@@ -51,7 +51,7 @@ def _stage(folder: Path) -> List[Row]:
     one = torch.ones(2, 32, dtype=torch.long)
     masks = MaskDistribution()
     batch = {"data": views, "label": one, "data_valid": one, "data_idx": one}
-    batch["masks"] = [masks.draw(32, (224, 224)) for _ in range(2)]
+    batch["masks"] = [masks.sample(32, (224, 224)) for _ in range(2)]
     stage = DeviceViews((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), sigma=5.0)
     with quiet():
         step = step_of(task_of([], folder), stage(batch, "cpu")["data"][0])

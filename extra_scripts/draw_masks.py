@@ -24,7 +24,7 @@ from torchvision.transforms import functional as F
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError
 from mscn_plugin.files import save_figure
-from mscn_plugin.masking import MaskDistribution, fill, high_pass
+from mscn_plugin.masking import MaskDistribution, apply_masks, high_pass
 from mscn_plugin.training.hooks.contact_sheet import Group, contact_sheet, fitted, stretched
 
 NOISE_STD = 0.3  # the larger one of the two branches'
@@ -64,12 +64,12 @@ def draw(options: argparse.Namespace) -> None:
             focal_probability=float(name == "focal"),
             channelwise_probability=float(name == "channel-wise"),
             noise_std=0.0,
-        ).draw(1, image.shape[-2:])
+        ).sample(1, image.shape[-2:])
         for name in ("grid", "focal", "channel-wise")
     }
-    views = [filtered, *(fill(filtered, mask) for mask in masks.values())]
+    views = [filtered, *(apply_masks(filtered, mask) for mask in masks.values())]
     noise_std = torch.tensor([NOISE_STD])
-    views += [fill(filtered, replace(mask, noise_std=noise_std)) for mask in masks.values()]
+    views += [apply_masks(filtered, replace(mask, noise_std=noise_std)) for mask in masks.values()]
     tiles = stretched(torch.cat(views))
     picture = fitted(crop, *tiles[0].shape[:2])
     filtered_tile, *zeros, grid, focal, channelwise = tiles

@@ -12,7 +12,7 @@ import mscn_plugin
 PACKAGE = Path(mscn_plugin.__file__).parent
 
 FLOORS = (
-    ("errors", "files", "warning_filters"),
+    ("errors", "files", "types", "warning_filters"),
     ("masking",),
     ("data",),
     ("losses", "models", "transforms"),

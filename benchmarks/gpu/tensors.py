@@ -101,7 +101,7 @@ def _batch(images: int, size: int, noise_std: float, num_masks: Any) -> Dict[str
     one = torch.ones(2, images, dtype=torch.long)
     batch: Dict[str, Any] = {"label": one, "data_valid": one, "data_idx": one}
     batch["data"] = torch.randint(0, 256, (2, images, 3, size, size), dtype=torch.uint8)
-    batch["masks"] = [masks.draw(count * images, (size, size)) for count in num_masks]
+    batch["masks"] = [masks.sample(count * images, (size, size)) for count in num_masks]
     return batch
 
 
@@ -121,21 +121,21 @@ def _stage(rec: Recorder, name: str) -> None:
 
 
 def _fill(rec: Recorder) -> None:
-    from mscn_plugin.masking import MaskDistribution, fill
+    from mscn_plugin.masking import MaskDistribution, apply_masks
 
     masks = MaskDistribution(focal_probability=0.4, channelwise_probability=0.8, noise_std=0.3)
-    draw = masks.draw(32, (224, 224))
+    sampled = masks.sample(32, (224, 224))
     images, noise = torch.randn(8, 3, 224, 224), torch.randn(32, 3, 224, 224)
-    hidden = draw.hidden()
-    with rec.check("masks of one draw, bit for bit") as row:
-        observed = draw.to(rec.device).hidden().cpu()
+    hidden = sampled.hidden()
+    with rec.check("the masks, bit for bit") as row:
+        observed = sampled.to(rec.device).hidden().cpu()
         require(torch.equal(observed, hidden), "other pixels are hidden")
         row["detail"] = f"{float(hidden.float().mean()):.1%} hidden"
-    with rec.check("fill with given noise") as row:
-        observed = fill(images.to(rec.device), draw, noise=noise.to(rec.device))
-        within(row, observed, fill(images, draw, noise=noise), 1e-6)
-    with rec.check("fill with noise of its own: seen pixels bit for bit, noise standard normal"):
-        observed = fill(images.to(rec.device), draw).cpu()
+    with rec.check("masks with given noise") as row:
+        observed = apply_masks(images.to(rec.device), sampled, noise=noise.to(rec.device))
+        within(row, observed, apply_masks(images, sampled, noise=noise), 1e-6)
+    with rec.check("masks with noise of its own: seen pixels bit for bit, noise standard normal"):
+        observed = apply_masks(images.to(rec.device), sampled).cpu()
         repeated = images.repeat(4, 1, 1, 1)
         require(torch.equal(observed[~hidden], repeated[~hidden]), "seen pixels have changed")
         values = observed[hidden] / 0.3

@@ -15,6 +15,7 @@ import torch
 from mscn_plugin.checkpoints.io import VISSL_UNPICKLES, CheckpointError, load_checkpoint
 from mscn_plugin.errors import DISK_FULL, ConfigError, RunError
 from mscn_plugin.files import staging_folder, sync
+from mscn_plugin.types import Config
 
 LINK = "checkpoint.torch"
 _NAME = re.compile(r"model_(iteration|phase|final_checkpoint_phase)(\d+)\.torch")
@@ -141,7 +142,7 @@ def refuse_links(folder: Path, staged: bool) -> None:
             )
 
 
-def refuse_damaged(settings: Any, folder: Path) -> None:
+def refuse_damaged(settings: Config, folder: Path) -> None:
     """Refuse to begin anew where there are checkpoints, but none that a run could go on from.
 
     Args:
@@ -177,7 +178,7 @@ def is_final(path: Path) -> bool:
     return path.name.startswith("model_final")
 
 
-def _tensors(content: Any, name: str = "") -> Iterator[Tuple[str, torch.Tensor]]:
+def _tensors(content: object, name: str = "") -> Iterator[Tuple[str, torch.Tensor]]:
     if isinstance(content, torch.Tensor):
         yield name, content
     elif isinstance(content, (dict, list, tuple)):

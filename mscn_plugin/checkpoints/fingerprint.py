@@ -14,6 +14,7 @@ from mscn_plugin import schema
 from mscn_plugin.checkpoints.complete import newest_checkpoint
 from mscn_plugin.checkpoints.io import VISSL_UNPICKLES, load_checkpoint
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.types import Config
 
 RECIPE_KEY = "mscn_recipe"
 MACHINE_KEY = "mscn_machine"
@@ -57,13 +58,14 @@ _CHANGES = {
 """How a difference in a key of the images' fingerprint reads; the first one says most."""
 
 
-def recipe_of(cfg: Any) -> Dict[str, Any]:
+def recipe_of(cfg: Config) -> Dict[str, Any]:
     """The keys of ``cfg`` that decide the weights, flat: ``OPTIMIZER.num_epochs``, for instance."""
     recipe = _deciding(cfg, dict(flat(cfg)))
     folder = str(cfg.MSCN.DATA)
     if os.path.isdir(folder):
         recipe["MSCN.DATA"] = os.path.abspath(folder)
-    return json.loads(json.dumps(recipe, default=str))
+    as_text: dict[str, Any] = json.loads(json.dumps(recipe, default=str))
+    return as_text
 
 
 def _deciding(cfg: Any, values: Dict[str, Any]) -> Dict[str, Any]:
@@ -81,7 +83,7 @@ def _deciding(cfg: Any, values: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def flat(section: Any, path: str = "") -> Iterator[Tuple[str, Any]]:
+def flat(section: Config | Dict[str, Any], path: str = "") -> Iterator[Tuple[str, Any]]:
     """The values of a configuration by their keys, those of sections joined by dots."""
     for key, value in section.items():
         if isinstance(value, dict):
@@ -111,7 +113,7 @@ def pin_machine(checkpoint: Dict[str, Any]) -> None:
             )
 
 
-def another_recipe(cfg: Any, checkpoint: Path, only: str = "") -> Optional[Tuple[str, Any, Any]]:
+def another_recipe(cfg: Config, checkpoint: Path, only: str = "") -> Optional[Tuple[str, Any, Any]]:
     """The first key in which a whole checkpoint's recipe differs: name, value there, and here.
 
     Args:
@@ -139,7 +141,7 @@ def another_recipe(cfg: Any, checkpoint: Path, only: str = "") -> Optional[Tuple
     return None
 
 
-def refuse_other_images(cfg: Any) -> None:
+def refuse_other_images(cfg: Config) -> None:
     """:func:`refuse_another_recipe` by the images alone, in a job that has run before.
 
     VISSL completes the configuration while it trains, so that its keys say nothing there.
@@ -147,7 +149,7 @@ def refuse_other_images(cfg: Any) -> None:
     refuse_another_recipe(cfg, _IMAGES)
 
 
-def refuse_another_recipe(cfg: Any, only: str = "") -> None:
+def refuse_another_recipe(cfg: Config, only: str = "") -> None:
     """Refuse to go on, or to be content, with the checkpoints of a run of another recipe.
 
     Args:

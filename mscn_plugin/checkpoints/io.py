@@ -197,7 +197,7 @@ def check_plain_pickle(path: Path) -> None:
         raise CheckpointError(f"{path} holds more than plain values ({error})") from None
 
 
-def _check_size(content: Any) -> None:
+def _check_size(content: object) -> None:
     waiting, seen = [content], 0
     while waiting:
         value = waiting.pop()

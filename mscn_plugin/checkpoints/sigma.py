@@ -12,12 +12,13 @@ from mscn_plugin.checkpoints.io import SIGMA_KEY, CheckpointError
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.masking import check_sigma
 from mscn_plugin.models.high_pass_trunk import trunk_sigma
+from mscn_plugin.types import Config
 
 TRANSFORM = "MSCNHighPass"
 _SIGMA_OF_224 = 5.0
 
 
-def input_sigma(cfg: Any, split: str) -> float:
+def input_sigma(cfg: Config, split: str) -> float:
     """Sigma in pixels of the filter that a split's images pass: its transforms' or the trunk's.
 
     Args:
@@ -37,7 +38,7 @@ def input_sigma(cfg: Any, split: str) -> float:
     return filters[0][1] if filters else 0.0
 
 
-def _filters(cfg: Any, split: str) -> Iterator[Tuple[str, float]]:
+def _filters(cfg: Config, split: str) -> Iterator[Tuple[str, float]]:
     for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
         if transform.get("name") == TRANSFORM:
             sigma = float(transform.get("sigma", _SIGMA_OF_224))

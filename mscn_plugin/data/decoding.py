@@ -55,7 +55,7 @@ class UnreadableImageError(Exception):
     """An image file that cannot be opened or decoded."""
 
 
-def check_pixel_range(value: Any) -> PixelRange:
+def check_pixel_range(value: object) -> PixelRange:
     """Return ``value`` if it is None or two finite numbers in ascending order.
 
     Raises:
@@ -63,17 +63,18 @@ def check_pixel_range(value: Any) -> PixelRange:
     """
     if value is None:
         return None
-    numbers = (
-        isinstance(value, (list, tuple))
-        and len(value) == 2
-        and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in value)
+    if isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_finite, value)):
+        black, white = value
+        if black < white:
+            return black, white
+    raise ValueError(
+        f"PIXEL_RANGE is {value!r}; it must be null, or the values of black and white, such as "
+        "[0, 4095]"
     )
-    if not numbers or not all(map(math.isfinite, value)) or not value[0] < value[1]:
-        raise ValueError(
-            f"PIXEL_RANGE is {value!r}; it must be null, or the values of black and white, such as "
-            "[0, 4095]"
-        )
-    return tuple(value)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def to_rgb(image: Image.Image, pixel_range: PixelRange = None) -> Image.Image:
@@ -284,7 +285,8 @@ def _range_of(image: Image.Image, raw: str, values: np.ndarray) -> Tuple[float, 
 def _levels(values: np.ndarray, black: float, white: float) -> np.ndarray:
     """Values as levels from 0 to 255, uint8 of the same shape."""
     if values.dtype.itemsize == 2:  # a table of all 16-bit values
-        return _levels(np.arange(65536), black, white)[values]
+        table: np.ndarray = _levels(np.arange(65536), black, white)[values]
+        return table
     shifted = values.astype(np.float64) - black
     if values.dtype.kind in "iu" and white - black >= 255:
         levels = np.floor(shifted * 256 / (white - black + 1))  # the 8 highest bits

@@ -168,11 +168,11 @@ def _has_images(folder: Path, deep: bool = True) -> bool:
 class LabelledFolder(ImageFolder):
     """torchvision's ImageFolder of :func:`contents`; without classes all labels are 0."""
 
-    def find_classes(self, directory: Any) -> Tuple[List[str], Dict[str, int]]:
+    def find_classes(self, directory: Union[str, Path]) -> Tuple[List[str], Dict[str, int]]:
         self.contents = contents(directory)
         return self.contents.classes, {n: i for i, n in enumerate(self.contents.classes)}
 
-    def make_dataset(self, *_: Any, **__: Any) -> List[Tuple[str, int]]:
+    def make_dataset(self, *_: object, **__: object) -> List[Tuple[str, int]]:
         return self.contents.images
 
 

@@ -119,7 +119,7 @@ def regions(size: Tuple[int, int]) -> Dict[str, List[Box]]:
     return boxes
 
 
-def build_photographs(root: Optional[Union[str, os.PathLike]] = None) -> Path:
+def build_photographs(root: Optional[Union[str, Path]] = None) -> Path:
     """Write the dataset as JPEG files unless it is there already.
 
     The folder's name carries the version and a digest of all parameters, so that what an older
@@ -255,7 +255,8 @@ class Light:
         x = grey + (x - grey) @ _hue_rotation(self.hue).T * np.float32(self.saturation)
         x = x * np.asarray(self.white_balance, np.float32)
         x = x.mean() + (x - x.mean()) * np.float32(self.contrast) + np.float32(self.brightness)
-        return (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
+        levels: np.ndarray = (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
+        return levels
 
 
 def patches(photograph: Image.Image, name: str, split: str) -> Iterator[np.ndarray]:
@@ -368,5 +369,5 @@ def _hue_rotation(angle: float) -> np.ndarray:
     """Return the rotation of RGB space about the grey axis: float32 of shape (3, 3)."""
     axis = np.full((3, 3), 1 / 3)
     cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    rotation = axis + math.cos(angle) * (np.eye(3) - axis) + math.sin(angle) * cross
+    rotation: np.ndarray = axis + math.cos(angle) * (np.eye(3) - axis) + math.sin(angle) * cross
     return rotation.astype(np.float32)

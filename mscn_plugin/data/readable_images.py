@@ -19,6 +19,7 @@ from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError, printa
 from mscn_plugin.data.image_folder import LabelledFolder, split_folders
 from mscn_plugin.data.seeding import seed_generators
 from mscn_plugin.errors import RunError
+from mscn_plugin.types import Config
 
 TAKES_UNDECODED = "MSCNRandomResizedCrops"
 """The transform that, as the first of a pipeline, chooses how to decode a file."""
@@ -48,7 +49,7 @@ class ReadableImagesDataset(GenericSSLDataset):
             on whatever was drawn before.
     """
 
-    def __init__(self, cfg: Any, split: str) -> None:
+    def __init__(self, cfg: Config, split: str) -> None:
         readers = {"disk_folder": ImageFileSource, "disk_filelist": ImageFileSource}
         super().__init__(
             cfg=cfg,
@@ -64,7 +65,7 @@ class ReadableImagesDataset(GenericSSLDataset):
             seed_generators(self.cfg["SEED_VALUE"], self.epoch, index)
         for step in range(min(len(self), MAX_UNREADABLE_RUN)):
             try:
-                sample = super().__getitem__((index + step) % len(self))
+                sample: Dict[str, Any] = super().__getitem__((index + step) % len(self))
             except UnreadableImageError as error:
                 logging.warning(f"skipping an unreadable image: {error}")
                 continue
@@ -158,11 +159,11 @@ class ImageFileSource(DiskImageDataset):
     def path_of(self, index: int) -> str:
         """Path of a file of the folder or the list."""
         if self.data_source == "disk_folder":
-            return self.image_dataset.samples[index][0]
+            return str(self.image_dataset.samples[index][0])
         if len(self.image_dataset) == 0:  # VISSL hands workers no list, and each reads it once
             self._load_data(self._path)
         path = str(self.image_dataset[index])
-        return self._replace_img_path_prefix(path, self._remove_prefix, self._new_prefix)
+        return str(self._replace_img_path_prefix(path, self._remove_prefix, self._new_prefix))
 
 
 def nearly_blank_warning(path: str) -> str:
@@ -185,7 +186,7 @@ def _say_once(text: str, level: int = logging.INFO) -> None:
 
 
 @functools.wraps(_vissl_build_dataset)
-def build_dataset(cfg: Any, split: str, **options: Any) -> GenericSSLDataset:
+def build_dataset(cfg: Config, split: str, **options: Any) -> GenericSSLDataset:
     """VISSL's dataset; for a configuration with a part of MSCN, evaluations among them, ours."""
     if "MSCN" in cfg:
         return ReadableImagesDataset(cfg, split)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from typing import Any, Callable, Iterator
+from typing import Callable, Iterator, TypeVar
 
 import torch
 from torch.utils.data import get_worker_info
 
 from mscn_plugin.errors import ConfigError, RunError
+
+Samples = TypeVar("Samples")
+Batch = TypeVar("Batch")
 
 FOLDER = "/dev/shm"
 _PREFETCHED = 2
@@ -27,7 +30,7 @@ _REMEDY = (
 )
 
 
-def collate_for_trainer(collate: Callable[[Any], Any], samples: Any) -> Any:
+def collate_for_trainer(collate: Callable[[Samples], Batch], samples: Samples) -> Batch:
     """The batch that ``collate`` makes of ``samples``, in shared memory where a worker makes it.
 
     Raises:
@@ -76,7 +79,7 @@ def _free() -> str:
     return f"{shutil.disk_usage(FOLDER).free / 2**20:.2g} MB"
 
 
-def _tensors(content: Any) -> Iterator[torch.Tensor]:
+def _tensors(content: object) -> Iterator[torch.Tensor]:
     """The tensors of a batch, in the containers and dataclasses that collators use."""
     if isinstance(content, torch.Tensor):
         yield content

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from mscn_plugin.data.image_folder import Contents
 from mscn_plugin.files import replacing
 
 
-def train_subset(available: Contents, subset: Any, seed: int = 0) -> Tuple[np.ndarray, np.ndarray]:
+def train_subset(
+    available: Contents, subset: object, seed: int = 0
+) -> Tuple[np.ndarray, np.ndarray]:
     """Images of a training folder, with their labels.
 
     Args:
@@ -55,15 +57,14 @@ def as_arrays(images: Sequence[Tuple[str, int]]) -> Tuple[np.ndarray, np.ndarray
     return np.array(paths), np.array(labels, dtype=np.int64)
 
 
-def check_fraction(subset: Any) -> float:
+def check_fraction(subset: object) -> float:
     """Return ``subset`` if it is a fraction, else raise ValueError."""
-    number = isinstance(subset, (int, float)) and not isinstance(subset, bool)
-    if not number or not 0 < subset <= 1:
-        raise ValueError(
-            f"TRAIN_SUBSET is {subset!r}; it must be a fraction above 0 and at most 1, or the path "
-            "of a text file that lists images"
-        )
-    return float(subset)
+    if isinstance(subset, (int, float)) and not isinstance(subset, bool) and 0 < subset <= 1:
+        return float(subset)
+    raise ValueError(
+        f"TRAIN_SUBSET is {subset!r}; it must be a fraction above 0 and at most 1, or the path "
+        "of a text file that lists images"
+    )
 
 
 def _drawn(images: List[Tuple[str, int]], fraction: float, seed: int) -> List[Tuple[str, int]]:

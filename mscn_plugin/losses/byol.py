@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any, Dict, Iterable, List, Optional
+from typing import Any, Dict, Iterable, List, Mapping, Optional
 
 import torch
 import torch.distributed as dist
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from mscn_plugin.losses.branches import split_by_branch
 from mscn_plugin.losses.registry import ClassyLoss, register_loss
-from mscn_plugin.masking.per_branch import masks_per_branch
+from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
 
 TARGET_INPUTS = ("masked", "unmasked")
 
@@ -102,7 +102,7 @@ class BYOLLoss(ClassyLoss):
     """
 
     def __init__(
-        self, num_masks: Any = 1, target_momentum: float = 0.996, target_input: str = "masked"
+        self, num_masks: NumMasks = 1, target_momentum: float = 0.996, target_input: str = "masked"
     ) -> None:
         super().__init__()
         is_number = isinstance(target_momentum, (int, float))
@@ -137,7 +137,7 @@ class BYOLLoss(ClassyLoss):
             self.load_state_dict(self._restored)
             self._restored = None
 
-    def load_state_dict(self, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Restore the target; before it is built, keep ``state_dict`` until then.
 
         VISSL restores losses before the hooks start, and the target needs the model.
@@ -148,17 +148,17 @@ class BYOLLoss(ClassyLoss):
         return super().load_state_dict(state_dict, *args, **kwargs)
 
     @property
-    def target_masks(self) -> Any:
+    def target_masks(self) -> List[int]:
         """``[K0, K1]`` of the target's views."""
-        return self.num_masks if self.target_input == "masked" else [1, 1]
+        return self.num_masks if self.target_input == "masked" else masks_per_branch(1)
 
     @torch.no_grad()
-    def project(self, views: Any) -> None:
+    def project(self, views: Tensor | List[Tensor]) -> None:
         """Compute and keep the target's projections of ``views``, a batch as the model takes it."""
         assert self.target is not None, "byol_loss has no target: it needs mscn_task"
         (self.projections,) = self.target(views)
 
-    def forward(self, output: Tensor, target: Any = None) -> Tensor:
+    def forward(self, output: Tensor, target: object = None) -> Tensor:
         """Return the scalar loss of ``output``, the predictions; ``target`` is not used.
 
         Args:
@@ -178,7 +178,7 @@ class BYOLLoss(ClassyLoss):
             )
 
     @torch.no_grad()
-    def update_target(self, model: Any, update: int, num_updates: int) -> float:
+    def update_target(self, model: torch.nn.Module, update: int, num_updates: int) -> float:
         """Move the target towards ``model`` after optimizer step ``update`` of ``num_updates``.
 
         Returns:
@@ -209,7 +209,7 @@ def process_groups_of(model: torch.nn.Module) -> Dict[int, Any]:
     return {id(group): group for group in groups if group is not None}
 
 
-def broadcast(tensors: Any) -> None:
+def broadcast(tensors: Iterable[Tensor]) -> None:
     """Give all ranks the first rank's values, in one message."""
     tensors = list(tensors)
     if not tensors:

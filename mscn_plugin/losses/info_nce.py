@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from mscn_plugin.losses.branches import split_by_branch
 from mscn_plugin.losses.registry import ClassyLoss, gather_from_all, get_rank, register_loss
-from mscn_plugin.masking.per_branch import masks_per_branch
+from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
 
 NEGATIVES = ("pair", "all")
 
@@ -155,7 +155,7 @@ class MSCNInfoNCELoss(ClassyLoss):
     """
 
     def __init__(
-        self, temperature: float = 0.2, num_masks: Any = 2, negatives: str = "pair"
+        self, temperature: float = 0.2, num_masks: NumMasks = 2, negatives: str = "pair"
     ) -> None:
         super().__init__()
         self.of_branches = MSCNLoss(temperature, negatives)
@@ -165,7 +165,7 @@ class MSCNInfoNCELoss(ClassyLoss):
     def from_config(cls, config: Dict[str, Any]) -> MSCNInfoNCELoss:
         return cls(**{key: value for key, value in config.items() if key != "name"})
 
-    def forward(self, output: Tensor, target: Any = None) -> Tensor:
+    def forward(self, output: Tensor, target: object = None) -> Tensor:
         """Return the scalar loss of ``output``, the embeddings; ``target`` is not used.
 
         Raises:

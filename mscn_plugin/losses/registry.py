@@ -1,27 +1,35 @@
-"""What VISSL and Classy Vision give a loss, and what stands in for it where they are not installed.
+"""The losses of this package, and what VISSL and Classy Vision give them where they are installed.
 
-With them a loss is registered under its name and gathers embeddings as VISSL's own losses do;
-without them it is a module of plain PyTorch.
+A new loss is a module of this folder with a class under ``@register_loss("its_name")``. With VISSL
+it is registered there, too, and gathers embeddings as VISSL's own losses do; without it is a module
+of plain PyTorch.
 """
 
 from __future__ import annotations
 
-from typing import Any, Callable
+import functools
+import importlib
+import pkgutil
+from typing import Any, Callable, Dict, Type, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-__all__ = ["ClassyLoss", "gather_from_all", "get_rank", "register_loss"]
+__all__ = ["ClassyLoss", "gather_from_all", "get_rank", "losses", "register_loss"]
+
+Loss = TypeVar("Loss", bound=Type[Any])
+_LOSSES: Dict[str, Type[Any]] = {}
 
 try:
     from classy_vision.generic.distributed_util import get_rank
-    from classy_vision.losses import ClassyLoss, register_loss
+    from classy_vision.losses import ClassyLoss
+    from classy_vision.losses import register_loss as _register_with_vissl
     from vissl.utils.distributed_utils import gather_from_all
 except ImportError:
     ClassyLoss = nn.Module
 
-    def register_loss(name: str) -> Callable[[Any], Any]:
+    def _register_with_vissl(name: str) -> Callable[[Loss], Loss]:
         """Register nothing: there is no registry."""
         return lambda loss: loss
 
@@ -36,3 +44,27 @@ except ImportError:
         from torch.distributed.nn.functional import all_gather
 
         return torch.cat(all_gather(tensor))
+
+
+def register_loss(name: str) -> Callable[[Loss], Loss]:
+    """Register a loss that takes several masks per branch under ``LOSS.name``.
+
+    Its class has ``num_masks`` among its settings, the section of its name, and as an attribute
+    ``[K0, K1]``.
+    """
+
+    def register(loss: Loss) -> Loss:
+        _LOSSES[name] = loss
+        registered: Loss = _register_with_vissl(name)(loss)
+        return registered
+
+    return register
+
+
+@functools.cache
+def losses() -> Dict[str, Type[Any]]:
+    """The losses of this package's modules, by their registered names."""
+    package = importlib.import_module("mscn_plugin.losses")
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+    return _LOSSES

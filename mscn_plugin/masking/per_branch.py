@@ -6,15 +6,19 @@ The asymmetry of section 4.5 is data: ``focal_probability: [0.3, 0.5]`` in the Y
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, List, Sequence
+from typing import Any, List, Mapping, Sequence, Union
 
 from mscn_plugin.masking.distribution import MaskDistribution
 
+NUM_BRANCHES = 2
+"""The method compares two branches: views, masks, losses and BYOL's directions come in pairs."""
+NumMasks = Union[int, Sequence[int]]
+"""K, or ``[K0, K1]``."""
 MASK_SETTINGS = tuple(field.name for field in dataclasses.fields(MaskDistribution))
 """The keys by which transforms and collator describe masks."""
 
 
-def per_branch(name: str, value: Any, num_branches: int) -> List[Any]:
+def per_branch(name: str, value: object, num_branches: int) -> List[Any]:
     """Return ``value`` as a list with one entry per branch.
 
     Raises:
@@ -30,7 +34,7 @@ def per_branch(name: str, value: Any, num_branches: int) -> List[Any]:
     return list(value)
 
 
-def mask_distributions(num_branches: int, settings: Dict[str, Any]) -> List[MaskDistribution]:
+def mask_distributions(num_branches: int, settings: Mapping[str, object]) -> List[MaskDistribution]:
     """Build the mask distribution of every branch from config settings.
 
     Args:
@@ -51,7 +55,7 @@ def mask_distributions(num_branches: int, settings: Dict[str, Any]) -> List[Mask
     ]
 
 
-def masks_per_branch(num_masks: Any, num_branches: int = 2) -> List[int]:
+def masks_per_branch(num_masks: object, num_branches: int = NUM_BRANCHES) -> List[int]:
     """Return K as ``[K0, K1]``; ``num_masks`` is K or that list (section 4.5, multimasks).
 
     Raises:

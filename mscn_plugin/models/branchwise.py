@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import List
 
 import torch
 from torch import Tensor
@@ -20,7 +20,9 @@ class BranchwiseModel(BaseSSLMultiInputOutputModel):
     names are those of VISSL's model; a batch that is one tensor passes as there.
     """
 
-    def multi_res_input_forward(self, batch: List[Tensor], feature_names: Any) -> List[Tensor]:
+    def multi_res_input_forward(
+        self, batch: List[Tensor], feature_names: List[str]
+    ) -> List[Tensor]:
         """Return one tensor ``[(K0 + K1) * B, D]`` from ``batch``, ``[K0 * B, ...]`` and so on."""
         outputs = [self.single_input_forward(views, feature_names, self.heads) for views in batch]
         return [torch.cat(parts) for parts in zip(*outputs)]

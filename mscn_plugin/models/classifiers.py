@@ -6,11 +6,13 @@ Shape shorthand: N training images, M validation images, F features, C classes, 
 from __future__ import annotations
 
 import warnings
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
 from torch.nn import functional as F
+
+from mscn_plugin.types import Config
 
 Labelled = Tuple[np.ndarray, np.ndarray]
 """Features ``[N, F]`` and labels: classes ``[N]``, or for SVMs of several labels ``[N, C]``."""
@@ -27,7 +29,7 @@ def knn_accuracy(
     temperature: Optional[float],
     normalize: bool = True,
     topk: Sequence[int] = (1,),
-    device: Any = "cpu",
+    device: str | torch.device = "cpu",
 ) -> Dict[int, float]:
     """Accuracy in percent of the k nearest training images, as VISSL's nearest-neighbour benchmark.
 
@@ -80,10 +82,10 @@ def probe_accuracy(train: Labelled, val: Labelled) -> float:
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return 100 * probe.fit(*train).score(*val)
+        return 100 * float(probe.fit(*train).score(*val))
 
 
-def svm_average_precision(train: Labelled, val: Labelled, settings: Any) -> Dict[str, float]:
+def svm_average_precision(train: Labelled, val: Labelled, settings: Config) -> Dict[str, float]:
     """Mean average precision in percent of one-against-all linear SVMs, VISSL's VOC07 protocol.
 
     For each class a cost is chosen by cross-validated average precision on the training images;
@@ -135,7 +137,7 @@ def svm_average_precision(train: Labelled, val: Labelled, settings: Any) -> Dict
     return result
 
 
-def costs(settings: Any) -> Sequence[float]:
+def costs(settings: Config) -> Sequence[float]:
     """The costs that VISSL's section ``config.SVM.costs`` asks for."""
     section = settings["costs"]
     powers = range(*section["power_range"]) if section["base"] > 0 else ()

@@ -8,19 +8,20 @@ prefix.
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Type
+from typing import List, Optional, Type
 
 import torch
 from vissl.models.trunks import get_model_trunk, register_model_trunk
 
 import mscn_plugin.models.small_resnet  # noqa: F401  registers a trunk that is wrapped below
 from mscn_plugin.masking import check_sigma, high_pass
+from mscn_plugin.types import Config
 
 PREFIX = "high_pass_"
 TRUNKS = ("resnet", "regnet", "efficientnet", "small_resnet")
 
 
-def trunk_sigma(trunk_config: Any) -> Optional[float]:
+def trunk_sigma(trunk_config: Config) -> Optional[float]:
     """Sigma of a trunk's own filter: ``MODEL.TRUNK.HIGH_PASS.SIGMA``.
 
     Returns:
@@ -43,7 +44,7 @@ def behind_high_pass(trunk: Type[torch.nn.Module]) -> Type[torch.nn.Module]:
     """A subclass of ``trunk``, a class of VISSL, that filters its input."""
 
     class HighPassTrunk(trunk):  # type: ignore[valid-type, misc]
-        def __init__(self, model_config: Any, model_name: str) -> None:
+        def __init__(self, model_config: Config, model_name: str) -> None:
             super().__init__(model_config, model_name)
             sigma = trunk_sigma(model_config.TRUNK)
             if sigma is None:
@@ -54,7 +55,8 @@ def behind_high_pass(trunk: Type[torch.nn.Module]) -> Type[torch.nn.Module]:
             self, x: torch.Tensor, out_feat_keys: Optional[List[str]] = None
         ) -> List[torch.Tensor]:
             """Features of images ``[B, 3, H, W]``, which are filtered first."""
-            return super().forward(high_pass(x, self.sigma), out_feat_keys)
+            features: List[torch.Tensor] = super().forward(high_pass(x, self.sigma), out_feat_keys)
+            return features
 
     HighPassTrunk.__name__ = HighPassTrunk.__qualname__ = f"HighPass{trunk.__name__}"
     return HighPassTrunk

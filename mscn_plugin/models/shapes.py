@@ -9,13 +9,15 @@ from typing import Any, Callable, Dict, Tuple, TypeVar
 import torch
 from vissl.models.trunks import get_model_trunk
 
+from mscn_plugin.types import Config
+
 T = TypeVar("T")
 
 _known: Dict[Tuple[str, Tuple[int, int]], int] = {}
 """Features by configuration and size: a suite of experiments asks for one trunk many times."""
 
 
-def trunk_features(model_config: Any, size: Tuple[int, int] = (224, 224)) -> int:
+def trunk_features(model_config: Config, size: Tuple[int, int] = (224, 224)) -> int:
     """Number of features that the trunk of a configuration gives for an image.
 
     Args:
@@ -24,9 +26,8 @@ def trunk_features(model_config: Any, size: Tuple[int, int] = (224, 224)) -> int
     """
 
     def ask() -> int:
-        return (
-            build_trunk(model_config).eval()(torch.zeros(1, 3, *size), [])[-1].flatten(1).shape[1]
-        )
+        features: torch.Tensor = build_trunk(model_config).eval()(torch.zeros(1, 3, *size), [])[-1]
+        return features.flatten(1).shape[1]
 
     key = json.dumps(model_config, sort_keys=True, default=str), size
     if key not in _known:
@@ -34,7 +35,7 @@ def trunk_features(model_config: Any, size: Tuple[int, int] = (224, 224)) -> int
     return _known[key]
 
 
-def trunk_shapes(model_config: Any) -> Dict[str, Tuple[int, ...]]:
+def trunk_shapes(model_config: Config) -> Dict[str, Tuple[int, ...]]:
     """Names and shapes of a trunk's parameters and buffers."""
 
     def ask() -> Dict[str, Tuple[int, ...]]:
@@ -44,11 +45,12 @@ def trunk_shapes(model_config: Any) -> Dict[str, Tuple[int, ...]]:
     return of_shapes(ask)
 
 
-def build_trunk(model_config: Any) -> torch.nn.Module:
-    """The trunk of VISSL's ``config.MODEL``, newly initialised."""
+def build_trunk(model_config: Config) -> torch.nn.Module:
+    """The trunk of VISSL's ``config.MODEL``, newly initialized."""
     name = model_config.TRUNK.NAME
     # A copy: VISSL's EfficientNet takes keys out of the configuration that it is built from.
-    return get_model_trunk(name)(copy.deepcopy(model_config), name)
+    trunk: torch.nn.Module = get_model_trunk(name)(copy.deepcopy(model_config), name)
+    return trunk
 
 
 def of_shapes(ask: Callable[[], T]) -> T:

@@ -6,7 +6,7 @@ width, and a 3x3 stem without max-pooling, or the ImageNet stem; its parts have 
 
 from __future__ import annotations
 
-from typing import Any, List, Optional, Tuple
+from typing import Any, List, Mapping, Optional, Tuple
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from vissl.models.model_helpers import Flatten, get_trunk_forward_outputs
 from vissl.models.trunks import register_model_trunk
 
 from mscn_plugin.errors import suggestion
+from mscn_plugin.types import Config
 
 BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 
@@ -43,7 +44,7 @@ class SmallResNet(nn.Module):
         ValueError: a setting is unknown or outside of its range.
     """
 
-    def __init__(self, model_config: Any, model_name: str) -> None:
+    def __init__(self, model_config: Config, model_name: str) -> None:
         super().__init__()
         self.model_config = model_config
         settings = trunk_settings(model_config.TRUNK.get("SMALL_RESNET") or {})
@@ -94,7 +95,7 @@ class SmallResNet(nn.Module):
     ) -> List[torch.Tensor]:
         """Features of images ``[B, 3, H, W]`` at the named layers; else ``[B, 8 * WIDTH]``."""
         checkpointing = self.model_config.ACTIVATION_CHECKPOINTING
-        return get_trunk_forward_outputs(
+        features: List[torch.Tensor] = get_trunk_forward_outputs(
             feat=x,
             out_feat_keys=out_feat_keys or [],
             feature_blocks=self._feature_blocks,
@@ -102,9 +103,10 @@ class SmallResNet(nn.Module):
             use_checkpointing=checkpointing.USE_ACTIVATION_CHECKPOINTING,
             checkpointing_splits=checkpointing.NUM_ACTIVATION_CHECKPOINTING_SPLITS,
         )
+        return features
 
 
-def trunk_settings(section: Any) -> Tuple[int, int, int, bool, int]:
+def trunk_settings(section: Mapping[str, Any]) -> Tuple[int, int, int, bool, int]:
     """Depth, width, stem stride, stem pooling and stem kernel of a ``SMALL_RESNET`` section.
 
     Raises:

@@ -1,7 +1,7 @@
 """The multimask collator (section 4.5, Figure 5): K masked versions of each of two views.
 
-Drawing the masks and applying them are two steps. In a loader's worker one follows the other; with
-:mod:`mscn_plugin.transforms.on_device` the worker draws and the training device applies.
+Masks are sampled, then applied. In a loader's worker one step follows the other; with
+:mod:`mscn_plugin.transforms.on_device` the worker samples and the training device applies.
 
 Shape shorthand: B images, V = 2 branches, K0 and K1 masks, C, H, W channels, height, width.
 """
@@ -15,11 +15,16 @@ import torch
 from torch import Tensor
 from vissl.data.collators import register_collator
 
-from mscn_plugin.masking import fill
-from mscn_plugin.masking.per_branch import mask_distributions, masks_per_branch
+from mscn_plugin.masking.apply import apply_in_chunks
+from mscn_plugin.masking.per_branch import (
+    NUM_BRANCHES,
+    NumMasks,
+    mask_distributions,
+    masks_per_branch,
+)
+from mscn_plugin.types import Config
 
 COLLATOR = "mscn_multimask_collator"
-NUM_BRANCHES = 2
 _PER_VIEW = ("label", "data_valid", "data_idx")
 
 
@@ -51,27 +56,25 @@ class BatchLayout:
 LAYOUT_SETTINGS = tuple(field.name for field in dataclasses.fields(BatchLayout))
 """The keys by which the collator's layout is described."""
 
-CPU_CHUNK = 400_000
-"""Numbers that a CPU masks at a time, two views of 224 pixels. Measured best of one to 16 views."""
 
-
-def num_masks_of(train: Any) -> Any:
+def num_masks_of(train: Config) -> NumMasks:
     """``num_masks`` of a ``DATA.TRAIN`` as it is given: K, ``[K0, K1]``, or 1 without masks."""
     if train.COLLATE_FUNCTION != COLLATOR:
         return 1
-    return train.COLLATE_FUNCTION_PARAMS.get("num_masks", 2)
+    num_masks: NumMasks = train.COLLATE_FUNCTION_PARAMS.get("num_masks", 2)
+    return num_masks
 
 
 @register_collator(COLLATOR)
 def mscn_multimask_collator(
     batch: List[Dict[str, Any]],
-    num_masks: Any = 2,
-    **settings: Any,
+    num_masks: NumMasks = 2,
+    **settings: object,
 ) -> Dict[str, Any]:
     """Mask the two views of each image K times.
 
-    The views must be tensors of one size, already augmented, normalised and high-pass filtered
-    (``MSCNHighPass``); each mask is drawn afresh for each image.
+    The views must be tensors of one size, already augmented, normalized and high-pass filtered
+    (``MSCNHighPass``); each image has masks of its own.
 
     Args:
         batch: B samples of VISSL, ``sample["data"]`` the two views ``[C, H, W]`` of an image.
@@ -89,21 +92,21 @@ def mscn_multimask_collator(
         ValueError: a setting is wrong, the images do not have two views, or cells or boxes are
             larger than the images.
     """
-    drawn = mscn_mask_drawing_collator(batch, num_masks, **settings)
-    return apply_masks(drawn, BatchLayout.of(settings))
+    sampled = mscn_mask_drawing_collator(batch, num_masks, **settings)
+    return mask_batch(sampled, BatchLayout.of(settings))
 
 
 @register_collator("mscn_mask_drawing_collator")
 def mscn_mask_drawing_collator(
-    batch: List[Dict[str, Any]], num_masks: Any = 2, **settings: Any
+    batch: List[Dict[str, Any]], num_masks: NumMasks = 2, **settings: object
 ) -> Dict[str, Any]:
-    """The first step of :func:`mscn_multimask_collator`: unmasked views and drawn masks.
+    """The first step of :func:`mscn_multimask_collator`: unmasked views and sampled masks.
 
     Returns:
         A batch without repetitions: ``data`` the views ``[V, B, C, H, W]`` of any dtype, ``masks``
-        a list with the :class:`~mscn_plugin.masking.MaskDraw` of each branch (``K * B`` masks,
-        mask 0 of all images first), ``label``, ``data_valid`` and ``data_idx`` ``[V, B]``. Its
-        size in bytes does not grow with K but for the draws, some 300 bytes each.
+        a list with the :class:`~mscn_plugin.masking.MaskParameters` of each branch (``K * B``
+        masks, mask 0 of all images first), ``label``, ``data_valid`` and ``data_idx`` ``[V, B]``.
+        Its size in bytes does not grow with K but for the masks, some 300 bytes each.
 
     Raises:
         ValueError: as :func:`mscn_multimask_collator`.
@@ -119,13 +122,13 @@ def mscn_mask_drawing_collator(
     }
     collated["data"] = views
     collated["masks"] = [
-        masks.draw(count * len(batch), size, channels)
+        masks.sample(count * len(batch), size, channels)
         for count, masks in zip(counts, distributions)
     ]
     return collated
 
 
-def apply_masks(
+def mask_batch(
     batch: Dict[str, Any],
     layout: BatchLayout = BatchLayout(),
     prepare: Callable[[Tensor], Tensor] = lambda views: views,
@@ -143,20 +146,9 @@ def apply_masks(
     data = torch.empty((sum(counts) * num_images, *views.shape[2:]), device=views.device)
     branches = list(data.split([count * num_images for count in counts]))
     unmasked = data.new_empty(views.shape) if layout.unmasked_views else None
-    # An accelerator takes all images at once; a CPU takes what its cache holds.
-    chunk = num_images
-    if views.device.type == "cpu":
-        chunk = max(1, CPU_CHUNK // views[0, 0].numel())
-    for index, (branch, masks) in enumerate(zip(views, batch["masks"])):
-        by_mask = branches[index].view(-1, *branch.shape)
-        order = torch.arange(len(masks), device=views.device).view(-1, num_images)
-        for first in range(0, num_images, chunk):
-            part = slice(first, first + chunk)
-            prepared = prepare(branch[part])
-            if unmasked is not None:
-                unmasked[index, part] = prepared
-            filled = fill(prepared, masks[order[:, part].flatten()])
-            by_mask[:, part] = filled.view(len(order), -1, *branch.shape[1:])
+    for index, (view, masks, branch) in enumerate(zip(views, batch["masks"], branches)):
+        prepared = None if unmasked is None else unmasked[index]
+        apply_in_chunks(view, masks, branch.view(-1, *view.shape), prepare, prepared)
     in_data = counts[:1] if layout.momentum_branch else counts
     collated: Dict[str, List[Any]] = {
         key: [torch.cat([column.repeat(k) for column, k in zip(batch[key], in_data)])]
@@ -172,8 +164,8 @@ def apply_masks(
     return collated
 
 
-def _views_of(sample: Dict[str, Any]) -> List[torch.Tensor]:
-    views = sample["data"]
+def _views_of(sample: Dict[str, Any]) -> List[Tensor]:
+    views: List[Tensor] = sample["data"]
     if len(views) != NUM_BRANCHES:
         raise ValueError(
             f"mscn_multimask_collator got {len(views)} views of an image; it needs two: "

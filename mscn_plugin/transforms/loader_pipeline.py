@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
-from typing import Any, Optional, Tuple
+from typing import Optional, Tuple
 
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.transforms.on_device import DeviceViews, split_pipeline
 from mscn_plugin.transforms.opencv import with_fast_augmentations
+from mscn_plugin.types import Config
 
 
-def loader_config(config: Any) -> Tuple[Any, Optional[DeviceViews]]:
+def loader_config(config: Config) -> Tuple[Config, Optional[DeviceViews]]:
     """Apply ``MSCN.FAST_AUGMENTATIONS`` and ``MSCN.DEVICE_VIEWS`` to ``DATA.TRAIN``.
 
     Args:

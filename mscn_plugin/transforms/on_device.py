@@ -1,8 +1,8 @@
 """The end of the view pipeline as one stage on the training device.
 
-Normalisation, filter, masks and noise are the same few operations for every pixel. The loader's
-workers stop before them: they send each view once, as uint8, with the drawn masks as a few numbers,
-and this stage does the rest for the whole batch, after the copy to the device and before the
+Normalization, filter, masks and noise are the same few operations for every pixel. The loader's
+workers stop before them: they send each view once, as uint8, with the masks as a few numbers, and
+this stage does the rest for the whole batch, after the copy to the device and before the
 training step, hence outside of autocast. What travels is a quarter of two float32 views, whatever
 the number of masks.
 
@@ -21,8 +21,9 @@ from classy_vision.generic.util import recursive_copy_to_device
 from torch import Tensor
 
 from mscn_plugin.masking import high_pass
-from mscn_plugin.transforms.collate import COLLATOR, BatchLayout, apply_masks
+from mscn_plugin.transforms.collate import COLLATOR, BatchLayout, mask_batch
 from mscn_plugin.transforms.transforms import MSCNHighPass, settings_of
+from mscn_plugin.types import Config
 
 STAGE = ("ToTensor", "Normalize", "MSCNHighPass")
 """Transforms that the stage stands for, in their order; the first alone is necessary."""
@@ -48,13 +49,13 @@ class DeviceViews:
     layout: BatchLayout = dataclasses.field(default_factory=BatchLayout)
 
     def filtered(self, views: Tensor) -> Tensor:
-        """Normalise and filter ``[..., C, H, W]`` of uint8; returns float32 on the same device."""
+        """Normalize and filter ``[..., C, H, W]`` of uint8; returns float32 on the same device."""
         mean, std = (_levels(values, views.device) for values in (self.mean, self.std))
         return high_pass((views - mean) / std, self.sigma)
 
     @torch.no_grad()
-    def __call__(self, batch: Dict[str, Any], device: Any) -> Dict[str, Any]:
-        """Turn a batch of the drawing collator into one of the masking collator, on ``device``.
+    def __call__(self, batch: Dict[str, Any], device: str | torch.device) -> Dict[str, Any]:
+        """Turn a batch of the sampling collator into one of the masking collator, on ``device``.
 
         Args:
             batch: ``data`` uint8 ``[V, B, C, H, W]``, see
@@ -63,10 +64,10 @@ class DeviceViews:
 
         Returns:
             What :func:`~mscn_plugin.transforms.collate.mscn_multimask_collator` returns: the same
-            views as its own to 1e-5, given the same draws and noise.
+            views as its own to 1e-5, given the same masks and noise.
         """
         batch = recursive_copy_to_device(batch, non_blocking=True, device=torch.device(device))
-        return apply_masks(batch, self.layout, prepare=self.filtered)
+        return mask_batch(batch, self.layout, prepare=self.filtered)
 
 
 @functools.cache
@@ -82,7 +83,7 @@ class DeviceViewsLoader:
     VISSL asks both for their length.
     """
 
-    def __init__(self, dataloader: Any, stage: DeviceViews, device: Any) -> None:
+    def __init__(self, dataloader: Any, stage: DeviceViews, device: str | torch.device) -> None:
         self.dataloader = dataloader
         self.stage = stage
         self.device = device
@@ -100,7 +101,7 @@ class DeviceViewsLoader:
         return getattr(self.dataloader, name)
 
 
-def split_pipeline(train: Any) -> Tuple[Any, DeviceViews]:
+def split_pipeline(train: Config) -> Tuple[Config, DeviceViews]:
     """Divide a ``DATA.TRAIN`` between workers and device.
 
     Args:

@@ -66,7 +66,8 @@ class FastColorJitter(transforms.ColorJitter):
 
     def forward(self, image: Image.Image) -> Image.Image:
         if image.mode != "RGB":
-            return super().forward(image)
+            jittered: Image.Image = super().forward(image)
+            return jittered
         order, *factors = self.get_params(self.brightness, self.contrast, self.saturation, self.hue)
         adjust = (_brightness, _contrast, _saturation, _hue)
         pixels = np.asarray(image)
@@ -89,29 +90,29 @@ def _contrast(pixels: np.ndarray, factor: float) -> np.ndarray:
     return _blend_with(int(mean + 0.5), pixels, factor)
 
 
-def _blend_with(grey: int, pixels: np.ndarray, factor: float) -> np.ndarray:
+def _blend_with(gray: int, pixels: np.ndarray, factor: float) -> np.ndarray:
     levels = np.arange(256, dtype=np.float32)
-    table = np.clip(grey + factor * (levels - grey), 0, 255).astype(np.uint8)
-    return opencv().LUT(pixels, table)
+    table = np.clip(gray + factor * (levels - gray), 0, 255).astype(np.uint8)
+    return np.asarray(opencv().LUT(pixels, table))
 
 
 def _saturation(pixels: np.ndarray, factor: float) -> np.ndarray:
     luma = np.array([0.299, 0.587, 0.114], dtype=np.float32)
     matrix = np.full((3, 4), -0.5, dtype=np.float32)
     matrix[:, :3] = factor * np.eye(3, dtype=np.float32) + (1 - factor) * luma
-    return opencv().transform(pixels, matrix)
+    return np.asarray(opencv().transform(pixels, matrix))
 
 
 def _hue(pixels: np.ndarray, factor: float) -> np.ndarray:
     cv2 = opencv()
     hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV_FULL)
     hsv[..., 0] += np.uint8(round(factor * 256) % 256)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL))
 
 
 @register_transform("MSCNColorDistortion")
 class MSCNColorDistortion(FromSettings, ClassyTransform):
-    """VISSL's ``ImgPilColorDistortion``, SimCLR's colour jitter and grayscale (supplement A.1).
+    """VISSL's ``ImgPilColorDistortion``, SimCLR's color jitter and grayscale (supplement A.1).
 
     Args:
         strength: factor of brightness, contrast and saturation (0.8) and of hue (0.2).
@@ -125,7 +126,8 @@ class MSCNColorDistortion(FromSettings, ClassyTransform):
         )
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        return self.distort(image)
+        distorted: Image.Image = self.distort(image)
+        return distorted
 
 
 @register_transform("MSCNGaussianBlur")
@@ -175,7 +177,7 @@ class MSCNRandomResizedCrops(FromSettings, transforms.RandomResizedCrop):
         UnreadableImageError: the file cannot be decoded.
     """
 
-    def __init__(self, num_times: int = 2, **settings: Any) -> None:
+    def __init__(self, num_times: int = 2, **settings: object) -> None:
         super().__init__(**settings)
         self.num_times = num_times
 
@@ -195,7 +197,8 @@ class MSCNRandomResizedCrops(FromSettings, transforms.RandomResizedCrop):
 
     def _crop(self, image: Image.Image, box: Sequence[int], scale: float) -> Image.Image:
         if scale == 1:
-            return F.resized_crop(image, *box, self.size, self.interpolation)
+            cropped: Image.Image = F.resized_crop(image, *box, self.size, self.interpolation)
+            return cropped
         top, left, height, width = (scale * edge for edge in box)
         region = (left, top, left + width, top + height)
         mode = F.pil_modes_mapping[self.interpolation]

@@ -15,7 +15,7 @@ from classy_vision.dataset.transforms.classy_transform import ClassyTransform
 from torch import Tensor
 from vissl.data.ssl_transforms import ssl_transforms_wrapper
 
-from mscn_plugin.masking import check_sigma, fill, high_pass
+from mscn_plugin.masking import apply_masks, check_sigma, high_pass
 from mscn_plugin.masking.per_branch import mask_distributions
 
 
@@ -50,14 +50,14 @@ class MSCNHighPass(FromSettings, ClassyTransform):
 
 @register_transform("MSCNMask")
 class MSCNMask(FromSettings, ClassyTransform):
-    """One random mask for each view, filled with noise (sections 4.3 and 4.4).
+    """One random mask for each view, with noise in it (sections 4.3 and 4.4).
 
     VISSL hands over the list of an image's views, so that every setting of
     :class:`~mscn_plugin.masking.MaskDistribution` may be one value for all views or a list with
     one value per view. A single tensor is masked by itself.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, **settings: object) -> None:
         self.settings = settings
         lengths = [len(value) for value in settings.values() if isinstance(value, (list, tuple))]
         mask_distributions(max(lengths, default=1), settings)
@@ -68,11 +68,11 @@ class MSCNMask(FromSettings, ClassyTransform):
         masked = []
         for image, masks in zip(views, mask_distributions(len(views), self.settings)):
             channels, *size = _require_tensor("MSCNMask", image).shape
-            masked.append(fill(image[None], masks.draw(1, size, channels))[0])
+            masked.append(apply_masks(image[None], masks.sample(1, size, channels))[0])
         return masked
 
 
-def _require_tensor(name: str, image: Any) -> Tensor:
+def _require_tensor(name: str, image: object) -> Tensor:
     if isinstance(image, Tensor) and image.dim() == 3:
         return image
     what = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__

@@ -13,8 +13,6 @@ REGISTERING_MODULES = (
     "mscn_plugin.transforms.transforms",
     "mscn_plugin.transforms.opencv",
     "mscn_plugin.transforms.collate",
-    "mscn_plugin.losses.info_nce",
-    "mscn_plugin.losses.byol",
     "mscn_plugin.models.branchwise",
     "mscn_plugin.models.small_resnet",
     "mscn_plugin.models.high_pass_trunk",
@@ -22,7 +20,7 @@ REGISTERING_MODULES = (
     "mscn_plugin.training.task",
     "mscn_plugin.evaluation.frozen_features",
 )
-"""Modules whose import fills VISSL's registries; Python imports each of them once."""
+"""Modules whose import fills VISSL's registries, as those of the losses do; imported once each."""
 
 
 _ASKS_FOR_MSCN = re.compile(r"\+{0,2}config(=mscn/|/mscn/|\.MSCN\b|\.[\w.]+=(mscn|high_pass)_)")
@@ -37,8 +35,11 @@ def register_with_vissl() -> None:
     from mscn_plugin.vissl import compat
 
     compat.apply()
+    from mscn_plugin.losses.registry import losses
+
     for module in REGISTERING_MODULES:
         importlib.import_module(module)
+    losses()
 
     from mscn_plugin.data import readable_images
 

@@ -1,4 +1,4 @@
-"""Statistics over 10,000 draws; tolerances are five standard errors."""
+"""Statistics over 10,000 samples; tolerances are five standard errors."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from mscn_plugin.masking import MaskDistribution, MaskDraw
+from mscn_plugin.masking import MaskDistribution, MaskParameters
 
-DRAWS = 10_000
+SAMPLES = 10_000
 
 
-def within(observed: float, probability: float, draws: int = DRAWS) -> bool:
-    return abs(observed - probability) <= 5 * math.sqrt(probability * (1 - probability) / draws)
+def within(observed: float, probability: float, samples: int = SAMPLES) -> bool:
+    return abs(observed - probability) <= 5 * math.sqrt(probability * (1 - probability) / samples)
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.15, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize(("size", "cell_size"), [((224, 224), 32), ((56, 80), 8), ((50, 30), 8)])
 def test_dropped_fraction_of_cells_is_the_ratio(ratio, size, cell_size):
     masks = MaskDistribution(ratio=ratio, cell_size=cell_size)
-    cells = masks.draw(DRAWS, size).dropped_cells[:, 0].flatten(1)
+    cells = masks.sample(SAMPLES, size).dropped_cells[:, 0].flatten(1)
     num_cells = math.ceil(size[0] / cell_size) * math.ceil(size[1] / cell_size)
     assert cells.shape[1] == num_cells
     counts = cells.sum(dim=1)
@@ -33,47 +33,49 @@ def test_dropped_fraction_of_cells_is_the_ratio(ratio, size, cell_size):
 
 
 def test_every_cell_falls_equally_often():
-    cells = MaskDistribution(ratio=0.3).draw(DRAWS, (224, 224)).dropped_cells[:, 0].float()
+    cells = MaskDistribution(ratio=0.3).sample(SAMPLES, (224, 224)).dropped_cells[:, 0].float()
     assert all(within(float(p), 0.3) for p in cells.mean(dim=0).flatten())
 
 
-def test_cells_are_drawn_without_replacement_and_without_correlation():
-    cells = MaskDistribution(ratio=0.5, cell_size=112).draw(DRAWS, (224, 224)).dropped_cells[:, 0]
+def test_cells_are_chosen_without_replacement_and_without_correlation():
+    cells = (
+        MaskDistribution(ratio=0.5, cell_size=112).sample(SAMPLES, (224, 224)).dropped_cells[:, 0]
+    )
     assert (cells.flatten(1).sum(dim=1) == 2).all()
     pairs = [tuple(sample.flatten().tolist()) for sample in cells]
     for pattern in set(itertools.permutations([True, True, False, False])):
-        assert within(pairs.count(pattern) / DRAWS, 1 / 6)
+        assert within(pairs.count(pattern) / SAMPLES, 1 / 6)
 
 
 def test_grid_mask_is_made_of_whole_cells():
     masks = MaskDistribution(ratio=0.3, cell_size=32, focal_probability=0.0)
-    draw = masks.draw(20, (224, 224))
-    keep = draw.keep()
+    sampled = masks.sample(20, (224, 224))
+    keep = sampled.keep()
     assert keep.shape == (20, 3, 224, 224)
     assert keep.dtype == torch.bool
     cells = keep.view(20, 3, 7, 32, 7, 32).float().mean(dim=(3, 5))
-    assert torch.equal(cells, (~draw.dropped_cells).float())
+    assert torch.equal(cells, (~sampled.dropped_cells).float())
 
 
 def test_cells_that_do_not_divide_the_image_are_cut_at_the_far_borders():
-    draw = MaskDistribution(ratio=0.5, cell_size=8, focal_probability=0).draw(50, (20, 30))
-    assert draw.dropped_cells.shape == (50, 3, 3, 4)
-    keep = draw.keep()
+    sampled = MaskDistribution(ratio=0.5, cell_size=8, focal_probability=0).sample(50, (20, 30))
+    assert sampled.dropped_cells.shape == (50, 3, 3, 4)
+    keep = sampled.keep()
     for row, column in itertools.product(range(20), range(30)):
-        expected = ~draw.dropped_cells[:, :, row // 8, column // 8]
+        expected = ~sampled.dropped_cells[:, :, row // 8, column // 8]
         assert torch.equal(keep[:, :, row, column], expected)
 
 
 def test_focal_mask_keeps_one_box_of_the_stated_size_at_a_uniform_place():
-    draw = MaskDistribution(ratio=0.15, focal_probability=1.0).draw(DRAWS, (224, 224))
-    tops, lefts, heights, widths = draw.kept_boxes[:, 0].unbind(dim=1)
+    sampled = MaskDistribution(ratio=0.15, focal_probability=1.0).sample(SAMPLES, (224, 224))
+    tops, lefts, heights, widths = sampled.kept_boxes[:, 0].unbind(dim=1)
     assert set(heights.tolist()) == set(widths.tolist()) == {207}
     for corner in (tops, lefts):
-        counts = np.bincount(corner.numpy(), minlength=18) / DRAWS
+        counts = np.bincount(corner.numpy(), minlength=18) / SAMPLES
         assert len(counts) == 18
         assert all(within(share, 1 / 18) for share in counts)
-    keep = draw[:10].keep()
-    for sample, (top, left, height, width) in zip(keep, draw.kept_boxes[:10, 0].tolist()):
+    keep = sampled[:10].keep()
+    for sample, (top, left, height, width) in zip(keep, sampled.kept_boxes[:10, 0].tolist()):
         expected = np.zeros((224, 224), dtype=bool)
         expected[top : top + height, left : left + width] = True
         assert np.array_equal(sample[0].numpy(), expected)
@@ -81,55 +83,65 @@ def test_focal_mask_keeps_one_box_of_the_stated_size_at_a_uniform_place():
 
 
 def test_focal_size_is_the_side_of_the_box():
-    draw = MaskDistribution(focal_size=200, focal_probability=1.0).draw(10, (224, 256))
-    assert (draw.kept_boxes[..., 2:] == 200).all()
-    assert (draw.keep().flatten(2).sum(dim=2) == 200 * 200).all()
+    sampled = MaskDistribution(focal_size=200, focal_probability=1.0).sample(10, (224, 256))
+    assert (sampled.kept_boxes[..., 2:] == 200).all()
+    assert (sampled.keep().flatten(2).sum(dim=2) == 200 * 200).all()
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.2, 0.4, 1.0])
 def test_probabilities_of_focal_and_channelwise_masks(probability):
     masks = MaskDistribution(focal_probability=probability, channelwise_probability=probability)
-    draw = masks.draw(DRAWS, (56, 56))
-    assert within(float(draw.focal.float().mean()), probability)
-    assert within(float(draw.channelwise.float().mean()), probability)
-    both = (draw.focal & draw.channelwise).float().mean()
+    sampled = masks.sample(SAMPLES, (56, 56))
+    assert within(float(sampled.focal.float().mean()), probability)
+    assert within(float(sampled.channelwise.float().mean()), probability)
+    both = (sampled.focal & sampled.channelwise).float().mean()
     assert within(float(both), probability**2)
 
 
 def test_channelwise_masks_are_independent_and_shared_masks_equal():
     masks = MaskDistribution(ratio=0.3, focal_probability=0.0, channelwise_probability=0.5)
-    draw = masks.draw(DRAWS, (224, 224))
-    shared = draw.dropped_cells[~draw.channelwise]
+    sampled = masks.sample(SAMPLES, (224, 224))
+    shared = sampled.dropped_cells[~sampled.channelwise]
     assert torch.equal(shared, shared[:, :1].expand_as(shared))
-    independent = draw.dropped_cells[draw.channelwise]
+    independent = sampled.dropped_cells[sampled.channelwise]
     for first, second in itertools.combinations(range(3), 2):
         both = (independent[:, first] & independent[:, second]).float().mean(dim=0)
         assert all(within(float(p), 0.09, len(independent)) for p in both.flatten())
 
 
 def test_samples_are_independent_of_each_other():
-    cells = MaskDistribution(ratio=0.3).draw(DRAWS, (224, 224)).dropped_cells[:, 0].flatten(1)
+    cells = MaskDistribution(ratio=0.3).sample(SAMPLES, (224, 224)).dropped_cells[:, 0].flatten(1)
     both = (cells[0::2] & cells[1::2]).float().mean(dim=0)
-    assert all(within(float(p), 0.09, DRAWS // 2) for p in both)
+    assert all(within(float(p), 0.09, SAMPLES // 2) for p in both)
 
 
-def test_generator_makes_draws_reproducible():
+def test_generator_makes_masks_reproducible():
     masks = MaskDistribution()
 
-    def draw(seed: int) -> torch.Tensor:
-        return masks.draw(8, (224, 224), generator=torch.Generator().manual_seed(seed)).keep()
+    def sampled(seed: int) -> torch.Tensor:
+        return masks.sample(8, (224, 224), generator=torch.Generator().manual_seed(seed)).keep()
 
-    assert torch.equal(draw(1), draw(1))
-    assert not torch.equal(draw(1), draw(2))
+    assert torch.equal(sampled(1), sampled(1))
+    assert not torch.equal(sampled(1), sampled(2))
 
 
-def test_parts_of_a_draw_join_to_the_draw():
-    draw = MaskDistribution().draw(6, (56, 56))
-    joined = MaskDraw.cat([draw[:2], draw[2:3], draw[3:]])
+def test_parts_of_the_parameters_join_to_the_whole():
+    sampled = MaskDistribution().sample(6, (56, 56))
+    joined = MaskParameters.cat([sampled[:2], sampled[2:3], sampled[3:]])
     assert len(joined) == 6
-    assert torch.equal(joined.keep(), draw.keep())
+    assert torch.equal(joined.keep(), sampled.keep())
     with pytest.raises(ValueError, match="one image size"):
-        MaskDraw.cat([draw, MaskDistribution().draw(1, (64, 64))])
+        MaskParameters.cat([sampled, MaskDistribution().sample(1, (64, 64))])
+    with pytest.raises(ValueError, match="the same kinds"):
+        MaskParameters.cat([sampled, MaskDistribution(cell_size=28).sample(1, (56, 56))])
+
+
+def test_earlier_names_hold():
+    from mscn_plugin import masking
+
+    assert masking.MaskDraw is MaskParameters
+    assert masking.fill is masking.apply_masks
+    assert len(MaskDistribution().draw(2, (56, 56))) == 2
 
 
 @pytest.mark.parametrize(
@@ -157,6 +169,6 @@ def test_refuses_values_out_of_range(name, value):
 
 def test_refuses_cells_and_boxes_larger_than_the_image():
     with pytest.raises(ValueError, match="cell_size is 60; .* at most .* 56"):
-        MaskDistribution(cell_size=60).draw(1, (56, 80))
+        MaskDistribution(cell_size=60).sample(1, (56, 80))
     with pytest.raises(ValueError, match="focal_size is 57"):
-        MaskDistribution(focal_size=57).draw(1, (56, 80))
+        MaskDistribution(focal_size=57).sample(1, (56, 80))

@@ -1,4 +1,4 @@
-"""What holds for any masks, whatever their settings; settings are drawn by hypothesis."""
+"""What holds for any masks, whatever their settings; settings are chosen by hypothesis."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mscn_plugin.masking import MaskDistribution, fill, high_pass
+from mscn_plugin.masking import MaskDistribution, apply_masks, high_pass
 
 sides = st.integers(4, 40)
 distributions = st.builds(
@@ -23,16 +23,16 @@ distributions = st.builds(
 @settings(max_examples=150, deadline=None)
 @given(distributions, sides, sides, st.integers(0, 5), st.integers(1, 4), st.integers(0, 2**31))
 def test_masks_are_what_their_settings_say(masks, height, width, number, channels, seed):
-    draw = masks.draw(number, (height, width), channels, torch.Generator().manual_seed(seed))
-    keep = draw.keep()
+    sampled = masks.sample(number, (height, width), channels, torch.Generator().manual_seed(seed))
+    keep = sampled.keep()
     assert keep.shape == (number, channels, height, width)
-    assert torch.equal(draw.num_hidden(), (~keep).flatten(1).sum(1))
+    assert torch.equal(sampled.num_hidden(), (~keep).flatten(1).sum(1))
     rows, columns = -(-height // masks.cell_size), -(-width // masks.cell_size)
     for sample in range(number):
-        if not draw.channelwise[sample]:
+        if not sampled.channelwise[sample]:
             assert (keep[sample] == keep[sample, :1]).all()
         for mask in keep[sample].numpy():
-            if draw.focal[sample]:  # one box is kept
+            if sampled.focal[sample]:  # one box is kept
                 ys, xs = np.nonzero(mask)
                 assert mask.sum() == (np.ptp(ys) + 1) * (np.ptp(xs) + 1)
                 assert (np.ptp(ys) + 1, np.ptp(xs) + 1) == (
@@ -58,11 +58,11 @@ def test_masks_are_what_their_settings_say(masks, height, width, number, channel
 def test_what_is_kept_is_kept_bit_for_bit_and_the_rest_is_noise(masks, side, images, k, seed):
     torch.manual_seed(seed)
     views = torch.randn(images, 3, side, side)
-    draw = masks.draw(images * k, (side, side), 3)
-    filled, keep = fill(views, draw), draw.keep()
-    assert torch.equal(filled[keep], views.repeat(k, 1, 1, 1)[keep])
+    sampled = masks.sample(images * k, (side, side), 3)
+    masked, keep = apply_masks(views, sampled), sampled.keep()
+    assert torch.equal(masked[keep], views.repeat(k, 1, 1, 1)[keep])
     if masks.noise_std == 0:
-        assert not filled[~keep].any()
+        assert not masked[~keep].any()
 
 
 @settings(max_examples=60, deadline=None)

@@ -112,15 +112,16 @@ def test_all_of_a_batch_is_kept_for_the_stream_that_uses_it(monkeypatch):
 
         def __next__(self):
             images = next(self.batches)
-            return {"data": [[images[:2]], images], "masks": [MaskDistribution().draw(2, (64, 64))]}
+            masks = [MaskDistribution().sample(2, (64, 64))]
+            return {"data": [[images[:2]], images], "masks": masks}
 
     monkeypatch.setattr(seeding, "DataloaderAsyncGPUWrapper", Asynchronous)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: "this stream")
     monkeypatch.setattr(torch.Tensor, "record_stream", lambda *call: recorded.append(call))
     loader = DataLoader(Noise(), 4, collate_fn=collate)
     batch = next(iter(ResumableLoader(Asynchronous(loader), seed=5, rank=0)))
-    draw = batch["masks"][0]
-    expected = [batch["data"][0][0], batch["data"][1], *vars(draw).values()]
+    masks = batch["masks"][0]
+    expected = [batch["data"][0][0], batch["data"][1], *masks.sampled, *vars(masks).values()]
     expected = [value for value in expected if isinstance(value, torch.Tensor)]
     assert len(expected) > 5
     assert {stream for _, stream in recorded} == {"this stream"}

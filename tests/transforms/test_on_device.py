@@ -83,14 +83,14 @@ def test_the_order_does_not_depend_on_how_many_are_worked_on_at_a_time(
     pictures, chunk, monkeypatch
 ):
     """An accelerator takes the whole batch at once."""
-    from mscn_plugin.transforms import collate as collator
+    from mscn_plugin.masking import apply
     from mscn_plugin.transforms.on_device import split_pipeline
 
     tail = [{"name": "ToTensor"}, NORMALIZE, HIGH_PASS]
     workers, stage = split_pipeline(train_section(tail, num_masks=[1, 3], noise_std=0.0))
     sent = batch_of(workers, pictures)
     (expected,) = stage(sent, "cpu")["data"]
-    monkeypatch.setattr(collator, "CPU_CHUNK", chunk)
+    monkeypatch.setattr(apply, "CPU_CHUNK", chunk)
     torch.testing.assert_close(stage(sent, "cpu")["data"][0], expected, atol=1e-6, rtol=0)
 
 

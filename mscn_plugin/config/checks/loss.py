@@ -9,7 +9,7 @@ from torch.nn.modules import loss as torch_losses
 from mscn_plugin.config.checks.vissl import is_number
 from mscn_plugin.errors import ConfigError, build_part
 from mscn_plugin.losses.byol import BYOLLoss
-from mscn_plugin.losses.info_nce import MSCNInfoNCELoss
+from mscn_plugin.losses.registry import losses
 from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
 
@@ -23,7 +23,7 @@ OTHER_COLLATORS = (
     "targets_one_hot_default_collator",
 )
 """VISSL's collators that do not hand over two views of each image."""
-LOSSES = {"mscn_info_nce_loss": MSCNInfoNCELoss, "byol_loss": BYOLLoss}
+LOSSES = losses()
 """Losses that take several masks per branch."""
 _COMMON_PASS = "multi_input_output_model"
 ONE_MASK_LOSSES = (

@@ -7,10 +7,15 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 from mscn_plugin.checkpoints.sigma import input_sigma
 from mscn_plugin.config.checks.loss import LOSSES, check_loss
 from mscn_plugin.errors import ConfigError, suggestion, with_path
-from mscn_plugin.masking.per_branch import MASK_SETTINGS, mask_distributions, masks_per_branch
+from mscn_plugin.masking.per_branch import (
+    MASK_SETTINGS,
+    NUM_BRANCHES,
+    mask_distributions,
+    masks_per_branch,
+)
 from mscn_plugin.models.high_pass_trunk import PREFIX
 from mscn_plugin.models.small_resnet import trunk_settings
-from mscn_plugin.transforms.collate import COLLATOR, LAYOUT_SETTINGS, NUM_BRANCHES
+from mscn_plugin.transforms.collate import COLLATOR, LAYOUT_SETTINGS
 from mscn_plugin.transforms.loader_pipeline import loader_config
 from mscn_plugin.transforms.on_device import COLLATORS
 

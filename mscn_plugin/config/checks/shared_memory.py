@@ -7,8 +7,8 @@ from typing import Any
 
 from mscn_plugin.config.checks.mscn import crop_size
 from mscn_plugin.data.shared_memory import check_shared_memory
-from mscn_plugin.masking.per_branch import masks_per_branch
-from mscn_plugin.transforms.collate import COLLATOR, NUM_BRANCHES, num_masks_of
+from mscn_plugin.masking.per_branch import NUM_BRANCHES, masks_per_branch
+from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
 from mscn_plugin.transforms.on_device import split_pipeline
 
 

@@ -34,6 +34,7 @@ from vissl.utils.misc import is_apex_available
 
 from mscn_plugin.config.hydra_overrides import line_to_type
 from mscn_plugin.errors import ConfigError, suggestion
+from mscn_plugin.losses.registry import losses
 
 _SPLITS = ("TRAIN", "TEST")
 _WHOLE_NUMBERS = {  # smallest allowed value, where it is not 0, or -1 of a default of -1
@@ -324,7 +325,7 @@ _OF_OLDER_PAGES = (
 )
 """Keys that no longer exist and that pages of VISSL still have."""
 _OURS = {
-    "LOSS": ("mscn_info_nce_loss", "byol_loss"),
+    "LOSS": tuple(losses()),
     "MODEL.TRUNK": ("SMALL_RESNET", "HIGH_PASS"),
 }
 """Sections of the package in those of VISSL."""

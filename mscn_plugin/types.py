@@ -1,0 +1,26 @@
+"""Types that several rooms name. Imports nothing of this package."""
+
+from __future__ import annotations
+
+from typing import Any, ItemsView, Protocol
+
+
+class Config(Protocol):
+    """A configuration of VISSL or a section of one: an ``AttrDict``, whose keys are attributes.
+
+    What a key holds is checked when a run starts (:mod:`mscn_plugin.config`), not by types.
+    """
+
+    def __getattr__(self, name: str) -> Any: ...
+
+    def __setattr__(self, name: str, value: Any) -> None: ...
+
+    def __getitem__(self, name: str) -> Any: ...
+
+    def __setitem__(self, name: str, value: Any) -> None: ...
+
+    def __contains__(self, name: object) -> bool: ...
+
+    def get(self, name: str, default: Any = None) -> Any: ...
+
+    def items(self) -> ItemsView[str, Any]: ...
