@@ -34,6 +34,8 @@ from mscn_plugin.training.signals import SCRIPT_SIGNALS
 pytest_plugins = ["detection_fixtures"]
 
 # Tools and workers that the tests start share two cores.
+# A shell starts jobs in the background with Ctrl-C ignored, and so would be all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
 # Hundreds of configurations are composed here, and reading YAML is most of that: by C, and once.
