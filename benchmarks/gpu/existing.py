@@ -9,7 +9,7 @@ import sys
 from benchmarks.gpu.launched import ROOT
 from benchmarks.gpu.recorder import Recorder, require
 
-FOLDERS = ("tests/views", "tests/masking", "tests/losses")
+FOLDERS = ("tests/transforms", "tests/masking", "tests/losses")
 
 
 def tests(rec: Recorder) -> None:
@@ -18,7 +18,7 @@ def tests(rec: Recorder) -> None:
         "tests of views, masks and losses": [*FOLDERS, "-m", "not (process or new_interpreter)"],
     }
     if not rec.on_gpu:
-        chosen = {"tests of the stage": ["tests/views/test_on_device.py", "-k", "not cuda"]}
+        chosen = {"tests of the stage": ["tests/transforms/test_on_device.py", "-k", "not cuda"]}
     quiet = ["-q", "-p", "no:cacheprovider", "-W", "ignore"]
     for name, arguments in chosen.items():
         with rec.check(name) as row:
