@@ -186,6 +186,8 @@ def _point_to_data(cfg: Any, data: Optional[str]) -> Folders:
         data = PHOTOGRAPHS  # built from installed packages, on any machine
     if data is not None:
         cfg.MSCN.DATA = data
+        for split in (cfg.DATA.TRAIN, cfg.DATA.TEST):
+            split.DATA_PATHS, split.LABEL_PATHS = [], []  # those of the run's own folder
         resolve(cfg)
     elif missing:
         split, path = missing[0]

@@ -72,7 +72,7 @@ def test_a_model_that_cannot_be_counted_is_not_refused(simclr):
 
 def after(error, config):
     """The hook, called as VISSL's trainer calls it."""
-    from mscn_plugin.config.checks.gpu_memory import OutOfMemoryHook
+    from mscn_plugin.training.hooks.out_of_memory import OutOfMemoryHook
 
     task = SimpleNamespace(config=config, train=True, iteration=7)
     try:
