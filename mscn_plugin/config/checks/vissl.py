@@ -283,8 +283,12 @@ def _check_pretraining(cfg: Any) -> None:
     if cfg.TRAINER.TASK_NAME != "mscn_task":
         return
     for key, reason in _NOT_IN_PRETRAINING.items():
-        if _value(cfg, key):
-            _refuse(key, _value(cfg, key), f"False: {reason}")
+        path, _, name = key.rpartition(".")
+        value = (_value(cfg, path) if path else cfg).get(
+            name
+        )  # VISSL takes one out that it has read
+        if value:
+            _refuse(key, value, f"False: {reason}")
     if not cfg.MODEL.HEAD.PARAMS:
         raise ConfigError("config.MODEL.HEAD.PARAMS is []; mscn_task needs at least one head")
     for meter in (cfg.METERS.name, *cfg.METERS.names):
