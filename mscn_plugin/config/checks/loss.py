@@ -8,8 +8,8 @@ from torch.nn.modules import loss as torch_losses
 
 from mscn_plugin.config.checks.vissl import is_number
 from mscn_plugin.errors import ConfigError, build_part
-from mscn_plugin.losses.byol_loss import BYOLLoss
-from mscn_plugin.losses.mscn_info_nce_loss import MSCNInfoNCELoss
+from mscn_plugin.losses.byol import BYOLLoss
+from mscn_plugin.losses.info_nce import MSCNInfoNCELoss
 from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
 
