@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import json
 import sys
-import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import hydra_override, slurm_overrides
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.experiments.definitions import SUITES, Experiment
@@ -71,7 +71,8 @@ class Schedule:
         ]
         if not chosen:
             raise ConfigError(f"--only {' '.join(names or ())}: none of {', '.join(suites)}")
-        configs = _compose({page_of(experiment) for _, experiment in chosen})
+        pages = {page_of(experiment) for _, experiment in chosen}
+        configs = {page: composed(page) for page in sorted(pages)}
         return [
             Planned(suite, experiment, seed, self._run(experiment, seed, configs))
             for seed in seeds
@@ -126,19 +127,6 @@ class Schedule:
             return []
         except (ValueError, TypeError) as error:
             raise ConfigError(f"{file} holds no results ({error})") from None
-
-
-def _compose(pages: Iterable[str]) -> dict[str, Any]:
-    """The ``config`` part of each config, as VISSL's tool composes it."""
-    from omegaconf import OmegaConf
-    from vissl.utils.hydra_config import compose_hydra_configuration
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return {
-            page: OmegaConf.to_container(compose_hydra_configuration([f"config={page}"]).config)
-            for page in sorted(pages)
-        }
 
 
 def run_all(runs: Iterable[ExperimentRun], jobs: int) -> dict[Path, dict[str, Any]]:
