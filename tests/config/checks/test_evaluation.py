@@ -237,7 +237,7 @@ def test_subsets_are_written_once_everything_else_is_right(linear, saved, tmp_pa
 
 
 def test_unknown_frozen_evaluations_are_refused(linear, saved):
-    message = "FROZEN_EVALUATIONS is ['kmm']; it must be a list of some of knn, svm, logistic_regression"
+    message = "FROZEN_EVALUATIONS is ['kmm']; it must be a list of some of knn, svm, logistic_"
     assert message in refusal(linear, saved(), "config.MSCN.FROZEN_EVALUATIONS=[kmm]")
 
 
