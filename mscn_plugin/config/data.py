@@ -16,12 +16,11 @@ from mscn_plugin.data.image_folder import (
     PHOTOGRAPHS,
     WANTED,
     Contents,
-    contents,
     find_splits,
     fingerprint,
     held_out_fifth,
-    image_extensions,
 )
+from mscn_plugin.data.sources import FOLDER, SOURCES
 from mscn_plugin.data.train_subset import (
     as_arrays,
     check_fraction,
@@ -141,7 +140,7 @@ def use_lists(cfg: Any, lists: ImageLists) -> None:
 
 def _only_folder(cfg: Any, folders: Folders) -> Contents:
     """The folder of which a part is taken."""
-    if list(cfg.DATA.TRAIN.DATA_SOURCES) != ["disk_folder"]:
+    if list(cfg.DATA.TRAIN.DATA_SOURCES) != [FOLDER]:
         raise ConfigError(
             f"config.MSCN.TRAIN_SUBSET is {cfg.MSCN.TRAIN_SUBSET!r}, which takes a part of a "
             f"folder; config.DATA.TRAIN.DATA_SOURCES is {list(cfg.DATA.TRAIN.DATA_SOURCES)}: set "
@@ -156,7 +155,7 @@ def _training_paths(cfg: Any, folders: Folders) -> Optional[List[str]]:
     for source, file in zip(train.DATA_SOURCES, _data_paths(cfg, "TRAIN")):
         if source == "disk_filelist":
             paths += map(str, read_list(file))
-        elif source != "disk_folder":
+        elif source not in SOURCES:
             return None
     if train.REMOVE_IMG_PATH_PREFIX:
         old, new = train.REMOVE_IMG_PATH_PREFIX, train.NEW_IMG_PATH_PREFIX
@@ -240,8 +239,8 @@ def _use_folder(cfg: Any, name: str, folder: Optional[Path]) -> None:
     ours = {
         "DATA_PATHS": [str(path) for path in present],
         "LABEL_PATHS": [str(path) for path in present],
-        "DATA_SOURCES": ["disk_folder" for _ in present],
-        "LABEL_SOURCES": ["disk_folder" for _ in present],
+        "DATA_SOURCES": [FOLDER for _ in present],
+        "LABEL_SOURCES": [FOLDER for _ in present],
         "DATASET_NAMES": ["image_folder" for _ in present],
         "COPY_TO_LOCAL_DISK": False,  # VISSL's copying of a folder fails
     }
@@ -283,12 +282,24 @@ def _check_split(cfg: Any, name: str) -> List[Contents]:
         split.LABEL_PATHS = list(split.DATA_PATHS)  # else VISSL asks its catalog for labels
     folders, paths_key = [], _KEY if cfg.MSCN.DATA else f"{key}.DATA_PATHS"
     for source, path in zip(split.DATA_SOURCES, _data_paths(cfg, name)):
-        if source == "disk_folder":
-            folders.append(_check_image_folder(paths_key, path))
+        if source in SOURCES:
+            folders.append(contents_of(paths_key, source, path))
         elif source == "disk_filelist":
             _check_list(paths_key, path)
     _check_labels(cfg, name, folders)
     return folders
+
+
+def contents_of(key: str, source: str, path: str) -> Contents:
+    """What a source holds at a path that the configuration's ``key`` names.
+
+    Raises:
+        ConfigError: no images.
+    """
+    try:
+        return SOURCES[source].contents(path)
+    except ValueError as error:
+        raise ConfigError(f"{key} names {path!r}, which {error}") from None
 
 
 def _check_sources(key: str, split: Any) -> None:
@@ -308,10 +319,10 @@ def _check_labels(cfg: Any, name: str, folders: List[Contents]) -> None:
     # Validation images of one class are wrong, not unlabelled: the classes' check says so.
     needed = 2 if name == "TRAIN" else 1
     for place, (data, labels) in enumerate(zip(split.DATA_SOURCES, split.LABEL_SOURCES)):
-        folder = next(by_folder) if data == "disk_folder" else None
-        if labels == "disk_folder" and folder is None:
-            _go_without_labels(cfg, name, f"{key}.LABEL_SOURCES is disk_folder with {data}")
-        elif labels == "disk_folder" and folder and len(folder.classes) < needed:
+        folder = next(by_folder) if data in SOURCES else None
+        if labels in SOURCES and labels != data:
+            _go_without_labels(cfg, name, f"{key}.LABEL_SOURCES is {labels} with {data}")
+        elif labels in SOURCES and folder and len(folder.classes) < needed:
             where = f"{_KEY if cfg.MSCN.DATA else key + '.DATA_PATHS'} names {folder.folder!r}"
             _go_without_labels(cfg, name, f"{where}, which has no two sub-folders of images")
         elif labels == "disk_filelist" and split.LABEL_PATHS:
@@ -341,20 +352,3 @@ def _check_list(key: str, path: str, images: Optional[int] = None) -> None:
         raise ConfigError(
             f"{key} names {path!r}, which has {entries} entries; it must have {wanted}"
         )
-
-
-def _check_image_folder(key: str, path: str) -> Contents:
-    folder = Path(path)
-    if not folder.is_dir():
-        raise ConfigError(f"{key} names {path!r}, which is not a folder; it must be a {WANTED}")
-    try:
-        os.listdir(folder)
-    except OSError as error:
-        raise ConfigError(f"{key} names {path!r}, which cannot be read: {error.strerror}") from None
-    found = contents(folder)
-    if not found.images:
-        raise ConfigError(
-            f"{key} names {path!r}, which holds no images ({', '.join(image_extensions())}"
-            f"{found.left_out_in_words()}); it must be a {WANTED}"
-        )
-    return found

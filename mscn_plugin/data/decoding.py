@@ -33,7 +33,7 @@ BLANK_SHARE = 0.99
 BLANK_LEVELS = 16
 """A picture is nearly blank if this share of its pixels lies within so many of the 256 levels."""
 BLANK_LEVELS_UNCHANGED = 4
-"""The same for RGB and grey of 8 bits, of which decoding loses nothing: fog has few levels."""
+"""The same for RGB and gray of 8 bits, of which decoding loses nothing: fog has few levels."""
 
 _pillow: Any = Image  # the names that Pillow 6 to 13 share are not all in its type hints
 _ORIENTATION = 0x0112  # EXIF's tag
@@ -101,7 +101,7 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange = None) -> Image.Image:
         if stated is not None:
             picture = stated
         elif image.mode == "F" or image.mode.startswith("I"):
-            picture = Image.fromarray(_grey_levels(image, raw, pixel_range))
+            picture = Image.fromarray(_gray_levels(image, raw, pixel_range))
         else:
             picture = image
             _scale_transparent_level(image, raw)
@@ -143,10 +143,10 @@ class EncodedImage:
         nearly_blank: whether the picture is, as soon as it is decoded.
     """
 
-    def __init__(self, image: Image.Image, pixel_range: PixelRange = None) -> None:
+    def __init__(self, image: Image.Image, pixel_range: PixelRange = None, path: str = "") -> None:
         self.image = image
         self.pixel_range = pixel_range
-        self.path = str(getattr(image, "filename", "") or "image")
+        self.path = path or str(getattr(image, "filename", "") or "image")
         self.nearly_blank = False
         self._decoded: Optional[Decoded] = None
         is_jpeg = image.format == "JPEG" and image.mode == "RGB"
@@ -248,14 +248,14 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def _scale_transparent_level(image: Image.Image, raw: str) -> None:
-    """Of grey with 2 or 4 bits Pillow scales the pixels to 8 bits, and not the transparent one."""
+    """Of gray with 2 or 4 bits Pillow scales the pixels to 8 bits, and not the transparent one."""
     factor = {"L;2": 85, "L;4": 17}.get(raw)
     if factor and isinstance(image.info.get("transparency"), int):
         image.info["transparency"] *= factor
 
 
-def _grey_levels(image: Image.Image, raw: str, pixel_range: PixelRange) -> np.ndarray:
-    """Grey with more than 8 bits as uint8 ``[H, W]``, transparent pixels white."""
+def _gray_levels(image: Image.Image, raw: str, pixel_range: PixelRange) -> np.ndarray:
+    """Gray with more than 8 bits as uint8 ``[H, W]``, transparent pixels white."""
     values = np.asarray(image)
     if not np.isfinite(values).all():
         raise ValueError("it has pixels that are not finite")

@@ -14,7 +14,6 @@ from typing import Any, Dict, Iterator, List, Optional, Pattern, Sequence, Set, 
 
 import numpy as np
 from PIL import Image
-from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from mscn_plugin.data.decoding import printable
@@ -163,17 +162,6 @@ def _has_images(folder: Path, deep: bool = True) -> bool:
     except OSError:
         return False
     return deep and any(map(_has_images, folders))
-
-
-class LabelledFolder(ImageFolder):
-    """torchvision's ImageFolder of :func:`contents`; without classes all labels are 0."""
-
-    def find_classes(self, directory: Union[str, Path]) -> Tuple[List[str], Dict[str, int]]:
-        self.contents = contents(directory)
-        return self.contents.classes, {n: i for i, n in enumerate(self.contents.classes)}
-
-    def make_dataset(self, *_: object, **__: object) -> List[Tuple[str, int]]:
-        return self.contents.images
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,9 +5,9 @@ downloaded. Each is a class. A 4 x 4 grid divides it into cells; one cell of eac
 is for validation, the rest for training, so that the splits share no pixel and both see all of
 the photograph. Patches are windows of random place, size and angle.
 
-Colour would give a photograph away, so each patch is stored in a light of its own: gamma, hue,
+Color would give a photograph away, so each patch is stored in a light of its own: gamma, hue,
 saturation, white balance, contrast and brightness are drawn once and baked in. What is left to
-recognise is texture and form.
+recognize is texture and form.
 
 Everything is seeded: the same packages yield the same patches. Boxes are (left, upper, right,
 lower) in pixels, as in Pillow; patches are uint8 RGB arrays of shape (P, P, 3), P = 80.
@@ -63,7 +63,7 @@ PATCH_SIZE = 80  # pixels; leaves random crops of 56 room
 SHORTER_SIDE = 400  # pixels; photographs are brought to this size, which makes a cell 100
 WINDOW_SIDE = (52.0, 80.0)  # pixels at that size; turned by MAX_ANGLE, 80 still fits in a cell
 MAX_ANGLE = 15.0  # degrees to either side
-MIN_DETAIL = 4.0  # grey levels; flatter windows (clear sky) are drawn again
+MIN_DETAIL = 4.0  # gray levels; flatter windows (clear sky) are drawn again
 MAX_DRAWS = 200  # of one window
 JPEG_QUALITY = 90
 
@@ -160,13 +160,13 @@ def build_photographs(root: Optional[Union[str, Path]] = None) -> Path:
 
 
 def color_histogram(images: Sequence[Any]) -> np.ndarray:
-    """Count colours: the features that a task must not be solvable with.
+    """Count colors: the features that a task must not be solvable with.
 
     Args:
         images: N RGB images, Pillow's or uint8 arrays of shape (H, W, 3), of any sizes.
 
     Returns:
-        Joint histograms of 8 x 8 x 8 colours, float32 of shape (N, 512); each row sums to 1.
+        Joint histograms of 8 x 8 x 8 colors, float32 of shape (N, 512); each row sums to 1.
     """
     counts = np.empty((len(images), 512), np.float32)
     for row, image in zip(counts, images):
@@ -180,7 +180,7 @@ class Window:
     """A square to cut from a picture.
 
     Attributes:
-        x, y: its centre, in pixels of the picture.
+        x, y: its center, in pixels of the picture.
         side: its side in pixels of the picture.
         angle: by how much it is turned clockwise, in radians.
     """
@@ -221,8 +221,8 @@ class Light:
 
     Attributes:
         gamma: exponent of the intensities in [0, 1].
-        hue: rotation of the colours about the grey axis in radians.
-        saturation: factor of the colours' distance from grey; 0 makes the patch grey.
+        hue: rotation of the colors about the gray axis in radians.
+        saturation: factor of the colors' distance from gray; 0 makes the patch gray.
         white_balance: factors of red, green and blue.
         contrast: factor of the distance from the patch's mean.
         brightness: added to the intensities.
@@ -237,7 +237,7 @@ class Light:
 
     @classmethod
     def draw(cls, random: np.random.RandomState) -> Light:
-        """Draw a light; one in five is grey before the white balance tints it."""
+        """Draw a light; one in five is gray before the white balance tints it."""
         red, green, blue = np.exp(random.uniform(-0.25, 0.25, 3))
         return cls(
             gamma=math.exp(random.uniform(-0.4, 0.4)),
@@ -251,8 +251,8 @@ class Light:
     def shine_on(self, patch: np.ndarray) -> np.ndarray:
         """Return the patch in this light: uint8 RGB of the same shape (P, P, 3)."""
         x = (patch.astype(np.float32) / 255) ** np.float32(self.gamma)
-        grey = (x @ _LUMA)[..., None]
-        x = grey + (x - grey) @ _hue_rotation(self.hue).T * np.float32(self.saturation)
+        gray = (x @ _LUMA)[..., None]
+        x = gray + (x - gray) @ _hue_rotation(self.hue).T * np.float32(self.saturation)
         x = x * np.asarray(self.white_balance, np.float32)
         x = x.mean() + (x - x.mean()) * np.float32(self.contrast) + np.float32(self.brightness)
         levels: np.ndarray = (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)
@@ -360,13 +360,13 @@ def _resized(picture: Image.Image, scale: float) -> Image.Image:
 
 
 def _detail(patch: np.ndarray) -> float:
-    """Return the root mean square difference of neighbouring pixels in grey levels."""
-    grey = patch @ _LUMA
-    return math.sqrt(sum(np.square(np.diff(grey, axis=axis)).mean() for axis in (0, 1)))
+    """Return the root mean square difference of neighboring pixels in gray levels."""
+    gray = patch @ _LUMA
+    return math.sqrt(sum(np.square(np.diff(gray, axis=axis)).mean() for axis in (0, 1)))
 
 
 def _hue_rotation(angle: float) -> np.ndarray:
-    """Return the rotation of RGB space about the grey axis: float32 of shape (3, 3)."""
+    """Return the rotation of RGB space about the gray axis: float32 of shape (3, 3)."""
     axis = np.full((3, 3), 1 / 3)
     cross = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
     rotation: np.ndarray = axis + math.cos(angle) * (np.eye(3) - axis) + math.sin(angle) * cross

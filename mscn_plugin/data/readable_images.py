@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 import logging
 from pathlib import Path
-from typing import Any, Dict, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
+import numpy as np
 from classy_vision.generic.distributed_util import is_primary
 from PIL import Image
 from torch.utils.data import get_worker_info
@@ -16,8 +18,9 @@ from vissl.data.ssl_dataset import GenericSSLDataset
 from vissl.trainer import train_task
 
 from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError, printable, reading
-from mscn_plugin.data.image_folder import LabelledFolder, split_folders
+from mscn_plugin.data.image_folder import split_folders
 from mscn_plugin.data.seeding import seed_generators
+from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import RunError
 from mscn_plugin.types import Config
 
@@ -49,13 +52,15 @@ class ReadableImagesDataset(GenericSSLDataset):
             on whatever was drawn before.
     """
 
+    label_sources: List[str]
+
     def __init__(self, cfg: Config, split: str) -> None:
-        readers = {"disk_folder": ImageFileSource, "disk_filelist": ImageFileSource}
+        readers = {**dict.fromkeys(SOURCES, SourceImages), "disk_filelist": ListedImages}
         super().__init__(
             cfg=cfg,
             split=split,
             dataset_source_map={**DATASET_SOURCE_MAP, **readers},
-            data_sources_with_subset=DATA_SOURCES_WITH_SUBSET_SUPPORT,
+            data_sources_with_subset={*DATA_SOURCES_WITH_SUBSET_SUPPORT, *SOURCES},
         )
         self.epoch: Optional[int] = None
         self._named = 0
@@ -81,9 +86,19 @@ class ReadableImagesDataset(GenericSSLDataset):
             f"{len(self)} that were there at the start; is the folder still there?"
         )
 
+    def load_labels(self) -> None:
+        """VISSL's labels of its own sources, and those of ours in their places."""
+        given = self.label_sources
+        self.label_sources = ["synthetic" if name in SOURCES else name for name in given]
+        super().load_labels()
+        self.label_sources = given
+        for place, name in enumerate(given):
+            if name in SOURCES:
+                self.label_objs[place] = self.data_objs[place].labels()
+
     def _took_nearly_blank(self) -> bool:
         source = self.data_objs[0]
-        return isinstance(source, ImageFileSource) and source.took_nearly_blank()
+        return isinstance(source, ImageFiles) and source.took_nearly_blank()
 
     def _name_nearly_blank(self, index: int) -> None:
         """Warn of the first few; the task's hook counts what an epoch has of them."""
@@ -95,7 +110,7 @@ class ReadableImagesDataset(GenericSSLDataset):
     def original(self, index: int) -> Optional[Image.Image]:
         """The whole image with this index, decoded; None where it is no file, or unreadable."""
         source = self.data_objs[0]
-        if not isinstance(source, ImageFileSource):
+        if not isinstance(source, ImageFiles):
             return None
         try:
             return source.encoded(self._place(index)).decode().picture
@@ -117,26 +132,24 @@ class ReadableImagesDataset(GenericSSLDataset):
         return printable(self.data_objs[0].path_of(self._place(index)))
 
 
-class ImageFileSource(DiskImageDataset):
-    """VISSL's ``disk_folder``, which itself decodes every file twice, and ``disk_filelist``.
+class ImageFiles(abc.ABC):
+    """Images that are files, as VISSL's dataset reads them: each is decoded once.
 
-    What of a folder is an image or a class says :mod:`mscn_plugin.data.image_folder`.
+    Attributes:
+        cfg: the configuration.
+        split: ``TRAIN`` or ``TEST``.
     """
 
-    def _load_data(self, path: str) -> None:
-        if self.data_source != "disk_folder":
-            super()._load_data(path)
-            return
-        self.image_dataset = LabelledFolder(path)
-        self.is_initialized = True
-        data = Path(self.cfg.get("MSCN", {}).get("DATA") or "").expanduser()
-        if data != Path() and data.is_dir():
-            _say_once(split_folders(data).in_words())
-        found = self.image_dataset.contents
-        level = logging.WARNING if found.left_out else logging.INFO
-        _say_once(f"{self.split}: {found.in_words()}", level)
-
+    cfg: Config
+    split: str
     _last: Optional[EncodedImage] = None
+
+    @abc.abstractmethod
+    def path_of(self, index: int) -> str:
+        """The image's path, or another name by which a user finds it."""
+
+    @abc.abstractmethod
+    def _open(self, index: int) -> Image.Image: ...
 
     def __getitem__(self, index: int) -> Tuple[Any, bool]:
         """The image, decoded or not, and True: what cannot be read raises UnreadableImageError."""
@@ -149,21 +162,61 @@ class ImageFileSource(DiskImageDataset):
         """The opened file; raises UnreadableImageError."""
         path = self.path_of(index)
         with reading(path):
-            return EncodedImage(Image.open(path), self.cfg["MSCN"].get("PIXEL_RANGE"))
+            return EncodedImage(self._open(index), self.cfg["MSCN"].get("PIXEL_RANGE"), path)
 
     def took_nearly_blank(self) -> bool:
         """Whether the image that was taken last came out so, of which nothing is kept hereafter."""
         last, self._last = self._last, None
         return last is not None and last.nearly_blank
 
+
+class SourceImages(ImageFiles):
+    """The images of one of :data:`~mscn_plugin.data.sources.SOURCES`."""
+
+    def __init__(
+        self, cfg: Config, data_source: str, path: str, split: str, dataset_name: str
+    ) -> None:
+        self.cfg, self.split, self.path = cfg, split, path
+        self.source = SOURCES[data_source]
+        try:
+            self.contents = self.source.contents(path)
+        except ValueError as error:  # since the start, when it was checked
+            raise RunError(f"config.DATA.{split}: {path!r} {error}") from None
+        data = Path(cfg.get("MSCN", {}).get("DATA") or "").expanduser()
+        if data != Path() and data.is_dir():
+            _say_once(split_folders(data).in_words())
+        level = logging.WARNING if self.contents.left_out else logging.INFO
+        _say_once(f"{split}: {self.contents.in_words()}", level)
+
+    def __len__(self) -> int:
+        return len(self.contents.images)
+
     def path_of(self, index: int) -> str:
-        """Path of a file of the folder or the list."""
-        if self.data_source == "disk_folder":
-            return str(self.image_dataset.samples[index][0])
+        return self.contents.images[index][0]
+
+    def _open(self, index: int) -> Image.Image:
+        return self.source.open(self.path, self.path_of(index))
+
+    def get_image_paths(self) -> List[str]:
+        """All paths; VISSL asks for them when it writes features."""
+        return [path for path, _ in self.contents.images]
+
+    def labels(self) -> np.ndarray:
+        """The images' labels, int64 ``[N]``."""
+        return np.array([label for _, label in self.contents.images], dtype=np.int64)
+
+
+class ListedImages(ImageFiles, DiskImageDataset):
+    """VISSL's ``disk_filelist``."""
+
+    def path_of(self, index: int) -> str:
         if len(self.image_dataset) == 0:  # VISSL hands workers no list, and each reads it once
             self._load_data(self._path)
         path = str(self.image_dataset[index])
         return str(self._replace_img_path_prefix(path, self._remove_prefix, self._new_prefix))
+
+    def _open(self, index: int) -> Image.Image:
+        return Image.open(self.path_of(index))
 
 
 def nearly_blank_warning(path: str) -> str:

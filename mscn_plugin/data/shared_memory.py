@@ -63,7 +63,7 @@ def check_shared_memory(batch_bytes: int, loaders: int, workers: int) -> None:
         workers: of each loader.
 
     Raises:
-        ConfigError: it is not enough; the sentence has both numbers.
+        ConfigError: it is not enough; the message has both numbers.
     """
     if not workers or not os.path.isdir(FOLDER):
         return

@@ -53,7 +53,7 @@ def target_momentum(update: int, num_updates: int, base: float) -> float:
     """tau of one update: ``base`` at the first, 1 at the last, a cosine between (A.1).
 
     Args:
-        update: number of the optimizer step that it follows, from 0 to ``num_updates - 1``.
+        update: number of the optimizer step that it comes after, from 0 to ``num_updates - 1``.
         num_updates: optimizer steps of the run.
         base: tau at the start; 0.996 in the paper.
     """
@@ -62,7 +62,7 @@ def target_momentum(update: int, num_updates: int, base: float) -> float:
 
 
 @torch.no_grad()
-def follow(target: Iterable[Tensor], online: Iterable[Tensor], momentum: float) -> None:
+def ema_update(target: Iterable[Tensor], online: Iterable[Tensor], momentum: float) -> None:
     """Move ``target`` in place to ``momentum * target + (1 - momentum) * online``.
 
     As a step towards the online weights: towards the end of a run ``momentum`` rounds to 1 in
@@ -77,11 +77,11 @@ class BYOLLoss(ClassyLoss):
     """BYOL (Grill et al. 2020) over the cross-branch pairs of masked views (section 4.5, A.1).
 
     The online network is VISSL's model: a trunk and, as heads, the projector and last the
-    predictor. The target network is a copy of it without the predictor. It is never trained: it
-    follows the online network after each optimizer step, and its weights are in the loss's state,
-    not among the model's parameters.
+    predictor. The target network is a copy of it without the predictor. It is never trained:
+    an EMA update moves it after each optimizer step, and its weights are in the loss's state, not
+    among the model's parameters.
 
-    Batch normalisation of the target uses the statistics of its own batch, as BYOL's own code
+    Batch normalization of the target uses the statistics of its own batch, as BYOL's own code
     does. Its running statistics are those of its own passes, not averages of the online
     network's: they describe the activations of the weights that they stand beside, so that the
     target can be evaluated. On several ranks they are the first rank's, as
@@ -128,7 +128,7 @@ class BYOLLoss(ClassyLoss):
     def build_target(self, model: Any) -> None:
         """Copy ``model``, a VISSL model, without its last head; then load a restored state.
 
-        The copy has the model's device, memory format and kind of batch normalisation.
+        The copy has the model's device, memory format and kind of batch normalization.
         """
         target = copy.deepcopy(model, process_groups_of(model)).requires_grad_(False)
         target.heads, target.head_names = target.heads[:-1], target.head_names[:-1]
@@ -188,7 +188,7 @@ class BYOLLoss(ClassyLoss):
         names, weights = zip(*self.target.named_parameters())
         online = dict(model.named_parameters())
         momentum = target_momentum(update, num_updates, self.target_momentum)
-        follow(weights, (online[name] for name in names), momentum)
+        ema_update(weights, (online[name] for name in names), momentum)
         if dist.is_initialized() and dist.get_world_size() > 1:
             broadcast(b for b in self.target.buffers() if b.is_floating_point())
         return momentum

@@ -42,7 +42,7 @@ def info_nce(
 
     Args:
         local: for each of the two branches a list of its masks' embeddings ``[B, D]``,
-            L2-normalised, float32.
+            L2-normalized, float32.
         gathered: the same with the images of all ranks, ``[N, D]``, image ``first + b`` being
             this rank's image b. Gradients flow through it where it is part of the graph.
         first: index of this rank's first image among the gathered ones.

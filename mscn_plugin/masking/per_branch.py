@@ -11,7 +11,7 @@ from typing import Any, List, Mapping, Sequence, Union
 from mscn_plugin.masking.distribution import MaskDistribution
 
 NUM_BRANCHES = 2
-"""The method compares two branches: views, masks, losses and BYOL's directions come in pairs."""
+"""A name, not a setting: the losses compare branch 0 with branch 1 and 1 with 0, and no third."""
 NumMasks = Union[int, Sequence[int]]
 """K, or ``[K0, K1]``."""
 MASK_SETTINGS = tuple(field.name for field in dataclasses.fields(MaskDistribution))

@@ -15,7 +15,7 @@ class BranchwiseModel(BaseSSLMultiInputOutputModel):
     """VISSL's model, ``MODEL.BASE_MODEL_NAME``, with a pass of its own for each branch.
 
     A batch that is a list, one tensor per branch (``split_branches``), passes trunk and heads
-    tensor by tensor, so that batch normalisation sees one branch at a time, as in BYOL's own code.
+    tensor by tensor, so that batch normalization sees one branch at a time, as in BYOL's own code.
     VISSL's model with ``SINGLE_PASS_EVERY_CROP`` does so in the trunk alone. Parameters and their
     names are those of VISSL's model; a batch that is one tensor passes as there.
     """

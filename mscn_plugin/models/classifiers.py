@@ -1,6 +1,6 @@
-"""Classifiers on features of a frozen trunk: nearest neighbours, logistic regression, SVMs.
+"""Classifiers on features of a frozen trunk: nearest neighbors, logistic regression, SVMs.
 
-Shape shorthand: N training images, M validation images, F features, C classes, k neighbours.
+Shape shorthand: N training images, M validation images, F features, C classes, k neighbors.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ def knn_accuracy(
     topk: Sequence[int] = (1,),
     device: str | torch.device = "cpu",
 ) -> Dict[int, float]:
-    """Accuracy in percent of the k nearest training images, as VISSL's nearest-neighbour benchmark.
+    """Accuracy in percent of the k nearest training images, as VISSL's nearest-neighbor benchmark.
 
-    A neighbour with similarity s votes for its class with weight ``exp(s / temperature)``.
+    A neighbor with similarity s votes for its class with weight ``exp(s / temperature)``.
 
     Args:
         num_neighbors: k; all N training images where there are fewer.
-        temperature: above 0; None gives every neighbour the same vote.
+        temperature: above 0; None gives every neighbor the same vote.
         normalize: cosine similarity; else the dot product.
         topk: the accuracies to return: the class is among the that many classes with most votes.
         device: where the similarities are computed.
@@ -68,7 +68,7 @@ def knn_accuracy(
 
 
 def probe_accuracy(train: Labelled, val: Labelled) -> float:
-    """Accuracy in percent of a logistic regression on standardised features.
+    """Accuracy in percent of a logistic regression on standardized features.
 
     A stand-in for the paper's linear probe (A.2), which trains on augmented crops for 100 epochs:
     the same kind of classifier, fitted to features computed once.

@@ -85,7 +85,7 @@ class SmallResNet(nn.Module):
             "res5avg": "avgpool",
             "flatten": "flatten",
         }
-        # As torchvision initialises its ResNets; the blocks above are new or were made after it.
+        # As torchvision initializes its ResNets; the blocks above are new or were made after it.
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -18,8 +18,9 @@ from torch.nn import functional as F
 from vissl.config import AttrDict
 
 from mscn_plugin.config.checks.evaluation import check_same_classes
-from mscn_plugin.config.data import Folders, resolve
-from mscn_plugin.data.image_folder import PHOTOGRAPHS, contents
+from mscn_plugin.config.data import Folders, contents_of, resolve
+from mscn_plugin.data.image_folder import PHOTOGRAPHS
+from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.pretrained import Pretrained
 
@@ -198,7 +199,7 @@ def _point_to_data(cfg: Any, data: Optional[str]) -> Folders:
     for split in ("TRAIN", "TEST"):
         sources = list(cfg.DATA[split].DATA_SOURCES)
         paths = cfg.DATA[split].DATA_PATHS
-        on_disk = {"disk_folder", "disk_filelist"}.issuperset(sources) and paths
+        on_disk = {*SOURCES, "disk_filelist"}.issuperset(sources) and paths
         if not on_disk and (sources or split == "TRAIN"):
             raise ConfigError(
                 f"config.DATA.{split} names no folder, its DATA_SOURCES are {sources}; pass --data "
@@ -206,9 +207,9 @@ def _point_to_data(cfg: Any, data: Optional[str]) -> Folders:
             )
     return {
         split: [
-            contents(path)
+            contents_of(f"config.DATA.{split}.DATA_PATHS", source, path)
             for source, path in zip(cfg.DATA[split].DATA_SOURCES, cfg.DATA[split].DATA_PATHS)
-            if source == "disk_folder"
+            if source in SOURCES
         ]
         for split in ("TRAIN", "TEST")
     }

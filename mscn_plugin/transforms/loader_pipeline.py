@@ -39,7 +39,7 @@ def loader_config(config: Config) -> Tuple[Config, Optional[DeviceViews]]:
     if asked is not False:
         try:
             config.DATA.TRAIN, stage = split_pipeline(train)
-            where = "leave normalisation, filter and masks to the training device"
+            where = "leave normalization, filter and masks to the training device"
         except ValueError as error:
             reason = f"but config.DATA.TRAIN.{error}"
             where = f"{where}, {reason}"

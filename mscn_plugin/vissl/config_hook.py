@@ -17,7 +17,7 @@ from mscn_plugin.checkpoints.fingerprint import refuse_another_recipe, refuse_ot
 from mscn_plugin.config import data
 from mscn_plugin.config.checks import checkpoint, dry_run, mscn
 from mscn_plugin.config.infer import prepare_config
-from mscn_plugin.data.image_folder import contents
+from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.runs import lock
 from mscn_plugin.vissl.error_messages import message_of, print_errors_plainly
@@ -107,8 +107,10 @@ def check_images_again(cfg: Any) -> None:
         ConfigError: they have, since the run of ``CHECKPOINT.DIR`` began.
     """
     train = cfg.DATA.TRAIN
-    folders_alone = train.DATA_PATHS and set(train.DATA_SOURCES) == {"disk_folder"}
+    folders_alone = train.DATA_PATHS and SOURCES.keys() >= set(train.DATA_SOURCES)
     if cfg.TRAINER.TASK_NAME == "mscn_task" and folders_alone:
-        folders = {"TRAIN": list(map(contents, train.DATA_PATHS))}
+        places = zip(train.DATA_SOURCES, train.DATA_PATHS)
+        key = "config.DATA.TRAIN.DATA_PATHS"
+        folders = {"TRAIN": [data.contents_of(key, source, path) for source, path in places]}
         data.take_stock(cfg, folders)
         refuse_other_images(cfg)

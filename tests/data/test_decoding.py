@@ -59,7 +59,7 @@ def levels(image, pixel_range=None):
     return pixels
 
 
-def grey(image, pixel_range=None):
+def gray(image, pixel_range=None):
     pixels = levels(image, pixel_range)
     assert (pixels == pixels[..., :1]).all()
     return pixels[..., 0].ravel()
@@ -144,11 +144,11 @@ def test_transparent_colors_of_a_palette(transparency):
 def test_one_transparent_level_or_color():
     white = [255] * 3
     assert levels(png(8, 1, 0, b"\xf0", struct.pack(">H", 0)))[0].tolist() == [white] * 8
-    assert grey(png(4, 2, 0, b"\x1b", struct.pack(">H", 1))).tolist() == [0, 255, 170, 255]
-    assert grey(png(2, 4, 0, b"\x56", struct.pack(">H", 5))).tolist() == [255, 102]
-    assert grey(png(2, 8, 0, b"\x05\x06", struct.pack(">H", 5))).tolist() == [255, 6]
+    assert gray(png(4, 2, 0, b"\x1b", struct.pack(">H", 1))).tolist() == [0, 255, 170, 255]
+    assert gray(png(2, 4, 0, b"\x56", struct.pack(">H", 5))).tolist() == [255, 102]
+    assert gray(png(2, 8, 0, b"\x05\x06", struct.pack(">H", 5))).tolist() == [255, 6]
     two = struct.pack(">HH", 0x1234, 0x1235)
-    assert grey(png(2, 16, 0, two, struct.pack(">H", 0x1234))).tolist() == [255, 0x12]
+    assert gray(png(2, 16, 0, two, struct.pack(">H", 0x1234))).tolist() == [255, 0x12]
     color = png(2, 8, 2, bytes([1, 2, 3, 1, 2, 4]), struct.pack(">HHH", 1, 2, 3))
     assert levels(color)[0].tolist() == [white, [1, 2, 4]]
     deep = struct.pack(">6H", 0x0100, 0x0200, 0x0300, 0x0100, 0x0200, 0x0301)
@@ -163,7 +163,7 @@ RAMP = np.arange(65536, dtype=np.uint16).reshape(256, 256)
 def test_16_bits_keep_their_higher_byte(mode):
     dtype = ">u2" if mode == "I;16B" else "<u2"
     image = Image.frombytes(mode, (256, 256), RAMP.astype(dtype).tobytes())
-    assert np.array_equal(grey(image), RAMP.ravel() // 256)
+    assert np.array_equal(gray(image), RAMP.ravel() // 256)
 
 
 def test_16_bits_in_files():
@@ -175,21 +175,21 @@ def test_16_bits_in_files():
         tiff(RAMP.astype(np.int32)),
         tiff(RAMP.astype(np.float32)),
     ):
-        assert np.abs(grey(image).astype(int) - RAMP.ravel() // 256).max() <= (image.mode == "F")
-    assert np.array_equal(grey(tiff(65535 - RAMP, photometric="miniswhite")), RAMP.ravel() // 256)
+        assert np.abs(gray(image).astype(int) - RAMP.ravel() // 256).max() <= (image.mode == "F")
+    assert np.array_equal(gray(tiff(65535 - RAMP, photometric="miniswhite")), RAMP.ravel() // 256)
     pgm = Image.open(io.BytesIO(b"P5 256 256 65535\n" + RAMP.astype(">u2").tobytes()))
-    assert np.array_equal(grey(pgm), RAMP.ravel() // 256)
+    assert np.array_equal(gray(pgm), RAMP.ravel() // 256)
 
 
 @pytest.mark.parametrize("bits", [9, 10, 12, 14, 16])
 def test_a_stated_range_keeps_all_levels(bits):
-    """Grey and color, in PNG and TIFF: 8 of the bits that the data set uses."""
+    """Gray and color, in PNG and TIFF: 8 of the bits that the data set uses."""
     ramp = np.arange(2**bits, dtype=np.uint16).reshape(-1, 2 ** (bits // 2))
     expected = ramp.ravel() >> (bits - 8)
     pixel_range = [0, 2**bits - 1]
-    assert np.array_equal(grey(stored(Image.fromarray(ramp)), pixel_range), expected)
-    assert np.array_equal(grey(tiff(ramp.astype(np.int32)), pixel_range), expected)
-    assert np.abs(grey(tiff(ramp.astype(np.float32)), pixel_range) - expected.astype(int)).max() < 2
+    assert np.array_equal(gray(stored(Image.fromarray(ramp)), pixel_range), expected)
+    assert np.array_equal(gray(tiff(ramp.astype(np.int32)), pixel_range), expected)
+    assert np.abs(gray(tiff(ramp.astype(np.float32)), pixel_range) - expected.astype(int)).max() < 2
     color = np.dstack([ramp, ramp[::-1], 2**bits - 1 - ramp])
     _, content = cv2.imencode(".png", color[..., ::-1])
     for image in (Image.open(io.BytesIO(content.tobytes())), tiff(color, photometric="rgb")):
@@ -212,23 +212,23 @@ def test_12_bits_that_the_file_states_need_no_range():
     tags[5] = (273, start)
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     file = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + content
-    assert np.array_equal(grey(Image.open(io.BytesIO(file))), ramp >> 4)
+    assert np.array_equal(gray(Image.open(io.BytesIO(file))), ramp >> 4)
 
 
 def test_floats_keep_their_content():
     ramp = np.linspace(0, 1, 4096, dtype=np.float32).reshape(64, 64)
     nearest = np.round(255 * ramp.astype(float)).ravel()
-    assert np.abs(grey(tiff(ramp)) - nearest).max() == 0
-    assert np.abs(grey(tiff(255 * ramp)) - nearest).max() <= 1
-    assert np.abs(grey(tiff(2 * ramp - 1), [-1, 1]) - nearest).max() <= 1
-    assert np.abs(grey(tiff(1e4 * ramp), [0, 1e4]) - nearest).max() <= 1
-    assert grey(tiff(np.array([[-5, 0.5, 7]], np.float32)), [0, 1]).tolist() == [0, 128, 255]
+    assert np.abs(gray(tiff(ramp)) - nearest).max() == 0
+    assert np.abs(gray(tiff(255 * ramp)) - nearest).max() <= 1
+    assert np.abs(gray(tiff(2 * ramp - 1), [-1, 1]) - nearest).max() <= 1
+    assert np.abs(gray(tiff(1e4 * ramp), [0, 1e4]) - nearest).max() <= 1
+    assert gray(tiff(np.array([[-5, 0.5, 7]], np.float32)), [0, 1]).tolist() == [0, 128, 255]
 
 
 def test_integers_of_32_bits_up_to_255_are_levels():
     ramp = np.arange(256, dtype=np.int32).reshape(16, 16)
-    assert np.array_equal(grey(tiff(ramp)), ramp.ravel())
-    assert np.array_equal(grey(tiff(ramp.astype(np.int16))), ramp.ravel())
+    assert np.array_equal(gray(tiff(ramp)), ramp.ravel())
+    assert np.array_equal(gray(tiff(ramp.astype(np.int16))), ramp.ravel())
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_daylight_changes_nothing_and_any_light_keeps_the_form(installed):
         assert np.corrcoef(lit.mean(axis=2).ravel(), patch.mean(axis=2).ravel())[0, 1] > 0.6
 
 
-def test_hue_turns_red_to_green_and_leaves_grey():
+def test_hue_turns_red_to_green_and_leaves_gray():
     colors = np.array([[[200, 0, 0], [90, 90, 90]]], np.uint8)
     turned = Light(1.0, 2 * np.pi / 3, 1.0, (1.0, 1.0, 1.0), 1.0, 0.0).shine_on(colors)
     assert np.abs(turned.astype(int) - [[[0, 200, 0], [90, 90, 90]]]).max() <= 1

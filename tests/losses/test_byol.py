@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from mscn_plugin.losses.byol import byol, follow, target_momentum
+from mscn_plugin.losses.byol import byol, ema_update, target_momentum
 
 NUM_IMAGES, DIMENSIONS = 5, 12
 
@@ -91,19 +91,19 @@ def test_the_momentum_is_the_papers():
     assert target_momentum(0, 1, 0.996) == 0.996
 
 
-def test_following_is_the_moving_average():
+def test_an_ema_update_is_the_moving_average():
     target, online = torch.randn(7, 3), torch.randn(7, 3)
     expected = 0.9 * target.double() + 0.1 * online.double()
-    follow([target], [online], 0.9)
+    ema_update([target], [online], 0.9)
     torch.testing.assert_close(target.double(), expected, atol=1e-7, rtol=0)
 
 
-def test_following_does_not_drift():
+def test_ema_updates_do_not_drift():
     """10,000 updates with a momentum near 1 leave a target alone that has arrived."""
     target = torch.randn(1000)
     online = target.clone()
     for _ in range(10_000):
-        follow([target], [online], 1 - 3e-8)
+        ema_update([target], [online], 1 - 3e-8)
     assert torch.equal(target, online)
 
 
@@ -158,7 +158,7 @@ def test_the_target_is_trunk_and_projector(loss_class):
     )
 
 
-def test_the_target_has_the_models_synchronised_normalisation(loss_class):
+def test_the_target_has_the_models_synchronized_normalization(loss_class):
     """VISSL converts the model on a GPU before the target is made of it."""
     loss = loss_class()
     loss.build_target(nn.SyncBatchNorm.convert_sync_batchnorm(Model()))

@@ -25,7 +25,7 @@ def test_agrees_with_scipy(sigma, size):
     np.testing.assert_allclose(filtered.numpy(), scipy_high_pass(images, sigma), atol=1e-4)
 
 
-def test_removes_constants_and_commutes_with_normalisation():
+def test_removes_constants_and_commutes_with_normalization():
     images = torch.rand(1, 3, 64, 64)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)

@@ -1,4 +1,4 @@
-"""One pass per branch: batch normalisation sees a branch at a time, in trunk and heads."""
+"""One pass per branch: batch normalization sees a branch at a time, in trunk and heads."""
 
 from __future__ import annotations
 

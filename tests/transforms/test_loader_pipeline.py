@@ -73,7 +73,7 @@ def test_a_machine_without_opencv_is_told_so(compose, tiny, monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ((), "MSCNGaussianBlur, PILToTensor and leave normalisation, filter and masks to the"),
+        ((), "MSCNGaussianBlur, PILToTensor and leave normalization, filter and masks to the"),
         (("config.MSCN.DEVICE_VIEWS=False",), "finish the views, for .*DEVICE_VIEWS is False$"),
         (SIMCLR, "finish the views, for .* is auto, but config.DATA.TRAIN.COLLATE_FUNCTION is sim"),
     ],

@@ -7,11 +7,11 @@ from typing import Any, Dict, Iterator, List, Tuple, Union
 import numpy as np
 
 from mscn_plugin.data.image_folder import Contents
+from mscn_plugin.data.sources import FOLDER, SOURCES
 from mscn_plugin.data.train_subset import read_list
 from mscn_plugin.errors import ConfigError
 
 CROSS_ENTROPY = "cross_entropy_multiple_output_single_target"
-FOLDER = "disk_folder"
 
 
 def is_evaluation(cfg: Any) -> bool:
@@ -65,7 +65,7 @@ def check_classes(cfg: Any, folders: Dict[str, List[Contents]]) -> None:
 def _labels(split: Any, folders: List[Contents]) -> Tuple[str, Union[List[str], int, None]]:
     """Where a split's labels are, and its classes' names, or the largest number among them."""
     source = split.LABEL_SOURCES[0] if split.LABEL_SOURCES else None
-    if source == FOLDER and folders:
+    if source in SOURCES and folders:
         return folders[0].folder, folders[0].classes
     file = split.LABEL_PATHS[0] if source == "disk_filelist" and split.LABEL_PATHS else None
     if not isinstance(file, str):

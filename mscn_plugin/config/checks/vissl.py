@@ -33,6 +33,7 @@ from vissl.trainer.train_steps import TRAIN_STEP_REGISTRY
 from vissl.utils.misc import is_apex_available
 
 from mscn_plugin.config.hydra_overrides import line_to_type
+from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.losses.registry import losses
 
@@ -105,7 +106,7 @@ _CHOICES: Dict[str, Tuple[str, ...]] = {
     "OPTIMIZER.param_schedulers.lr.auto_lr_scaling.scaling_type": ("linear", "sqrt"),
     "OPTIMIZER.param_schedulers.lr_head.auto_lr_scaling.scaling_type": ("linear", "sqrt"),
 }
-_LABEL_SOURCES = ("disk_filelist", "disk_folder", "torchvision_dataset", "synthetic")
+_LABEL_SOURCES = ("disk_filelist", "torchvision_dataset", "synthetic")  # of VISSL
 _LISTS_OF_TEXTS = (
     "METERS.names",
     *("MODEL.WEIGHTS_INIT.SKIP_LAYERS", "MODEL.NON_TRAINABLE_PARAMS"),
@@ -183,7 +184,10 @@ def _check_lists(cfg: Any) -> None:
         if not all(isinstance(entry, str) for entry in value):
             _refuse(key, list(value), "a list of texts")
     for split in _SPLITS:
-        for side, known in (("DATA", tuple(DATASET_SOURCE_MAP)), ("LABEL", _LABEL_SOURCES)):
+        for side, known in (
+            ("DATA", (*DATASET_SOURCE_MAP, *SOURCES)),
+            ("LABEL", (*_LABEL_SOURCES, *SOURCES)),
+        ):
             for source in cfg.DATA[split][f"{side}_SOURCES"]:
                 if source not in known:
                     _refuse_name(f"DATA.{split}.{side}_SOURCES", source, known)

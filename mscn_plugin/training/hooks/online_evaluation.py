@@ -36,6 +36,7 @@ from mscn_plugin.data.image_folder import contents, held_out_fifth
 from mscn_plugin.data.photographs import color_histogram
 from mscn_plugin.data.readable_images import ReadableImagesDataset
 from mscn_plugin.data.shared_memory import collate_for_trainer
+from mscn_plugin.data.sources import FOLDER
 from mscn_plugin.models.classifiers import Labelled, knn_accuracy, probe_accuracy
 from mscn_plugin.training.hooks.base import MSCNHook, add_scalars
 from mscn_plugin.training.signals import interruption, shield_loader_worker
@@ -185,7 +186,7 @@ def _path_of(images: Subset) -> str:
 def _why(config: Any) -> str:
     """Why the training images have no labels: the folder's fault, or the configuration's."""
     train = config.DATA.TRAIN
-    if list(train.DATA_SOURCES) == ["disk_folder"] and train.DATA_PATHS:
+    if list(train.DATA_SOURCES) == [FOLDER] and train.DATA_PATHS:
         folder = train.DATA_PATHS[0]
         if not contents(folder).labelled:
             return f"{folder} has no two sub-folders of images, one for each class"

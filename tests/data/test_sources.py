@@ -1,0 +1,114 @@
+"""A source of images is a class: archives stand here for one that a user adds."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mscn_plugin.data.image_folder import Contents
+from mscn_plugin.data.sources import SOURCES, ImageFolderSource, ImageSource
+from mscn_plugin.errors import ConfigError
+
+
+@pytest.fixture
+def archives():
+    """A source of ZIP archives with a folder per class, for the time of a test."""
+    before = dict(SOURCES)
+
+    class Archives(ImageSource):
+        name = "zip_archive"
+
+        @classmethod
+        def contents(cls, path):
+            try:
+                with zipfile.ZipFile(path) as archive:
+                    names = sorted(name for name in archive.namelist() if name.endswith(".png"))
+            except (OSError, zipfile.BadZipFile) as error:
+                raise ValueError(f"is no archive ({error})") from None
+            classes = sorted({name.split("/")[0] for name in names})
+            images = [(f"{path}/{n}", classes.index(n.split("/")[0])) for n in names]
+            return Contents(path, classes, images, {})
+
+        @classmethod
+        def open(cls, path, image):
+            return Image.open(zipfile.ZipFile(path).open(image[len(path) + 1 :]))
+
+    yield Archives
+    SOURCES.clear()
+    SOURCES.update(before)
+
+
+@pytest.fixture
+def archive(image_folder, tmp_path):
+    """The images of ``train/`` and of ``val/`` as archives."""
+    for split in ("train", "val"):
+        with zipfile.ZipFile(tmp_path / f"{split}.zip", "w") as file:
+            for image in sorted((image_folder / split).rglob("*.png")):
+                file.write(image, image.relative_to(image_folder / split))
+    return tmp_path
+
+
+def overrides(archive: Path, *more: str):
+    splits = [
+        f"config.DATA.{split}.{key}=[{value}]"
+        for split, name in (("TRAIN", "train"), ("TEST", "val"))
+        for key, value in (
+            ("DATA_SOURCES", "zip_archive"),
+            ("LABEL_SOURCES", "zip_archive"),
+            ("DATA_PATHS", archive / f"{name}.zip"),
+            ("DATASET_NAMES", "archive"),
+        )
+    ]
+    return (
+        "config=mscn/quickstart",
+        "config.MSCN.DATA=''",
+        "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8",
+        "config.MSCN.ONLINE_EVALUATION.NUM_NEIGHBORS=3",
+        *splits,
+        *more,
+    )
+
+
+def test_a_new_source_is_checked_and_read_as_folders_are(archives, archive, compose, image_folder):
+    from vissl.trainer import train_task
+
+    cfg = compose(*overrides(archive))
+    assert cfg.MSCN.TRAINING_IMAGES["number"] == 32
+    assert list(cfg.DATA.TRAIN.LABEL_SOURCES) == ["zip_archive"]
+    cfg.DATA.TRAIN.TRANSFORMS = []
+    dataset = train_task.build_dataset(cfg, "TRAIN")
+    assert len(dataset) == 32
+    found = ImageFolderSource.contents(str(image_folder / "train"))
+    for index in (0, 9, 31):
+        sample = dataset[index]
+        path, label = found.images[index]
+        assert sample["label"] == [label]
+        assert sample["data"][0].tobytes() == Image.open(path).tobytes()
+        assert dataset.path_of(index).endswith(path[len(found.folder) :])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "config.DATA.TRAIN.DATA_PATHS=[nowhere.zip]",
+            "names '.*nowhere.zip', which is no archive",
+        ),
+        ("config.DATA.TRAIN.DATA_SOURCES=[zip_archives]", "did you mean zip_archive"),
+        ("++config.MSCN.TRAIN_SUBSET=0.5", "TRAIN_SUBSET is 0.5, which takes a part of a folder"),
+    ],
+)
+def test_what_is_wrong_with_it_is_said_at_startup(archives, archive, compose, override, message):
+    with pytest.raises(ConfigError, match=message):
+        compose(*overrides(archive, override))
+
+
+def test_what_is_no_folder_of_images_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="is not a folder; it must be a folder of images"):
+        ImageFolderSource.contents(str(tmp_path / "nowhere"))
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(ValueError, match=r"holds no images .*\.txt \(1\)"):
+        ImageFolderSource.contents(str(tmp_path))
