@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 from tabulate import tabulate
 
@@ -25,7 +25,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 NAMES = ("masking", "augmentations", "loader", "step", "loss", "model", "startup")
 
 
-def run(name: str) -> Dict[str, Any]:
+def run(name: str) -> dict[str, Any]:
     """Run one benchmark; returns its rows and the machine."""
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +39,7 @@ def run(name: str) -> Dict[str, Any]:
     return {"rows": rows, "machine": machine()}
 
 
-def table(rows: List[Dict[str, Any]]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """The rows as markdown: median, quartiles, ratio."""
     lines, seen = [], set()
     for row in rows:
@@ -58,7 +58,7 @@ def table(rows: List[Dict[str, Any]]) -> str:
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
-def write_markdown(results: Dict[str, Any]) -> None:
+def write_markdown(results: dict[str, Any]) -> None:
     parts = [
         "# Benchmarks",
         "Written by `make benchmarks`. Medians over several repeats, the alternatives in turn; "
@@ -72,7 +72,7 @@ def write_markdown(results: Dict[str, Any]) -> None:
     (DOCS / "benchmarks.md").write_text("\n\n".join(parts) + "\n")
 
 
-def draw(results: Dict[str, Any]) -> None:
+def draw(results: dict[str, Any]) -> None:
     """The ratios that something was asked of, as bars."""
     import matplotlib
 
@@ -96,7 +96,7 @@ def draw(results: Dict[str, Any]) -> None:
     figure.savefig(DOCS / "benchmarks.png", dpi=120)
 
 
-def main(names: List[str]) -> None:
+def main(names: list[str]) -> None:
     path = DOCS / "benchmarks.json"
     results = json.loads(path.read_text()) if path.is_file() else {}
     for name in names or NAMES:

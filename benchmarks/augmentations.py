@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 import random
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ BLUR = {"name": "ImgPilGaussianBlur", "p": 0.5, "radius_min": 0.1, "radius_max":
 REPLICATE = {"name": "ImgReplicatePil", "num_times": 2}
 
 
-def crop(size: int, **settings: Any) -> Dict[str, Any]:
+def crop(size: int, **settings: Any) -> dict[str, Any]:
     return {"name": "RandomResizedCrop", "size": size, **settings}
 
 
@@ -34,15 +35,15 @@ def seed(value: int) -> None:
     torch.manual_seed(value)
 
 
-def views(pipeline: Any, image: Any, number: int) -> List[Any]:
+def views(pipeline: Any, image: Any, number: int) -> list[Any]:
     seed(number)
     sample = {"data": [image], "label": [0], "data_valid": [1], "data_idx": [0]}
     return pipeline(sample)["data"]
 
 
 def _compared(
-    what: str, steps: Sequence[Dict[str, Any]], inputs: Sequence[Any], files: bool
-) -> List[Row]:
+    what: str, steps: Sequence[dict[str, Any]], inputs: Sequence[Any], files: bool
+) -> list[Row]:
     from vissl.data.ssl_transforms import get_transform
 
     from mscn_plugin.transforms.opencv import with_fast_augmentations
@@ -51,7 +52,7 @@ def _compared(
         theirs = get_transform(copy.deepcopy(list(steps)))
         ours = get_transform(with_fast_augmentations(copy.deepcopy(steps)))
 
-    def run(pipeline: Any, undecoded: bool) -> List[Any]:
+    def run(pipeline: Any, undecoded: bool) -> list[Any]:
         result = []
         for number, item in enumerate(inputs):
             image = Image.open(item) if files else item
@@ -73,7 +74,7 @@ def _compared(
     ]
 
 
-def rows() -> List[Row]:
+def rows() -> list[Row]:
     import mscn_plugin
 
     mscn_plugin.register()

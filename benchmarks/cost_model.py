@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from typing import Any, Dict, List
+from typing import Any
 
 from tabulate import tabulate
 
@@ -22,7 +22,7 @@ VIEW_KB = 3 * 224 * 224 * 4 / 1e3
 class Measured:
     """Figures of the loader's benchmark: images per second and core, kilobytes per image."""
 
-    def __init__(self, rows: List[Dict[str, Any]]) -> None:
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
         self.rows = rows
         self.mscn = self.median("any K", "stage on another device")
         self.vissl = self.median("VISSL SimCLR, no masks, one worker")
@@ -43,7 +43,7 @@ class Measured:
         return 1 / (self.seconds_without_masks + num_masks * self.seconds_per_mask)
 
 
-def text(rows: List[Dict[str, Any]], machine: Dict[str, str]) -> str:
+def text(rows: list[dict[str, Any]], machine: dict[str, str]) -> str:
     measured = Measured(rows)
     lines, limited = [], {"device": [], "workers": [], "vissl": []}
     for gpu, views in GPUS.items():
@@ -115,7 +115,7 @@ Measured on: {"; ".join(machine.values())}.
 """
 
 
-def main(results: Dict[str, Any], path: Any) -> None:
+def main(results: dict[str, Any], path: Any) -> None:
     loader = results["loader"]
     path.write_text(text(loader["rows"], loader["machine"]))
 

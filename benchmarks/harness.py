@@ -10,9 +10,10 @@ import platform
 import statistics
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Any
 
 PACKAGES = (
     "torch",
@@ -39,11 +40,11 @@ class Row:
     """
 
     what: str
-    values: List[float]
+    values: list[float]
     unit: str
-    against: Optional[str] = None
-    ratio: Optional[float] = None
-    target: Optional[float] = None
+    against: str | None = None
+    ratio: float | None = None
+    target: float | None = None
 
     @property
     def median(self) -> float:
@@ -51,13 +52,13 @@ class Row:
 
 
 def milliseconds(
-    alternatives: Dict[str, Callable[[], Any]], repeats: int, calls: int = 1
-) -> Dict[str, List[float]]:
+    alternatives: dict[str, Callable[[], Any]], repeats: int, calls: int = 1
+) -> dict[str, list[float]]:
     """Time every alternative once per repeat, in turn, after one warm-up round.
 
     In turn, so that a machine that slows down slows all of them. A repeat is the mean of ``calls``.
     """
-    times: Dict[str, List[float]] = {name: [] for name in alternatives}
+    times: dict[str, list[float]] = {name: [] for name in alternatives}
     for repeat in range(repeats + 1):
         for name, function in alternatives.items():
             start = time.perf_counter()
@@ -69,12 +70,12 @@ def milliseconds(
 
 
 def faster(
-    times: Dict[str, List[float]],
+    times: dict[str, list[float]],
     what: str,
-    targets: Dict[str, Optional[float]],
+    targets: dict[str, float | None],
     unit: str = "ms",
     more_is_better: bool = False,
-) -> List[Row]:
+) -> list[Row]:
     """Rows of ``what`` against each of ``targets``, and the alternatives' own rows behind them."""
     mine = statistics.median(times[what])
     rows = []
@@ -85,7 +86,7 @@ def faster(
     return rows + [Row(name, times[name], unit) for name in times if name != what]
 
 
-def machine() -> Dict[str, str]:
+def machine() -> dict[str, str]:
     """What the figures were measured on."""
     model = platform.processor()
     with contextlib.suppress(OSError):

@@ -11,8 +11,9 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any
 
 import torch
 
@@ -37,7 +38,7 @@ CONFIGURATIONS = {
 """VISSL reads a file once from a list and twice from a folder."""
 
 
-def loader_of(overrides: List[str], images: Path, workers: int, folder: Path) -> Any:
+def loader_of(overrides: list[str], images: Path, workers: int, folder: Path) -> Any:
     from vissl.trainer.trainer_main import build_task
 
     config = compose(overrides, images, workers, BATCH, folder)
@@ -83,15 +84,15 @@ def bytes_of(value: Any) -> int:
     return sum(map(bytes_of, vars(value).values())) if hasattr(value, "__dict__") else 0
 
 
-def rows() -> List[Row]:
-    result: List[Row] = []
+def rows() -> list[Row]:
+    result: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = photographs_as_jpegs(folder / "images", BATCH * BATCHES)
         size = statistics.mean(path.stat().st_size for path in images.glob("train/*/*.jpg"))
         result.append(Row("mean size of a JPEG", [size / 1e3], "kB"))
         for workers, where in ((0, "one core"), (1, "one worker")):
-            builders: Dict[str, Callable[[], Any]] = {
+            builders: dict[str, Callable[[], Any]] = {
                 name: lambda o=overrides, w=workers: loader_of(o, images, w, folder)
                 for name, overrides in CONFIGURATIONS.items()
             }
@@ -103,7 +104,7 @@ def rows() -> List[Row]:
                 alone = f"MSCN, any K, {where}, stage on another device"
                 if workers:
                     loaders[alone] = next(iter(loaders.values())).dataloader
-                rates: Dict[str, List[float]] = {key: [] for key in loaders}
+                rates: dict[str, list[float]] = {key: [] for key in loaders}
                 for _ in range(REPEATS):
                     for key, loader in loaders.items():
                         rates[key].append(images_per_second(loader))
@@ -122,7 +123,7 @@ def rows() -> List[Row]:
     return result
 
 
-def _bytes(images: Path, folder: Path) -> List[Row]:
+def _bytes(images: Path, folder: Path) -> list[Row]:
     sizes = {}
     configurations = {f"MSCN, K = {k}": masked(k) for k in (1, 4, 8)}
     for name, overrides in {**configurations, "VISSL SimCLR, no masks": VISSLS}.items():

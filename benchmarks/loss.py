@@ -10,7 +10,6 @@ import gc
 import json
 import subprocess
 import sys
-from typing import List
 from unittest import mock
 
 import torch
@@ -77,7 +76,7 @@ def measure(name: str, num_masks: int, repeats: int) -> None:
     print(json.dumps({"ms": times, "mb": memory}))
 
 
-def rows() -> List[Row]:
+def rows() -> list[Row]:
     result = []
     for num_masks in (1, 2, 4):
         measured = {}

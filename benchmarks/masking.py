@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import List
-
 import cv2
 import kornia
 import numpy as np
@@ -16,7 +14,7 @@ from mscn_plugin.masking import MaskDistribution, apply_masks, high_pass
 SIGMA, SIZE, CELL = 5.0, 224, 32
 
 
-def rows() -> List[Row]:
+def rows() -> list[Row]:
     image = torch.randn(3, SIZE, SIZE)
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     masks = MaskDistribution()

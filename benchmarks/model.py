@@ -7,8 +7,9 @@ the clock starts.
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any
 
 import torch
 
@@ -16,7 +17,7 @@ from benchmarks.harness import Row, faster, main, milliseconds, quiet
 from benchmarks.pipelines import compose, masked
 
 
-def task_of(overrides: List[str], folder: Path) -> Any:
+def task_of(overrides: list[str], folder: Path) -> Any:
     from vissl.trainer.trainer_main import build_task
 
     images = folder / "images" / "train" / "class"
@@ -43,7 +44,7 @@ def step_of(task: Any, views: torch.Tensor) -> Callable[[], None]:
     return step
 
 
-def _stage(folder: Path) -> List[Row]:
+def _stage(folder: Path) -> list[Row]:
     from mscn_plugin.masking import MaskDistribution
     from mscn_plugin.transforms.on_device import DeviceViews
 
@@ -65,8 +66,8 @@ def _stage(folder: Path) -> List[Row]:
     return faster(times, *list(times)[:1], {list(times)[1]: 20.0})
 
 
-def _switches(name: str, overrides: List[str], views: torch.Tensor, folder: Path) -> List[Row]:
-    switches: Dict[str, List[str]] = {
+def _switches(name: str, overrides: list[str], views: torch.Tensor, folder: Path) -> list[Row]:
+    switches: dict[str, list[str]] = {
         "as it is": [],
         "channels_last": ["config.MSCN.CHANNELS_LAST=True"],
         "compiled": ["config.MSCN.COMPILE_TRUNK=True"],
@@ -87,7 +88,7 @@ def _switches(name: str, overrides: List[str], views: torch.Tensor, folder: Path
     return result
 
 
-def rows() -> List[Row]:
+def rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         return [

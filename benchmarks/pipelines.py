@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 FROM_SCRATCH = (
     "config.OPTIMIZER.num_epochs=1",
@@ -21,7 +21,7 @@ VISSLS = [  # VISSL's task, dataset, transforms, collator and loss; nothing of M
 ]
 
 
-def masked(num_masks: int, *overrides: str) -> List[str]:
+def masked(num_masks: int, *overrides: str) -> list[str]:
     """MSCN with K masks per view."""
     key = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.num_masks"
     return [MASKED, f"{key}={num_masks}", *overrides]
@@ -31,7 +31,7 @@ IN_WORKERS = "config.MSCN.DEVICE_VIEWS=False"
 AS_IN_VISSL = "+config/mscn/speed=as_in_vissl"
 
 
-def compose(overrides: List[str], images: Path, workers: int, batch: int, folder: Path) -> Any:
+def compose(overrides: list[str], images: Path, workers: int, batch: int, folder: Path) -> Any:
     """The checked ``config`` part of a VISSL configuration for one CPU process."""
     import mscn_plugin
 
@@ -66,7 +66,7 @@ def with_views(config: Any, num_views: int) -> Any:
         config.LOSS.name = "multicrop_simclr_info_nce_loss"
         config.LOSS.multicrop_simclr_info_nce_loss.num_crops = num_views
         config.LOSS.multicrop_simclr_info_nce_loss.temperature = 0.2
-        buffer: Dict[str, Any] = config.LOSS.multicrop_simclr_info_nce_loss.buffer_params
+        buffer: dict[str, Any] = config.LOSS.multicrop_simclr_info_nce_loss.buffer_params
         buffer["effective_batch_size"] = batch  # images; the two-view loss counts views
     else:
         config.LOSS.name = "simclr_info_nce_loss"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import List
 
 from benchmarks.harness import Row, main
 
@@ -30,7 +29,7 @@ print(json.dumps([imported - start, registered - imported + end - composed]))
 """
 
 
-def rows() -> List[Row]:
+def rows() -> list[Row]:
     runs = []
     for _ in range(6):
         command = [sys.executable, "-W", "ignore", "-c", CODE]

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 from benchmarks.harness import Row, faster, main, photographs_as_jpegs, quiet
 from benchmarks.pipelines import (
@@ -44,7 +44,7 @@ def measure(name: str, images: Path, workers: int) -> None:
     from classy_vision.hooks import ClassyHook
 
     torch.set_num_threads(1)
-    ends: List[float] = []
+    ends: list[float] = []
 
     class Clock(ClassyHook):
         on_start = on_phase_start = on_forward = on_loss_and_meter = on_backward = ClassyHook._noop
@@ -73,12 +73,12 @@ def measure(name: str, images: Path, workers: int) -> None:
     print(json.dumps((len(ends) - SKIPPED) * BATCH / (ends[-1] - ends[SKIPPED - 1])))
 
 
-def rows() -> List[Row]:
-    result: List[Row] = []
+def rows() -> list[Row]:
+    result: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         images = photographs_as_jpegs(Path(folder), BATCH * BATCHES)
         for workers, where in ((0, "one core"), (1, "one worker")):
-            rates: Dict[str, List[float]] = {
+            rates: dict[str, list[float]] = {
                 name: [] for name in CONFIGURATIONS if workers or "in the workers" not in name
             }
             for _ in range(REPEATS):

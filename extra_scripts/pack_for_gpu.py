@@ -16,7 +16,6 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Dict
 
 ROOT = Path(__file__).resolve().parents[1]
 PINNED = ("vissl", "classy-vision", "hydra-core", "omegaconf", "fvcore", "iopath", "kornia")
@@ -77,7 +76,7 @@ def pack() -> None:
     print(run_line(folder))
 
 
-def pins() -> Dict[str, str]:
+def pins() -> dict[str, str]:
     """Versions by package, those that the tests run with."""
     lines = "\n".join((ROOT / "requirements" / f"{name}.txt").read_text() for name in FILES)
     return dict(re.findall(r"^([\w-]+)==([\w.+]+)", lines, re.MULTILINE))

@@ -7,8 +7,9 @@ import errno
 import inspect
 import re
 import sys
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, Callable, Dict, Iterable, Optional, Type
+from typing import Any
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a file cannot grow."""
@@ -33,7 +34,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def build_part(
-    path: str, part: Callable[..., Any], settings: Dict[str, Any], allowed: Any = None
+    path: str, part: Callable[..., Any], settings: dict[str, Any], allowed: Any = None
 ) -> Any:
     """Build ``part`` from ``settings``, the section of a configuration that ``path`` names.
 
@@ -63,7 +64,7 @@ def with_path(path: str, function: Callable[..., Any], *args: Any, **kwargs: Any
         raise ConfigError(f"{path}.{error}") from None
 
 
-def message_of(error: BaseException) -> Optional[str]:
+def message_of(error: BaseException) -> str | None:
     """The message of an error that a user can act on, in one line, or None for all others."""
     text = str(error)
     # A rank or a loader's worker hands over the whole traceback that it died with.
@@ -83,7 +84,7 @@ def in_one_line(text: str) -> str:
 
 
 def print_errors_plainly(
-    message: Callable[[BaseException], Optional[str]] = message_of,
+    message: Callable[[BaseException], str | None] = message_of,
 ) -> None:
     """Let uncaught errors end the process with their ``message``, without a traceback.
 
@@ -102,7 +103,7 @@ _previous_excepthook = sys.excepthook
 
 
 def _excepthook(
-    kind: Type[BaseException], error: BaseException, traceback: Optional[TracebackType]
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
 ) -> None:
     message = _message(error)
     if message is None:

@@ -13,15 +13,16 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Iterator, Union
+from typing import IO, Any
 
 STAGING = ".staging-"
 """How the names of unfinished files and folders begin."""
 
 
 @contextlib.contextmanager
-def replacing(path: Union[str, Path]) -> Iterator[Path]:
+def replacing(path: str | Path) -> Iterator[Path]:
     """Yield the path of a new, empty file; on leaving it takes the place of ``path``, complete.
 
     It lies in the same folder, has the same suffix, and is on the disk before it gets its name.
@@ -43,13 +44,13 @@ def replacing(path: Union[str, Path]) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def write_text(path: Union[str, Path], text: str) -> None:
+def write_text(path: str | Path, text: str) -> None:
     """Write ``text`` in UTF-8 by :func:`replacing`."""
     with replacing(path) as file:
         file.write_text(text, encoding="utf-8")
 
 
-def save_json(path: Union[str, Path], content: Any) -> None:
+def save_json(path: str | Path, content: Any) -> None:
     """Write ``content`` as JSON by :func:`replacing`."""
     write_text(path, json.dumps(content, indent=2) + "\n")
 
@@ -65,7 +66,7 @@ def save_figure(figure: Any, path: Path, *suffixes: str, dpi: Any = 130) -> None
             figure.savefig(file, dpi=dpi)
 
 
-def open_new(path: Union[str, Path]) -> IO[str]:
+def open_new(path: str | Path) -> IO[str]:
     """Open a new text file in the place of ``path``, for a log that is read meanwhile."""
     path = Path(path)
     path.unlink(missing_ok=True)

@@ -7,7 +7,8 @@ checkpoints (:mod:`mscn_plugin.checkpoints.fingerprint`) and docs/configuration.
 from __future__ import annotations
 
 import copy
-from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Tuple, Union
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from mscn_plugin.data.decoding import check_pixel_range
 from mscn_plugin.errors import ConfigError, suggestion
@@ -44,7 +45,7 @@ class Key(NamedTuple):
     weights: bool = True
 
 
-Section = Mapping[str, Union[Key, Mapping[str, Key]]]
+Section = Mapping[str, Key | Mapping[str, Key]]
 
 
 def whole(least: int) -> Allowed:
@@ -197,7 +198,7 @@ SCHEMA: Section = {
 }
 
 
-def defaults(section: Section = SCHEMA) -> Dict[str, Any]:
+def defaults(section: Section = SCHEMA) -> dict[str, Any]:
     """The section with all keys at their defaults."""
     return {
         name: copy.copy(entry.default) if isinstance(entry, Key) else defaults(entry)
@@ -205,7 +206,7 @@ def defaults(section: Section = SCHEMA) -> Dict[str, Any]:
     }
 
 
-def all_keys(section: Section = SCHEMA, path: str = "") -> Iterator[Tuple[str, Key]]:
+def all_keys(section: Section = SCHEMA, path: str = "") -> Iterator[tuple[str, Key]]:
     """All keys with their dotted names, ``ONLINE_EVALUATION.NETWORK`` for instance."""
     for name, entry in section.items():
         if isinstance(entry, Key):

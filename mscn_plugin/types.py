@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ItemsView, Protocol
+from collections.abc import ItemsView
+from typing import Any, Protocol
 
 
 class Config(Protocol):
@@ -24,3 +25,14 @@ class Config(Protocol):
     def get(self, name: str, default: Any = None) -> Any: ...
 
     def items(self) -> ItemsView[str, Any]: ...
+
+
+class Task(Protocol):
+    """The training task of VISSL, of which hooks read and set what it declares nowhere."""
+
+    config: Config
+    hooks: list[Any]
+
+    def __getattr__(self, name: str) -> Any: ...
+
+    def __setattr__(self, name: str, value: Any) -> None: ...

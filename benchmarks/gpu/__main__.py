@@ -21,7 +21,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.gpu.page import page
 from mscn_plugin.runs.launch import last_line
@@ -60,7 +60,7 @@ STEPS = {
 """In the order of their value; the checks run beside each other."""
 
 
-def machine(device: str) -> Dict[str, str]:
+def machine(device: str) -> dict[str, str]:
     """What the figures were measured on."""
     import torch
 
@@ -92,7 +92,7 @@ class Runner:
         self.start = time.monotonic()
         self.deadline = self.start + 60 * options.minutes
         self.lock = threading.Lock()
-        self.results: Dict[str, Any] = {
+        self.results: dict[str, Any] = {
             "device": options.device,
             "date": time.strftime("%Y-%m-%d"),
             "machine": machine(options.device),
@@ -141,7 +141,7 @@ class Runner:
             place.mkdir(exist_ok=True)
         command = [sys.executable, "-W", "ignore", "-m", "benchmarks.gpu.step", name]
         command += [self.options.device, *map(str, (rows, folder, shared))]
-        result: Dict[str, Any] = {"title": STEPS[name].title, "state": "done"}
+        result: dict[str, Any] = {"title": STEPS[name].title, "state": "done"}
         begin = time.monotonic()
         with log.open("w") as stream:
             process = subprocess.Popen(
@@ -186,7 +186,7 @@ class Runner:
 
     def _show(self, name: str, folder: Path, log: Path) -> None:
         """Print the ends of the logs of what has failed, to be read where the run is watched."""
-        logs: List[Path] = [log, *sorted(folder.rglob("console.txt"))]
+        logs: list[Path] = [log, *sorted(folder.rglob("console.txt"))]
         if name == "launched.quickstart":
             logs += sorted((self.scratch / "shared").rglob("console.txt"))
         for path in logs:

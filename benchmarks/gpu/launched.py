@@ -11,9 +11,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any
 
 from benchmarks.gpu.recorder import Recorder, require
 from mscn_plugin.checkpoints.run_folder import json_lines
@@ -35,7 +36,7 @@ DETERMINISTIC = "the same and torch.use_deterministic_algorithms"
 NO_DETERMINISTIC_KERNEL = re.compile(r"(\w+) does not have a deterministic implementation")
 
 
-def machine(rec: Recorder) -> List[str]:
+def machine(rec: Recorder) -> list[str]:
     """The overrides that send a configuration to the device."""
     if rec.on_gpu:
         return ["config.MACHINE.DEVICE=gpu", "config.DISTRIBUTED.BACKEND=nccl"]
@@ -43,7 +44,7 @@ def machine(rec: Recorder) -> List[str]:
 
 
 def start(
-    folder: Path, overrides: List[str], code: str = "", environment: Optional[Dict[str, str]] = None
+    folder: Path, overrides: list[str], code: str = "", environment: dict[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
     """Start VISSL's launcher in ``folder``; its output goes to ``console.txt`` there."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,26 +67,26 @@ def finish(process: subprocess.Popen[bytes], folder: Path) -> str:
     return console
 
 
-def launch(folder: Path, overrides: List[str], code: str = "") -> str:
+def launch(folder: Path, overrides: list[str], code: str = "") -> str:
     return finish(start(folder, overrides, code), folder)
 
 
-def logged(folder: Path) -> List[Dict[str, Any]]:
+def logged(folder: Path) -> list[dict[str, Any]]:
     """The lines of VISSL's ``stdout.json``."""
     return [line for line in json_lines(folder / "run" / "stdout.json") if "loss" in line]
 
 
-def losses(folder: Path) -> List[float]:
+def losses(folder: Path) -> list[float]:
     """The losses that a run has logged, in their order."""
     return [float(line["loss"]) for line in logged(folder)]
 
 
-def online_accuracies(folder: Path) -> List[Dict[str, float]]:
+def online_accuracies(folder: Path) -> list[dict[str, float]]:
     lines = json_lines(folder / "run" / "metrics.json")
     return [line["online_evaluation"] for line in lines if "online_evaluation" in line]
 
 
-def weights(folder: Path) -> Dict[str, Any]:
+def weights(folder: Path) -> dict[str, Any]:
     """All tensors of a run's last checkpoint, by their place in it."""
     import torch
 
@@ -147,7 +148,7 @@ SMALL = [
 """For a CPU: a run of seconds."""
 
 
-def script(name: str, arguments: List[str], folder: Path) -> str:
+def script(name: str, arguments: list[str], folder: Path) -> str:
     """Run one of ``extra_scripts``; returns what it printed."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(ROOT / "extra_scripts" / name), *arguments],
@@ -224,7 +225,7 @@ def variants(rec: Recorder) -> None:
     simclr, byol = ["config=mscn/quickstart", *short], ["config=mscn/byol_quickstart", *short]
     sync = "config.MODEL.SYNC_BN_CONFIG.CONVERT_BN_TO_SYNC_BN=True"
     amp = "+config/mscn/memory=amp"
-    cases: Dict[str, List[str]] = {
+    cases: dict[str, list[str]] = {
         "SimCLR": simclr,
         "SimCLR, channels_last": [*simclr, "config.MSCN.CHANNELS_LAST=True"],
         "SimCLR, filter and masks in the workers": [*simclr, "config.MSCN.DEVICE_VIEWS=False"],
@@ -263,7 +264,7 @@ def variants(rec: Recorder) -> None:
             require(all(math.isfinite(value) for value in found[name]), row["detail"])
             require("embedding has collapsed" not in console, "the embedding has collapsed")
 
-    found: Dict[str, List[float]] = {}
+    found: dict[str, list[float]] = {}
     with ThreadPoolExecutor(6 if rec.on_gpu else 1) as jobs:
         list(jobs.map(run, cases))
     # Float16 keeps 11 bits; noise of the workers is not that of the device.
@@ -286,7 +287,7 @@ def variants(rec: Recorder) -> None:
             row["detail"] = f"loss {losses(folder)[-1]:.4f} at the end"
 
 
-def of_another_page(short: List[str]) -> List[str]:
+def of_another_page(short: list[str]) -> list[str]:
     """``short`` for a page of ResNet-50 at 224 pixels, on few images."""
     batch = "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=64"
     kept = [item for item in short if "NUM_NEIGHBORS" not in item]
@@ -304,7 +305,7 @@ def resume(rec: Recorder) -> None:
     if rec.on_gpu:
         cases += [(simclr, KEY_ALONE), (simclr, DETERMINISTIC), (byol, DETERMINISTIC)]
 
-    def overrides(page: str, way: str) -> List[str]:
+    def overrides(page: str, way: str) -> list[str]:
         return [
             f"config={page}",
             f"config.MSCN.DATA={images}",
@@ -343,7 +344,7 @@ def resume(rec: Recorder) -> None:
     def compare(page: str, way: str) -> None:
         place = rec.folder / page.split("/")[1] / re.sub(r"\W+", "_", way)
         with rec.check(f"{page}, SIGKILL and resume, {way}") as row:
-            jobs: List[Callable[..., str]] = [unbroken, unbroken, killed]
+            jobs: list[Callable[..., str]] = [unbroken, unbroken, killed]
             folders = [place / str(number) for number in range(3)]
             with ThreadPoolExecutor(3) as pool:
                 runs = [pool.submit(job, folder, page, way) for job, folder in zip(jobs, folders)]
@@ -367,7 +368,7 @@ def resume(rec: Recorder) -> None:
         list(pool.map(lambda case: compare(*case), cases))
 
 
-def apart(one: Dict[str, Any], other: Dict[str, Any]) -> str:
+def apart(one: dict[str, Any], other: dict[str, Any]) -> str:
     """How far the weights of two checkpoints lie apart, in words."""
     import torch
 
@@ -383,7 +384,7 @@ def apart(one: Dict[str, Any], other: Dict[str, Any]) -> str:
     return f"{len(different)} of {len(one)} tensors differ, the weights by {relative:.1%}"
 
 
-def part_ways(one: List[float], other: List[float]) -> str:
+def part_ways(one: list[float], other: list[float]) -> str:
     """From which step on the logged losses of the two unbroken runs differ."""
     for step, (first, second) in enumerate(zip(one, other)):
         if first != second:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from typing import Any, Dict, List
+from typing import Any
 
 from tabulate import tabulate
 
@@ -15,12 +15,12 @@ NOT_MEASURED = """\
 - other cards."""
 
 
-def table(rows: List[List[str]], headers: List[str]) -> str:
+def table(rows: list[list[str]], headers: list[str]) -> str:
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return tabulate(escaped, headers, tablefmt="github", disable_numparse=True)
 
 
-def page(results: Dict[str, Any]) -> str:
+def page(results: dict[str, Any]) -> str:
     """The whole page, from what ``gpu.json`` holds."""
     steps = results["steps"]
     machine = "; ".join(f"{value}" for value in results["machine"].values())
@@ -53,11 +53,11 @@ def page(results: Dict[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _because(step: Dict[str, Any]) -> str:
+def _because(step: dict[str, Any]) -> str:
     return f": {step['error']}" if step.get("error") else ""
 
 
-def _checks(rows: List[Dict[str, Any]]) -> str:
+def _checks(rows: list[dict[str, Any]]) -> str:
     lines = []
     for row in rows:
         result = "passed" if row["passed"] else "**failed**"
@@ -66,10 +66,10 @@ def _checks(rows: List[Dict[str, Any]]) -> str:
     return table(lines, ["check", "", "what was seen"])
 
 
-def _measurements(rows: List[Dict[str, Any]]) -> str:
+def _measurements(rows: list[dict[str, Any]]) -> str:
     """One line for each quantity; rows named ``<quantity>: images`` and so on are its columns."""
-    columns: List[str] = []
-    beside: Dict[str, Dict[str, str]] = {}
+    columns: list[str] = []
+    beside: dict[str, dict[str, str]] = {}
     names = {row["name"] for row in rows}
     for row in rows:
         of, _, column = row["name"].rpartition(": ")

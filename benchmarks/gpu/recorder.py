@@ -7,8 +7,9 @@ import itertools
 import json
 import statistics
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any
 
 from mscn_plugin.runs.launch import last_line
 
@@ -34,13 +35,13 @@ class Recorder:
         return self.device == "cuda"
 
     @contextlib.contextmanager
-    def check(self, name: str) -> Iterator[Dict[str, Any]]:
+    def check(self, name: str) -> Iterator[dict[str, Any]]:
         """A check: it has passed if the block raises nothing.
 
         Yields:
             The row; the block puts what it saw under ``detail``.
         """
-        row: Dict[str, Any] = {"kind": "check", "name": name, "detail": ""}
+        row: dict[str, Any] = {"kind": "check", "name": name, "detail": ""}
         start = time.monotonic()
         try:
             yield row
@@ -54,10 +55,10 @@ class Recorder:
     def measure(
         self,
         name: str,
-        values: List[float],
+        values: list[float],
         unit: str,
-        against: Optional[str] = None,
-        ratio: Optional[float] = None,
+        against: str | None = None,
+        ratio: float | None = None,
     ) -> float:
         """Write a measurement; returns the median of its ``values``.
 
@@ -65,7 +66,7 @@ class Recorder:
             against: name of what it is compared with.
             ratio: how many times better than that: above 1 is faster, smaller or more.
         """
-        row: Dict[str, Any] = {"kind": "measurement", "name": name, "unit": unit}
+        row: dict[str, Any] = {"kind": "measurement", "name": name, "unit": unit}
         row.update(values=[float(f"{value:.5g}") for value in values])
         if against is not None and ratio is not None:
             row.update(against=against, ratio=round(ratio, 3))
@@ -77,7 +78,7 @@ class Recorder:
         text = last_line(f"{type(error).__name__}: {error}")[:500]
         self._write({"kind": "measurement", "name": name, "error": text})
 
-    def _write(self, row: Dict[str, Any]) -> None:
+    def _write(self, row: dict[str, Any]) -> None:
         with self.path.open("a") as stream:
             stream.write(json.dumps(row) + "\n")
 
@@ -90,7 +91,7 @@ def require(condition: Any, message: str) -> None:
 
 def milliseconds(
     function: Callable[[], Any], device: str, repeats: int, warm_up: int = 2, calls: int = 1
-) -> List[float]:
+) -> list[float]:
     """Time ``function`` by CUDA events, or by the clock on a CPU; a repeat is a mean of ``calls``.
 
     The host enqueues a whole repeat before the device is waited for, as training does.

@@ -10,8 +10,9 @@ import gc
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any
 from unittest import mock
 
 import torch
@@ -38,7 +39,7 @@ SMALL = [
 MSCN, VISSLS = "MSCN", "VISSL's SimCLR"
 
 
-def _sizes(rec: Recorder) -> Tuple[int, int, int]:
+def _sizes(rec: Recorder) -> tuple[int, int, int]:
     """Images of a batch, their side in pixels, and repeats."""
     return (128, 224, 5) if rec.on_gpu else (2, 64, 2)
 
@@ -54,7 +55,7 @@ def _prepare(rec: Recorder) -> None:
     set_cuda_device_index(0) if rec.on_gpu else set_cpu_device()
 
 
-def _batch(rec: Recorder, num_masks: int) -> Tuple[Any, Dict[str, Any]]:
+def _batch(rec: Recorder, num_masks: int) -> tuple[Any, dict[str, Any]]:
     """The stage, and a batch of the drawing collator on the device."""
     from classy_vision.generic.util import recursive_copy_to_device
 
@@ -67,7 +68,7 @@ def _batch(rec: Recorder, num_masks: int) -> Tuple[Any, Dict[str, Any]]:
     return _stage_of(5.0 * size / 224), recursive_copy_to_device(batch, False, device)
 
 
-def _model(overrides: List[str]) -> Any:
+def _model(overrides: list[str]) -> Any:
     """VISSL's model of ``mscn/simclr``, ResNet-50 with its projector."""
     from benchmarks.model import task_of
 
@@ -84,7 +85,7 @@ def _loss_of(rec: Recorder, whose: str, num_views: int, images: int, ranks: int 
     from vissl.config import AttrDict
 
     if whose == MSCN:
-        settings: Dict[str, Any] = {"name": "mscn_info_nce_loss", "num_masks": num_views // 2}
+        settings: dict[str, Any] = {"name": "mscn_info_nce_loss", "num_masks": num_views // 2}
     else:
         two = num_views == 2
         settings = {"name": "simclr_info_nce_loss"}
@@ -170,7 +171,7 @@ def _steps(rec: Recorder, model: Any, num_masks: int) -> None:
     times = milliseconds(masked_views, rec.device, 9, calls=5)
     of_stage = rec.measure(f"stage, K = {num_masks}", times, "ms")
     given = torch.randn(num_views * images, 3, size, size, device=rec.device)
-    sources: Dict[str, Callable[[], torch.Tensor]] = {MSCN: masked_views, VISSLS: lambda: given}
+    sources: dict[str, Callable[[], torch.Tensor]] = {MSCN: masked_views, VISSLS: lambda: given}
     for mode, (tf32, amp, channels_last) in MODES.items():
         if not tf32 and num_masks > 1:
             continue  # slow, and no more than K = 1 says
@@ -240,7 +241,7 @@ def _filter(rec: Recorder) -> None:
     )
     moved = 2 * views.numel() * views.element_size()
     rec.measure("bandwidth of that copy", [moved / t / 1e6 for t in copying], "GB/s")
-    functions: Dict[str, Callable[[], Any]] = {
+    functions: dict[str, Callable[[], Any]] = {
         "high_pass": lambda: high_pass(views, sigma),
         f"torchvision gaussian_blur, {taps} taps": lambda: (
             views - gaussian_blur(views, [taps, taps], [sigma, sigma])
@@ -284,7 +285,7 @@ def _loss(rec: Recorder) -> None:
     def gather(mine: torch.Tensor) -> torch.Tensor:
         return torch.cat([mine, others])
 
-    seen: Dict[str, Tuple[float, float]] = {}
+    seen: dict[str, tuple[float, float]] = {}
     for whose, place in gathering.items():
         label = f"{whose} loss, K = 4 or 8 views, one of {ranks} ranks"
         before = _reset_memory(rec)
@@ -331,8 +332,8 @@ def loader(rec: Recorder) -> None:
     batch_size, workers = (128, 16) if rec.on_gpu else (8, 2)
     rounds = {"MSCN, any K": (pipelines.masked(2), 6), f"{VISSLS}, no masks": (pipelines.VISSLS, 4)}
     images = jpegs(rec.folder, batch_size * workers * 6, photographs_as_jpegs)
-    loaders: Dict[str, Any] = {}
-    rates: Dict[str, float] = {}
+    loaders: dict[str, Any] = {}
+    rates: dict[str, float] = {}
     for name, (overrides, _) in rounds.items():
         with quiet():
             fork = "config.MULTI_PROCESSING_METHOD=fork"

@@ -7,7 +7,8 @@ it, TF32 products allowed and bfloat16 autocast.
 from __future__ import annotations
 
 import contextlib
-from typing import Any, Dict, Iterator, List
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ def difference(observed: Tensor, expected: Tensor) -> float:
     return float((observed.detach().cpu().double() - expected.detach().double()).abs().max())
 
 
-def within(row: Dict[str, Any], observed: Tensor, expected: Tensor, tolerance: float) -> None:
+def within(row: dict[str, Any], observed: Tensor, expected: Tensor, tolerance: float) -> None:
     apart = difference(observed, expected)
     row["detail"] = f"largest difference {apart:.1e}, allowed {tolerance:.0e}"
     require(apart <= tolerance, row["detail"])
@@ -91,7 +92,7 @@ def _compiled_filter(rec: Recorder) -> None:
         within(row, observed, high_pass(2 * images, 5.0), 1e-5)
 
 
-def _batch(images: int, size: int, noise_std: float, num_masks: Any) -> Dict[str, Any]:
+def _batch(images: int, size: int, noise_std: float, num_masks: Any) -> dict[str, Any]:
     """What the drawing collator sends: ``data`` uint8 ``[2, B, 3, H, W]``."""
     from mscn_plugin.masking import MaskDistribution
 
@@ -99,7 +100,7 @@ def _batch(images: int, size: int, noise_std: float, num_masks: Any) -> Dict[str
         cell_size=size // 7, focal_probability=0.4, channelwise_probability=0.8, noise_std=noise_std
     )
     one = torch.ones(2, images, dtype=torch.long)
-    batch: Dict[str, Any] = {"label": one, "data_valid": one, "data_idx": one}
+    batch: dict[str, Any] = {"label": one, "data_valid": one, "data_idx": one}
     batch["data"] = torch.randint(0, 256, (2, images, 3, size, size), dtype=torch.uint8)
     batch["masks"] = [masks.sample(count * images, (size, size)) for count in num_masks]
     return batch
@@ -171,7 +172,7 @@ def _value_and_gradient(
     rec: Recorder, name: str, loss: Any, embeddings: Tensor, tolerances: Any
 ) -> None:
     with rec.check(f"{name}: value and gradient") as row:
-        found: List[Any] = []
+        found: list[Any] = []
         for device in ("cpu", rec.device):
             leaf = embeddings.to(device, copy=True).requires_grad_()
             with (
@@ -222,7 +223,7 @@ def _repeats(rec: Recorder) -> None:
     loss = _loss_of(rec, MSCN, 2, 32)
     views = torch.randn(64, 3, 56, 56, device=rec.device)
 
-    def gradients() -> Dict[str, Tensor]:
+    def gradients() -> dict[str, Tensor]:
         model.zero_grad()
         loss(model(views)[0], None).backward()
         return {name: weight.grad.clone() for name, weight in model.named_parameters()}

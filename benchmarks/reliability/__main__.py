@@ -11,9 +11,10 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Dict, List
+from typing import Any
 
 from tabulate import tabulate
 
@@ -30,8 +31,8 @@ SCRIPT_KILLS = 3
 JOBS = 2
 
 
-def random_kills(folder: Path, data: Path) -> List[Dict[str, Any]]:
-    def one(number: int) -> List[kills.Outcome]:
+def random_kills(folder: Path, data: Path) -> list[dict[str, Any]]:
+    def one(number: int) -> list[kills.Outcome]:
         setting = SETTINGS[number]
         place = folder / str(number)
         expected, length = kills.unbroken(setting, place / "unbroken", data)
@@ -41,10 +42,10 @@ def random_kills(folder: Path, data: Path) -> List[Dict[str, Any]]:
     return _rows(one, range(len(SETTINGS)))
 
 
-def write_kills(folder: Path, data: Path) -> List[Dict[str, Any]]:
+def write_kills(folder: Path, data: Path) -> list[dict[str, Any]]:
     chosen = [SETTINGS[1], SETTINGS[6]]
 
-    def one(number: int) -> List[kills.Outcome]:
+    def one(number: int) -> list[kills.Outcome]:
         setting, place = chosen[number], folder / str(number)
         expected, _ = kills.unbroken(setting, place / "unbroken", data)
         count = IN_WRITES // len(chosen)
@@ -53,10 +54,10 @@ def write_kills(folder: Path, data: Path) -> List[Dict[str, Any]]:
     return _rows(one, range(len(chosen)))
 
 
-def evaluation_kills(folder: Path, data: Path) -> List[Dict[str, Any]]:
+def evaluation_kills(folder: Path, data: Path) -> list[dict[str, Any]]:
     chosen = [SETTINGS[0], SETTINGS[7]]
 
-    def one(number: int) -> List[kills.Outcome]:
+    def one(number: int) -> list[kills.Outcome]:
         setting, place = chosen[number], folder / str(number)
         expected, _ = kills.unbroken(setting, place / "unbroken", data)
         return kills.kill_in_evaluations(setting, place, data, expected)
@@ -64,23 +65,23 @@ def evaluation_kills(folder: Path, data: Path) -> List[Dict[str, Any]]:
     return _rows(one, range(len(chosen)))
 
 
-def script_kills(folder: Path, _: Path) -> List[Dict[str, Any]]:
+def script_kills(folder: Path, _: Path) -> list[dict[str, Any]]:
     images = folder / "images"
     write_images(images / "train")
     write_images(images / "val", 16)
     chosen = scripts.scripts(folder, images)
 
-    def one(number: int) -> List[kills.Outcome]:
+    def one(number: int) -> list[kills.Outcome]:
         place = folder / str(number)
         return scripts.kill_script(chosen[number], place, SCRIPT_RUNS, SCRIPT_KILLS, seed=number)
 
     return _rows(one, range(len(chosen)))
 
 
-def damaged_files(folder: Path, data: Path) -> List[Dict[str, Any]]:
+def damaged_files(folder: Path, data: Path) -> list[dict[str, Any]]:
     chosen = [SETTINGS[0], SETTINGS[7]]
 
-    def one(number: int) -> List[kills.Outcome]:
+    def one(number: int) -> list[kills.Outcome]:
         setting, place = chosen[number], folder / str(number)
         whole = place / "unbroken"
         expected, _ = kills.unbroken(setting, whole, data)
@@ -92,16 +93,16 @@ def damaged_files(folder: Path, data: Path) -> List[Dict[str, Any]]:
     return _rows(one, range(len(chosen)))
 
 
-def _rows(one: Callable[[int], List[kills.Outcome]], numbers: Any) -> List[Dict[str, Any]]:
+def _rows(one: Callable[[int], list[kills.Outcome]], numbers: Any) -> list[dict[str, Any]]:
     with ThreadPoolExecutor(JOBS) as jobs:
         return [outcome.row() for outcomes in jobs.map(one, numbers) for outcome in outcomes]
 
 
-def bad_configurations(folder: Path, _: Path) -> List[Dict[str, Any]]:
+def bad_configurations(folder: Path, _: Path) -> list[dict[str, Any]]:
     return configs.check_all(folder / "run", write_images(folder / "images", 160))
 
 
-def fuzzed_configurations(folder: Path, _: Path) -> List[Dict[str, Any]]:
+def fuzzed_configurations(folder: Path, _: Path) -> list[dict[str, Any]]:
     """One row for each kind of change, and all those that went wrong."""
     rows = fuzz.run_all(write_images(folder / "images", 160))
     kinds = dict.fromkeys(row["what"].partition(":")[0] for row in rows)
@@ -114,21 +115,21 @@ def fuzzed_configurations(folder: Path, _: Path) -> List[Dict[str, Any]]:
     return counted
 
 
-def bad_images(folder: Path, _: Path) -> List[Dict[str, Any]]:
+def bad_images(folder: Path, _: Path) -> list[dict[str, Any]]:
     cases = ((0, None), (2, None), (0, 0.1), (2, 0.1))
     return [zoo.train_on_zoo(folder / str(i), *case) for i, case in enumerate(cases)]
 
 
-def agreement(folder: Path, data: Path) -> List[Dict[str, Any]]:
+def agreement(folder: Path, data: Path) -> list[dict[str, Any]]:
     methods = ("simclr", "byol")
     return [processes.agreement(method, folder, data, (1, 2, 4)) for method in methods]
 
 
-def interferences(folder: Path, data: Path) -> List[Dict[str, Any]]:
+def interferences(folder: Path, data: Path) -> list[dict[str, Any]]:
     return processes.interferences(folder, data)
 
 
-def full_disk(folder: Path, data: Path) -> List[Dict[str, Any]]:
+def full_disk(folder: Path, data: Path) -> list[dict[str, Any]]:
     return [processes.fill_disk(folder, data)]
 
 
@@ -153,10 +154,10 @@ PARTS = {
 NAMES = {"fuzz": "fuzzed_configurations"}
 
 
-def summary(results: Dict[str, Any]) -> str:
+def summary(results: dict[str, Any]) -> str:
     """The page ``docs/reliability.md``."""
     rows = {name: result["rows"] for name, result in results.items()}
-    lines: List[List[Any]] = []
+    lines: list[list[Any]] = []
 
     def add(what: str, done: Any, right: int, all_of: int) -> None:
         lines.append([what, done, f"{right} of {all_of}"])

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 C = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
 L = "config.LOSS"
@@ -29,7 +30,7 @@ MOCO = (
 )
 TWO_SIZES = "[[mlp,{dims:[null,64]}],[mlp,{dims:[64,32]}]]"
 
-BAD: List[Tuple[str, Sequence[str], str]] = [
+BAD: list[tuple[str, Sequence[str], str]] = [
     # Pictures
     (
         "one end of a pixel range",
@@ -749,12 +750,12 @@ BAD: List[Tuple[str, Sequence[str], str]] = [
 ]
 
 
-def says(said: Optional[str], part: str) -> bool:
+def says(said: str | None, part: str) -> bool:
     """Whether a message has ``part``, not only as the end of a longer name."""
     return said is not None and re.search(rf"(?<!\w){re.escape(part)}", said) is not None
 
 
-def said_of(overrides: Sequence[str]) -> Optional[str]:
+def said_of(overrides: Sequence[str]) -> str | None:
     """The sentence with which VISSL's tool refuses a configuration, or None if it takes it.
 
     Raises:
@@ -766,7 +767,7 @@ def said_of(overrides: Sequence[str]) -> Optional[str]:
     return refusal([*page, *overrides])
 
 
-def check_all(folder: Path, data: Path) -> List[Dict[str, Any]]:
+def check_all(folder: Path, data: Path) -> list[dict[str, Any]]:
     """Try every bad configuration in ``folder``; a row for each, with what was said."""
     (folder / "empty").mkdir(parents=True)
     (folder / "a_file").write_text("")

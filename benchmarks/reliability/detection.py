@@ -13,8 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ def write_boxes(folder: Path) -> Path:
     return folder
 
 
-def detect(source: Path, data: Path, output: Path, until: str = "") -> Tuple[int, str]:
+def detect(source: Path, data: Path, output: Path, until: str = "") -> tuple[int, str]:
     """Run ``detect.py``, killed as soon as its log says ``until``; its status and its log."""
     command = [sys.executable, "-W", "ignore", str(DETECT), str(source), "--dataset", "custom"]
     command += ["--data", str(data), "--output", str(output), "--num-gpus", "0"]
@@ -87,7 +88,7 @@ def detect(source: Path, data: Path, output: Path, until: str = "") -> Tuple[int
     return process.wait(), log.read_text()
 
 
-def tensors(content: Any, name: str = "") -> Iterator[Tuple[str, torch.Tensor]]:
+def tensors(content: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     """All tensors of a checkpoint by their places."""
     if isinstance(content, torch.Tensor):
         yield name, content
@@ -101,14 +102,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         source, data = pretrain(folder / "run"), write_boxes(folder / "data")
-        statuses: List[int] = [detect(source, data, folder / "unbroken")[0]]
+        statuses: list[int] = [detect(source, data, folder / "unbroken")[0]]
         for moment in (*MOMENTS, ""):
             status, log = detect(source, data, folder / "killed", moment)
             statuses.append(status)
             print(f"until {moment or 'the end'!r}: status {status}")
             said = [line for line in log.splitlines() if line.startswith(("going on", "passing"))]
             print(*said, sep="\n")
-        ends: List[Dict[str, torch.Tensor]] = []
+        ends: list[dict[str, torch.Tensor]] = []
         for name in ("unbroken", "killed"):
             final = torch.load(folder / name / "model_final.pth", weights_only=True)
             ends.append(dict(tensors(final)))

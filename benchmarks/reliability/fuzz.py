@@ -12,8 +12,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence, Set, Tuple
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -24,7 +25,7 @@ from mscn_plugin.config.folder import config_folder
 
 PAGES = ("mscn/quickstart", "mscn/byol_quickstart")
 
-LEGITIMATE: List[Tuple[str, str, str]] = [
+LEGITIMATE: list[tuple[str, str, str]] = [
     # keys and kinds, both as regular expressions, and why the configuration is right
     (r".*\.(focal_size|num_masks|PRETRAINING_SIGMA)", "null", "null takes the default"),
     (r".*COLLATE_FUNCTION_PARAMS", "null", "no parameters"),
@@ -59,7 +60,7 @@ class Case:
     page: str
     kind: str
     key: str
-    overrides: Tuple[str, ...]
+    overrides: tuple[str, ...]
 
     def is_named_in(self, said: str) -> bool:
         """Whether a message has the key's last name, or that of the section or list around it."""
@@ -67,10 +68,10 @@ class Case:
         return any(re.search(rf"\b{re.escape(name)}", said) for name in names[-2:])
 
 
-def cases(pages: Sequence[str] = PAGES) -> List[Case]:
+def cases(pages: Sequence[str] = PAGES) -> list[Case]:
     """All cases: of each page those of keys that no page before it has with this value."""
-    known: Set[Tuple[str, str]] = set()
-    found: List[Case] = []
+    known: set[tuple[str, str]] = set()
+    found: list[Case] = []
     for page in pages:
         new = [(k, v) for k, v in keys_of(page) if (k, repr(v)) not in known]
         known.update((key, repr(value)) for key, value in new)
@@ -78,7 +79,7 @@ def cases(pages: Sequence[str] = PAGES) -> List[Case]:
     return [case for case in found if not _is_legitimate(case)] + CROSSINGS
 
 
-def keys_of(page: str) -> Iterator[Tuple[str, Any]]:
+def keys_of(page: str) -> Iterator[tuple[str, Any]]:
     """Dotted keys that a page says or inherits, sections and entries of lists too, with values."""
     store_schema()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
@@ -86,7 +87,7 @@ def keys_of(page: str) -> Iterator[Tuple[str, Any]]:
     yield from _walk("config", written)
 
 
-def _walk(path: str, value: Any) -> Iterator[Tuple[str, Any]]:
+def _walk(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if path != "config":
         yield path, value
     if isinstance(value, dict):
@@ -162,7 +163,7 @@ def _crossing(kind: str, key: str, *overrides: str, page: str = PAGES[0]) -> Cas
     return Case(page, f"crossing: {kind}", key, overrides)
 
 
-CROSSINGS: List[Case] = [
+CROSSINGS: list[Case] = [
     _crossing("one view", D, f"{T}=[{_CROP},{_TENSOR}]"),
     _crossing("three views", T, f"{T}=[{{name:ImgReplicatePil,num_times:3}},{_CROP},{_TENSOR}]"),
     _crossing("no tensors", D, f"{T}=[{_TWICE},{_CROP}]"),
@@ -226,7 +227,7 @@ CROSSINGS: List[Case] = [
 ]
 
 
-RIGHT: List[Tuple[str, ...]] = [
+RIGHT: list[tuple[str, ...]] = [
     *((f"config={page}",) for page in PAGES),
     (f"{OPT}.momentum=0",),
     (f"{OPT}.num_epochs=1",),
@@ -245,7 +246,7 @@ RIGHT: List[Tuple[str, ...]] = [
 """Configurations that must be taken: checks that refuse everything would be easy."""
 
 
-def run_all(data: Path, pages: Sequence[str] = PAGES, every: int = 1) -> List[Dict[str, Any]]:
+def run_all(data: Path, pages: Sequence[str] = PAGES, every: int = 1) -> list[dict[str, Any]]:
     """Try every case, or each ``every``-th one; a row for each, with what was said.
 
     The last rows are those of :data:`RIGHT`, of which nothing may be said.
@@ -262,10 +263,10 @@ def run_all(data: Path, pages: Sequence[str] = PAGES, every: int = 1) -> List[Di
         logging.disable(logging.NOTSET)
 
 
-def _try(case: Case, data: Path) -> Dict[str, Any]:
+def _try(case: Case, data: Path) -> dict[str, Any]:
     own = () if case.key == f"{M}.DATA" else (f"{M}.DATA={data}",)
     page = () if any(o.startswith("config=") for o in case.overrides) else (f"config={case.page}",)
-    row: Dict[str, Any] = {"what": case.kind, "overrides": [*page, *case.overrides]}
+    row: dict[str, Any] = {"what": case.kind, "overrides": [*page, *case.overrides]}
     try:
         said = said_of([*page, *own, *case.overrides])
     except Exception as error:

@@ -7,8 +7,9 @@ import random
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any
 
 from benchmarks.reliability.runs import (
     TIMEOUT,
@@ -102,19 +103,19 @@ class Outcome:
     """
 
     setting: str
-    kills: List[str]
-    codes: List[int]
-    differing: List[str]
+    kills: list[str]
+    codes: list[int]
+    differing: list[str]
 
     @property
     def survived(self) -> bool:
         return self.codes == [0] and not self.differing
 
-    def row(self) -> Dict[str, Any]:
+    def row(self) -> dict[str, Any]:
         return {**dataclasses.asdict(self), "survived": self.survived}
 
 
-def unbroken(setting: Setting, folder: Path, data: Path) -> Tuple[Dict[str, Any], float]:
+def unbroken(setting: Setting, folder: Path, data: Path) -> tuple[dict[str, Any], float]:
     """The result of a run that nobody disturbs, and the seconds from its first checkpoint on."""
     code = finish(folder, overrides_of(setting, data))
     if code:
@@ -123,7 +124,7 @@ def unbroken(setting: Setting, folder: Path, data: Path) -> Tuple[Dict[str, Any]
     return result_of(folder), max(written) - min(written)
 
 
-def overrides_of(setting: Setting, data: Path) -> List[str]:
+def overrides_of(setting: Setting, data: Path) -> list[str]:
     return [*setting.overrides, f"config.MSCN.DATA={data}"]
 
 
@@ -131,11 +132,11 @@ def kill_at_random(
     setting: Setting,
     folder: Path,
     data: Path,
-    expected: Dict[str, Any],
+    expected: dict[str, Any],
     length: float,
     kills: int,
     seed: int,
-) -> List[Outcome]:
+) -> list[Outcome]:
     """Kill until ``kills`` have met a run; where one ended first, the next begins in a new folder.
 
     A kill falls between a run's first and last checkpoint, evaluations included, at a moment that
@@ -145,12 +146,12 @@ def kill_at_random(
         length: seconds from the first checkpoint of the unbroken run to its last.
     """
     moments = random.Random(seed)
-    outcomes: List[Outcome] = []
+    outcomes: list[Outcome] = []
     while sum(len(outcome.kills) for outcome in outcomes) < kills:
         if outcomes and not outcomes[-1].survived:
             break  # a fault, which might repeat itself for ever
         run = folder / f"series{len(outcomes)}"
-        met: List[str] = []
+        met: list[str] = []
         left = kills - sum(len(outcome.kills) for outcome in outcomes)
         while len(met) < left:
             moment = moments.uniform(0, 2 * length / (left + 1))
@@ -194,10 +195,10 @@ def _wait(process: subprocess.Popen, condition: Callable[..., bool], *arguments:
 
 
 def kill_in_evaluations(
-    setting: Setting, folder: Path, data: Path, expected: Dict[str, Any], pause: float = 1.0
-) -> List[Outcome]:
+    setting: Setting, folder: Path, data: Path, expected: dict[str, Any], pause: float = 1.0
+) -> list[Outcome]:
     """Kill at each step of an online evaluation, of the second one and of the last one."""
-    outcomes: List[Outcome] = []
+    outcomes: list[Outcome] = []
     for epoch in (1, setting.epochs - 1):
         for step in ("before", "after", "half a line"):
             run = folder / f"evaluation{len(outcomes)}"
@@ -215,11 +216,11 @@ def kill_in_writes(
     setting: Setting,
     folder: Path,
     data: Path,
-    expected: Dict[str, Any],
+    expected: dict[str, Any],
     kills: int,
     seed: int,
     pause: float = 0.25,
-) -> List[Outcome]:
+) -> list[Outcome]:
     """Kill while checkpoints are written, on a disk made slow: the last file's among them.
 
     Every second kill waits for the final checkpoint.
@@ -228,7 +229,7 @@ def kill_in_writes(
         pause: seconds that each of the eight steps of a write takes.
     """
     moments = random.Random(seed)
-    outcomes: List[Outcome] = []
+    outcomes: list[Outcome] = []
     for kill in range(kills):
         run = folder / f"write{kill}"
         run.parent.mkdir(parents=True, exist_ok=True)
@@ -237,7 +238,7 @@ def kill_in_writes(
         final = kill % 2 == 1
         # Past the first checkpoints; and within one.
         skipped = 0 if final else moments.randrange(3)
-        met: Optional[str] = None
+        met: str | None = None
         with started(run, overrides_of(setting, data), program) as process:
             deadline = time.monotonic() + TIMEOUT
             writes, last = 0, ""
@@ -260,7 +261,7 @@ DAMAGES = ("truncated", "empty", "bit flipped", "NaN", "half a header")
 
 
 def damage_newest(
-    setting: Setting, folder: Path, data: Path, whole: Path, expected: Dict[str, Any], how: str
+    setting: Setting, folder: Path, data: Path, whole: Path, expected: dict[str, Any], how: str
 ) -> Outcome:
     """Damage the final file of a copy of ``whole``, an unbroken run's folder, and start again."""
     shutil.copytree(whole, folder, symlinks=True)
@@ -291,7 +292,7 @@ def damage(file: Path, how: str) -> None:
 
 
 def _left_to_end(
-    setting: Setting, run: Path, data: Path, expected: Dict[str, Any], kills: List[str]
+    setting: Setting, run: Path, data: Path, expected: dict[str, Any], kills: list[str]
 ) -> Outcome:
     code = finish(run, overrides_of(setting, data))
     differing = differences_of(run, expected)

@@ -6,8 +6,9 @@ import dataclasses
 import os
 import signal
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any
 
 import torch
 
@@ -43,7 +44,7 @@ runpy.run_module("tools.run_distributed_engines", run_name="__main__", alter_sys
 """VISSL's tool where no file can grow beyond 200 kB, in the middle of a checkpoint."""
 
 
-def agreement(method: str, folder: Path, data: Path, processes: Sequence[int]) -> Dict[str, Any]:
+def agreement(method: str, folder: Path, data: Path, processes: Sequence[int]) -> dict[str, Any]:
     """Differences of losses and weights of runs of 1 and more processes with the same batches.
 
     Masks and noise are drawn by ``MSCNMask``, per image, so that they do not depend on who draws;
@@ -84,11 +85,11 @@ def agreement(method: str, folder: Path, data: Path, processes: Sequence[int]) -
     }
 
 
-def _weights(parts: Dict[str, Any]) -> Dict[str, torch.Tensor]:
+def _weights(parts: dict[str, Any]) -> dict[str, torch.Tensor]:
     return {f"{part}.{name}": value for part in parts for name, value in parts[part].items()}
 
 
-def _comparable(method: str, processes: int, data: Path) -> List[str]:
+def _comparable(method: str, processes: int, data: Path) -> list[str]:
     setting = Setting(method, evaluations=0)
     heads = {
         "simclr": "[[mlp,{dims:[2048,16]}]]",
@@ -127,9 +128,9 @@ class End:
     code: int
     seconds: float
     left_running: int
-    said: List[str]
+    said: list[str]
     restart: int
-    differing: List[str]
+    differing: list[str]
     right: bool = False
 
 
@@ -142,7 +143,7 @@ def interfere(
     workers: int = 2,
     method: str = "fork",
     epochs: int = 16,
-    python: Optional[str] = None,
+    python: str | None = None,
 ) -> End:
     """Do something to a run after its first checkpoint, wait for its end, and start it again.
 
@@ -183,7 +184,7 @@ def interfere(
     return End(what, code, seconds, len(left), said, restart, differing)
 
 
-def _members(session: int) -> List[int]:
+def _members(session: int) -> list[int]:
     """Processes of a session that still run, the head left out."""
     members = []
     for entry in Path("/proc").iterdir():
@@ -198,7 +199,7 @@ def _members(session: int) -> List[int]:
     return members
 
 
-def _ranks(pid: int) -> List[int]:
+def _ranks(pid: int) -> list[int]:
     """The ranks that VISSL's tool has spawned: its children that run Python's spawn."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [
@@ -208,7 +209,7 @@ def _ranks(pid: int) -> List[int]:
     ]
 
 
-def interferences(folder: Path, data: Path) -> List[Dict[str, Any]]:
+def interferences(folder: Path, data: Path) -> list[dict[str, Any]]:
     """All that is done to runs here; a row for each."""
 
     def kill_rank(pid: int) -> None:
@@ -244,7 +245,7 @@ def interferences(folder: Path, data: Path) -> List[Dict[str, Any]]:
     return [dataclasses.asdict(end) for end in (*asked, *died)]
 
 
-def fill_disk(folder: Path, data: Path, epochs: int = 16) -> Dict[str, Any]:
+def fill_disk(folder: Path, data: Path, epochs: int = 16) -> dict[str, Any]:
     """Let the disk be full during a checkpoint, then start again with room."""
     overrides = overrides_of(Setting("simclr", epochs=epochs), data)
     expected, run = folder / "with_room", folder / "full"

@@ -8,8 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ class Setting:
         )
 
     @property
-    def overrides(self) -> List[str]:
+    def overrides(self) -> list[str]:
         pages = {"simclr": "mscn/quickstart", "byol": "mscn/byol_quickstart"}
         heads = {
             "simclr": "[[mlp,{dims:[null,16]}]]",
@@ -105,8 +106,8 @@ def write_images(folder: Path, count: int = IMAGES) -> Path:
 def started(
     folder: Path,
     overrides: Sequence[str],
-    program: Optional[str] = None,
-    python: Optional[str] = None,
+    program: str | None = None,
+    python: str | None = None,
 ) -> Iterator[subprocess.Popen]:
     """VISSL's tool as the head of a process group of its own, killed as a whole on leaving.
 
@@ -143,7 +144,7 @@ def command_started(folder: Path, command: Sequence[str]) -> Iterator[subprocess
         process.wait()
 
 
-def finish(folder: Path, overrides: Sequence[str], program: Optional[str] = None) -> int:
+def finish(folder: Path, overrides: Sequence[str], program: str | None = None) -> int:
     """Run to the end; returns the exit code."""
     with started(folder, overrides, program) as process:
         return process.wait(TIMEOUT)
@@ -154,13 +155,13 @@ def output_of(folder: Path) -> str:
     return folder.with_suffix(".txt").read_text(errors="replace")
 
 
-def sentences_of(folder: Path) -> List[str]:
+def sentences_of(folder: Path) -> list[str]:
     """The lines of it with which the plugin has ended a run."""
     lines = output_of(folder).splitlines()
     return [line for line in lines if line.startswith("mscn-plugin: ")]
 
 
-def result_of(folder: Path) -> Dict[str, Any]:
+def result_of(folder: Path) -> dict[str, Any]:
     """Weights, statistics, target network, optimizer state and accuracies of a run, by name."""
     (file,) = folder.glob("model_final*.torch")
     checkpoint = load_checkpoint(file)
@@ -170,13 +171,13 @@ def result_of(folder: Path) -> Dict[str, Any]:
     return dict(_leaves({**parts, "loss": checkpoint["loss"], "evaluations": evaluations}))
 
 
-def differences(one: Dict[str, Any], other: Dict[str, Any]) -> List[str]:
+def differences(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The names of values that are not the same bit for bit."""
     names = sorted({*one, *other})
     return [n for n in names if n not in one or n not in other or not _same(one[n], other[n])]
 
 
-def differences_of(folder: Path, expected: Dict[str, Any]) -> List[str]:
+def differences_of(folder: Path, expected: dict[str, Any]) -> list[str]:
     """:func:`differences` of a run to ``expected``, or in their place why it has no result."""
     try:
         return differences(expected, result_of(folder))
@@ -188,7 +189,7 @@ def _same(one: Any, other: Any) -> bool:
     return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
-def _leaves(content: Any, name: str = "") -> Iterator[Tuple[str, Any]]:
+def _leaves(content: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(content, (dict, list, tuple)):
         items = content.items() if isinstance(content, dict) else enumerate(content)
         for key, value in items:

@@ -7,8 +7,9 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Tuple
+from typing import Any
 
 from benchmarks.reliability.kills import Outcome, overrides_of
 from benchmarks.reliability.runs import (
@@ -41,28 +42,28 @@ class Script:
     """
 
     name: str
-    arguments: Tuple[str, ...]
-    result: Callable[[Path], Dict[str, Any]]
+    arguments: tuple[str, ...]
+    result: Callable[[Path], dict[str, Any]]
 
-    def command(self, output: Path) -> List[str]:
+    def command(self, output: Path) -> list[str]:
         return [sys.executable, str(SCRIPTS / self.name), *self.arguments, "--output", str(output)]
 
 
-def _metrics(output: Path) -> Dict[str, Any]:
+def _metrics(output: Path) -> dict[str, Any]:
     evaluations = json.loads((output / "results.json").read_text())["evaluations"]
     return {name: evaluation.get("metrics") for name, evaluation in evaluations.items()}
 
 
-def _rows(output: Path) -> Dict[str, Any]:
+def _rows(output: Path) -> dict[str, Any]:
     rows = json.loads((output / "smoke" / "results.json").read_text())
     return {f"{row['experiment']}, seed {row['seed']}": row.get("metrics") for row in rows}
 
 
-def _files(output: Path) -> Dict[str, Any]:
+def _files(output: Path) -> dict[str, Any]:
     return {file.name: file_digest(file) for file in output.iterdir()}
 
 
-def scripts(folder: Path, images: Path) -> List[Script]:
+def scripts(folder: Path, images: Path) -> list[Script]:
     """The three scripts, for a run that is trained in ``folder``."""
     run = folder / "pretrained"
     code = finish(run, overrides_of(Setting(epochs=2), images / "train"))
@@ -87,7 +88,7 @@ def scripts(folder: Path, images: Path) -> List[Script]:
     ]
 
 
-def kill_script(script: Script, folder: Path, runs: int, kills: int, seed: int) -> List[Outcome]:
+def kill_script(script: Script, folder: Path, runs: int, kills: int, seed: int) -> list[Outcome]:
     """Kill a script ``kills`` times in each of ``runs`` output folders, then let it end.
 
     A kill falls behind the imports, at a moment that is uniform over what the unbroken script

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -27,7 +27,7 @@ runpy.run_module("tools.run_distributed_engines", run_name="__main__", alter_sys
 """
 
 
-def write_zoo(folder: Path) -> List[str]:
+def write_zoo(folder: Path) -> list[str]:
     """Fill ``folder`` with :data:`SIZE` images; returns the names of those that cannot be read."""
     random = np.random.default_rng(1)
     pixels = random.integers(0, 256, (60, 80, 3), dtype=np.uint8)
@@ -75,7 +75,7 @@ def remove_zoo(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def train_on_zoo(folder: Path, workers: int, share: Optional[float] = None) -> Dict[str, Any]:
+def train_on_zoo(folder: Path, workers: int, share: float | None = None) -> dict[str, Any]:
     """Train on the zoo for three epochs; returns a row with what was counted.
 
     Args:

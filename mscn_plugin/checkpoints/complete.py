@@ -7,8 +7,9 @@ import itertools
 import logging
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any
 
 import torch
 
@@ -78,7 +79,7 @@ def _link(folder: Path, name: str, staging: Path) -> None:
     sync(folder)
 
 
-def load_whole(path: Path) -> Dict[str, Any]:
+def load_whole(path: Path) -> dict[str, Any]:
     """Load a checkpoint of ``mscn_task`` after checking that nothing in it is damaged.
 
     Raises:
@@ -95,7 +96,7 @@ def load_whole(path: Path) -> Dict[str, Any]:
     return checkpoint
 
 
-def newest_checkpoint(folder: Path, nth: int = 1, skip_final: bool = False) -> Optional[Path]:
+def newest_checkpoint(folder: Path, nth: int = 1, skip_final: bool = False) -> Path | None:
     """The newest whole checkpoint of a run by its iteration; damaged ones are named in a warning.
 
     Args:
@@ -105,12 +106,12 @@ def newest_checkpoint(folder: Path, nth: int = 1, skip_final: bool = False) -> O
     """
     nth = max(1, nth)
     numbered = [(_NAME.fullmatch(path.name), path) for path in folder.glob("model_*.torch")]
-    whole: List[Tuple[int, bool, Path]] = []
+    whole: list[tuple[int, bool, Path]] = []
     for kind in ("iteration", "phase", "final_checkpoint_phase"):
         of_kind = [(int(m[2]), path) for m, path in numbered if m and m[1] == kind]
         if skip_final and kind.startswith("final"):
             continue
-        found: List[Tuple[int, bool, Path]] = []
+        found: list[tuple[int, bool, Path]] = []
         for _, path in sorted(of_kind, reverse=True):
             try:
                 # At the same iteration that of the finished epoch is further.
@@ -178,7 +179,7 @@ def is_final(path: Path) -> bool:
     return path.name.startswith("model_final")
 
 
-def _tensors(content: object, name: str = "") -> Iterator[Tuple[str, torch.Tensor]]:
+def _tensors(content: object, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     if isinstance(content, torch.Tensor):
         yield name, content
     elif isinstance(content, (dict, list, tuple)):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple
+from typing import Any
 
 import torch
 
@@ -58,7 +59,7 @@ _CHANGES = {
 """How a difference in a key of the images' fingerprint reads; the first one says most."""
 
 
-def recipe_of(cfg: Config) -> Dict[str, Any]:
+def recipe_of(cfg: Config) -> dict[str, Any]:
     """The keys of ``cfg`` that decide the weights, flat: ``OPTIMIZER.num_epochs``, for instance."""
     recipe = _deciding(cfg, dict(flat(cfg)))
     folder = str(cfg.MSCN.DATA)
@@ -68,7 +69,7 @@ def recipe_of(cfg: Config) -> Dict[str, Any]:
     return as_text
 
 
-def _deciding(cfg: Any, values: Dict[str, Any]) -> Dict[str, Any]:
+def _deciding(cfg: Any, values: dict[str, Any]) -> dict[str, Any]:
     """Those of the flat ``values`` that decide the weights of a run of ``cfg``."""
     free = [*_FREE, *([] if cfg.TEST_MODEL else ["DATA.TEST"])]
     free += [f"LOSS.{name}" for name in cfg.LOSS if name not in ("name", cfg.LOSS.name)]
@@ -83,7 +84,7 @@ def _deciding(cfg: Any, values: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def flat(section: Config | Dict[str, Any], path: str = "") -> Iterator[Tuple[str, Any]]:
+def flat(section: Config | dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     """The values of a configuration by their keys, those of sections joined by dots."""
     for key, value in section.items():
         if isinstance(value, dict):
@@ -92,13 +93,13 @@ def flat(section: Config | Dict[str, Any], path: str = "") -> Iterator[Tuple[str
             yield f"{path}{key}", value
 
 
-def this_machine() -> Dict[str, Any]:
+def this_machine() -> dict[str, Any]:
     """What beside the recipe decides the last bit of a weight, as far as a program can see it."""
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {"torch": torch.__version__, "threads": torch.get_num_threads(), "card": card}
 
 
-def pin_machine(checkpoint: Dict[str, Any]) -> None:
+def pin_machine(checkpoint: dict[str, Any]) -> None:
     """Take over the threads that wrote ``checkpoint``, and warn of another PyTorch or GPU."""
     here = this_machine()
     before = {**here, **json.loads(checkpoint["classy_state_dict"].get(MACHINE_KEY, "{}"))}
@@ -113,7 +114,7 @@ def pin_machine(checkpoint: Dict[str, Any]) -> None:
             )
 
 
-def another_recipe(cfg: Config, checkpoint: Path, only: str = "") -> Optional[Tuple[str, Any, Any]]:
+def another_recipe(cfg: Config, checkpoint: Path, only: str = "") -> tuple[str, Any, Any] | None:
     """The first key in which a whole checkpoint's recipe differs: name, value there, and here.
 
     Args:

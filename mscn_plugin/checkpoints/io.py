@@ -6,7 +6,7 @@ import pickle
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any
 
 import torch
 import yaml
@@ -30,8 +30,8 @@ class CheckpointError(ConfigError):
 
 
 def load_checkpoint(
-    path: Union[str, Path], trusted: bool = False, hint: str = "", checksums: bool = False
-) -> Dict[str, Any]:
+    path: str | Path, trusted: bool = False, hint: str = "", checksums: bool = False
+) -> dict[str, Any]:
     """Load a checkpoint of VISSL on the CPU, its tensors mapped from the file where possible.
 
     All of the file is read first, for its checksums (about 1 s per GB): a damaged weight is an
@@ -48,7 +48,7 @@ def load_checkpoint(
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path} is not a file; it must be a checkpoint of VISSL")
-    options: Dict[str, Any] = {}
+    options: dict[str, Any] = {}
     archive = check_archive(path)
     if checksums and not archive:
         raise CheckpointError(f"{path} is damaged, or in PyTorch's old format, without checksums")
@@ -104,14 +104,14 @@ def check_archive(path: Path) -> bool:
     return True
 
 
-def save_checkpoint(content: Dict[str, Any], path: Path) -> None:
+def save_checkpoint(content: dict[str, Any], path: Path) -> None:
     """Write ``content`` by ``torch.save`` so that a reader never sees half of it."""
     # By its name alone, PyTorch refuses a file without a suffix.
     with replacing(path) as file, file.open("wb") as stream:
         torch.save(content, stream)
 
 
-def trunk_weights(checkpoint: Dict[str, Any], path: Union[str, Path]) -> Dict[str, Tensor]:
+def trunk_weights(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Tensor]:
     """The trunk's tensors by the names of VISSL's trunk (``_feature_blocks...``).
 
     Args:
@@ -134,7 +134,7 @@ def trunk_weights(checkpoint: Dict[str, Any], path: Union[str, Path]) -> Dict[st
     }
 
 
-def training_config(path: Union[str, Path], follow: bool = True) -> Optional[Dict[str, Any]]:
+def training_config(path: str | Path, follow: bool = True) -> dict[str, Any] | None:
     """The configuration of the run that wrote a checkpoint, which VISSL puts beside it.
 
     Args:
@@ -151,7 +151,7 @@ def training_config(path: Union[str, Path], follow: bool = True) -> Optional[Dic
     return read_yaml(file) if file.is_file() else None
 
 
-def last_epoch(folder: Path) -> Optional[int]:
+def last_epoch(folder: Path) -> int | None:
     """Index of the last epoch of the run in ``folder``, or None where its configuration is not."""
     try:
         config = training_config(folder / "checkpoint.torch", follow=False)
@@ -160,7 +160,7 @@ def last_epoch(folder: Path) -> Optional[int]:
         return None
 
 
-def read_yaml(path: Path) -> Dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
     """Read a file of YAML that holds sections of plain values, and nothing that runs.
 
     Raises:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Set
+from typing import Any
 
 from mscn_plugin.files import write_text
 
@@ -14,7 +14,7 @@ LOGS = ("metrics.json", "frozen_features.json", "stdout.json", "embedding_statis
 """The JSON-lines files of a run, which VISSL and the plugin's hooks append to."""
 
 
-def json_lines(path: Path) -> List[Dict[str, Any]]:
+def json_lines(path: Path) -> list[dict[str, Any]]:
     """The objects in a JSON-lines file; a line cut by a kill is left out."""
     lines = []
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
@@ -53,17 +53,17 @@ def cut_logs(folder: Path, iteration: int) -> None:
             write_text(folder / name, text)
 
 
-def _iteration(line: Dict[str, Any]) -> int:
+def _iteration(line: dict[str, Any]) -> int:
     value = line.get("iteration", line.get("iter"))
     return value if isinstance(value, int) else 0
 
 
-def evaluated_epochs(lines: List[Dict[str, Any]]) -> Set[int]:
+def evaluated_epochs(lines: list[dict[str, Any]]) -> set[int]:
     """Epochs with an online evaluation in the lines of ``metrics.json``; -1: before the first."""
     return {line.get("train_phase_idx", -1) for line in lines if "online_evaluation" in line}
 
 
-def measured_on(line: Dict[str, Any]) -> str:
+def measured_on(line: dict[str, Any]) -> str:
     """On which images the online evaluation of a line was measured, and what it is to beat."""
     if "images" not in line:
         return "on images that the run of an earlier version does not name"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional, Tuple, Union
+from typing import Any
 
 from torch import Tensor
 from vissl.config import AttrDict
@@ -38,7 +39,7 @@ def input_sigma(cfg: Config, split: str) -> float:
     return filters[0][1] if filters else 0.0
 
 
-def _filters(cfg: Config, split: str) -> Iterator[Tuple[str, float]]:
+def _filters(cfg: Config, split: str) -> Iterator[tuple[str, float]]:
     for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
         if transform.get("name") == TRANSFORM:
             sigma = float(transform.get("sigma", _SIGMA_OF_224))
@@ -50,8 +51,8 @@ def _filters(cfg: Config, split: str) -> Iterator[Tuple[str, float]]:
 
 
 def pretraining_sigma(
-    checkpoint: Dict[str, Any], config: Optional[Dict[str, Any]] = None
-) -> Optional[float]:
+    checkpoint: dict[str, Any], config: dict[str, Any] | None = None
+) -> float | None:
     """Sigma of pre-training's high-pass filter in pixels (0: none), or None where it is not said.
 
     Checkpoints of ``mscn_task`` carry it as a tensor; for older ones the run's configuration says
@@ -70,7 +71,7 @@ def pretraining_sigma(
     return sigma if sigma or config["TRAINER"]["TASK_NAME"] == "mscn_task" else None
 
 
-def resolve_sigma(path: Union[str, Path], stated: Optional[float], given: Optional[float]) -> float:
+def resolve_sigma(path: str | Path, stated: float | None, given: float | None) -> float:
     """The sigma that a checkpoint states, or else the one that the user gave.
 
     Args:

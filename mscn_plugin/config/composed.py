@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Dict
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
@@ -25,7 +25,7 @@ def store_schema() -> None:
     )
 
 
-def composed(name: str) -> Dict[str, Any]:
+def composed(name: str) -> dict[str, Any]:
     """The ``config`` part of ``config=<name>``, as VISSL's tool composes it."""
     from vissl.utils.hydra_config import compose_hydra_configuration
 

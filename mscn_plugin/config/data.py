@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from vissl.data.dataset_catalog import VisslDatasetCatalog, get_data_files
@@ -32,17 +32,17 @@ from mscn_plugin.errors import ConfigError, with_path
 
 _KEY = "config.MSCN.DATA"
 
-Folders = Dict[str, List[Contents]]
+Folders = dict[str, list[Contents]]
 """The image folders of the splits ``TRAIN`` and ``TEST``."""
-Images = Tuple[np.ndarray, np.ndarray]
+Images = tuple[np.ndarray, np.ndarray]
 """Paths and labels, as VISSL's lists have them."""
 
 
 class ImageLists(NamedTuple):
     """Images that are read from lists in the place of a folder; None: all of the folder."""
 
-    train: Optional[Images]
-    val: Optional[Images]
+    train: Images | None
+    val: Images | None
 
 
 def find_images(cfg: Any) -> ImageLists:
@@ -103,7 +103,7 @@ def choose_images(cfg: Any, folders: Folders) -> ImageLists:
     return ImageLists(train, val)
 
 
-def take_stock(cfg: Any, folders: Folders, chosen: Optional[Images] = None) -> None:
+def take_stock(cfg: Any, folders: Folders, chosen: Images | None = None) -> None:
     """Check the number of training images, and note their fingerprint for ``mscn_task``.
 
     Args:
@@ -149,7 +149,7 @@ def _only_folder(cfg: Any, folders: Folders) -> Contents:
     return folders["TRAIN"][0]
 
 
-def _training_paths(cfg: Any, folders: Folders) -> Optional[List[str]]:
+def _training_paths(cfg: Any, folders: Folders) -> list[str] | None:
     """The files of all training images, or None where VISSL alone knows them."""
     train, paths = cfg.DATA.TRAIN, [path for f in folders["TRAIN"] for path, _ in f.images]
     for source, file in zip(train.DATA_SOURCES, _data_paths(cfg, "TRAIN")):
@@ -229,7 +229,7 @@ def _takes_all(cfg: Any) -> bool:
     return not isinstance(subset, str) and with_path("config.MSCN", check_fraction, subset) == 1
 
 
-def _use_folder(cfg: Any, name: str, folder: Optional[Path]) -> None:
+def _use_folder(cfg: Any, name: str, folder: Path | None) -> None:
     """Let a split read a folder, or nothing.
 
     Raises:
@@ -256,12 +256,12 @@ def _use_folder(cfg: Any, name: str, folder: Optional[Path]) -> None:
         split[key] = value
 
 
-def _data_paths(cfg: Any, split: str) -> List[str]:
+def _data_paths(cfg: Any, split: str) -> list[str]:
     """Folders and lists of a split, also those that VISSL's catalog knows by name."""
     return list(cfg.DATA[split].DATA_PATHS) or get_data_files(split, cfg.DATA)[0]
 
 
-def _check_split(cfg: Any, name: str) -> List[Contents]:
+def _check_split(cfg: Any, name: str) -> list[Contents]:
     split, key = cfg.DATA[name], f"config.DATA.{name}"
     if not split.DATA_SOURCES:
         raise ConfigError(
@@ -312,7 +312,7 @@ def _check_sources(key: str, split: Any) -> None:
             )
 
 
-def _check_labels(cfg: Any, name: str, folders: List[Contents]) -> None:
+def _check_labels(cfg: Any, name: str, folders: list[Contents]) -> None:
     """Check the labels of a split, or let it be one without where there are none."""
     split, key, paths = cfg.DATA[name], f"config.DATA.{name}", _data_paths(cfg, name)
     by_folder = iter(folders)
@@ -338,7 +338,7 @@ def _go_without_labels(cfg: Any, name: str, reason: str) -> None:
     cfg.DATA[name].LABEL_SOURCES = []
 
 
-def _check_list(key: str, path: str, images: Optional[int] = None) -> None:
+def _check_list(key: str, path: str, images: int | None = None) -> None:
     """Check a file of ``disk_filelist``; ``images`` is how many entries it must have."""
     try:
         entries = len(read_list(path))

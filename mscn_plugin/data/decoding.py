@@ -21,7 +21,8 @@ import contextlib
 import itertools
 import math
 import os
-from typing import Any, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 from PIL import Image
@@ -120,7 +121,7 @@ def nearly_blank(picture: Image.Image, levels: int = BLANK_LEVELS) -> bool:
     return all(_span(counts[start : start + 256]) < levels for start in range(0, len(counts), 256))
 
 
-def _span(counts: List[int]) -> int:
+def _span(counts: list[int]) -> int:
     """By how many levels the middle :data:`BLANK_SHARE` of the pixels of a channel differs."""
     cumulative = list(itertools.accumulate(counts))
     tail = (1 - BLANK_SHARE) / 2 * cumulative[-1]
@@ -148,7 +149,7 @@ class EncodedImage:
         self.pixel_range = pixel_range
         self.path = path or str(getattr(image, "filename", "") or "image")
         self.nearly_blank = False
-        self._decoded: Optional[Decoded] = None
+        self._decoded: Decoded | None = None
         is_jpeg = image.format == "JPEG" and image.mode == "RGB"
         self._turn = _turn(image) if is_jpeg else None
         # Reduced, the last pixels of other sizes are cut, and would come first when turned.
@@ -157,7 +158,7 @@ class EncodedImage:
         )
 
     @property
-    def size(self) -> Tuple[int, int]:
+    def size(self) -> tuple[int, int]:
         """Width and height of the upright picture; not all formats know it before decoding.
 
         Raises:
@@ -268,7 +269,7 @@ def _gray_levels(image: Image.Image, raw: str, pixel_range: PixelRange) -> np.nd
     return levels
 
 
-def _range_of(image: Image.Image, raw: str, values: np.ndarray) -> Tuple[float, float]:
+def _range_of(image: Image.Image, raw: str, values: np.ndarray) -> tuple[float, float]:
     """Black and white of a picture whose data set states none."""
     if image.mode != "F" and (image.mode != "I" or image.format in ("PNG", "PPM")):
         return 0, 4095 if raw == "I;12" else 65535
@@ -295,7 +296,7 @@ def _levels(values: np.ndarray, black: float, white: float) -> np.ndarray:
     return levels.clip(0, 255).astype(np.uint8)
 
 
-def _stated_color(image: Image.Image, raw: str, pixel_range: PixelRange) -> Optional[Image.Image]:
+def _stated_color(image: Image.Image, raw: str, pixel_range: PixelRange) -> Image.Image | None:
     """Color of 16 bits per channel, of which Pillow keeps the higher byte, by OpenCV.
 
     Returns:

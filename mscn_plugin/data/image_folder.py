@@ -9,8 +9,10 @@ import logging
 import os
 import re
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Pattern, Sequence, Set, Tuple, Union
+from re import Pattern
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -41,7 +43,7 @@ _MAX_KINDS = 8  # kinds of left-out files in one message
 
 
 @functools.cache
-def image_extensions() -> Tuple[str, ...]:
+def image_extensions() -> tuple[str, ...]:
     """Endings, in lower case, of the files that are taken for images."""
     readable = Image.registered_extensions()
     return (*IMG_EXTENSIONS, *(e for e in _MORE_EXTENSIONS if e in readable))
@@ -67,9 +69,9 @@ class Contents:
     """
 
     folder: str
-    classes: List[str]
-    images: List[Tuple[str, int]]
-    left_out: Dict[str, int]
+    classes: list[str]
+    images: list[tuple[str, int]]
+    left_out: dict[str, int]
 
     @property
     def labelled(self) -> bool:
@@ -89,10 +91,10 @@ class Contents:
         return f"; left out: {named}{more}" if kinds else ""
 
 
-def contents(folder: Union[str, Path]) -> Contents:
+def contents(folder: str | Path) -> Contents:
     """List the images of a folder; folders in it that cannot be read are warned of."""
-    left_out: Dict[str, int] = Counter()
-    found: Dict[str, List[str]] = {}
+    left_out: dict[str, int] = Counter()
+    found: dict[str, list[str]] = {}
     for root, paths in _images(str(folder), left_out):
         top = "" if root == str(folder) else os.path.relpath(root, folder).split(os.sep)[0]
         found.setdefault(top, []).extend(paths)
@@ -109,7 +111,7 @@ def contents(folder: Union[str, Path]) -> Contents:
     return Contents(str(folder), classes, images, dict(left_out))
 
 
-def _images(folder: str, left_out: Dict[str, int]) -> Iterator[Tuple[str, List[str]]]:
+def _images(folder: str, left_out: dict[str, int]) -> Iterator[tuple[str, list[str]]]:
     """The folder and those in it, each with its images' paths, sorted; counts what is left out."""
     found, pending = [], [folder]
     while pending:
@@ -137,12 +139,12 @@ def _images(folder: str, left_out: Dict[str, int]) -> Iterator[Tuple[str, List[s
     yield from sorted(found, key=lambda folder: folder[0])
 
 
-def class_names(folder: Union[str, Path]) -> List[str]:
+def class_names(folder: str | Path) -> list[str]:
     """``Contents.classes`` of a folder, without listing its images."""
     return [name for name in _sub_folders(folder) if _has_images(Path(folder, name))]
 
 
-def _sub_folders(folder: Union[str, Path]) -> List[str]:
+def _sub_folders(folder: str | Path) -> list[str]:
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if e.is_dir() and not is_hidden(e.name))
 
@@ -177,7 +179,7 @@ class Splits:
 
     folder: Path
     train: Path
-    val: Optional[Path]
+    val: Path | None
     unused: Sequence[str]
 
     def in_words(self) -> str:
@@ -221,7 +223,7 @@ def split_folders(folder: Path) -> Splits:
     return Splits(folder, train, val, unused)
 
 
-def _labelled_like(known: Set[str], folder: Path) -> bool:
+def _labelled_like(known: set[str], folder: Path) -> bool:
     """Whether a split has classes; else its images lack labels, as in many a competition's test/"""
     classes = class_names(_unwrapped(folder))
     return len(known) > 1 and (len(classes) > 1 or bool(known.intersection(classes)))
@@ -276,7 +278,7 @@ def measured_images(data: str, key: str) -> str:
     return f"{val.in_words()}; the classifiers learn from {train.in_words()}; {chance}"
 
 
-def _matching(pattern: Pattern[str], names: List[str]) -> List[str]:
+def _matching(pattern: Pattern[str], names: list[str]) -> list[str]:
     """The names that are the pattern's, plain ones first."""
     found = [name for name in names if pattern.fullmatch(name)]
     return sorted(found, key=lambda name: (name != "train", len(name), name))
@@ -297,13 +299,13 @@ def _unwrapped(folder: Path, keep: Sequence[Pattern[str]] = ()) -> Path:
     return _unwrapped(inner, keep) if class_names(inner) else folder
 
 
-def held_out_fifth(number: int) -> Tuple[np.ndarray, np.ndarray]:
+def held_out_fifth(number: int) -> tuple[np.ndarray, np.ndarray]:
     """Indices of images to learn from, and of every fifth one of a fixed random order."""
     order = np.random.RandomState(0).permutation(number)
     return np.delete(order, np.s_[::5]), order[::5]
 
 
-def fingerprint(names: Sequence[str], sizes: Sequence[int]) -> Dict[str, Any]:
+def fingerprint(names: Sequence[str], sizes: Sequence[int]) -> dict[str, Any]:
     """Number of images, and hashes of their names and of their sizes, in the order given."""
     return {
         "number": len(names),

@@ -23,8 +23,9 @@ import json
 import math
 import os
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -72,7 +73,7 @@ _GRID = 4
 _VAL_COLUMN = (1, 3, 0, 2)  # of each row of the grid: no two touch, and each column has one
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
-Box = Tuple[int, int, int, int]
+Box = tuple[int, int, int, int]
 
 
 def cache_folder() -> Path:
@@ -88,7 +89,7 @@ def cache_folder() -> Path:
     return Path(base).expanduser().absolute() / "mscn_plugin"
 
 
-def photographs() -> Dict[str, Image.Image]:
+def photographs() -> dict[str, Image.Image]:
     """Load the photographs that the installed packages hold; packages are not imported.
 
     Returns:
@@ -100,7 +101,7 @@ def photographs() -> Dict[str, Image.Image]:
     return {name: to_rgb(Image.open(path)) for name, path in _files().items()}
 
 
-def regions(size: Tuple[int, int]) -> Dict[str, List[Box]]:
+def regions(size: tuple[int, int]) -> dict[str, list[Box]]:
     """Divide a photograph of ``size`` (width, height) pixels between training and validation.
 
     Returns:
@@ -109,7 +110,7 @@ def regions(size: Tuple[int, int]) -> Dict[str, List[Box]]:
         cells along rows and columns, which overlap each other; validation boxes are single cells.
     """
     x, y = ([round(side * i / _GRID) for i in range(_GRID + 1)] for side in size)
-    boxes: Dict[str, List[Box]] = {"train": [], "val": []}
+    boxes: dict[str, list[Box]] = {"train": [], "val": []}
     for row, column in enumerate(_VAL_COLUMN):
         boxes["val"].append((x[column], y[row], x[column + 1], y[row + 1]))
         for first, last in _runs(column):
@@ -119,7 +120,7 @@ def regions(size: Tuple[int, int]) -> Dict[str, List[Box]]:
     return boxes
 
 
-def build_photographs(root: Optional[Union[str, Path]] = None) -> Path:
+def build_photographs(root: str | Path | None = None) -> Path:
     """Write the dataset as JPEG files unless it is there already.
 
     The folder's name carries the version and a digest of all parameters, so that what an older
@@ -191,7 +192,7 @@ class Window:
     angle: float
 
     @classmethod
-    def draw(cls, size: Tuple[int, int], random: np.random.RandomState) -> Window:
+    def draw(cls, size: tuple[int, int], random: np.random.RandomState) -> Window:
         """Draw a window that lies within a picture of ``size`` (width, height) pixels."""
         side = math.exp(random.uniform(*np.log(WINDOW_SIDE)))
         angle = math.radians(random.uniform(-MAX_ANGLE, MAX_ANGLE))
@@ -231,7 +232,7 @@ class Light:
     gamma: float
     hue: float
     saturation: float
-    white_balance: Tuple[float, float, float]
+    white_balance: tuple[float, float, float]
     contrast: float
     brightness: float
 
@@ -290,7 +291,7 @@ def patches(photograph: Image.Image, name: str, split: str) -> Iterator[np.ndarr
         yield Light.draw(random).shine_on(patch)
 
 
-def _files() -> Dict[str, Path]:
+def _files() -> dict[str, Path]:
     found = {}
     for name, (package, inside) in PHOTOGRAPHS.items():
         spec = importlib.util.find_spec(package)
@@ -329,7 +330,7 @@ def _is_complete(folder: Path, manifest: bytes) -> bool:
         return False
 
 
-def _write(pictures: Dict[str, Image.Image], folder: Path) -> None:
+def _write(pictures: dict[str, Image.Image], folder: Path) -> None:
     for name, picture in pictures.items():
         for split in NUM_PATCHES:
             (folder / split / name).mkdir(parents=True)
@@ -349,7 +350,7 @@ def _put_in_place(built: Path, folder: Path, manifest: bytes, discarded: Path) -
             raise
 
 
-def _runs(val: int) -> List[Tuple[int, int]]:
+def _runs(val: int) -> list[tuple[int, int]]:
     """Return the cells before and after cell ``val`` of a row or column, as half-open ranges."""
     return [(first, last) for first, last in ((0, val), (val + 1, _GRID)) if first < last]
 

@@ -6,7 +6,7 @@ import abc
 import functools
 import logging
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any
 
 import numpy as np
 from classy_vision.generic.distributed_util import is_primary
@@ -52,7 +52,7 @@ class ReadableImagesDataset(GenericSSLDataset):
             on whatever was drawn before.
     """
 
-    label_sources: List[str]
+    label_sources: list[str]
 
     def __init__(self, cfg: Config, split: str) -> None:
         readers = {**dict.fromkeys(SOURCES, SourceImages), "disk_filelist": ListedImages}
@@ -62,15 +62,15 @@ class ReadableImagesDataset(GenericSSLDataset):
             dataset_source_map={**DATASET_SOURCE_MAP, **readers},
             data_sources_with_subset={*DATA_SOURCES_WITH_SUBSET_SUPPORT, *SOURCES},
         )
-        self.epoch: Optional[int] = None
+        self.epoch: int | None = None
         self._named = 0
 
-    def __getitem__(self, index: int) -> Dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         if self.epoch is not None:
             seed_generators(self.cfg["SEED_VALUE"], self.epoch, index)
         for step in range(min(len(self), MAX_UNREADABLE_RUN)):
             try:
-                sample: Dict[str, Any] = super().__getitem__((index + step) % len(self))
+                sample: dict[str, Any] = super().__getitem__((index + step) % len(self))
             except UnreadableImageError as error:
                 logging.warning(f"skipping an unreadable image: {error}")
                 continue
@@ -107,7 +107,7 @@ class ReadableImagesDataset(GenericSSLDataset):
             self._named += 1
             logging.warning(nearly_blank_warning(self.path_of(index)))
 
-    def original(self, index: int) -> Optional[Image.Image]:
+    def original(self, index: int) -> Image.Image | None:
         """The whole image with this index, decoded; None where it is no file, or unreadable."""
         source = self.data_objs[0]
         if not isinstance(source, ImageFiles):
@@ -142,7 +142,7 @@ class ImageFiles(abc.ABC):
 
     cfg: Config
     split: str
-    _last: Optional[EncodedImage] = None
+    _last: EncodedImage | None = None
 
     @abc.abstractmethod
     def path_of(self, index: int) -> str:
@@ -151,7 +151,7 @@ class ImageFiles(abc.ABC):
     @abc.abstractmethod
     def _open(self, index: int) -> Image.Image: ...
 
-    def __getitem__(self, index: int) -> Tuple[Any, bool]:
+    def __getitem__(self, index: int) -> tuple[Any, bool]:
         """The image, decoded or not, and True: what cannot be read raises UnreadableImageError."""
         transforms = self.cfg["DATA"][self.split].TRANSFORMS
         undecoded = bool(transforms) and transforms[0]["name"] == TAKES_UNDECODED
@@ -197,7 +197,7 @@ class SourceImages(ImageFiles):
     def _open(self, index: int) -> Image.Image:
         return self.source.open(self.path, self.path_of(index))
 
-    def get_image_paths(self) -> List[str]:
+    def get_image_paths(self) -> list[str]:
         """All paths; VISSL asks for them when it writes features."""
         return [path for path, _ in self.contents.images]
 
@@ -228,7 +228,7 @@ def nearly_blank_warning(path: str) -> str:
     )
 
 
-_said: Set[str] = set()
+_said: set[str] = set()
 
 
 def _say_once(text: str, level: int = logging.INFO) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from typing import Callable, Iterator, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import torch
 from torch.utils.data import get_worker_info

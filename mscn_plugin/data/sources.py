@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 import os
-from typing import ClassVar, Dict, Type
+from typing import ClassVar
 
 from PIL import Image
 
@@ -45,7 +45,7 @@ class ImageSource(abc.ABC):
         """One of the images, by its name in :meth:`contents`: opened, not yet decoded."""
 
 
-SOURCES: Dict[str, Type[ImageSource]] = {}
+SOURCES: dict[str, type[ImageSource]] = {}
 """The sources by their names."""
 
 

@@ -8,8 +8,8 @@ each class by a fixed seed.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from mscn_plugin.files import replacing
 
 def train_subset(
     available: Contents, subset: object, seed: int = 0
-) -> Tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Images of a training folder, with their labels.
 
     Args:
@@ -51,7 +51,7 @@ def train_subset(
     return as_arrays(chosen)
 
 
-def as_arrays(images: Sequence[Tuple[str, int]]) -> Tuple[np.ndarray, np.ndarray]:
+def as_arrays(images: Sequence[tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
     """Paths and labels as VISSL's lists have them, sorted by path."""
     paths, labels = zip(*sorted(images))
     return np.array(paths), np.array(labels, dtype=np.int64)
@@ -67,9 +67,9 @@ def check_fraction(subset: object) -> float:
     )
 
 
-def _drawn(images: List[Tuple[str, int]], fraction: float, seed: int) -> List[Tuple[str, int]]:
+def _drawn(images: list[tuple[str, int]], fraction: float, seed: int) -> list[tuple[str, int]]:
     random = np.random.RandomState(seed)
-    of_class: Dict[int, List[str]] = {}
+    of_class: dict[int, list[str]] = {}
     for path, label in sorted(images):
         of_class.setdefault(label, []).append(path)
     return [
@@ -79,10 +79,10 @@ def _drawn(images: List[Tuple[str, int]], fraction: float, seed: int) -> List[Tu
     ]
 
 
-def _listed(folder: Path, images: List[Tuple[str, int]], listing: Path) -> List[Tuple[str, int]]:
+def _listed(folder: Path, images: list[tuple[str, int]], listing: Path) -> list[tuple[str, int]]:
     if not listing.is_file():
         raise ValueError(f"TRAIN_SUBSET is {str(listing)!r}, which is not a file")
-    known: Dict[str, Tuple[str, int]] = {}
+    known: dict[str, tuple[str, int]] = {}
     twice = set()
     for path, label in images:
         inside = os.path.relpath(path, folder).replace(os.sep, "/")
@@ -108,7 +108,7 @@ def _listed(folder: Path, images: List[Tuple[str, int]], listing: Path) -> List[
 
 def write_lists(
     output: Path, name: str, paths: np.ndarray, labels: np.ndarray
-) -> Tuple[Path, Path]:
+) -> tuple[Path, Path]:
     """Write ``<name>_images.npy`` and ``<name>_labels.npy``, for VISSL's ``disk_filelist``."""
     output.mkdir(parents=True, exist_ok=True)
     files = output / f"{name}_images.npy", output / f"{name}_labels.npy"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Dict, Iterator, List, Optional, Sequence
 
 from PIL import Image
 
@@ -20,7 +20,7 @@ _MASK_FOLDERS = ("segmentationclass", "segmentationobject")  # VOC's, whose file
 _NO_PICTURES = (".xml", ".txt", ".json", ".yaml", ".yml", ".names", ".csv", ".md", ".cache")
 
 
-def split_named(name: str) -> Optional[str]:
+def split_named(name: str) -> str | None:
     """``train``, ``val`` or ``test`` if a folder's name means that, such as ``Valid``."""
     return _SPLITS.get(re.sub(r"[\d_\-. ]+$", "", name.lower()))
 
@@ -36,18 +36,18 @@ class DataFolder:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.files = sorted(_visible_files(root))
-        self._by_name: Dict[str, List[Path]] = defaultdict(list)
-        self._by_stem: Dict[str, List[Path]] = defaultdict(list)
+        self._by_name: dict[str, list[Path]] = defaultdict(list)
+        self._by_stem: dict[str, list[Path]] = defaultdict(list)
         for file in self.files:
             self._by_name[file.name].append(file)
             if file.suffix.lower() not in _NO_PICTURES and not self._is_below(file, _MASK_FOLDERS):
                 self._by_stem[file.stem].append(file)
 
-    def with_suffix(self, suffix: str) -> List[Path]:
+    def with_suffix(self, suffix: str) -> list[Path]:
         """Files whose names end so, in any case."""
         return [file for file in self.files if file.suffix.lower() == suffix]
 
-    def pictures(self) -> List[Path]:
+    def pictures(self) -> list[Path]:
         """Files with the extension of a format that Pillow can read."""
         known = Image.registered_extensions()
         files = (file for files in self._by_stem.values() for file in files)
@@ -57,12 +57,12 @@ class DataFolder:
         """A file's path below the folder."""
         return str(file.relative_to(self.root)) if self.root in file.parents else str(file)
 
-    def split(self, file: Path) -> Optional[str]:
+    def split(self, file: Path) -> str | None:
         """The split that the nearest folder above a file names; None: no folder does."""
         parts = reversed(file.relative_to(self.root).parts[:-1])
         return next((split for split in map(split_named, parts) if split), None)
 
-    def picture_of(self, annotation: Path, stated: str) -> List[Path]:
+    def picture_of(self, annotation: Path, stated: str) -> list[Path]:
         """Pictures to which a file of annotations belongs; one, where all is well.
 
         Args:
@@ -75,7 +75,7 @@ class DataFolder:
             found = [file for file in found if file.name == stated] or found
         return found or self._nearest(annotation, self._by_name.get(stated, []) if stated else [])
 
-    def file_named(self, annotation: Path, stated: str, split: Optional[str]) -> List[Path]:
+    def file_named(self, annotation: Path, stated: str, split: str | None) -> list[Path]:
         """Files that a list's entry may mean, by its path or else by its last part alone.
 
         Raises:
@@ -96,7 +96,7 @@ class DataFolder:
         same = [file for file in below if self.split(file) == split]
         return self._nearest(annotation, same or below)
 
-    def _nearest(self, annotation: Path, files: List[Path]) -> List[Path]:
+    def _nearest(self, annotation: Path, files: list[Path]) -> list[Path]:
         split = self.split(annotation)
         if split:
             files = [file for file in files if self.split(file) in (split, None)]

@@ -7,14 +7,15 @@ import contextlib
 import dataclasses
 import math
 import warnings
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
 from mscn_plugin.detection.findings import Findings
 
-Box = Tuple[float, float, float, float]
+Box = tuple[float, float, float, float]
 """Left, upper, right, lower in pixels: the whole image is ``(0, 0, width, height)``."""
 _ORIENTATION = 0x0112  # EXIF's tag
 _TURNED = (5, 6, 7, 8)  # its values that exchange width and height
@@ -45,7 +46,7 @@ class Annotation:
     difficult: bool = False
     crowd: bool = False
     segmentation: Any = None
-    area: Optional[float] = None
+    area: float | None = None
 
     @property
     def counts(self) -> bool:
@@ -65,20 +66,20 @@ class Picture:
 
     file: Path
     where: str
-    size: Optional[Tuple[int, int]]
-    objects: List[Annotation]
+    size: tuple[int, int] | None
+    objects: list[Annotation]
 
 
 class Header(NamedTuple):
     """What a file's header says: its size as stored, EXIF's orientation, and what is not taken."""
 
-    stored: Tuple[int, int]
+    stored: tuple[int, int]
     orientation: int
     transparent: bool
     defect: str
 
     @property
-    def size(self) -> Tuple[int, int]:
+    def size(self) -> tuple[int, int]:
         """Width and height of what detectron2 reads, which applies EXIF's orientation."""
         return self.stored[::-1] if self.orientation in _TURNED else self.stored
 
@@ -190,11 +191,11 @@ def _compare(picture: Picture, header: Header, findings: Findings) -> None:
     picture.objects = list(_fitted(picture, header.size, findings))
 
 
-def _by(size: Optional[Tuple[int, int]]) -> str:
+def _by(size: tuple[int, int] | None) -> str:
     return f"{size[0]} x {size[1]}" if size else "none"
 
 
-def _fitted(picture: Picture, size: Tuple[int, int], findings: Findings) -> Iterable[Annotation]:
+def _fitted(picture: Picture, size: tuple[int, int], findings: Findings) -> Iterable[Annotation]:
     """The objects with their boxes clipped to the image; those without a box are left out."""
     width, height = size
     for item in picture.objects:

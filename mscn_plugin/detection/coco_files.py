@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any
 
 from mscn_plugin.detection.annotated_folder import DataFolder, split_named
 from mscn_plugin.detection.annotated_pictures import Annotation, Picture, number
@@ -20,7 +21,7 @@ _NO_COCO = (
 )
 
 
-def annotation_files(data: DataFolder) -> List[Tuple[Optional[str], Path]]:
+def annotation_files(data: DataFolder) -> list[tuple[str | None, Path]]:
     """Files of JSON that may be COCO's, with their splits; None where neither name says one."""
     files = [file for file in data.with_suffix(".json") if not file.name.startswith(_OTHER_TASKS)]
     found = [(_split(data, file), file) for file in files]
@@ -31,18 +32,18 @@ def annotation_files(data: DataFolder) -> List[Tuple[Optional[str], Path]]:
     ]
 
 
-def _split(data: DataFolder, file: Path) -> Optional[str]:
+def _split(data: DataFolder, file: Path) -> str | None:
     words = re.split("[^a-z]+", file.stem.lower())
     return next((split for split in map(split_named, words) if split), data.split(file))
 
 
-def read_coco(data: DataFolder, findings: Findings) -> Dict[Optional[str], List[Picture]]:
+def read_coco(data: DataFolder, findings: Findings) -> dict[str | None, list[Picture]]:
     """The pictures of all files by split."""
-    splits: Dict[Optional[str], List[Picture]] = {}
+    splits: dict[str | None, list[Picture]] = {}
     files = annotation_files(data)
     instances = [pair for pair in files if "instances" in pair[1].name]
-    taken: Dict[Optional[str], Path] = {}
-    stated: Set[str] = set()
+    taken: dict[str | None, Path] = {}
+    stated: set[str] = set()
     for split, file in instances + [pair for pair in files if pair[0] not in dict(instances)]:
         if split in taken:
             findings.refuse(
@@ -60,7 +61,7 @@ def read_coco(data: DataFolder, findings: Findings) -> Dict[Optional[str], List[
 
 
 def _read_file(
-    data: DataFolder, file: Path, split: Optional[str], stated: Set[str], findings: Findings
+    data: DataFolder, file: Path, split: str | None, stated: set[str], findings: Findings
 ) -> Iterator[Picture]:
     """The pictures of a file; the names of its categories are added to ``stated``."""
     place = data.name(file)
@@ -82,7 +83,7 @@ def _read_file(
     yield from (picture for picture in pictures.values() if picture is not None)
 
 
-def _identity(item: Dict[str, Any], key: str) -> Any:
+def _identity(item: dict[str, Any], key: str) -> Any:
     """An id; digits as text mean the number.
 
     Raises:
@@ -96,8 +97,8 @@ def _identity(item: Dict[str, Any], key: str) -> Any:
     return value
 
 
-def _categories(items: List[Dict[str, Any]], place: str, findings: Findings) -> Dict[Any, str]:
-    names: Dict[Any, str] = {}
+def _categories(items: list[dict[str, Any]], place: str, findings: Findings) -> dict[Any, str]:
+    names: dict[Any, str] = {}
     for item in items:
         where = f"{place}, {str(item)[:80]}"
         try:
@@ -123,13 +124,13 @@ def _categories(items: List[Dict[str, Any]], place: str, findings: Findings) -> 
 def _pictures(
     data: DataFolder,
     file: Path,
-    split: Optional[str],
-    items: List[Dict[str, Any]],
+    split: str | None,
+    items: list[dict[str, Any]],
     findings: Findings,
-) -> Dict[Any, Optional[Picture]]:
+) -> dict[Any, Picture | None]:
     """Pictures by id; None for one that is refused already."""
-    pictures: Dict[Any, Optional[Picture]] = {}
-    entries: Dict[Any, Dict[str, Any]] = {}
+    pictures: dict[Any, Picture | None] = {}
+    entries: dict[Any, dict[str, Any]] = {}
     for index, item in enumerate(items):
         place = f"{data.name(file)}, image {item.get('id', f'number {index + 1}')!r}"
         try:
@@ -151,11 +152,11 @@ def _pictures(
 def _picture(
     data: DataFolder,
     file: Path,
-    split: Optional[str],
-    item: Dict[str, Any],
+    split: str | None,
+    item: dict[str, Any],
     place: str,
     findings: Findings,
-) -> Optional[Picture]:
+) -> Picture | None:
     stated = item.get("file_name")
     try:
         if not stated or not isinstance(stated, str):
@@ -178,7 +179,7 @@ def _picture(
     return Picture(found[0], place, size, [])
 
 
-def _size(item: Dict[str, Any]) -> Optional[Tuple[int, int]]:
+def _size(item: dict[str, Any]) -> tuple[int, int] | None:
     sides = [item.get(side) for side in ("width", "height")]
     if None in sides:
         return None
@@ -189,9 +190,9 @@ def _size(item: Dict[str, Any]) -> Optional[Tuple[int, int]]:
 
 
 def _add_objects(
-    items: List[Dict[str, Any]],
-    names: Dict[Any, str],
-    pictures: Dict[Any, Optional[Picture]],
+    items: list[dict[str, Any]],
+    names: dict[Any, str],
+    pictures: dict[Any, Picture | None],
     place: str,
     findings: Findings,
 ) -> None:
@@ -232,7 +233,7 @@ def _add_objects(
         )
 
 
-def _sides(item: Dict[str, Any], where: str, findings: Findings) -> List[float]:
+def _sides(item: dict[str, Any], where: str, findings: Findings) -> list[float]:
     box = item.get("bbox")
     if not isinstance(box, list) or len(box) != 4:
         raise ValueError(f"its bbox is {str(box)[:60]}, not four numbers")
@@ -245,9 +246,9 @@ def _sides(item: Dict[str, Any], where: str, findings: Findings) -> List[float]:
 
 
 def _annotation(
-    item: Dict[str, Any],
+    item: dict[str, Any],
     name: str,
-    sides: List[float],
+    sides: list[float],
     where: str,
     picture: Picture,
     findings: Findings,

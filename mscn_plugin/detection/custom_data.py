@@ -18,8 +18,9 @@ import os
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any
 
 from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.detection.annotated_folder import DataFolder
@@ -65,12 +66,12 @@ class DetectionData:
 
     folder: Path
     layout: str
-    classes: List[str]
-    splits: Dict[str, List[Picture]]
+    classes: list[str]
+    splits: dict[str, list[Picture]]
     num_evaluated: int
     has_masks: bool
     has_run_lengths: bool
-    notes: List[str]
+    notes: list[str]
 
     @classmethod
     def read(cls, folder: Path) -> DetectionData:
@@ -116,13 +117,13 @@ class DetectionData:
         )
 
     @property
-    def dataset_names(self) -> Dict[str, str]:
+    def dataset_names(self) -> dict[str, str]:
         """detectron2's names, by split; VISSL's tool finds its evaluator by the layout in them."""
         return {split: f"custom_{self.layout}_{split}" for split in SPLITS}
 
     def digest(self) -> str:
         """A hash of all annotations, and of names and bytes of the pictures' files."""
-        content: List[Any] = [self.classes]
+        content: list[Any] = [self.classes]
         for split, pictures in self.splits.items():
             for picture in pictures:
                 name = os.path.relpath(picture.file, self.folder)
@@ -169,8 +170,8 @@ class DetectionData:
         (output / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names) + "\n")
 
     def _write_coco(self, output: Path, split: str) -> None:
-        images: List[Dict[str, Any]] = []
-        objects: List[Dict[str, Any]] = []
+        images: list[dict[str, Any]] = []
+        objects: list[dict[str, Any]] = []
         for identity, picture in enumerate(self.splits[split], 1):
             assert picture.size is not None, "the folder was found whole"
             width, height = picture.size
@@ -186,7 +187,7 @@ class DetectionData:
         content = {"images": images, "annotations": objects, "categories": categories}
         (output / f"{split}.json").write_text(json.dumps(content))
 
-    def _coco_object(self, item: Annotation) -> Dict[str, Any]:
+    def _coco_object(self, item: Annotation) -> dict[str, Any]:
         left, upper, right, lower = item.box
         width, height = right - left, lower - upper
         mask = {"segmentation": item.segmentation} if item.segmentation else {}
@@ -224,10 +225,10 @@ def register(folder: Path) -> None:
 
 def _train_and_val(
     data: DataFolder,
-    found: Dict[Optional[str], List[Picture]],
+    found: dict[str | None, list[Picture]],
     layout: str,
     findings: Findings,
-) -> Dict[str, List[Picture]]:
+) -> dict[str, list[Picture]]:
     """Say which pictures train and which validate, holding some out if need be."""
     rest = found.pop(None, [])
     if "train" not in found and not set(found) & {"val", "test"}:
@@ -264,7 +265,7 @@ def _hash(text: str) -> str:
     return hashlib.sha256(os.fsencode(text)).hexdigest()
 
 
-def _check_pictures(data: DataFolder, splits: Dict[str, List[Picture]], findings: Findings) -> None:
+def _check_pictures(data: DataFolder, splits: dict[str, list[Picture]], findings: Findings) -> None:
     """Look for pictures that are there twice."""
     places = {split: Counter(p.file for p in pictures) for split, pictures in splits.items()}
     for split, files in places.items():
@@ -288,12 +289,12 @@ def _check_pictures(data: DataFolder, splits: Dict[str, List[Picture]], findings
         )
 
 
-def _equal_files(files: Iterable[Path], others: Iterable[Path]) -> List[Tuple[Path, Path]]:
+def _equal_files(files: Iterable[Path], others: Iterable[Path]) -> list[tuple[Path, Path]]:
     """Pairs of the same bytes in two files; only those of one size are read."""
-    by_size: Dict[int, List[Path]] = {}
+    by_size: dict[int, list[Path]] = {}
     for other in others:
         by_size.setdefault(other.stat().st_size, []).append(other)
-    digests: Dict[Path, str] = {}
+    digests: dict[Path, str] = {}
 
     def digest(file: Path) -> str:
         if file not in digests:
@@ -308,7 +309,7 @@ def _equal_files(files: Iterable[Path], others: Iterable[Path]) -> List[Tuple[Pa
     ]
 
 
-def _rename_for_files(splits: Dict[str, List[Picture]], findings: Findings) -> None:
+def _rename_for_files(splits: dict[str, list[Picture]], findings: Findings) -> None:
     """Take slashes out of names: VOC's evaluator writes a file for each class."""
     objects = [item for pictures in splits.values() for p in pictures for item in p.objects]
     names = {item.name for item in objects}
@@ -321,7 +322,7 @@ def _rename_for_files(splits: Dict[str, List[Picture]], findings: Findings) -> N
             item.name = renamed
 
 
-def _classes(splits: Dict[str, List[Picture]], findings: Findings) -> Tuple[List[str], int]:
+def _classes(splits: dict[str, list[Picture]], findings: Findings) -> tuple[list[str], int]:
     """Names in the order of their labels, and how many of them are evaluated."""
     counts = {
         split: Counter(
@@ -343,7 +344,7 @@ def _classes(splits: Dict[str, List[Picture]], findings: Findings) -> Tuple[List
         findings.note("class has no objects in val: AP leaves it out", repr(name))
     for name in sorted(set(val) - set(train)):
         findings.note("class has no objects in train: its AP counts, and will be 0", repr(name))
-    alike: Dict[str, List[str]] = {}
+    alike: dict[str, list[str]] = {}
     for name in sorted({*train, *val}):
         alike.setdefault(re.sub(r"[\s_\-]", "", name.casefold()), []).append(name)
     for names in alike.values():
@@ -357,7 +358,7 @@ def _classes(splits: Dict[str, List[Picture]], findings: Findings) -> Tuple[List
     return sorted(val) + sorted(set(train) - set(val)), len(val)
 
 
-def _masks(splits: Dict[str, List[Picture]], findings: Findings) -> Tuple[bool, bool]:
+def _masks(splits: dict[str, list[Picture]], findings: Findings) -> tuple[bool, bool]:
     """Whether all objects have masks, and whether one has run lengths; those are checked."""
     objects = [
         (picture, item)
@@ -387,7 +388,7 @@ def _masks(splits: Dict[str, List[Picture]], findings: Findings) -> Tuple[bool, 
     return has_masks, has_masks and any(not item.crowd for _, item in run_lengths)
 
 
-def _check_run_lengths(mask: Dict[str, Any], size: Tuple[int, int]) -> None:
+def _check_run_lengths(mask: dict[str, Any], size: tuple[int, int]) -> None:
     import pycocotools.mask
 
     width, height = size

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Dict, List
 
 from mscn_plugin.errors import ConfigError
 
@@ -17,7 +16,7 @@ class Kind:
     """How often something was found, and the first places."""
 
     count: int = 0
-    examples: List[str] = dataclasses.field(default_factory=list)
+    examples: list[str] = dataclasses.field(default_factory=list)
 
 
 class Findings:
@@ -29,8 +28,8 @@ class Findings:
     """
 
     def __init__(self) -> None:
-        self.refused: Dict[str, Kind] = {}
-        self.noted: Dict[str, Kind] = {}
+        self.refused: dict[str, Kind] = {}
+        self.noted: dict[str, Kind] = {}
 
     def refuse(self, kind: str, where: str) -> None:
         """Add a defect."""
@@ -40,7 +39,7 @@ class Findings:
         """Add something that is said, and does not keep the training from starting."""
         _add(self.noted, kind, where, NUM_NOTED)
 
-    def notes(self) -> List[str]:
+    def notes(self) -> list[str]:
         """A line for each kind that is said."""
         return _lines(self.noted)
 
@@ -56,14 +55,14 @@ class Findings:
         raise ConfigError("\n".join(lines))
 
 
-def _add(kinds: Dict[str, Kind], name: str, where: str, most: int) -> None:
+def _add(kinds: dict[str, Kind], name: str, where: str, most: int) -> None:
     kind = kinds.setdefault(name, Kind())
     kind.count += 1
     if where and len(kind.examples) < most:
         kind.examples.append(where)
 
 
-def _lines(kinds: Dict[str, Kind]) -> List[str]:
+def _lines(kinds: dict[str, Kind]) -> list[str]:
     lines = []
     for name, kind in kinds.items():
         more = kind.count - len(kind.examples)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import vissl
 
@@ -28,7 +29,7 @@ TOOL = Path(vissl.__file__).parents[1] / "tools" / "object_detection_benchmark.p
 NUM_TENSORS = 265
 """Of a ResNet-50 without its classifier and without the counters of batch normalisation."""
 PAGES = {"voc": "voc0712_faster_rcnn_c4_24k", "coco": "coco_mask_rcnn_c4_1x"}
-TABLE_4: Dict[str, Dict[str, Tuple[float, ...]]] = {
+TABLE_4: dict[str, dict[str, tuple[float, ...]]] = {
     "voc": {"supervised": (53.5, 81.3, 58.8), "MSCN": (57.5, 83.0, 64.4)},
     "coco": {
         "supervised": (38.2, 58.2, 41.2, 33.3, 54.7, 35.2),
@@ -70,10 +71,10 @@ class Detection(NamedTuple):
     """
 
     page: str
-    options: List[str]
-    environment: Dict[str, str]
+    options: list[str]
+    environment: dict[str, str]
     data_digest: str
-    data: Optional[DetectionData] = None
+    data: DetectionData | None = None
 
     @property
     def page_file(self) -> str:
@@ -81,7 +82,7 @@ class Detection(NamedTuple):
         return str(config_folder() / "detection" / f"{self.page}.yaml")
 
     @property
-    def classes(self) -> Optional[List[str]]:
+    def classes(self) -> list[str] | None:
         """Names of the user's own classes, or None."""
         return self.data.classes if self.data else None
 
@@ -121,7 +122,7 @@ class Detection(NamedTuple):
             )
         return cfg
 
-    def command(self, python: str, num_gpus: int, cfg: Any) -> List[str]:
+    def command(self, python: str, num_gpus: int, cfg: Any) -> list[str]:
         """The command line of VISSL's unmodified tool, which goes on where it can.
 
         Args:
@@ -168,7 +169,7 @@ def detection(
     weights: Path,
     sigma: float,
     output: Path,
-    data: Optional[Path] = None,
+    data: Path | None = None,
     overrides: Sequence[str] = (),
 ) -> Detection:
     """What to run for a data set.
@@ -194,7 +195,7 @@ def detection(
     if joined or len(overrides) % 2:
         raise ConfigError(f"--overrides takes KEY VALUE pairs, not {joined or overrides[-1]!r}")
     environment = {"DETECTRON2_ENV_MODULE": MODULE, RESUME_VARIABLE: "1"}
-    settings: Dict[str, Any] = {
+    settings: dict[str, Any] = {
         "MODEL.WEIGHTS": weights,
         "MODEL.MSCN.SIGMA": sigma,
         "OUTPUT_DIR": output,
@@ -226,7 +227,7 @@ def detection(
     return Detection(page, [*pairs, *overrides], environment, digest, custom)
 
 
-def results(output: Path, num_iterations: int) -> Dict[str, float]:
+def results(output: Path, num_iterations: int) -> dict[str, float]:
     """The evaluation after the last iteration, in percent, by name of the metric.
 
     Empty where there is none: an earlier iteration's is not the run's.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any
 
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
@@ -35,10 +35,10 @@ class MSCNGeneralizedRCNN(GeneralizedRCNN):
         self.sigma = check_input(sigma, self.input_format)
 
     @classmethod
-    def from_config(cls, cfg: Any) -> Dict[str, Any]:
+    def from_config(cls, cfg: Any) -> dict[str, Any]:
         return {**super().from_config(cfg), "sigma": cfg.MODEL.MSCN.SIGMA}
 
-    def preprocess_image(self, batched_inputs: List[Dict[str, Tensor]]) -> ImageList:
+    def preprocess_image(self, batched_inputs: list[dict[str, Tensor]]) -> ImageList:
         """Normalise, filter, pad and batch images ``[3, H, W]``."""
         if not self.sigma:
             return super().preprocess_image(batched_inputs)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any
 
 from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.detection.annotated_pictures import Picture, check_files
@@ -63,7 +64,7 @@ def _voc(file: Path) -> Iterator[Picture]:
 
 def _coco(file: Path) -> Iterator[Picture]:
     split = file.stem.split("_")[-1]
-    content: Dict[str, Any] = json.loads(file.read_bytes())
+    content: dict[str, Any] = json.loads(file.read_bytes())
     for image in content["images"]:
-        size: Tuple[int, int] = (image["width"], image["height"])
+        size: tuple[int, int] = (image["width"], image["height"])
         yield Picture(file.parents[1] / split / image["file_name"], str(file), size, [])

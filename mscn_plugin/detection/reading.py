@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, List
+from typing import Any
 
 from torch import nn
 
@@ -52,7 +52,7 @@ def load_weights(model: nn.Module, file: Path) -> None:
         ) from None
 
 
-def read_class_names(file: Path) -> List[str]:
+def read_class_names(file: Path) -> list[str]:
     """The names in ``classes.json``.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from mscn_plugin.checkpoints.complete import load_whole
 from mscn_plugin.checkpoints.fingerprint import flat
@@ -39,14 +39,14 @@ _NAMES = {
 }
 
 
-def recipe_of(checkpoint: str, data: str, classes: Any, cfg: Any) -> Dict[str, Any]:
+def recipe_of(checkpoint: str, data: str, classes: Any, cfg: Any) -> dict[str, Any]:
     """What decides a detector: digests of checkpoint and data, classes, detectron2's keys."""
     keys = {key: value for key, value in flat(cfg) if key not in _FREE}
     recipe = {"checkpoint": checkpoint, "data": data, "classes": classes, **keys}
     return json.loads(json.dumps(recipe))  # as it will be read: tuples are lists
 
 
-def refuse_another(output: Path, recipe: Dict[str, Any]) -> None:
+def refuse_another(output: Path, recipe: dict[str, Any]) -> None:
     """Refuse to go on with, or to be content with, a detector of another recipe.
 
     Raises:
@@ -76,7 +76,7 @@ def refuse_another(output: Path, recipe: Dict[str, Any]) -> None:
         )
 
 
-def finished(output: Path) -> Optional[Dict[str, float]]:
+def finished(output: Path) -> dict[str, float] | None:
     """The results of a detector that was trained and evaluated to its end, or None."""
     if not (output / RESULTS).is_file() or _damage(output / FINAL):
         return None
@@ -86,7 +86,7 @@ def finished(output: Path) -> Optional[Dict[str, float]]:
         return None
 
 
-def rewind(output: Path) -> List[str]:
+def rewind(output: Path) -> list[str]:
     """Let detectron2 go on from the newest complete checkpoint; returns what is to be said.
 
     Lines of later iterations are taken out of ``metrics.json``, which will get them again.
@@ -115,13 +115,13 @@ def rewind(output: Path) -> List[str]:
     return said
 
 
-def checkpoints(output: Path) -> List[Path]:
+def checkpoints(output: Path) -> list[Path]:
     """detectron2's checkpoints, the newest first by their names."""
     numbered = sorted(output.glob("model_[0-9]*.pth"), reverse=True)
     return [*output.glob(FINAL), *numbered]
 
 
-def _damage(file: Path) -> Optional[str]:
+def _damage(file: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
         load_whole(file)
@@ -130,7 +130,7 @@ def _damage(file: Path) -> Optional[str]:
     return None
 
 
-def set_aside(output: Path) -> Optional[Path]:
+def set_aside(output: Path) -> Path | None:
     """Move the files of the detector before into ``replaced-<n>``; returns it, or None."""
     names = (RECIPE, RESULTS, _LAST, "metrics.json", "log.txt*", "events.*", "model_*.pth")
     old = [path for name in names for path in output.glob(name)]
@@ -144,6 +144,6 @@ def set_aside(output: Path) -> Optional[Path]:
     return target
 
 
-def save_recipe(output: Path, recipe: Dict[str, Any]) -> None:
+def save_recipe(output: Path, recipe: dict[str, Any]) -> None:
     """Leave the recipe for the next start."""
     save_json(output / RECIPE, recipe)

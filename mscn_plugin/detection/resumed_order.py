@@ -7,7 +7,7 @@ run that goes on as in one that is resumed there: on a CPU the two end with equa
 
 from __future__ import annotations
 
-from typing import Any, List
+from typing import Any
 
 from detectron2.engine import DefaultTrainer, HookBase
 from detectron2.engine.hooks import PreciseBN
@@ -52,7 +52,7 @@ def begin_anew_at_checkpoints() -> None:
     """Give every trainer of this process the hook."""
     build = DefaultTrainer.build_hooks
 
-    def build_hooks(trainer: Any) -> List[HookBase]:
+    def build_hooks(trainer: Any) -> list[HookBase]:
         return [*build(trainer), BeginAnewAtCheckpoints(trainer.cfg)]
 
     DefaultTrainer.build_hooks = build_hooks

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-from typing import Deque, Dict, List
 
 from mscn_plugin.errors import RunError
 from mscn_plugin.runs.launch import die_with_caller
@@ -19,7 +18,7 @@ _KILLED = re.compile(r"signal SIGKILL|killed by signal: Killed")  # of a rank, o
 _GPU_MEMORY = re.compile(r"OutOfMemoryError|CUDA out of memory")
 
 
-def run(command: List[str], environment: Dict[str, str]) -> None:
+def run(command: list[str], environment: dict[str, str]) -> None:
     """Run the tool to its end; its messages are handed on.
 
     Raises:
@@ -40,7 +39,7 @@ def run(command: List[str], environment: Dict[str, str]) -> None:
     except BaseException:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SCRIPT_SIGNALS)
         raise
-    last: Deque[str] = collections.deque(maxlen=100)
+    last: collections.deque[str] = collections.deque(maxlen=100)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SCRIPT_SIGNALS)
         assert process.stderr is not None, "it is a pipe"

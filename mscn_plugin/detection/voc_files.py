@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Dict, Iterator, List, Optional, Tuple
 from xml.parsers import expat
 
 from mscn_plugin.detection.annotated_folder import DataFolder, split_named
@@ -15,23 +15,23 @@ _FLAGS = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes
 _LISTS = ("imagesets", "main")
 
 
-def read_voc(data: DataFolder, findings: Findings) -> Dict[Optional[str], List[Picture]]:
+def read_voc(data: DataFolder, findings: Findings) -> dict[str | None, list[Picture]]:
     """The pictures of all XML files by split: that of a list, or that which a folder names.
 
     ``None`` has those of no split.
     """
     files = data.with_suffix(".xml")
     lists = _lists(data, findings)
-    by_stem: Dict[str, List[Path]] = {}
+    by_stem: dict[str, list[Path]] = {}
     for file in files:
         by_stem.setdefault(file.stem, []).append(file)
-    chosen: List[Tuple[Optional[str], Path]] = []
+    chosen: list[tuple[str | None, Path]] = []
     for name, file in lists.items():
         for stem in _stems(file, by_stem, data, findings):
             chosen += [(name, xml) for xml in by_stem[stem]]
     if not lists:
         chosen = [(data.split(file), file) for file in files]
-    splits: Dict[Optional[str], List[Picture]] = {}
+    splits: dict[str | None, list[Picture]] = {}
     annotated = set()
     for split, file in chosen:
         picture = _read_file(data, file, findings)
@@ -49,9 +49,9 @@ def read_voc(data: DataFolder, findings: Findings) -> Dict[Optional[str], List[P
     return splits
 
 
-def _lists(data: DataFolder, findings: Findings) -> Dict[str, Path]:
+def _lists(data: DataFolder, findings: Findings) -> dict[str, Path]:
     """The lists by split, in ``ImageSets/Main/`` or beside the annotations' folder."""
-    found: Dict[str, Path] = {}
+    found: dict[str, Path] = {}
     for file in data.with_suffix(".txt"):
         split = split_named(file.stem)
         if split is None or (file.parent.name.lower() not in _LISTS and file.parent != data.root):
@@ -68,7 +68,7 @@ def _lists(data: DataFolder, findings: Findings) -> Dict[str, Path]:
 
 
 def _stems(
-    file: Path, by_stem: Dict[str, List[Path]], data: DataFolder, findings: Findings
+    file: Path, by_stem: dict[str, list[Path]], data: DataFolder, findings: Findings
 ) -> Iterator[str]:
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
@@ -91,7 +91,7 @@ def _stems(
             yield stem
 
 
-def _read_file(data: DataFolder, file: Path, findings: Findings) -> Optional[Picture]:
+def _read_file(data: DataFolder, file: Path, findings: Findings) -> Picture | None:
     place = data.name(file)
     try:
         root = _parse(file.read_bytes())
@@ -146,7 +146,7 @@ def _parse(content: bytes) -> ElementTree.Element:
     return root
 
 
-def _size(root: ElementTree.Element) -> Optional[Tuple[int, int]]:
+def _size(root: ElementTree.Element) -> tuple[int, int] | None:
     texts = [root.findtext(f"size/{side}") for side in ("width", "height")]
     if not all(text and text.strip() for text in texts):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from mscn_plugin.checkpoints.io import CheckpointError, read_yaml
 from mscn_plugin.detection.annotated_folder import DataFolder
@@ -15,7 +15,7 @@ _LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 _NO_LABELS = ("classes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
 
 
-def names_file(data: DataFolder) -> Optional[Path]:
+def names_file(data: DataFolder) -> Path | None:
     """The file with the names of the classes: one of YAML with ``names``, or a list."""
     for file in data.files:
         if file.suffix.lower() in (".yaml", ".yml") and _names_of_yaml(file) is not None:
@@ -30,12 +30,12 @@ def _names_of_yaml(file: Path) -> Any:
         return None
 
 
-def read_yolo(data: DataFolder, findings: Findings) -> Dict[Optional[str], List[Picture]]:
+def read_yolo(data: DataFolder, findings: Findings) -> dict[str | None, list[Picture]]:
     """All pictures by split; one without a text file is background."""
     file = names_file(data)
     assert file is not None, "names_file has found one"
     names = _names(data, file, findings)
-    texts: Dict[Path, List[Path]] = {}
+    texts: dict[Path, list[Path]] = {}
     for text in data.with_suffix(".txt"):
         if text.name.lower() in _NO_LABELS:
             continue
@@ -48,7 +48,7 @@ def read_yolo(data: DataFolder, findings: Findings) -> Dict[Optional[str], List[
                 "where there are several",
                 data.name(text),
             )
-    splits: Dict[Optional[str], List[Picture]] = {}
+    splits: dict[str | None, list[Picture]] = {}
     for picture in data.pictures():
         found = texts.get(picture, [])
         if len(found) > 1:
@@ -62,7 +62,7 @@ def read_yolo(data: DataFolder, findings: Findings) -> Dict[Optional[str], List[
     return splits
 
 
-def _names(data: DataFolder, file: Path, findings: Findings) -> Dict[int, str]:
+def _names(data: DataFolder, file: Path, findings: Findings) -> dict[int, str]:
     place = data.name(file)
     try:
         if file.suffix.lower() in (".yaml", ".yml"):
@@ -82,8 +82,8 @@ def _names(data: DataFolder, file: Path, findings: Findings) -> Dict[int, str]:
 
 
 def _objects(
-    data: DataFolder, picture: Path, file: Path, names: Dict[int, str], findings: Findings
-) -> List[Annotation]:
+    data: DataFolder, picture: Path, file: Path, names: dict[int, str], findings: Findings
+) -> list[Annotation]:
     place = data.name(file)
     try:
         width, height = read_header(picture).size
@@ -112,7 +112,7 @@ def _objects(
     return objects
 
 
-def _object(name: str, numbers: List[float], width: int, height: int, where: str) -> Annotation:
+def _object(name: str, numbers: list[float], width: int, height: int, where: str) -> Annotation:
     if numbers and (min(numbers) < -0.5 or max(numbers) > 1.5):
         raise ValueError(f"{max(numbers, key=abs):g} is no part of a picture")
     if len(numbers) == 4:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +72,7 @@ class FrozenFeaturesEngine(Engine):
         if is_primary():
             results = evaluate_features(cfg, layers, folder, task.device)
             logging.info(f"Rank: 0, name: {FROZEN}, value: {results}")
-            line: Dict[str, Any] = {"iteration": 0, "phase_idx": 0, "train_phase_idx": 0}
+            line: dict[str, Any] = {"iteration": 0, "phase_idx": 0, "train_phase_idx": 0}
             line[FROZEN] = results
             save_file(line, f"{checkpoint_folder}/metrics.json", append_to_json=True)
             weights = Path(cfg.MODEL.WEIGHTS_INIT.PARAMS_FILE)
@@ -83,7 +83,7 @@ class FrozenFeaturesEngine(Engine):
         shutdown_logging()
 
 
-def extract_features(task: Any, layers: List[str], folder: Path) -> None:
+def extract_features(task: Any, layers: list[str], folder: Path) -> None:
     """Write the features of all splits in VISSL's format; each rank writes those of its images.
 
     Args:
@@ -116,20 +116,20 @@ def extract_features(task: Any, layers: List[str], folder: Path) -> None:
     barrier()
 
 
-def flatten(outputs: Any) -> List[torch.Tensor]:
+def flatten(outputs: Any) -> list[torch.Tensor]:
     """The tensors of a model's output, which is a list of them or of lists of them."""
     if isinstance(outputs, torch.Tensor):
         return [outputs]
     return [tensor for output in outputs for tensor in flatten(output)]
 
 
-def evaluate_features(cfg: Any, layers: List[str], folder: str, device: Any) -> Dict[str, Any]:
+def evaluate_features(cfg: Any, layers: list[str], folder: str, device: Any) -> dict[str, Any]:
     """Run ``MSCN.FROZEN_EVALUATIONS`` on the features in ``folder``.
 
     Returns:
         In percent, by evaluation, metric and layer, the order of VISSL's meters.
     """
-    results: Dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for layer in layers:
         train, val = (labelled(folder, split, layer) for split in ("train", "test"))
         for name in cfg.MSCN.FROZEN_EVALUATIONS:
@@ -138,7 +138,7 @@ def evaluate_features(cfg: Any, layers: List[str], folder: str, device: Any) -> 
     return results
 
 
-def evaluate(name: str, cfg: Any, train: Labelled, val: Labelled, device: Any) -> Dict[str, float]:
+def evaluate(name: str, cfg: Any, train: Labelled, val: Labelled, device: Any) -> dict[str, float]:
     """One of ``MSCN.FROZEN_EVALUATIONS`` on one layer's features: its metrics in percent."""
     if name == "svm":
         return svm_average_precision(train, val, cfg.SVM)

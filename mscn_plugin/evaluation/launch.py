@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional, Tuple
+from typing import Any
 
 from mscn_plugin.checkpoints.io import last_epoch
 from mscn_plugin.checkpoints.run_folder import json_lines
@@ -35,10 +35,10 @@ class Launch(ToolRun):
     """
 
     evaluation: Evaluation
-    overrides: Tuple[str, ...]
+    overrides: tuple[str, ...]
     folder: Path
     digest: str
-    slurm: Tuple[str, ...] = ()
+    slurm: tuple[str, ...] = ()
 
     @property
     def page(self) -> str:
@@ -50,7 +50,7 @@ class Launch(ToolRun):
         name = hashlib.sha256(words.encode()).hexdigest()[:10]
         return self.folder / f"{self.evaluation.page}-{name}"
 
-    def read_metrics(self) -> Optional[Dict[str, float]]:
+    def read_metrics(self) -> dict[str, float] | None:
         """The numbers of the last epoch of this checkpoint; others are no result."""
         last = last_epoch(self.output)
         done = [
@@ -67,7 +67,7 @@ class Launch(ToolRun):
         return {title: _only(done[-1], keys) for title, keys in self.evaluation.metrics.items()}
 
 
-def _only(line: Dict[str, Any], keys: Tuple[str, ...]) -> float:
+def _only(line: dict[str, Any], keys: tuple[str, ...]) -> float:
     """The value at ``keys``, of the one layer that our pages evaluate."""
     value: Any = line
     for key in keys:

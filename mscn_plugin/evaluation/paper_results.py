@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Dict, Optional
-
 TABLES = {
     "SimCLR": {
         "imagenet1k_linear": 69.5,
@@ -36,7 +34,7 @@ COUNTERPARTS = {"quick_linear": "imagenet1k_linear"}
 """Evaluations of the quick suite that follow one of the paper's, on other data."""
 
 
-def paper_rows(loss: Optional[str]) -> Dict[str, Dict[str, float]]:
+def paper_rows(loss: str | None) -> dict[str, dict[str, float]]:
     """The rows that stand beside a run with the loss of this name: its method's two."""
     method = "BYOL" if loss == "byol_loss" else "SimCLR"
     return {name: TABLES[name] for name in (method, f"{method} + MSCN")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from mscn_plugin.checkpoints.io import (
     CheckpointError,
@@ -40,12 +40,12 @@ class Run:
 
     folder: Path
     checkpoint: Path
-    config: Optional[Dict[str, Any]]
+    config: dict[str, Any] | None
     sigma: float
-    crop: Optional[int]
+    crop: int | None
 
     @classmethod
-    def of(cls, path: Path, sigma: Optional[float] = None) -> Run:
+    def of(cls, path: Path, sigma: float | None = None) -> Run:
         """Read a checkpoint, or the newest one of the folder that ``path`` names.
 
         Args:
@@ -71,7 +71,7 @@ class Run:
         return dataclasses.replace(run, sigma=resolve_sigma(path, stated, sigma))
 
     @property
-    def loss(self) -> Optional[str]:
+    def loss(self) -> str | None:
         """Name of the pre-training's loss."""
         return self.config["LOSS"]["name"] if self.config else None
 
@@ -80,7 +80,7 @@ class Run:
         """The folder that the run was pre-trained on, as ``config.MSCN.DATA`` named it."""
         return (self.config or {}).get("MSCN", {}).get("DATA") or ""
 
-    def overrides(self, page: str) -> List[str]:
+    def overrides(self, page: str) -> list[str]:
         """Overrides that give ``mscn/benchmark/<page>`` the run's trunk, crop and filter."""
         settings = composed(f"mscn/benchmark/{page}")
         overrides = [
@@ -102,7 +102,7 @@ class Run:
         return overrides
 
 
-def _fitted(transform: Dict[str, Any], crop: Optional[int], sigma: float) -> Dict[str, Any]:
+def _fitted(transform: dict[str, Any], crop: int | None, sigma: float) -> dict[str, Any]:
     """A transform of A.2 at the run's scale: 256 / 224 of the crop, cut to the crop."""
     if transform["name"] == TRANSFORM:
         return {**transform, "sigma": sigma}
@@ -111,7 +111,7 @@ def _fitted(transform: Dict[str, Any], crop: Optional[int], sigma: float) -> Dic
     return transform
 
 
-def _trunk_overrides(config: Optional[Dict[str, Any]], known: Dict[str, Any]) -> List[str]:
+def _trunk_overrides(config: dict[str, Any] | None, known: dict[str, Any]) -> list[str]:
     if config is None:
         return []
     trunk = config["MODEL"]["TRUNK"]

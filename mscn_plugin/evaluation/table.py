@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from mscn_plugin.evaluation.definitions import SUITES
 from mscn_plugin.evaluation.paper_results import COUNTERPARTS, paper_rows
@@ -16,8 +16,8 @@ PAPER = "the paper, {} (ResNet-50, ImageNet-1K)"
 
 
 def columns(
-    results: Dict[str, Any], baseline: Optional[Dict[str, Any]]
-) -> Dict[str, Dict[str, float]]:
+    results: dict[str, Any], baseline: dict[str, Any] | None
+) -> dict[str, dict[str, float]]:
     """Numbers in percent, by column and by title of the metric.
 
     Args:
@@ -39,7 +39,7 @@ def columns(
     return table
 
 
-def _metrics(results: Dict[str, Any]) -> Dict[str, float]:
+def _metrics(results: dict[str, Any]) -> dict[str, float]:
     return {
         title: value
         for evaluation in results["evaluations"].values()
@@ -47,13 +47,13 @@ def _metrics(results: Dict[str, Any]) -> Dict[str, float]:
     }
 
 
-def rows(results: Dict[str, Any], table: Dict[str, Dict[str, float]]) -> List[List[Any]]:
+def rows(results: dict[str, Any], table: dict[str, dict[str, float]]) -> list[list[Any]]:
     """The table's rows: title, then a number or None for each column."""
     titles = [title for e in SUITES[results["suite"]] for title in e.metrics]
     return [[title, *(column.get(title) for column in table.values())] for title in titles]
 
 
-def markdown(results: Dict[str, Any], baseline: Optional[Dict[str, Any]]) -> str:
+def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
     """The table in markdown, with what it is about and what failed."""
     from tabulate import tabulate
 
@@ -87,7 +87,7 @@ def markdown(results: Dict[str, Any], baseline: Optional[Dict[str, Any]]) -> str
     return "\n\n".join(parts) + "\n"
 
 
-def plot(results: Dict[str, Any], baseline: Optional[Dict[str, Any]], path: Path) -> None:
+def plot(results: dict[str, Any], baseline: dict[str, Any] | None, path: Path) -> None:
     """Draw the table as bars, one group for each metric."""
     import matplotlib
 

@@ -7,7 +7,7 @@ Linear probe on ImageNet-1K after 100 epochs, in percent. Each table varies one 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 BASE = "10_multimask"
 SPREAD = 0.1
@@ -31,16 +31,16 @@ class Experiment:
     name: str
     title: str
     page: str
-    settings: Tuple[Tuple[str, Any], ...] = ()
-    sigma: Optional[float] = None
-    paper: Optional[float] = None
+    settings: tuple[tuple[str, Any], ...] = ()
+    sigma: float | None = None
+    paper: float | None = None
 
 
-def _pages(*rows: Tuple[str, str, Optional[float]]) -> List[Experiment]:
+def _pages(*rows: tuple[str, str, float | None]) -> list[Experiment]:
     return [Experiment(page, title, page, paper=paper) for page, title, paper in rows]
 
 
-def _values(table: str, title: str, setting: str, paper: Dict[float, float]) -> List[Experiment]:
+def _values(table: str, title: str, setting: str, paper: dict[float, float]) -> list[Experiment]:
     experiments = []
     for value, accuracy in paper.items():
         given: Any = value
@@ -65,7 +65,7 @@ def around(mean: float) -> Any:
     return [low, high] if low >= 0 and high <= 1 else mean
 
 
-SUITES: Dict[str, List[Experiment]] = {
+SUITES: dict[str, list[Experiment]] = {
     "trajectory": _pages(
         ("01_mask_only", "mask only, same crop", 21.0),
         ("02_high_pass", "+ high-pass filter", 30.2),

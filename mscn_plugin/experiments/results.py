@@ -9,8 +9,9 @@ the overrides, where the caller named some), and ``metrics`` with ``measured_on`
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -20,10 +21,10 @@ from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.runs import METRICS, UNTRAINED
 from mscn_plugin.files import replacing, save_figure, save_json, write_text
 
-Rows = List[Dict[str, Any]]
+Rows = list[dict[str, Any]]
 
 
-def mean_and_interval(values: Sequence[float], confidence: float = 0.95) -> Tuple[float, float]:
+def mean_and_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
     """Mean, and half the width of its interval of Student's t; NaN for a single value."""
     mean = float(np.mean(values))
     if len(values) < 2:
@@ -31,13 +32,13 @@ def mean_and_interval(values: Sequence[float], confidence: float = 0.95) -> Tupl
     return mean, float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values))
 
 
-def summary(rows: Rows) -> List[List[Any]]:
+def summary(rows: Rows) -> list[list[Any]]:
     """A line for each experiment: title, seeds, mean and interval of each metric, the paper's."""
     lines = []
     for name in dict.fromkeys(row["experiment"] for row in rows):
         of_one = [row for row in rows if row["experiment"] == name and "error" not in row]
         title, paper = next((r["title"], r["paper"]) for r in rows if r["experiment"] == name)
-        cells: List[Any] = [title, len(of_one)]
+        cells: list[Any] = [title, len(of_one)]
         for metric in (*METRICS, *UNTRAINED):
             values = [row["metrics"][metric] for row in of_one if metric in row["metrics"]]
             cells.append(_as_text(*mean_and_interval(values)) if values else None)
@@ -57,9 +58,9 @@ def table(rows: Rows, layout: str) -> str:
     )
 
 
-def by_suite(rows: Rows) -> Dict[str, Rows]:
+def by_suite(rows: Rows) -> dict[str, Rows]:
     """The rows of each suite, in their order."""
-    suites: Dict[str, Rows] = {}
+    suites: dict[str, Rows] = {}
     for row in rows:
         suites.setdefault(row["suite"], []).append(row)
     return suites
@@ -88,12 +89,12 @@ def merged(old: Rows, new: Rows) -> Rows:
     )
 
 
-def _overrides(row: Dict[str, Any]) -> List[str]:
+def _overrides(row: dict[str, Any]) -> list[str]:
     """The overrides of a row's run but for its seed."""
     return [o for o in row.get("overrides", ()) if not o.startswith("config.SEED_VALUE=")]
 
 
-def _settings(row: Dict[str, Any]) -> Tuple[Any, ...]:
+def _settings(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["data"], *row["given"]
 
 

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
-from typing import Dict, Optional, Tuple
 
 from mscn_plugin.checkpoints.io import last_epoch
 from mscn_plugin.checkpoints.run_folder import json_lines, measured_on
@@ -30,8 +29,8 @@ class ExperimentRun(ToolRun):
     name: str
     folder: Path
     page: str
-    overrides: Tuple[str, ...]
-    slurm: Tuple[str, ...] = ()
+    overrides: tuple[str, ...]
+    slurm: tuple[str, ...] = ()
 
     @property
     def output(self) -> Path:
@@ -39,7 +38,7 @@ class ExperimentRun(ToolRun):
         digest = hashlib.sha256(words.encode()).hexdigest()[:8]
         return self.folder / f"{self.name}-{digest}"
 
-    def read_metrics(self) -> Optional[Dict[str, float]]:
+    def read_metrics(self) -> dict[str, float] | None:
         """The numbers after the last epoch, and before the first; else there is no result."""
         evaluated = {
             line.get("train_phase_idx"): line["online_evaluation"]

@@ -7,7 +7,7 @@ paper's, so that there are 7 x 7 cells.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from mscn_plugin.experiments.definitions import Experiment
 
@@ -26,10 +26,10 @@ class Scale:
     """
 
     name: str
-    overlay: Optional[str] = None
+    overlay: str | None = None
     factor: float = 1.0
 
-    def overrides(self, experiment: Experiment, config: Dict[str, Any], seed: int) -> List[str]:
+    def overrides(self, experiment: Experiment, config: dict[str, Any], seed: int) -> list[str]:
         """Everything behind ``config=``, for VISSL's tool.
 
         Args:
@@ -52,7 +52,7 @@ class Scale:
             f"config.SEED_VALUE={seed}",
         ]
 
-    def _geometry(self, experiment: Experiment, config: Dict[str, Any]) -> List[str]:
+    def _geometry(self, experiment: Experiment, config: dict[str, Any]) -> list[str]:
         overrides = []
         for split in ("TRAIN", "TEST"):
             for index, transform in enumerate(config["DATA"][split]["TRANSFORMS"]):

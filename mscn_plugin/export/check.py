@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, NamedTuple, Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import skimage.data
 import torch
@@ -29,7 +30,7 @@ class Sample(NamedTuple):
     features: Tensor
 
 
-def check_samples(pretrained: Pretrained) -> List[Sample]:
+def check_samples(pretrained: Pretrained) -> list[Sample]:
     """Two images of Gaussian noise and, by itself, a photograph."""
     side = pretrained.preprocessing.crop
     noise = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -42,7 +43,7 @@ def check_samples(pretrained: Pretrained) -> List[Sample]:
 
 def check(
     file: str, reader: Callable[[Tensor], Tensor], samples: Sequence[Sample]
-) -> Dict[str, float]:
+) -> dict[str, float]:
     """Compare what an exported file computes with what it should.
 
     Args:

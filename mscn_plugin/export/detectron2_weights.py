@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,7 +63,7 @@ def export_detectron2(pretrained: Pretrained, folder: Path) -> Export:
     }
     read = write_and_read(weights, folder, "detectron2", pretrained.sigma, wrapper)
 
-    def features(weights: Dict[str, Tensor], images: Tensor) -> Tensor:
+    def features(weights: dict[str, Tensor], images: Tensor) -> Tensor:
         return resnet_features(weights, high_pass(images, pretrained.sigma), resnet.GROUPS)
 
     preprocessing = pretrained.preprocessing
@@ -82,7 +82,7 @@ def export_detectron2(pretrained: Pretrained, folder: Path) -> Export:
     )
 
 
-def detectron2_weights(trunk: Dict[str, Tensor]) -> Dict[str, Tensor]:
+def detectron2_weights(trunk: dict[str, Tensor]) -> dict[str, Tensor]:
     """VISSL's ResNet by detectron2's names, without the counters of batch normalisation."""
     return {detectron2_name(k): v for k, v in trunk.items() if not k.endswith(COUNTER)}
 
@@ -96,7 +96,7 @@ def detectron2_name(name: str) -> str:
 
 
 @torch.no_grad()
-def resnet_features(weights: Dict[str, Tensor], images: Tensor, groups: int) -> Tensor:
+def resnet_features(weights: dict[str, Tensor], images: Tensor, groups: int) -> Tensor:
     """What detectron2's ResNet, averaged over the image, makes of the weights by their names.
 
     Its arithmetic, so that an export can be checked where detectron2 is not installed.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -16,5 +17,5 @@ class Export(NamedTuple):
         loading: how to use the files, in Markdown.
     """
 
-    readers: Dict[str, Callable[[Tensor], Tensor]]
+    readers: dict[str, Callable[[Tensor], Tensor]]
     loading: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, NamedTuple, Sequence, Tuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -30,10 +31,10 @@ class CheckedFile(NamedTuple):
     name: str
     size: int
     sha256: str
-    differences: Dict[str, float]
+    differences: dict[str, float]
 
     @classmethod
-    def of(cls, file: Path, differences: Dict[str, float]) -> CheckedFile:
+    def of(cls, file: Path, differences: dict[str, float]) -> CheckedFile:
         content = file.read_bytes()
         return cls(file.name, len(content), hashlib.sha256(content).hexdigest(), differences)
 
@@ -177,7 +178,7 @@ pixels, for images of the size above."""
 def model_card(
     pretrained: Pretrained,
     files: Sequence[CheckedFile],
-    loading: Dict[str, str],
+    loading: dict[str, str],
     results: Sequence[Result],
     licence: str,
 ) -> str:
@@ -218,7 +219,7 @@ def model_card(
     )
 
 
-def training_rows(pretrained: Pretrained) -> Iterator[Tuple[str, Any]]:
+def training_rows(pretrained: Pretrained) -> Iterator[tuple[str, Any]]:
     """What is known of the training; of its folders only the name of the data's."""
     config = pretrained.config
     yield "trunk", describe(pretrained.model_config)

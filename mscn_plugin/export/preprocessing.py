@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 from torch import Tensor
@@ -26,8 +26,8 @@ class Preprocessing(NamedTuple):
 
     resize: int = 256
     crop: int = 224
-    mean: Tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: Tuple[float, ...] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
     pixel_range: PixelRange = None
 
     def __call__(self, picture: Image.Image) -> Tensor:
@@ -47,7 +47,7 @@ class Preprocessing(NamedTuple):
         return _MARGIN * largest
 
 
-def preprocessing_of(config: Optional[Dict[str, Any]], size: Optional[int]) -> Preprocessing:
+def preprocessing_of(config: dict[str, Any] | None, size: int | None) -> Preprocessing:
     """What a run's configuration says under ``DATA.TEST.TRANSFORMS``, for the rest ImageNet's.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any
 
 import torch
 import vissl.config
@@ -47,8 +47,8 @@ class Pretrained:
     model_config: Any
     sigma: float
     preprocessing: Preprocessing
-    config: Optional[Dict[str, Any]]
-    epochs: Optional[int]
+    config: dict[str, Any] | None
+    epochs: int | None
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
@@ -65,9 +65,9 @@ class Pretrained:
 
 def load_pretrained(
     path: Path,
-    sigma: Optional[float] = None,
+    sigma: float | None = None,
     trusted: bool = False,
-    size: Optional[int] = None,
+    size: int | None = None,
 ) -> Pretrained:
     """Load the trunk of a checkpoint of VISSL.
 
@@ -106,7 +106,7 @@ def load_pretrained(
     )
 
 
-def _model_config(config: Optional[Dict[str, Any]]) -> Any:
+def _model_config(config: dict[str, Any] | None) -> Any:
     """``config.MODEL`` of a run, or else VISSL's default, a ResNet-50; of a trunk as it is."""
     if config is None:
         defaults = Path(vissl.config.__file__).with_name("defaults.yaml")
@@ -117,7 +117,7 @@ def _model_config(config: Optional[Dict[str, Any]]) -> Any:
     return model_config
 
 
-def _trunk(model_config: Any, weights: Dict[str, Tensor], path: Path) -> nn.Module:
+def _trunk(model_config: Any, weights: dict[str, Tensor], path: Path) -> nn.Module:
     try:
         trunk = build_trunk(model_config).eval()
     except Exception as error:  # every trunk has its own way to refuse a configuration

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator, List, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.errors import ConfigError
@@ -18,7 +19,7 @@ class Result(NamedTuple):
     value: Any
 
 
-def read_results(file: Path, checkpoint: Optional[Path] = None) -> List[Result]:
+def read_results(file: Path, checkpoint: Path | None = None) -> list[Result]:
     """Read ``{"evaluations": {name: {"metrics": {...}}}}``; metrics may be nested.
 
     Args:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Callable, Dict, List, NamedTuple, Sequence, Tuple
+from typing import NamedTuple
 
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.check import Sample, check, check_samples
@@ -23,10 +24,10 @@ class Format(NamedTuple):
     """How to export to a format, and the libraries that it takes beside the package's own."""
 
     export: Callable[[Pretrained, Path], Export]
-    libraries: Tuple[str, ...]
+    libraries: tuple[str, ...]
 
 
-_EXPORTS: Dict[str, Callable[[Pretrained, Path], Export]] = {
+_EXPORTS: dict[str, Callable[[Pretrained, Path], Export]] = {
     "torchvision": export_torchvision,
     "timm": export_timm,
     "detectron2": export_detectron2,
@@ -42,7 +43,7 @@ def export_trunk(
     output: Path,
     results: Sequence[Result] = (),
     licence: str = "not stated",
-) -> Tuple[List[CheckedFile], Dict[str, str]]:
+) -> tuple[list[CheckedFile], dict[str, str]]:
     """Export a trunk to ``formats``, check every file and write ``model_card.md`` beside them.
 
     A format that fails has no files, and nothing is written where all of them fail. Files of an
@@ -62,9 +63,9 @@ def export_trunk(
         ConfigError: no format could be exported, or the output is no folder.
     """
     samples = check_samples(pretrained)
-    files: List[CheckedFile] = []
-    loading: Dict[str, str] = {}
-    refused: Dict[str, str] = {}
+    files: list[CheckedFile] = []
+    loading: dict[str, str] = {}
+    refused: dict[str, str] = {}
     with staged(output) as folder:
         for name in dict.fromkeys(formats):
             try:
@@ -83,7 +84,7 @@ def export_trunk(
 
 def export_format(
     pretrained: Pretrained, name: str, output: Path, samples: Sequence[Sample]
-) -> Tuple[Export, List[CheckedFile]]:
+) -> tuple[Export, list[CheckedFile]]:
     """Export a trunk to one format and check every file; ``output`` gets all of them or none.
 
     Raises:

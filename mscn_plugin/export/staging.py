@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.files import remove_abandoned, staging_folder, sync

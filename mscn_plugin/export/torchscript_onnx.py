@@ -6,7 +6,7 @@ import inspect
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -97,7 +97,7 @@ def export_onnx(pretrained: Pretrained, folder: Path) -> Export:
 
     side = pretrained.preprocessing.crop
     file = folder / ONNX_FILE
-    options: Dict[str, Any] = {}
+    options: dict[str, Any] = {}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         options["dynamo"] = False  # the newer exporter needs onnxscript as well
     with warnings.catch_warnings():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -123,7 +124,7 @@ def _export(
     read = write_and_read(weights, folder, library, pretrained.sigma)
 
     @torch.no_grad()
-    def features(state: Dict[str, Tensor], images: Tensor) -> Tensor:
+    def features(state: dict[str, Tensor], images: Tensor) -> Tensor:
         model.load_state_dict(state)
         return model.eval()(high_pass(images, pretrained.sigma))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,12 +12,12 @@ from mscn_plugin.checkpoints.io import SIGMA_KEY
 
 
 def write_and_read(
-    weights: Dict[str, Tensor],
+    weights: dict[str, Tensor],
     folder: Path,
     name: str,
     sigma: float,
-    wrapper: Optional[Dict[str, Any]] = None,
-) -> Dict[str, Dict[str, Tensor]]:
+    wrapper: dict[str, Any] | None = None,
+) -> dict[str, dict[str, Tensor]]:
     """Write ``<name>.pth`` and ``<name>.safetensors``, and read both back.
 
     Args:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import List, Sequence
+from collections.abc import Sequence
 
 from torch import Tensor
 
 
-def split_by_branch(embeddings: Tensor, num_masks: Sequence[int]) -> List[List[Tensor]]:
+def split_by_branch(embeddings: Tensor, num_masks: Sequence[int]) -> list[list[Tensor]]:
     """Return ``[(K0 + K1) * B, D]``, in the collator's order, as two lists of ``[B, D]``.
 
     Raises:

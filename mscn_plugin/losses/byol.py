@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any, Dict, Iterable, List, Mapping, Optional
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -25,7 +26,7 @@ from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
 TARGET_INPUTS = ("masked", "unmasked")
 
 
-def byol(predictions: List[List[Tensor]], projections: List[List[Tensor]]) -> Tensor:
+def byol(predictions: list[list[Tensor]], projections: list[list[Tensor]]) -> Tensor:
     """Regression loss ``2 - 2 cos``, summed over both directions, averaged over pairs of masks.
 
     Each prediction of a branch is compared with every projection of the *other* branch, never
@@ -118,11 +119,11 @@ class BYOLLoss(ClassyLoss):
         self.target_momentum = float(target_momentum)
         self.target_input = target_input
         self.target: Any = None
-        self.projections: Optional[Tensor] = None
-        self._restored: Optional[Dict[str, Any]] = None
+        self.projections: Tensor | None = None
+        self._restored: dict[str, Any] | None = None
 
     @classmethod
-    def from_config(cls, config: Dict[str, Any]) -> BYOLLoss:
+    def from_config(cls, config: dict[str, Any]) -> BYOLLoss:
         return cls(**{key: value for key, value in config.items() if key != "name"})
 
     def build_target(self, model: Any) -> None:
@@ -148,12 +149,12 @@ class BYOLLoss(ClassyLoss):
         return super().load_state_dict(state_dict, *args, **kwargs)
 
     @property
-    def target_masks(self) -> List[int]:
+    def target_masks(self) -> list[int]:
         """``[K0, K1]`` of the target's views."""
         return self.num_masks if self.target_input == "masked" else masks_per_branch(1)
 
     @torch.no_grad()
-    def project(self, views: Tensor | List[Tensor]) -> None:
+    def project(self, views: Tensor | list[Tensor]) -> None:
         """Compute and keep the target's projections of ``views``, a batch as the model takes it."""
         assert self.target is not None, "byol_loss has no target: it needs mscn_task"
         (self.projections,) = self.target(views)
@@ -200,7 +201,7 @@ class BYOLLoss(ClassyLoss):
         )
 
 
-def process_groups_of(model: torch.nn.Module) -> Dict[int, Any]:
+def process_groups_of(model: torch.nn.Module) -> dict[int, Any]:
     """The process groups of SyncBN layers, as a memo by which ``copy.deepcopy`` shares them.
 
     A process group is a connection between ranks and cannot be copied.

@@ -8,7 +8,8 @@ Shape shorthand: B images on this rank, N images on all ranks, K0 and K1 masks, 
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,8 @@ NEGATIVES = ("pair", "all")
 
 
 def info_nce(
-    local: List[List[Tensor]],
-    gathered: List[List[Tensor]],
+    local: list[list[Tensor]],
+    gathered: list[list[Tensor]],
     first: int,
     temperature: float,
     negatives: str = "pair",
@@ -162,7 +163,7 @@ class MSCNInfoNCELoss(ClassyLoss):
         self.num_masks = masks_per_branch(num_masks)
 
     @classmethod
-    def from_config(cls, config: Dict[str, Any]) -> MSCNInfoNCELoss:
+    def from_config(cls, config: dict[str, Any]) -> MSCNInfoNCELoss:
         return cls(**{key: value for key, value in config.items() if key != "name"})
 
     def forward(self, output: Tensor, target: object = None) -> Tensor:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from typing import Any, Callable, Dict, Type, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -18,8 +19,8 @@ from torch import Tensor, nn
 
 __all__ = ["ClassyLoss", "gather_from_all", "get_rank", "losses", "register_loss"]
 
-Loss = TypeVar("Loss", bound=Type[Any])
-_LOSSES: Dict[str, Type[Any]] = {}
+Loss = TypeVar("Loss", bound=type[Any])
+_LOSSES: dict[str, type[Any]] = {}
 
 try:
     from classy_vision.generic.distributed_util import get_rank
@@ -62,7 +63,7 @@ def register_loss(name: str) -> Callable[[Loss], Loss]:
 
 
 @functools.cache
-def losses() -> Dict[str, Type[Any]]:
+def losses() -> dict[str, type[Any]]:
     """The losses of this package's modules, by their registered names."""
     package = importlib.import_module("mscn_plugin.losses")
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):

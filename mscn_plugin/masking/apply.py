@@ -5,7 +5,7 @@ Shape shorthand: N images, K masks of each, C color channels, H, W height and wi
 
 from __future__ import annotations
 
-from typing import Callable, Optional
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -19,8 +19,8 @@ CPU_CHUNK = 400_000
 def apply_masks(
     images: Tensor,
     masks: MaskParameters,
-    generator: Optional[torch.Generator] = None,
-    noise: Optional[Tensor] = None,
+    generator: torch.Generator | None = None,
+    noise: Tensor | None = None,
 ) -> Tensor:
     """Mask a batch, with Gaussian noise in the place of what is hidden.
 
@@ -85,8 +85,8 @@ def apply_in_chunks(
     masks: MaskParameters,
     masked: Tensor,
     prepare: Callable[[Tensor], Tensor],
-    prepared: Optional[Tensor] = None,
-    generator: Optional[torch.Generator] = None,
+    prepared: Tensor | None = None,
+    generator: torch.Generator | None = None,
 ) -> None:
     """:func:`apply_masks` to images that are prepared before, as many at a time as are quick.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from typing import Callable, Optional, Sequence, Tuple
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -48,11 +48,11 @@ class MaskDistribution:
     ratio: float = 0.15
     cell_size: int = 32
     focal_probability: float = 0.4
-    focal_size: Optional[int] = None
+    focal_size: int | None = None
     channelwise_probability: float = 0.8
     noise_std: float = 0.225
 
-    def kinds(self) -> Tuple[Tuple[MaskKind, float], ...]:
+    def kinds(self) -> tuple[tuple[MaskKind, float], ...]:
         """The kinds of masks and their probabilities; the first one's is what the others leave."""
         return (
             (GridMask(self.ratio, self.cell_size), 1 - self.focal_probability),
@@ -86,7 +86,7 @@ class MaskDistribution:
         num_samples: int,
         size: Sequence[int],
         channels: int = 3,
-        generator: Optional[torch.Generator] = None,
+        generator: torch.Generator | None = None,
     ) -> MaskParameters:
         """Sample one mask for each of ``num_samples`` images.
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import Any, Iterator, List, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -120,7 +121,7 @@ class _Block(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-def _blocks(size: int, sigma: float, device: torch.device) -> List[_Block]:
+def _blocks(size: int, sigma: float, device: torch.device) -> list[_Block]:
     """The blur of one axis, cut into blocks of at most :data:`BLOCK` pixels of equal size."""
     halo = _radius(sigma)
     length = -(-size // -(-size // BLOCK))

@@ -12,7 +12,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
-from typing import Optional, Protocol, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ class MaskKind(Protocol):
         """Raise ValueError if such masks do not fit in an image of ``size`` (H, W)."""
 
     def sample(
-        self, shape: Tuple[int, int], size: Sequence[int], generator: Optional[torch.Generator]
+        self, shape: tuple[int, int], size: Sequence[int], generator: torch.Generator | None
     ) -> Tensor:
         """Sample the parameters of masks, a few numbers each.
 
@@ -42,7 +43,7 @@ class MaskKind(Protocol):
             ``[N, C, ...]``: an independent mask for every channel of every sample.
         """
 
-    def hidden_rows(self, parameters: Tensor, size: Sequence[int]) -> Tuple[Tensor, Tensor]:
+    def hidden_rows(self, parameters: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The rows of pixels that the masks are made of: few of them differ, and are looked up.
 
         Args:
@@ -76,7 +77,7 @@ class GridMask:
         check_fits("cell_size", self.cell_size, size)
 
     def sample(
-        self, shape: Tuple[int, int], size: Sequence[int], generator: Optional[torch.Generator]
+        self, shape: tuple[int, int], size: Sequence[int], generator: torch.Generator | None
     ) -> Tensor:
         rows, columns = (math.ceil(side / self.cell_size) for side in size)
         num_cells = rows * columns
@@ -86,7 +87,7 @@ class GridMask:
         ranks = order.argsort(dim=-1)
         return (ranks < num_dropped[..., None]).view(*shape, rows, columns)
 
-    def hidden_rows(self, parameters: Tensor, size: Sequence[int]) -> Tuple[Tensor, Tensor]:
+    def hidden_rows(self, parameters: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         cells = parameters[..., None]
         rows = cells.expand(*cells.shape[:-1], self.cell_size).flatten(3)[..., : size[1]]
         index = torch.arange(size[0], device=parameters.device) // self.cell_size
@@ -101,7 +102,7 @@ class FocalMask:
     """
 
     ratio: float = dataclasses.field(compare=False)
-    focal_size: Optional[int] = dataclasses.field(compare=False)
+    focal_size: int | None = dataclasses.field(compare=False)
 
     def __post_init__(self) -> None:
         if self.focal_size is not None:
@@ -118,7 +119,7 @@ class FocalMask:
         return max(1, round(side * math.sqrt(1 - self.ratio)))
 
     def sample(
-        self, shape: Tuple[int, int], size: Sequence[int], generator: Optional[torch.Generator]
+        self, shape: tuple[int, int], size: Sequence[int], generator: torch.Generator | None
     ) -> Tensor:
         position = torch.rand(*shape, 2, generator=generator)
         sides = torch.tensor([self.side(side) for side in size])
@@ -126,7 +127,7 @@ class FocalMask:
         top_left = torch.floor(position * (room + 1)).long().minimum(room)
         return torch.cat([top_left, sides.expand_as(top_left)], dim=-1)
 
-    def hidden_rows(self, parameters: Tensor, size: Sequence[int]) -> Tuple[Tensor, Tensor]:
+    def hidden_rows(self, parameters: Tensor, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         y, x = (torch.arange(side, device=parameters.device) for side in size)
         top, left, height, width = parameters[..., None].unbind(dim=2)
         beside = (x < left) | (x >= left + width)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any, Callable, Dict, Sequence, Tuple, Type, Union
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,11 +29,11 @@ class MaskParameters:
         noise_std: float32 ``[N]``, standard deviation of the noise in normalized units.
     """
 
-    size: Tuple[int, int]
-    kinds: Tuple[MaskKind, ...]
+    size: tuple[int, int]
+    kinds: tuple[MaskKind, ...]
     kind: Tensor
     channelwise: Tensor
-    sampled: Tuple[Tensor, ...]
+    sampled: tuple[Tensor, ...]
     noise_std: Tensor
 
     def __len__(self) -> int:
@@ -58,7 +59,7 @@ class MaskParameters:
         return rows.sum(dim=1)[index].view(-1, self.channels * self.size[0]).sum(dim=1)
 
     @functools.cached_property
-    def _rows(self) -> Tuple[Tensor, Tensor]:
+    def _rows(self) -> tuple[Tensor, Tensor]:
         """The different rows of pixels of all masks, and where they lie: a look-up is quick.
 
         Returns:
@@ -76,7 +77,7 @@ class MaskParameters:
         first = torch.arange(len(self) * self.channels, device=rows.device) * offset
         return rows.flatten(0, 2), (index + first.view(-1, self.channels, 1)).flatten()
 
-    def of(self, kind: Type[MaskKind]) -> Tuple[Tensor, Tensor]:
+    def of(self, kind: type[MaskKind]) -> tuple[Tensor, Tensor]:
         """Which samples are masked by a class of :attr:`kinds`, and its parameters for all."""
         number = [type(one) for one in self.kinds].index(kind)
         return self.kind == number, self.sampled[number]
@@ -96,7 +97,7 @@ class MaskParameters:
         """int64 ``[N, C, 4]``: top, left, height and width in pixels of a focal mask's box."""
         return self.of(FocalMask)[1]
 
-    def to(self, device: Union[str, torch.device], non_blocking: bool = False) -> MaskParameters:
+    def to(self, device: str | torch.device, non_blocking: bool = False) -> MaskParameters:
         """The same masks on another device."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
@@ -124,7 +125,7 @@ class MaskParameters:
     def _map(self, function: Callable[..., Tensor], *others: MaskParameters) -> MaskParameters:
         """``function`` of each tensor, and of the same tensor of the others."""
         parts = (self, *others)
-        changed: Dict[str, Any] = {
+        changed: dict[str, Any] = {
             name: function(*(getattr(part, name) for part in parts))
             for name in ("kind", "channelwise", "noise_std")
         }

@@ -6,7 +6,8 @@ The asymmetry of section 4.5 is data: ``focal_probability: [0.3, 0.5]`` in the Y
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, List, Mapping, Sequence, Union
+from collections.abc import Mapping, Sequence
+from typing import Any, Union
 
 from mscn_plugin.masking.distribution import MaskDistribution
 
@@ -18,7 +19,7 @@ MASK_SETTINGS = tuple(field.name for field in dataclasses.fields(MaskDistributio
 """The keys by which transforms and collator describe masks."""
 
 
-def per_branch(name: str, value: object, num_branches: int) -> List[Any]:
+def per_branch(name: str, value: object, num_branches: int) -> list[Any]:
     """Return ``value`` as a list with one entry per branch.
 
     Raises:
@@ -34,7 +35,7 @@ def per_branch(name: str, value: object, num_branches: int) -> List[Any]:
     return list(value)
 
 
-def mask_distributions(num_branches: int, settings: Mapping[str, object]) -> List[MaskDistribution]:
+def mask_distributions(num_branches: int, settings: Mapping[str, object]) -> list[MaskDistribution]:
     """Build the mask distribution of every branch from config settings.
 
     Args:
@@ -55,7 +56,7 @@ def mask_distributions(num_branches: int, settings: Mapping[str, object]) -> Lis
     ]
 
 
-def masks_per_branch(num_masks: object, num_branches: int = NUM_BRANCHES) -> List[int]:
+def masks_per_branch(num_masks: object, num_branches: int = NUM_BRANCHES) -> list[int]:
     """Return K as ``[K0, K1]``; ``num_masks`` is K or that list (section 4.5, multimasks).
 
     Raises:

@@ -6,7 +6,6 @@ Shape shorthand: B images, K0 and K1 masks, C, H, W channels, height, width.
 from __future__ import annotations
 
 import functools
-from typing import Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +41,8 @@ class MaskedViews(nn.Module):
         self.distributions = mask_distributions(NUM_BRANCHES, settings)
 
     def forward(
-        self, view_0: Tensor, view_1: Tensor, generator: Optional[torch.Generator] = None
-    ) -> Tuple[Tensor, Tensor]:
+        self, view_0: Tensor, view_1: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return the masked views ``[K0, B, C, H, W]`` of branch 0 and ``[K1, ...]`` of branch 1.
 
         Args:
@@ -81,8 +80,8 @@ class MaskedViews(nn.Module):
 
 
 def _on_device(
-    generator: Optional[torch.Generator], device: torch.device
-) -> Optional[torch.Generator]:
+    generator: torch.Generator | None, device: torch.device
+) -> torch.Generator | None:
     """The generator itself on a CPU; elsewhere one of ``device`` that it seeds."""
     if generator is None or device.type == "cpu":
         return generator

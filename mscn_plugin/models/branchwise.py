@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import List
-
 import torch
 from torch import Tensor
 from vissl.models import register_model
@@ -21,8 +19,8 @@ class BranchwiseModel(BaseSSLMultiInputOutputModel):
     """
 
     def multi_res_input_forward(
-        self, batch: List[Tensor], feature_names: List[str]
-    ) -> List[Tensor]:
+        self, batch: list[Tensor], feature_names: list[str]
+    ) -> list[Tensor]:
         """Return one tensor ``[(K0 + K1) * B, D]`` from ``batch``, ``[K0 * B, ...]`` and so on."""
         outputs = [self.single_input_forward(views, feature_names, self.heads) for views in batch]
         return [torch.cat(parts) for parts in zip(*outputs)]

@@ -6,7 +6,7 @@ Shape shorthand: N training images, M validation images, F features, C classes, 
 from __future__ import annotations
 
 import warnings
-from typing import Dict, Optional, Sequence, Tuple
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from mscn_plugin.types import Config
 
-Labelled = Tuple[np.ndarray, np.ndarray]
+Labelled = tuple[np.ndarray, np.ndarray]
 """Features ``[N, F]`` and labels: classes ``[N]``, or for SVMs of several labels ``[N, C]``."""
 
 EVALUATIONS = ("knn", "svm", "logistic_regression")
@@ -26,11 +26,11 @@ def knn_accuracy(
     train: Labelled,
     val: Labelled,
     num_neighbors: int,
-    temperature: Optional[float],
+    temperature: float | None,
     normalize: bool = True,
     topk: Sequence[int] = (1,),
     device: str | torch.device = "cpu",
-) -> Dict[int, float]:
+) -> dict[int, float]:
     """Accuracy in percent of the k nearest training images, as VISSL's nearest-neighbor benchmark.
 
     A neighbor with similarity s votes for its class with weight ``exp(s / temperature)``.
@@ -85,7 +85,7 @@ def probe_accuracy(train: Labelled, val: Labelled) -> float:
         return 100 * float(probe.fit(*train).score(*val))
 
 
-def svm_average_precision(train: Labelled, val: Labelled, settings: Config) -> Dict[str, float]:
+def svm_average_precision(train: Labelled, val: Labelled, settings: Config) -> dict[str, float]:
     """Mean average precision in percent of one-against-all linear SVMs, VISSL's VOC07 protocol.
 
     For each class a cost is chosen by cross-validated average precision on the training images;

@@ -8,8 +8,6 @@ prefix.
 
 from __future__ import annotations
 
-from typing import List, Optional, Type
-
 import torch
 from vissl.models.trunks import get_model_trunk, register_model_trunk
 
@@ -21,7 +19,7 @@ PREFIX = "high_pass_"
 TRUNKS = ("resnet", "regnet", "efficientnet", "small_resnet")
 
 
-def trunk_sigma(trunk_config: Config) -> Optional[float]:
+def trunk_sigma(trunk_config: Config) -> float | None:
     """Sigma of a trunk's own filter: ``MODEL.TRUNK.HIGH_PASS.SIGMA``.
 
     Returns:
@@ -40,7 +38,7 @@ def trunk_sigma(trunk_config: Config) -> Optional[float]:
         raise ValueError(f"HIGH_PASS.{str(error).replace('sigma', 'SIGMA', 1)}") from None
 
 
-def behind_high_pass(trunk: Type[torch.nn.Module]) -> Type[torch.nn.Module]:
+def behind_high_pass(trunk: type[torch.nn.Module]) -> type[torch.nn.Module]:
     """A subclass of ``trunk``, a class of VISSL, that filters its input."""
 
     class HighPassTrunk(trunk):  # type: ignore[valid-type, misc]
@@ -52,10 +50,10 @@ def behind_high_pass(trunk: Type[torch.nn.Module]) -> Type[torch.nn.Module]:
             self.sigma = sigma
 
         def forward(
-            self, x: torch.Tensor, out_feat_keys: Optional[List[str]] = None
-        ) -> List[torch.Tensor]:
+            self, x: torch.Tensor, out_feat_keys: list[str] | None = None
+        ) -> list[torch.Tensor]:
             """Features of images ``[B, 3, H, W]``, which are filtered first."""
-            features: List[torch.Tensor] = super().forward(high_pass(x, self.sigma), out_feat_keys)
+            features: list[torch.Tensor] = super().forward(high_pass(x, self.sigma), out_feat_keys)
             return features
 
     HighPassTrunk.__name__ = HighPassTrunk.__qualname__ = f"HighPass{trunk.__name__}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
-from typing import Any, Callable, Dict, Tuple, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from vissl.models.trunks import get_model_trunk
@@ -13,11 +14,11 @@ from mscn_plugin.types import Config
 
 T = TypeVar("T")
 
-_known: Dict[Tuple[str, Tuple[int, int]], int] = {}
+_known: dict[tuple[str, tuple[int, int]], int] = {}
 """Features by configuration and size: a suite of experiments asks for one trunk many times."""
 
 
-def trunk_features(model_config: Config, size: Tuple[int, int] = (224, 224)) -> int:
+def trunk_features(model_config: Config, size: tuple[int, int] = (224, 224)) -> int:
     """Number of features that the trunk of a configuration gives for an image.
 
     Args:
@@ -35,10 +36,10 @@ def trunk_features(model_config: Config, size: Tuple[int, int] = (224, 224)) -> 
     return _known[key]
 
 
-def trunk_shapes(model_config: Config) -> Dict[str, Tuple[int, ...]]:
+def trunk_shapes(model_config: Config) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a trunk's parameters and buffers."""
 
-    def ask() -> Dict[str, Tuple[int, ...]]:
+    def ask() -> dict[str, tuple[int, ...]]:
         state = build_trunk(model_config).state_dict()
         return {name: tuple(tensor.shape) for name, tensor in state.items()}
 

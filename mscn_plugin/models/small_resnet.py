@@ -6,7 +6,8 @@ width, and a 3x3 stem without max-pooling, or the ImageNet stem; its parts have 
 
 from __future__ import annotations
 
-from typing import Any, List, Mapping, Optional, Tuple
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -91,11 +92,11 @@ class SmallResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(
-        self, x: torch.Tensor, out_feat_keys: Optional[List[str]] = None
-    ) -> List[torch.Tensor]:
+        self, x: torch.Tensor, out_feat_keys: list[str] | None = None
+    ) -> list[torch.Tensor]:
         """Features of images ``[B, 3, H, W]`` at the named layers; else ``[B, 8 * WIDTH]``."""
         checkpointing = self.model_config.ACTIVATION_CHECKPOINTING
-        features: List[torch.Tensor] = get_trunk_forward_outputs(
+        features: list[torch.Tensor] = get_trunk_forward_outputs(
             feat=x,
             out_feat_keys=out_feat_keys or [],
             feature_blocks=self._feature_blocks,
@@ -106,7 +107,7 @@ class SmallResNet(nn.Module):
         return features
 
 
-def trunk_settings(section: Mapping[str, Any]) -> Tuple[int, int, int, bool, int]:
+def trunk_settings(section: Mapping[str, Any]) -> tuple[int, int, int, bool, int]:
     """Depth, width, stem stride, stem pooling and stem kernel of a ``SMALL_RESNET`` section.
 
     Raises:

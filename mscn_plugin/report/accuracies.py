@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Dict, List, Optional, Tuple
-
 from mscn_plugin.checkpoints.run_folder import measured_on
 from mscn_plugin.experiments.runs import METRICS
 from mscn_plugin.report.history import History
@@ -15,8 +13,8 @@ NONE = (
 
 
 def accuracy_rows(
-    history: History, epochs: Optional[int] = None
-) -> List[Tuple[str, Dict[str, float]]]:
+    history: History, epochs: int | None = None
+) -> list[tuple[str, dict[str, float]]]:
     """Title and accuracies in percent: of the trained trunk, and of what is to be beaten.
 
     These are the random trunk, colour histograms and chance, on the same images: what was measured
@@ -43,7 +41,7 @@ def accuracy_rows(
     return rows
 
 
-def about_accuracies(history: History, epochs: Optional[int] = None) -> str:
+def about_accuracies(history: History, epochs: int | None = None) -> str:
     """One sentence on the images of the last evaluation, or why there is none."""
     evaluations = history.evaluations_until(epochs)
     if not evaluations:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from typing import Any, Dict, List, Sequence, Tuple
+from collections.abc import Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -26,7 +27,7 @@ class Curve:
     title: str
     xlabel: str
     ylabel: str
-    series: Dict[str, Tuple[List[float], List[float]]]
+    series: dict[str, tuple[list[float], list[float]]]
     markers: bool = False
     from_zero: bool = False
 
@@ -61,7 +62,7 @@ class Curve:
         return f"Plot of the {self.title}: {'; '.join(parts)}"
 
 
-def curves(history: History) -> List[Curve]:
+def curves(history: History) -> list[Curve]:
     """The plots for which a run has at least one point."""
     steps, statistics = history.steps, history.statistics
     epochs = [
@@ -108,8 +109,8 @@ def side_by_side(drawn: Sequence[Curve]) -> Figure:
 
 
 def _series(
-    lines: List[Dict[str, Any]], x: str, **names: str
-) -> Dict[str, Tuple[List[float], List[float]]]:
+    lines: list[dict[str, Any]], x: str, **names: str
+) -> dict[str, tuple[list[float], list[float]]]:
     series = {}
     for key, name in names.items():
         points = [(line[x], line[key]) for line in lines if key in line]

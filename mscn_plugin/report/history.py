@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from mscn_plugin.checkpoints.run_folder import json_lines, measured_on
 
@@ -22,9 +22,9 @@ class History:
             ``prediction_std``.
     """
 
-    steps: List[Dict[str, Any]]
-    evaluations: List[Dict[str, Any]]
-    statistics: List[Dict[str, Any]]
+    steps: list[dict[str, Any]]
+    evaluations: list[dict[str, Any]]
+    statistics: list[dict[str, Any]]
 
     @classmethod
     def of(cls, folder: Path) -> History:
@@ -35,14 +35,14 @@ class History:
             _lines(folder / "embedding_statistics.json", "iteration", "std"),
         )
 
-    def evaluations_until(self, epochs: Optional[int]) -> List[Dict[str, Any]]:
+    def evaluations_until(self, epochs: int | None) -> list[dict[str, Any]]:
         """The evaluations of a checkpoint that has seen ``epochs``, or all where that is None."""
         return [
             line for line in self.evaluations if epochs is None or line["train_phase_idx"] < epochs
         ]
 
 
-def _lines(path: Path, place: str, needed: str) -> List[Dict[str, Any]]:
+def _lines(path: Path, place: str, needed: str) -> list[dict[str, Any]]:
     # A run that went on from a checkpoint writes the lines behind it again: the later ones count.
     by_place = {}
     for line in map(_numbers, json_lines(path)):
@@ -51,7 +51,7 @@ def _lines(path: Path, place: str, needed: str) -> List[Dict[str, Any]]:
     return [by_place[key] for key in sorted(by_place)]
 
 
-def _numbers(line: Dict[str, Any]) -> Dict[str, Any]:
+def _numbers(line: dict[str, Any]) -> dict[str, Any]:
     """A line without what is neither a number nor a section of numbers, but for its images."""
     numbers = {}
     if "images" in line:

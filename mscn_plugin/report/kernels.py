@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import textwrap
 from pathlib import Path
-from typing import Dict, Union
 
 from torch import Tensor
 from torchvision.utils import make_grid
@@ -25,7 +24,7 @@ _NAME = "_feature_blocks.conv1.weight"
 _KERNEL_SIDE = 28  # pixels of the picture, at least
 
 
-def first_kernels(path: Union[str, Path]) -> Tensor:
+def first_kernels(path: str | Path) -> Tensor:
     """The kernels that see the image itself.
 
     They are ``_feature_blocks.conv1.weight`` where the trunk has it, as VISSL's ResNets do, and
@@ -100,7 +99,7 @@ def kernel_sheet(kernels: Tensor) -> Tensor:
     return make_grid(pixels, nrow=math.ceil(math.sqrt(len(pixels))), padding=3, pad_value=1.0)
 
 
-def plot(layers: Dict[str, Tensor], path: Path) -> None:
+def plot(layers: dict[str, Tensor], path: Path) -> None:
     """Draw Figure 2 for several trunks, side by side: kernels, and a histogram of their norms.
 
     Args:
@@ -142,7 +141,7 @@ def plot(layers: Dict[str, Tensor], path: Path) -> None:
     plt.close(figure)
 
 
-def table_row(kernels: Tensor) -> Dict[str, Union[int, float]]:
+def table_row(kernels: Tensor) -> dict[str, int | float]:
     """How many kernels ``[O, 3, k, k]``, their norms' median, the least to it, blank ones."""
     norms = kernel_norms(kernels)
     median = float(norms.quantile(0.5))

@@ -8,8 +8,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any
 
 import torch
 from PIL import Image
@@ -54,7 +55,7 @@ class Query:
 
     image: Image.Image
     label: str
-    neighbors: List[Neighbor]
+    neighbors: list[Neighbor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Neighborhood:
         share: percentage of their neighbours that are of their class.
     """
 
-    queries: List[Query]
+    queries: list[Query]
     searched: int
     judged: int
     share: float
@@ -76,8 +77,8 @@ class Neighborhood:
 
 def nearest_neighbors(
     pretrained: Pretrained,
-    config: Dict[str, Any],
-    data: Optional[str] = None,
+    config: dict[str, Any],
+    data: str | None = None,
     max_images: int = MAX_TRAIN_IMAGES,
 ) -> Neighborhood:
     """Find the neighbours of a few validation images, the same ones in every run on the data.
@@ -148,14 +149,14 @@ def nearest_neighbors(
     return Neighborhood(queries, len(train), len(val), 100 * float(same_class.mean()))
 
 
-def shown(labels: Sequence[int], count: int = NUM_QUERIES) -> List[int]:
+def shown(labels: Sequence[int], count: int = NUM_QUERIES) -> list[int]:
     """Places of ``count`` images: the first of each class, then the next ones, in order."""
     firsts = sorted({label: place for place, label in reversed(list(enumerate(labels)))}.values())
     others = [place for place in range(len(labels)) if place not in firsts]
     return [*firsts, *others][:count]
 
 
-def most_similar(queries: Tensor, images: Tensor, k: int) -> Tuple[Tensor, Tensor]:
+def most_similar(queries: Tensor, images: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Cosine similarities and indices of the k nearest images, in descending order.
 
     Args:
@@ -171,7 +172,7 @@ def most_similar(queries: Tensor, images: Tensor, k: int) -> Tuple[Tensor, Tenso
     return values, indices
 
 
-def _point_to_data(cfg: Any, data: Optional[str]) -> Folders:
+def _point_to_data(cfg: Any, data: str | None) -> Folders:
     """Let the configuration read ``data``, or else check that the run's own files are there.
 
     Returns:

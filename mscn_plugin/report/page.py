@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 import jinja2
 import torch
@@ -35,9 +35,9 @@ THUMBNAIL_SIDE = 208  # pixels, twice what the page shows, for dense screens
 
 def write_report(
     path: Path,
-    output: Optional[Path] = None,
-    data: Optional[str] = None,
-    max_images: Optional[int] = None,
+    output: Path | None = None,
+    data: str | None = None,
+    max_images: int | None = None,
 ) -> Path:
     """Write the report of a run of ``mscn_task``; MSCN must be registered with VISSL.
 
@@ -76,7 +76,7 @@ def write_report(
 
 
 def render(
-    run: Run, pretrained: Pretrained, data: Optional[str] = None, max_images: int = MAX_TRAIN_IMAGES
+    run: Run, pretrained: Pretrained, data: str | None = None, max_images: int = MAX_TRAIN_IMAGES
 ) -> str:
     """The page as text; arguments and errors as for :func:`write_report`."""
     assert run.config is not None
@@ -124,7 +124,7 @@ def _about(run: Run, pretrained: Pretrained) -> str:
     return f"{run.loss}, {trunk}. Checkpoint {run.checkpoint.name}, after {seen} of {total} epochs."
 
 
-def _accuracies(config: Dict[str, Any], history: History, epochs: Optional[int]) -> Dict[str, Any]:
+def _accuracies(config: dict[str, Any], history: History, epochs: int | None) -> dict[str, Any]:
     """Those up to the checkpoint, which has seen ``epochs``."""
     rows = [
         {
@@ -141,7 +141,7 @@ def _accuracies(config: Dict[str, Any], history: History, epochs: Optional[int])
     return {"accuracies": rows, "accuracies_caption": caption, "no_accuracies": NONE}
 
 
-def _kernels(checkpoint: Path) -> Optional[Dict[str, str]]:
+def _kernels(checkpoint: Path) -> dict[str, str] | None:
     try:
         kernels = first_kernels(checkpoint)
     except CheckpointError:
@@ -159,8 +159,8 @@ def _kernels(checkpoint: Path) -> Optional[Dict[str, str]]:
 
 
 def _neighbors(
-    config: Dict[str, Any], pretrained: Pretrained, data: Optional[str], max_images: int
-) -> Dict[str, Any]:
+    config: dict[str, Any], pretrained: Pretrained, data: str | None, max_images: int
+) -> dict[str, Any]:
     try:
         found = nearest_neighbors(pretrained, config, data, max_images)
     except (ConfigError, RunError) as error:
@@ -179,7 +179,7 @@ def _summary(found: Neighborhood) -> str:
     )
 
 
-def _rows(found: Neighborhood) -> List[Dict[str, Any]]:
+def _rows(found: Neighborhood) -> list[dict[str, Any]]:
     return [
         {
             "source": jpeg(query.image, THUMBNAIL_SIDE),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import Path
-from typing import Optional
 
 from PIL import Image
 
@@ -37,7 +36,7 @@ def _encoded(image: Image.Image, kind: str, **options: int) -> str:
     return data_uri(stream.getvalue(), f"image/{kind}")
 
 
-def picture_file(path: Path) -> Optional[str]:
+def picture_file(path: Path) -> str | None:
     """A PNG file as such an address, or None where it is missing or damaged."""
     try:
         content = path.read_bytes()

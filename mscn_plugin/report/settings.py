@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.models.high_pass_trunk import PREFIX
@@ -47,7 +48,7 @@ _TRAINING = {
 }
 
 
-def important_settings(run: Run) -> List[Setting]:
+def important_settings(run: Run) -> list[Setting]:
     """Rows for the keys that the run's configuration has; ``run.config`` is not None."""
     config = run.config or {}
     loss, trunk = config["LOSS"]["name"], str(config["MODEL"]["TRUNK"]["NAME"])
@@ -69,7 +70,7 @@ def important_settings(run: Run) -> List[Setting]:
     ]
 
 
-def _rows(config: Dict[str, Any], titles: Dict[str, str]) -> Iterator[Setting]:
+def _rows(config: dict[str, Any], titles: dict[str, str]) -> Iterator[Setting]:
     for key, title in titles.items():
         value = _value(config, key)
         if value not in (None, "", {}, []):
@@ -83,7 +84,7 @@ def _input(run: Run) -> Iterator[Setting]:
     yield Setting("high-pass filter", "DATA.TRAIN.TRANSFORMS", width)
 
 
-def _batch(config: Dict[str, Any]) -> Iterator[Setting]:
+def _batch(config: dict[str, Any]) -> Iterator[Setting]:
     factors = [_value(config, key) for key in _BATCH]
     if all(isinstance(factor, int) for factor in factors):
         product = " x ".join(map(str, factors))
@@ -102,7 +103,7 @@ def in_words(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _value(config: Dict[str, Any], path: str) -> Any:
+def _value(config: dict[str, Any], path: str) -> Any:
     value: Any = config
     for key in path.split("."):
         value = value.get(key) if isinstance(value, dict) else None

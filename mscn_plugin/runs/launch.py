@@ -11,8 +11,9 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any
 
 from mscn_plugin.checkpoints.io import CheckpointError, check_plain_pickle
 from mscn_plugin.config.hydra_overrides import hydra_override
@@ -57,8 +58,8 @@ class _Stop:
     """What this process was asked, and the tools at work, which are told."""
 
     def __init__(self) -> None:
-        self.signum: Optional[int] = None
-        self.processes: List[Any] = []
+        self.signum: int | None = None
+        self.processes: list[Any] = []
         self._time = 0.0
 
     def receive(self, signum: int, _frame: Any) -> None:
@@ -123,12 +124,12 @@ class ToolRun:
     slurm: Any
 
     @property
-    def command(self) -> List[str]:
+    def command(self) -> list[str]:
         """Starts VISSL's tool."""
         return [sys.executable, "-W", "ignore", tool(), *self.arguments]
 
     @property
-    def arguments(self) -> List[str]:
+    def arguments(self) -> list[str]:
         """All that is told to VISSL's tool."""
         return [
             f"config={self.page}",
@@ -139,7 +140,7 @@ class ToolRun:
         ]
 
     @property
-    def _slurm_folder_and_port(self) -> List[str]:
+    def _slurm_folder_and_port(self) -> list[str]:
         # VISSL's jobs all meet at port 40050, and those that share a node would collide. Systems
         # hand ports above 32767 to any program that asks for one.
         port = 20000 + zlib.crc32(str(self.output).encode()) % 12000
@@ -148,15 +149,15 @@ class ToolRun:
             hydra_override("config.SLURM.PORT_ID", port),
         ]
 
-    def read_metrics(self) -> Optional[Dict[str, float]]:
+    def read_metrics(self) -> dict[str, float] | None:
         """The numbers that a finished run has left in its folder, by title, or None."""
         raise NotImplementedError
 
-    def metrics(self) -> Optional[Dict[str, float]]:
+    def metrics(self) -> dict[str, float] | None:
         """The numbers of a finished run in percent, by title; else None."""
         return self.read_metrics() if (self.output / "finished").is_file() else None
 
-    def run(self, progress: Callable[[float], None]) -> Dict[str, float]:
+    def run(self, progress: Callable[[float], None]) -> dict[str, float]:
         """Run, or take the result where it is there, and return the metrics.
 
         Args:

@@ -16,17 +16,17 @@ import os
 import socket
 import time
 from pathlib import Path
-from typing import Any, Dict, Union
+from typing import Any
 
 from mscn_plugin.errors import ConfigError
 
 FILE = "run.lock"
 _REQUEUE_SECONDS = 120.0
 """For which a requeued SLURM job waits for its own former process, whose node may be dying."""
-_held: Dict[Path, int] = {}  # descriptors, by folder; closing any other of the file would unlock it
+_held: dict[Path, int] = {}  # descriptors, by folder; closing any other of the file would unlock it
 
 
-def acquire(folder: Union[str, Path], name: str = "config.CHECKPOINT.DIR") -> None:
+def acquire(folder: str | Path, name: str = "config.CHECKPOINT.DIR") -> None:
     """Lock a run's folder until :func:`release`, or until this process ends.
 
     Args:
@@ -55,21 +55,21 @@ def acquire(folder: Union[str, Path], name: str = "config.CHECKPOINT.DIR") -> No
             os.close(descriptor)
             raise _in_use(folder, holder, name)
         time.sleep(1)
-    me: Dict[str, Any] = {"pid": os.getpid(), "host": socket.gethostname()}
+    me: dict[str, Any] = {"pid": os.getpid(), "host": socket.gethostname()}
     me["slurm_job"] = os.environ.get("SLURM_JOB_ID")
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, json.dumps(me).encode(), 0)
     _held[folder] = descriptor
 
 
-def release(folder: Union[str, Path]) -> None:
+def release(folder: str | Path) -> None:
     """Unlock a folder; the file stays, for who waits for it at this moment."""
     descriptor = _held.pop(Path(folder).resolve(), None)
     if descriptor is not None:
         os.close(descriptor)
 
 
-def refuse_if_held(folder: Union[str, Path]) -> None:
+def refuse_if_held(folder: str | Path) -> None:
     """Write nothing, and raise ConfigError where another process has the lock of ``folder``."""
     folder = Path(folder).resolve()
     if folder in _held:
@@ -95,7 +95,7 @@ def _lock(descriptor: int, folder: Path) -> bool:
     return True
 
 
-def _holder(folder: Path) -> Dict[str, Any]:
+def _holder(folder: Path) -> dict[str, Any]:
     try:
         holder = json.loads((folder / FILE).read_text())
         return holder if isinstance(holder, dict) else {}
@@ -104,7 +104,7 @@ def _holder(folder: Path) -> Dict[str, Any]:
 
 
 def _in_use(
-    folder: Path, holder: Dict[str, Any], name: str = "config.CHECKPOINT.DIR"
+    folder: Path, holder: dict[str, Any], name: str = "config.CHECKPOINT.DIR"
 ) -> ConfigError:
     job = f", SLURM job {holder['slurm_job']}" if holder.get("slurm_job") else ""
     return ConfigError(

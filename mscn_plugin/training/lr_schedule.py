@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Dict
+from typing import Any
 
 from classy_vision.optim.param_scheduler import (
     ClassyParamScheduler,
@@ -67,7 +67,7 @@ class WarmupCosineScheduler(ClassyParamScheduler):
         self.warmup = warmup_epochs / num_epochs
 
     @classmethod
-    def from_config(cls, config: Dict[str, Any]) -> WarmupCosineScheduler:
+    def from_config(cls, config: dict[str, Any]) -> WarmupCosineScheduler:
         defaults = {"end_value": 0.0, "warmup_epochs": 10, "warmup_start_value": 0.0}
         return cls(
             start_value=config["start_value"],

@@ -8,7 +8,7 @@ when all work before it on the GPU is done.
 from __future__ import annotations
 
 import datetime
-from typing import Any, Optional
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -28,7 +28,7 @@ class Ranks:
         self.group: Any = None
         if is_distributed_training_run():
             self.group = dist.new_group(backend="gloo", timeout=_WAIT)
-        self._vote: Optional[torch.Tensor] = None
+        self._vote: torch.Tensor | None = None
         self._counting: Any = None
 
     def wait(self) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-from typing import Any, Callable, Iterator, Optional
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from classy_vision.dataset import DataloaderAsyncGPUWrapper
@@ -108,7 +109,7 @@ def innermost(dataloader: Any) -> Any:
     return dataloader
 
 
-def _start_worker(initialise: Optional[Callable[[int], None]], worker: int) -> None:
+def _start_worker(initialise: Callable[[int], None] | None, worker: int) -> None:
     if initialise is not None:
         initialise(worker)
     shield_loader_worker()

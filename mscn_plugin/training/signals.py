@@ -14,7 +14,8 @@ import signal
 import subprocess
 import threading
 import time
-from typing import Any, Dict, Iterator, List, Optional
+from collections.abc import Iterator
+from typing import Any
 
 EXIT_CODE = 75
 """Exit code of a run that was asked to end and can go on: EX_TEMPFAIL, "try again later"."""
@@ -31,7 +32,7 @@ SAME_KEYSTROKE = 1.0
 """Seconds within which a second SIGINT is the first one: ``timeout`` sends it twice."""
 
 
-def exit_code(signum: Optional[int]) -> int:
+def exit_code(signum: int | None) -> int:
     """With which code a run ends that ``signum`` has asked to end."""
     return CTRL_C_EXIT_CODE if signum == signal.SIGINT else EXIT_CODE
 
@@ -45,7 +46,7 @@ def end_on_signals(name: str) -> None:
     Args:
         name: of the command, for the line.
     """
-    asked: List[float] = []
+    asked: list[float] = []
 
     def end(signum: int, _frame: Any) -> None:
         now = time.monotonic()
@@ -74,13 +75,13 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        self.signum: Optional[int] = None
+        self.signum: int | None = None
         self.unsaved = False
-        self.previous: Dict[int, Any] = {}
+        self.previous: dict[int, Any] = {}
         self._pid = os.getpid()
         self._time = 0.0
         self._said = False
-        self._exit: Optional[SystemExit] = None
+        self._exit: SystemExit | None = None
 
     def listen(self) -> None:
         """Take the signals over; does nothing outside of the main thread.

@@ -6,7 +6,8 @@ import contextlib
 import copy
 import json
 import logging
-from typing import Any, Dict, Iterator, List, Tuple
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from classy_vision.generic.distributed_util import broadcast_object, get_rank
@@ -83,7 +84,7 @@ class MSCNTask(SelfSupervisionTask):
             model.trunk.compile()
         return model
 
-    def get_classy_state(self, deep_copy: bool = False) -> Dict[str, Any]:
+    def get_classy_state(self, deep_copy: bool = False) -> dict[str, Any]:
         """VISSL's state, with what an evaluation and an exact resume ask for beside it."""
         state = super().get_classy_state(deep_copy)
         state[RECIPE_KEY] = json.dumps(self.recipe)
@@ -93,14 +94,14 @@ class MSCNTask(SelfSupervisionTask):
         state[SIGMA_KEY] = torch.tensor(input_sigma(self.config, "TRAIN"), dtype=torch.float64)
         return state
 
-    def _set_classy_state(self, state: Dict[str, Any]) -> None:
+    def _set_classy_state(self, state: dict[str, Any]) -> None:
         """VISSL's; it expects a scaler wherever the checkpoint has the state of one."""
         if "amp" in state and self.amp_type is None:
             logging.info("the checkpoint is of a run in mixed precision: its scale is not used")
             state = {key: value for key, value in state.items() if key != "amp"}
         super()._set_classy_state(state)
 
-    def set_hooks(self, hooks: List[ClassyHook]) -> MSCNTask:
+    def set_hooks(self, hooks: list[ClassyHook]) -> MSCNTask:
         """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done.
 
         Two take the place of VISSL's: checkpoints that are whole, and checks for NaN.
@@ -142,7 +143,7 @@ class MSCNTask(SelfSupervisionTask):
             # parameters are then ready twice, which only a graph that never changes may have.
             self.distributed_model._set_static_graph()
 
-    def build_datasets(self, current_train_phase_idx: int = 0) -> Tuple[Dict[str, Any], Any]:
+    def build_datasets(self, current_train_phase_idx: int = 0) -> tuple[dict[str, Any], Any]:
         """VISSL's datasets of all splits, with unreadable images skipped."""
         datasets, keys = {}, {}
         for split in self.available_splits:
@@ -151,12 +152,12 @@ class MSCNTask(SelfSupervisionTask):
             keys = {"input": section.INPUT_KEY_NAMES, "target": section.TARGET_KEY_NAMES}
         return datasets, keys
 
-    def build_dataloaders(self, *args: Any, **kwargs: Any) -> Dict[str, Any]:
+    def build_dataloaders(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """VISSL's loaders, the training one followed by the stage on the device if there is one."""
         with self._configured_by(self.loader_config):
             built = super().build_dataloaders(*args, **kwargs)
         seed, rank = self.config.SEED_VALUE, get_rank()
-        loaders: Dict[str, Any] = {
+        loaders: dict[str, Any] = {
             split: ResumableLoader(loader, seed, rank) for split, loader in built.items()
         }
         if self.device_views and "train" in loaders:

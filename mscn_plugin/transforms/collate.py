@@ -9,7 +9,8 @@ Shape shorthand: B images, V = 2 branches, K0 and K1 masks, C, H, W channels, he
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Callable, Dict, List
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -48,7 +49,7 @@ class BatchLayout:
     unmasked_views: bool = False
 
     @classmethod
-    def of(cls, settings: Dict[str, Any]) -> BatchLayout:
+    def of(cls, settings: dict[str, Any]) -> BatchLayout:
         """The layout that the collator's ``settings`` describe among others."""
         return cls(**{k: v for k, v in settings.items() if k in LAYOUT_SETTINGS})
 
@@ -67,10 +68,10 @@ def num_masks_of(train: Config) -> NumMasks:
 
 @register_collator(COLLATOR)
 def mscn_multimask_collator(
-    batch: List[Dict[str, Any]],
+    batch: list[dict[str, Any]],
     num_masks: NumMasks = 2,
     **settings: object,
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """Mask the two views of each image K times.
 
     The views must be tensors of one size, already augmented, normalized and high-pass filtered
@@ -98,8 +99,8 @@ def mscn_multimask_collator(
 
 @register_collator("mscn_mask_drawing_collator")
 def mscn_mask_drawing_collator(
-    batch: List[Dict[str, Any]], num_masks: NumMasks = 2, **settings: object
-) -> Dict[str, Any]:
+    batch: list[dict[str, Any]], num_masks: NumMasks = 2, **settings: object
+) -> dict[str, Any]:
     """The first step of :func:`mscn_multimask_collator`: unmasked views and sampled masks.
 
     Returns:
@@ -116,7 +117,7 @@ def mscn_mask_drawing_collator(
     distributions = mask_distributions(NUM_BRANCHES, masks_of)
     views = torch.stack([torch.stack(images) for images in zip(*map(_views_of, batch))])
     channels, *size = views.shape[2:]
-    collated: Dict[str, Any] = {
+    collated: dict[str, Any] = {
         key: torch.as_tensor([[sample[key][v] for sample in batch] for v in range(NUM_BRANCHES)])
         for key in _PER_VIEW
     }
@@ -129,10 +130,10 @@ def mscn_mask_drawing_collator(
 
 
 def mask_batch(
-    batch: Dict[str, Any],
+    batch: dict[str, Any],
     layout: BatchLayout = BatchLayout(),
     prepare: Callable[[Tensor], Tensor] = lambda views: views,
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     """The second step of :func:`mscn_multimask_collator`, on the device of ``batch["data"]``.
 
     Args:
@@ -150,7 +151,7 @@ def mask_batch(
         prepared = None if unmasked is None else unmasked[index]
         apply_in_chunks(view, masks, branch.view(-1, *view.shape), prepare, prepared)
     in_data = counts[:1] if layout.momentum_branch else counts
-    collated: Dict[str, List[Any]] = {
+    collated: dict[str, list[Any]] = {
         key: [torch.cat([column.repeat(k) for column, k in zip(batch[key], in_data)])]
         for key in _PER_VIEW
     }
@@ -164,8 +165,8 @@ def mask_batch(
     return collated
 
 
-def _views_of(sample: Dict[str, Any]) -> List[Tensor]:
-    views: List[Tensor] = sample["data"]
+def _views_of(sample: dict[str, Any]) -> list[Tensor]:
+    views: list[Tensor] = sample["data"]
     if len(views) != NUM_BRANCHES:
         raise ValueError(
             f"mscn_multimask_collator got {len(views)} views of an image; it needs two: "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
-from typing import Optional, Tuple
 
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.transforms.on_device import DeviceViews, split_pipeline
@@ -13,7 +12,7 @@ from mscn_plugin.transforms.opencv import with_fast_augmentations
 from mscn_plugin.types import Config
 
 
-def loader_config(config: Config) -> Tuple[Config, Optional[DeviceViews]]:
+def loader_config(config: Config) -> tuple[Config, DeviceViews | None]:
     """Apply ``MSCN.FAST_AUGMENTATIONS`` and ``MSCN.DEVICE_VIEWS`` to ``DATA.TRAIN``.
 
     Args:

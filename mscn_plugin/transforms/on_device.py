@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import torch
 from classy_vision.generic.util import recursive_copy_to_device
@@ -43,8 +43,8 @@ class DeviceViews:
         layout: how the batch is handed to the trainer.
     """
 
-    mean: Tuple[float, ...] = (0.0,)
-    std: Tuple[float, ...] = (1.0,)
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
     sigma: float = 0.0
     layout: BatchLayout = dataclasses.field(default_factory=BatchLayout)
 
@@ -54,7 +54,7 @@ class DeviceViews:
         return high_pass((views - mean) / std, self.sigma)
 
     @torch.no_grad()
-    def __call__(self, batch: Dict[str, Any], device: str | torch.device) -> Dict[str, Any]:
+    def __call__(self, batch: dict[str, Any], device: str | torch.device) -> dict[str, Any]:
         """Turn a batch of the sampling collator into one of the masking collator, on ``device``.
 
         Args:
@@ -72,7 +72,7 @@ class DeviceViews:
 
 @functools.cache
 @torch.inference_mode(False)  # what is cached must serve training, too
-def _levels(values: Tuple[float, ...], device: torch.device) -> Tensor:
+def _levels(values: tuple[float, ...], device: torch.device) -> Tensor:
     """Fractions of the pixel range as ``[C, 1, 1]`` in units of uint8; cached, so copied once."""
     return 255 * torch.tensor(values).view(-1, 1, 1).to(device)
 
@@ -91,7 +91,7 @@ class DeviceViewsLoader:
     def __iter__(self) -> DeviceViewsLoader:
         return DeviceViewsLoader(iter(self.dataloader), self.stage, self.device)
 
-    def __next__(self) -> Dict[str, Any]:
+    def __next__(self) -> dict[str, Any]:
         return self.stage(next(self.dataloader), self.device)
 
     def __len__(self) -> int:
@@ -101,7 +101,7 @@ class DeviceViewsLoader:
         return getattr(self.dataloader, name)
 
 
-def split_pipeline(train: Config) -> Tuple[Config, DeviceViews]:
+def split_pipeline(train: Config) -> tuple[Config, DeviceViews]:
     """Divide a ``DATA.TRAIN`` between workers and device.
 
     Args:
@@ -127,7 +127,7 @@ def split_pipeline(train: Config) -> Tuple[Config, DeviceViews]:
             f"{', '.join(STAGE)}, of which the last two may be absent"
         )
     normalize = parts.get("Normalize", {"mean": [0.0], "std": [1.0]})
-    lists: List[Any] = [normalize.get(key) for key in ("mean", "std")]
+    lists: list[Any] = [normalize.get(key) for key in ("mean", "std")]
     if len(normalize) != 2 or not all(isinstance(values, list) for values in lists):
         raise ValueError(
             f"TRANSFORMS[{start + 1}] is Normalize with {normalize}; it must have mean and std, "

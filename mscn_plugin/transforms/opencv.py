@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 import random
-from typing import Any, Dict, List, Sequence, Union
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ REPLACEMENTS = {
 """VISSL's transforms, those that take their places, and the keys that both know."""
 
 
-def with_fast_augmentations(pipeline: Sequence[Dict[str, Any]]) -> List[Dict[str, Any]]:
+def with_fast_augmentations(pipeline: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """A ``TRANSFORMS`` list with the faster parts where they can stand for VISSL's.
 
     ``ImgReplicatePil`` directly followed by ``RandomResizedCrop`` becomes one part, which must see
@@ -181,7 +182,7 @@ class MSCNRandomResizedCrops(FromSettings, transforms.RandomResizedCrop):
         super().__init__(**settings)
         self.num_times = num_times
 
-    def forward(self, image: Union[Image.Image, EncodedImage]) -> List[Image.Image]:
+    def forward(self, image: Image.Image | EncodedImage) -> list[Image.Image]:
         file = image if isinstance(image, EncodedImage) else EncodedImage(image)
         width, height = file.size
         # torchvision asks for the size of an image and for nothing else of it.

@@ -8,7 +8,7 @@ VISSL config, evaluation pipelines with one image among them; the full multimask
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Union
+from typing import Any
 
 from classy_vision.dataset.transforms import register_transform
 from classy_vision.dataset.transforms.classy_transform import ClassyTransform
@@ -19,7 +19,7 @@ from mscn_plugin.masking import apply_masks, check_sigma, high_pass
 from mscn_plugin.masking.per_branch import mask_distributions
 
 
-def settings_of(config: Dict[str, Any]) -> Dict[str, Any]:
+def settings_of(config: dict[str, Any]) -> dict[str, Any]:
     """A transform's settings without the keys that belong to VISSL's wrapper."""
     return {k: v for k, v in config.items() if k not in ("name", "indices", "transform_type")}
 
@@ -28,7 +28,7 @@ class FromSettings:
     """Builds a transform from its configuration: the keys are the arguments."""
 
     @classmethod
-    def from_config(cls, config: Dict[str, Any]) -> Any:
+    def from_config(cls, config: dict[str, Any]) -> Any:
         return cls(**settings_of(config))
 
 
@@ -62,7 +62,7 @@ class MSCNMask(FromSettings, ClassyTransform):
         lengths = [len(value) for value in settings.values() if isinstance(value, (list, tuple))]
         mask_distributions(max(lengths, default=1), settings)
 
-    def __call__(self, views: Union[Tensor, List[Tensor]]) -> Union[Tensor, List[Tensor]]:
+    def __call__(self, views: Tensor | list[Tensor]) -> Tensor | list[Tensor]:
         if not isinstance(views, (list, tuple)):
             return self([views])[0]
         masked = []

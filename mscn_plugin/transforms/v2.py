@@ -7,7 +7,7 @@ They need neither VISSL nor Classy Vision.
 
 from __future__ import annotations
 
-from typing import Any, Dict, List
+from typing import Any
 
 import PIL.Image
 import torch
@@ -29,23 +29,23 @@ class _OfImageTensors(v2.Transform):
 
     _transformed_types = (tv_tensors.Image, lambda part: type(part) is Tensor)
 
-    def check_inputs(self, flat_inputs: List[Any]) -> None:
+    def check_inputs(self, flat_inputs: list[Any]) -> None:
         if any(isinstance(part, PIL.Image.Image) for part in flat_inputs):
             name = type(self).__name__
             raise TypeError(f"{name} needs a tensor [..., C, H, W]: place it after v2.Normalize")
 
-    def make_params(self, flat_inputs: List[Any]) -> Dict[str, Any]:
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """What all images of one call share."""
         return {}
 
     # The names of both methods before torchvision 0.21.
-    def _check_inputs(self, flat_inputs: List[Any]) -> None:
+    def _check_inputs(self, flat_inputs: list[Any]) -> None:
         self.check_inputs(flat_inputs)
 
-    def _get_params(self, flat_inputs: List[Any]) -> Dict[str, Any]:
+    def _get_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         return self.make_params(flat_inputs)
 
-    def _transform(self, inpt: Tensor, params: Dict[str, Any]) -> Tensor:
+    def _transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         transformed: Tensor = self.transform(inpt, params)
         return transformed
 
@@ -62,7 +62,7 @@ class HighPass(_OfImageTensors):
         super().__init__()
         self.sigma = check_sigma(sigma)
 
-    def transform(self, inpt: Tensor, params: Dict[str, Any]) -> Tensor:
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         """The filtered images, of the same shape and type."""
         return _like(high_pass(inpt.as_subclass(Tensor), self.sigma), inpt)
 
@@ -81,14 +81,14 @@ class RandomMask(_OfImageTensors):
         super().__init__()
         self.masks = MaskDistribution(**settings)
 
-    def make_params(self, flat_inputs: List[Any]) -> Dict[str, Any]:
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Masks for the images of the first tensor, by the name ``masks``."""
         if not flat_inputs:
             return {}
         *batch, channels, height, width = flat_inputs[0].shape
         return {"masks": self.masks.sample(torch.Size(batch).numel(), (height, width), channels)}
 
-    def transform(self, inpt: Tensor, params: Dict[str, Any]) -> Tensor:
+    def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         """The masked images, of the same shape and type."""
         masks: MaskParameters = params["masks"]
         images = inpt.as_subclass(Tensor)

@@ -9,8 +9,8 @@ import difflib
 import importlib.util
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import List, Optional, Sequence
 
 from mscn_plugin.config.folder import config_folder
 from mscn_plugin.config.hydra_overrides import line_to_type
@@ -28,17 +28,17 @@ USAGE = f"""Pre-train, or evaluate, by VISSL's launching tool:
 """
 
 
-def pages() -> List[str]:
+def pages() -> list[str]:
     """Names of the package's pages, as ``config=`` takes them."""
     return [name for name in _names() if name.split("/")[1] not in _OVERLAYS]
 
 
-def overlays() -> List[str]:
+def overlays() -> list[str]:
     """Names of the files that change a page, ``mscn/machine/cpu`` for instance."""
     return [name for name in _names() if name.split("/")[1] in _OVERLAYS]
 
 
-def _names() -> List[str]:
+def _names() -> list[str]:
     folder = config_folder() / "config"
     files = folder.glob("mscn/**/*.yaml")
     names = (file.relative_to(folder).with_suffix("").as_posix() for file in files)
@@ -74,7 +74,7 @@ def names_no_page(arguments: Sequence[str]) -> bool:
     return not any(name in pages() or name in _pages_of_vissl() for name in named)
 
 
-def about_pages(text: str) -> Optional[str]:
+def about_pages(text: str) -> str | None:
     """What to say where Hydra says in ``text`` that it has no such page, or that none is named."""
     if "must specify 'config'" in text:
         return f"no page is named: add config=<page>. {list_of_configs()}"
@@ -93,7 +93,7 @@ def about_pages(text: str) -> Optional[str]:
     return f"Could not find 'config/{name}'{meant}{there} {list_of_configs()}"
 
 
-def about_grammar(override: str, arguments: Sequence[str]) -> Optional[str]:
+def about_grammar(override: str, arguments: Sequence[str]) -> str | None:
     """What to type in place of ``override``, which Hydra does not take.
 
     Args:
@@ -117,7 +117,7 @@ def list_of_configs() -> str:
     return f"Pages of mscn-plugin: {', '.join(pages())}."
 
 
-def _pages_of_vissl() -> List[str]:
+def _pages_of_vissl() -> list[str]:
     spec = importlib.util.find_spec("configs")
     roots = [*(spec.submodule_search_locations or ()), "configs"] if spec else ["configs"]
     return [

@@ -8,13 +8,14 @@ import functools
 import importlib
 import inspect
 import warnings
-from typing import Any, Callable, Dict, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 _REMOVED_ALIASES = {"bool": bool, "float": float, "int": int, "object": object}
 
-_HOOKED: Dict[str, Dict[str, Tuple[str, ...]]] = {
+_HOOKED: dict[str, dict[str, tuple[str, ...]]] = {
     "vissl.utils.hydra_config": {"infer_and_assert_hydra_config": ("cfg",)},
     "vissl.utils.distributed_launcher": {
         "_distributed_worker": ("local_rank", "cfg"),
@@ -28,7 +29,7 @@ _HOOKED: Dict[str, Dict[str, Tuple[str, ...]]] = {
 """Names of VISSL's in whose place ours stand, and with what their arguments begin."""
 
 
-def unknown_hook() -> Optional[str]:
+def unknown_hook() -> str | None:
     """What is said of a VISSL into which the package cannot hook, or None.
 
     Arguments behind those of VISSL 0.1.6 are handed on: VISSL's main branch has one.

@@ -6,7 +6,7 @@ Nothing here is heavy: it is imported while Hydra starts.
 from __future__ import annotations
 
 import functools
-from typing import Any, List, Optional
+from typing import Any
 
 import hydra
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -27,7 +27,7 @@ def install() -> None:
 
 @functools.wraps(_hydras_load)
 def load_configuration(
-    self: Any, config_name: Optional[str], overrides: List[str], *more: Any, **options: Any
+    self: Any, config_name: str | None, overrides: list[str], *more: Any, **options: Any
 ) -> DictConfig:
     """Hydra's, with checks of what is asked for by a name below ``mscn/``.
 

@@ -7,8 +7,9 @@ import functools
 import io
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any
 
 from vissl.utils import hydra_config
 
@@ -78,7 +79,7 @@ def _refuse_unfiltered(cfg: Any) -> None:
         raise
 
 
-def refusal(arguments: Sequence[str]) -> Optional[str]:
+def refusal(arguments: Sequence[str]) -> str | None:
     """The message with which VISSL's tool refuses its arguments, or None if it takes them.
 
     Raises:

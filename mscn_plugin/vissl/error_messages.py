@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import Optional
 
 from mscn_plugin import errors
 from mscn_plugin.vissl import command_line
@@ -21,7 +20,7 @@ def print_errors_plainly() -> None:
     errors.print_errors_plainly(message_of)
 
 
-def message_of(error: BaseException) -> Optional[str]:
+def message_of(error: BaseException) -> str | None:
     """The message of an error of ours or of Hydra's, in one line, or None for all others."""
     message = errors.message_of(error)
     from_hydra = type(error).__module__.partition(".")[0] in ("hydra", "omegaconf")

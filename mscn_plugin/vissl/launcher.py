@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any, Optional, Tuple
+from typing import Any
 
 from torch.multiprocessing import ProcessExitedException
 from vissl.utils import distributed_launcher
@@ -77,7 +77,7 @@ def resumes_exactly(cfg: Any) -> bool:
     return cfg.TRAINER.TASK_NAME == "mscn_task"
 
 
-def is_training_finished(cfg: Any, checkpoint_folder: str) -> Optional[bool]:
+def is_training_finished(cfg: Any, checkpoint_folder: str) -> bool | None:
     """VISSL's first step in a run's folder: from here on it is locked, and signals are heeded.
 
     Raises:
@@ -95,7 +95,7 @@ def is_training_finished(cfg: Any, checkpoint_folder: str) -> Optional[bool]:
     return finished
 
 
-def nothing_left(cfg: Any, checkpoint_folder: str) -> Optional[bool]:
+def nothing_left(cfg: Any, checkpoint_folder: str) -> bool | None:
     """Whether a run has nothing left to do: a damaged last checkpoint does not count.
 
     Nor does a complete one where the evaluation that follows it is missing, VISSL's test phase or
@@ -128,7 +128,7 @@ def nothing_left(cfg: Any, checkpoint_folder: str) -> Optional[bool]:
     return tested or not cfg.TEST_MODEL
 
 
-def get_resume_checkpoint(cfg: Any, checkpoint_folder: str) -> Optional[str]:
+def get_resume_checkpoint(cfg: Any, checkpoint_folder: str) -> str | None:
     """The newest complete checkpoint, of an epoch or of an iteration.
 
     Raises:
@@ -185,7 +185,7 @@ def cleanup_local_dir(cfg: Any) -> None:
 
 def install() -> None:
     """Put ours into VISSL's launcher."""
-    ours: Tuple[Any, ...] = (
+    ours: tuple[Any, ...] = (
         distributed_worker,
         ResumableSlurmJob,
         is_training_finished,

@@ -6,7 +6,6 @@ PyTorch calls :func:`prepare_vissl` at the end of its own import (2.5 and later,
 
 import multiprocessing
 import sys
-from typing import List
 
 
 def prepare_vissl() -> None:
@@ -26,6 +25,6 @@ def prepare_vissl() -> None:
         interruption.listen()
 
 
-def asks_for_mscn(arguments: List[str]) -> bool:
+def asks_for_mscn(arguments: list[str]) -> bool:
     """Whether a command line of VISSL's tools names a configuration of this package."""
     return any(argument.startswith("config=mscn/") for argument in arguments)

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -38,9 +38,9 @@ class Seen(NamedTuple):
         screenshot: of the whole page.
     """
 
-    requests: List[str]
-    complaints: List[str]
-    pictures: List[Tuple[str, int]]
+    requests: list[str]
+    complaints: list[str]
+    pictures: list[tuple[str, int]]
     screenshot: Image.Image
 
 
@@ -79,7 +79,7 @@ def look_at(page: Path, profile: Path) -> Seen:
 
 class _Browser:
     def __init__(self, profile: Path) -> None:
-        self.events: List[Dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
         self.session = ""
         self._deadline = time.monotonic() + TIMEOUT
         self._number = 0
@@ -137,7 +137,7 @@ class _Browser:
         while all(seen["method"] != event for seen in self.events):
             self._next()
 
-    def _next(self) -> Dict[str, Any]:
+    def _next(self) -> dict[str, Any]:
         while b"\0" not in self._read:
             left = self._deadline - time.monotonic()
             if left < 0 or not select.select([self._answers], [], [], left)[0]:

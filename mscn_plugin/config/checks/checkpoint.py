@@ -7,7 +7,7 @@ import glob
 import logging
 import os
 from pathlib import Path
-from typing import Any, Dict, Optional
+from typing import Any
 
 import torch
 from vissl.models.trunks import MODEL_TRUNKS_REGISTRY
@@ -53,7 +53,7 @@ def check_checkpoint(cfg: Any) -> None:
             raise ConfigError(f"{FILE_KEY} is empty; it must be the checkpoint to evaluate")
         return
     weights.PARAMS_FILE = os.path.realpath(weights.PARAMS_FILE)  # a link's aim may change
-    checkpoint: Dict[str, Any] = {}
+    checkpoint: dict[str, Any] = {}
     if weights.STATE_DICT_KEY_NAME == "classy_state_dict":
         try:
             checkpoint = load_checkpoint(weights.PARAMS_FILE, trusted=VISSL_UNPICKLES)
@@ -104,7 +104,7 @@ def refuse_unfiltered(cfg: Any) -> None:
         )
 
 
-def stated_sigma(cfg: Any, checkpoint: Dict[str, Any]) -> Optional[float]:
+def stated_sigma(cfg: Any, checkpoint: dict[str, Any]) -> float | None:
     """Pre-training's sigma in pixels, or None where nothing says it.
 
     Raises:
@@ -120,7 +120,7 @@ def stated_sigma(cfg: Any, checkpoint: Dict[str, Any]) -> Optional[float]:
     return stated if sigma is None else sigma
 
 
-def check_sigma(cfg: Any, sigma: Optional[float]) -> None:
+def check_sigma(cfg: Any, sigma: float | None) -> None:
     """Check that the images of both splits pass pre-training's filter (Table 9, A.2).
 
     Raises:
@@ -159,7 +159,7 @@ def _advice(cfg: Any, sigma: float) -> str:
     )
 
 
-def _check_names(cfg: Any, tensors: Dict[str, Any]) -> None:
+def _check_names(cfg: Any, tensors: dict[str, Any]) -> None:
     name = cfg.MODEL.TRUNK.NAME
     if "fsdp" in name:
         return
@@ -188,7 +188,7 @@ def _check_names(cfg: Any, tensors: Dict[str, Any]) -> None:
             raise ConfigError(f"{FILE_KEY} is {file!r}, whose {key} has values that are not finite")
 
 
-def _check_heads(cfg: Any, checkpoint: Dict[str, Any]) -> None:
+def _check_heads(cfg: Any, checkpoint: dict[str, Any]) -> None:
     """Refuse a pretext head that VISSL would try to load into another."""
     settings, skipped = cfg.MODEL.FEATURE_EVAL_SETTINGS, cfg.MODEL.WEIGHTS_INIT.SKIP_LAYERS
     loads = is_evaluation(cfg) and (settings.EVAL_TRUNK_AND_HEAD or not settings.EVAL_MODE_ON)

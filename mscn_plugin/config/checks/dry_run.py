@@ -14,7 +14,8 @@ import copy
 import difflib
 import logging
 import random
-from typing import Any, Dict, Iterator, List
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ def check_first_batch(cfg: Any) -> None:
     _check_views(cfg, outputs)
 
 
-def _first_batch(cfg: Any, split: str) -> Dict[str, Any]:
+def _first_batch(cfg: Any, split: str) -> dict[str, Any]:
     data = cfg.DATA[split]
     samples = [_sample(index, _image_size(data.TRANSFORMS)) for index in range(_IMAGES)]
     for index, section in enumerate(data.TRANSFORMS):
@@ -69,7 +70,7 @@ def _first_batch(cfg: Any, split: str) -> Dict[str, Any]:
     path = f"config.DATA.{split}.COLLATE_FUNCTION"
     try:
         collate = get_collator(data.COLLATE_FUNCTION, data.COLLATE_FUNCTION_PARAMS or {})
-        batch: Dict[str, Any] = collate(samples)
+        batch: dict[str, Any] = collate(samples)
     except Exception as error:
         names = ", ".join(section["name"] for section in data.TRANSFORMS) or "no transform"
         name = f"{data.COLLATE_FUNCTION} behind {names}"
@@ -83,7 +84,7 @@ def _first_batch(cfg: Any, split: str) -> Dict[str, Any]:
     return batch
 
 
-def _sample(index: int, side: int) -> Dict[str, Any]:
+def _sample(index: int, side: int) -> dict[str, Any]:
     """What VISSL's dataset hands to the transforms for one image of noise, side x side."""
     pixels = np.random.RandomState(index).randint(0, 256, (side, side, 3), dtype=np.uint8)
     return {
@@ -94,8 +95,8 @@ def _sample(index: int, side: int) -> Dict[str, Any]:
     }
 
 
-def _image_size(transforms: List[Dict[str, Any]]) -> int:
-    sizes: List[int] = []
+def _image_size(transforms: list[dict[str, Any]]) -> int:
+    sizes: list[int] = []
     for section in transforms:
         for key in ("size", "size_crops", "crop_size_image", "crop_size_patches"):
             value = section.get(key, 0)
@@ -103,7 +104,7 @@ def _image_size(transforms: List[Dict[str, Any]]) -> int:
     return max([*(size for size in sizes if isinstance(size, int)), 32]) + _MARGIN
 
 
-def _model_outputs(cfg: Any, batch: Dict[str, Any]) -> List[Any]:
+def _model_outputs(cfg: Any, batch: dict[str, Any]) -> list[Any]:
     """The model's outputs for the first batch, of VISSL's input keys, as tensors of shapes."""
     model_config = copy.deepcopy(cfg.MODEL)
     names = [str(model_config.TRUNK.NAME), *(str(head[0]) for head in model_config.HEAD.PARAMS)]
@@ -113,12 +114,12 @@ def _model_outputs(cfg: Any, batch: Dict[str, Any]) -> List[Any]:
     first = {key: value[0] for key, value in batch.items() if isinstance(value, list)}
     data = first if mapped else first[cfg.DATA.TRAIN.INPUT_KEY_NAMES[0]]
 
-    def ask() -> List[Any]:
+    def ask() -> list[Any]:
         model = build_model(copy.deepcopy(model_config), cfg.OPTIMIZER)
         names = [name for name, _ in model.named_parameters()]
         _check_frozen(cfg, names)
         device = next(model.parameters()).device
-        outputs: List[Any] = model(_to(data, device))
+        outputs: list[Any] = model(_to(data, device))
         if outputs is None:  # what VISSL's model returns, and an error in the log
             raise ValueError("the heads are not as many as the features of the trunk")
         return outputs
@@ -133,7 +134,7 @@ def _model_outputs(cfg: Any, batch: Dict[str, Any]) -> List[Any]:
         raise refusal(path, heads, f"a batch of {_shapes(data)}", error) from error
 
 
-def _check_frozen(cfg: Any, names: List[str]) -> None:
+def _check_frozen(cfg: Any, names: list[str]) -> None:
     """Check the names of parameters that are not to be trained; VISSL passes over unknown ones."""
     for name in cfg.MODEL.NON_TRAINABLE_PARAMS:
         if cfg.TRAINER.TASK_NAME == "mscn_task" and name not in names:
@@ -168,7 +169,7 @@ def _shapes(data: Any) -> str:
     return ", ".join(map(_shapes, data)) if isinstance(data, (list, tuple)) else "numbers"
 
 
-def _check_views(cfg: Any, outputs: List[Any]) -> None:
+def _check_views(cfg: Any, outputs: list[Any]) -> None:
     """Check that the embeddings are as many as the loss takes for the views of an image."""
     name = cfg.LOSS.name
     if not outputs or not isinstance(outputs[0], Tensor):

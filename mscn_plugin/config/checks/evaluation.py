@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Tuple, Union
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def is_evaluation(cfg: Any) -> bool:
     return bool(cfg.MODEL.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON) or cfg.LOSS.name == CROSS_ENTROPY
 
 
-def check_classes(cfg: Any, folders: Dict[str, List[Contents]]) -> None:
+def check_classes(cfg: Any, folders: dict[str, list[Contents]]) -> None:
     """Check the splits' classes against each other and the heads'; null takes their number.
 
     A label is the place of its class among the classes: where the splits' classes differ, one
@@ -62,7 +63,7 @@ def check_classes(cfg: Any, folders: Dict[str, List[Contents]]) -> None:
         _check_topk(cfg, dims[-1])
 
 
-def _labels(split: Any, folders: List[Contents]) -> Tuple[str, Union[List[str], int, None]]:
+def _labels(split: Any, folders: list[Contents]) -> tuple[str, list[str] | int | None]:
     """Where a split's labels are, and its classes' names, or the largest number among them."""
     source = split.LABEL_SOURCES[0] if split.LABEL_SOURCES else None
     if source in SOURCES and folders:
@@ -78,7 +79,7 @@ def _labels(split: Any, folders: List[Contents]) -> Tuple[str, Union[List[str], 
     return file, sorted(set(entries.tolist()))
 
 
-def check_same_classes(cfg: Any, folders: Dict[str, List[Contents]], remedy: str = "") -> None:
+def check_same_classes(cfg: Any, folders: dict[str, list[Contents]], remedy: str = "") -> None:
     """Check that a label means the same class in both splits, as far as their labels say it.
 
     Args:
@@ -112,7 +113,7 @@ def _outputs(model: Any) -> Iterator[Any]:
     heads = model.HEAD.PARAMS
     layers = len(model.FEATURE_EVAL_SETTINGS.LINEAR_EVAL_FEAT_POOL_OPS_MAP)
     for index, head in enumerate(heads):
-        module: List[Any] = head[-1] if isinstance(head[0], list) else head
+        module: list[Any] = head[-1] if isinstance(head[0], list) else head
         if (layers == len(heads) or index == len(heads) - 1) and "dims" in module[1]:
             yield index, module[1]["dims"]
 

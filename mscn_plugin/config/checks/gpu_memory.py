@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 
@@ -16,7 +16,7 @@ _BESIDE = 1.1
 """Weights, optimizer and the stage's views beside the activations; 1.02 to 1.07 was measured."""
 
 
-def activation_bytes(config: Any, size: Tuple[int, int]) -> int:
+def activation_bytes(config: Any, size: tuple[int, int]) -> int:
     """Bytes that one view's activations take between forward and backward pass.
 
     Counted on PyTorch's meta device, which computes shapes and no values: what autograd keeps,
@@ -31,7 +31,7 @@ def activation_bytes(config: Any, size: Tuple[int, int]) -> int:
     with torch.device("meta"):
         model = build_model(config.MODEL, config.OPTIMIZER)
     parameters = {p.untyped_storage()._cdata for p in model.parameters()}
-    kept: Dict[int, Any] = {}
+    kept: dict[int, Any] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
@@ -45,7 +45,7 @@ def activation_bytes(config: Any, size: Tuple[int, int]) -> int:
     return count // 2 if config.MODEL.AMP_PARAMS.USE_AMP else count
 
 
-def check_gpu_memory(config: Any, size: Optional[Tuple[int, int]], available: int) -> None:
+def check_gpu_memory(config: Any, size: tuple[int, int] | None, available: int) -> None:
     """Refuse a step whose activations alone are more than a GPU's memory.
 
     Args:
@@ -82,7 +82,7 @@ def advice(config: Any, of_view: int = 0, available: int = 0) -> str:
     """
     batch_size, views = config.DATA.TRAIN.BATCHSIZE_PER_REPLICA, num_views(config)
     checkpointing = config.MODEL.ACTIVATION_CHECKPOINTING.USE_ACTIVATION_CHECKPOINTING
-    ways: List[Tuple[str, float]] = []
+    ways: list[tuple[str, float]] = []
     if not config.MODEL.AMP_PARAMS.USE_AMP:
         ways.append(("amp", 0.5))
     if views > 2:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, Tuple
+from collections.abc import Callable
+from typing import Any
 
 from torch.nn.modules import loss as torch_losses
 
@@ -45,7 +46,7 @@ _NO_VIEWS = (
 )
 _GIVEN_EMBEDDING = ("barlow_twins_loss", "moco_loss", "simclr_info_nce_loss")
 """Losses of which VISSL does not infer the size of the embeddings."""
-_RULES: Dict[str, Tuple[Callable[[Any], bool], str]] = {
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(
         (
             *("temperature", "student_temp", "teacher_temp_min", "teacher_temp_max"),
@@ -125,7 +126,7 @@ def check_loss(cfg: Any) -> None:
 def _check_vissl_loss(cfg: Any) -> None:
     """Check numbers of VISSL's losses, which themselves check none of them."""
     name = cfg.LOSS.name
-    section: Dict[str, Any] = cfg.LOSS[name]
+    section: dict[str, Any] = cfg.LOSS[name]
     path = f"config.LOSS.{name}"
     for key, value in section.items():
         right, wanted = _RULES.get(key, (None, ""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import Any, Dict
+from typing import Any
 
 import torch
 
@@ -45,7 +45,7 @@ def _check_devices(cfg: Any) -> None:
         return
     distributed = cfg.DISTRIBUTED
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    overrides: Dict[str, Any] = {}
+    overrides: dict[str, Any] = {}
     no_gpus = cfg.MACHINE.DEVICE == "gpu" and gpus == 0
     if no_gpus:
         overrides["+config/mscn/machine"] = "cpu"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from collections.abc import Iterator
+from typing import Any
 
 from mscn_plugin.checkpoints.sigma import input_sigma
 from mscn_plugin.config.checks.loss import LOSSES, check_loss
@@ -135,7 +136,7 @@ def _transforms(cfg: Any) -> Iterator[Any]:
         yield from cfg.DATA[split].TRANSFORMS or ()
 
 
-def crop_size(transforms: List[Dict[str, Any]]) -> Optional[Tuple[int, int]]:
+def crop_size(transforms: list[dict[str, Any]]) -> tuple[int, int] | None:
     """The size (H, W) of the views, where a crop states it."""
     for transform in reversed(transforms):
         if transform.get("name") in _CROPS and "size" in transform:

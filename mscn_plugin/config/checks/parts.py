@@ -14,7 +14,8 @@ import logging
 import math
 import re
 import typing
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Set, Tuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from classy_vision.dataset.transforms import TRANSFORM_REGISTRY, build_transform
@@ -28,7 +29,7 @@ from mscn_plugin.config.checks.evaluation import is_evaluation
 from mscn_plugin.config.checks.vissl import is_number, is_whole, vissl_defaults
 from mscn_plugin.errors import ConfigError, suggestion
 
-Rule = Tuple[Callable[[Any], bool], str]
+Rule = tuple[Callable[[Any], bool], str]
 """Whether a value is right, and what it must be in words."""
 
 _WRAPPER_KEYS = ("name", "indices", "transform_type")
@@ -76,7 +77,7 @@ _BELOW_ONE: Rule = (lambda v: is_number(v) and 0 <= v < 1, "a number of at least
 _PART_OF_IMAGE: Rule = (lambda v: is_number(v) and 0 < v <= 1, "a number above 0, at most 1")
 _SIZES = _list_of(_whole(1))
 
-_TRANSFORM_RULES: Dict[str, Rule] = {
+_TRANSFORM_RULES: dict[str, Rule] = {
     "p": _or(_FRACTION, _list_of(_FRACTION)),
     "prob": _or(_FRACTION, _list_of(_FRACTION)),
     "strength": _at_least(0),
@@ -101,12 +102,12 @@ _CROP_RULES = {
 }
 _RESIZED_CROPS = ("RandomResizedCrop", "MSCNRandomResizedCrops")
 
-_HEAD_RULES: Dict[str, Rule] = {
+_HEAD_RULES: dict[str, Rule] = {
     key: _whole(1) for key in ("in_channels", "in_plane", "hidden_dim", "num_classes", "num_towers")
 }
 _HEAD_RULES["num_clusters"] = _SIZES
 
-_OPTIMIZER_RULES: Dict[str, Rule] = {
+_OPTIMIZER_RULES: dict[str, Rule] = {
     "momentum": _BELOW_ONE,
     "weight_decay": _at_least(0),
     "eta": _POSITIVE,
@@ -115,7 +116,7 @@ _OPTIMIZER_RULES: Dict[str, Rule] = {
     "betas": _list_of(_BELOW_ONE, (2,)),
 }
 
-_SCHEDULE_RULES: Dict[str, Rule] = {
+_SCHEDULE_RULES: dict[str, Rule] = {
     "start_value": _at_least(0),
     "end_value": _at_least(0),
     "value": _at_least(0),
@@ -126,7 +127,7 @@ _SCHEDULE_RULES: Dict[str, Rule] = {
 }
 
 
-class Asked(Dict[str, Any]):
+class Asked(dict[str, Any]):
     """A section of a configuration that notes for which keys it is asked.
 
     Attributes:
@@ -135,7 +136,7 @@ class Asked(Dict[str, Any]):
 
     def __init__(self, section: Mapping[str, Any]) -> None:
         super().__init__(section)
-        self.names: Set[str] = set()
+        self.names: set[str] = set()
 
     def __getitem__(self, key: str) -> Any:
         self.names.add(key)
@@ -208,7 +209,7 @@ def build(
         ConfigError: an unknown key, a wrong value, or whatever ``make`` raises.
     """
     parameters, asked = _parameters(part), Asked(copy.deepcopy(dict(section)))
-    error: Optional[Exception] = None
+    error: Exception | None = None
     built = None
     try:
         built = make(asked)
@@ -241,7 +242,7 @@ def build(
     return built
 
 
-def _way_out(path: str, keys: List[str]) -> str:
+def _way_out(path: str, keys: list[str]) -> str:
     """What takes keys out of a section of the page, with which Hydra merges what is given."""
     dotted = re.sub(r"\[(\d+)\]", r".\1", path)
     if path.endswith("COLLATE_FUNCTION_PARAMS") and len(keys) > 1:
@@ -254,7 +255,7 @@ def _way_out(path: str, keys: List[str]) -> str:
     return f"{way}; to replace an entry give the whole list, {in_list[1]}=[...]"
 
 
-def _begins_with_a_key(error: Optional[Exception], section: Mapping[str, Any]) -> bool:
+def _begins_with_a_key(error: Exception | None, section: Mapping[str, Any]) -> bool:
     """Whether the words of an error are those of a part of ours, which name the key first."""
     return isinstance(error, ValueError) and str(error).split(" ")[0] in section
 
@@ -269,7 +270,7 @@ def refusal(path: str, value: Any, name: str, error: Exception) -> ConfigError:
     return ConfigError(f"{path} is {value!r}, which {name} does not take: {text[:300]}")
 
 
-def _parameters(part: Any) -> Dict[str, inspect.Parameter]:
+def _parameters(part: Any) -> dict[str, inspect.Parameter]:
     """The arguments of a class or function by name, their annotations as types."""
     if part is None:
         return {}
@@ -289,7 +290,7 @@ def _parameters(part: Any) -> Dict[str, inspect.Parameter]:
 
 
 def _check_value(
-    path: str, value: Any, rule: Optional[Rule], parameter: Optional[inspect.Parameter]
+    path: str, value: Any, rule: Rule | None, parameter: inspect.Parameter | None
 ) -> None:
     if parameter is None and rule is None:
         return
@@ -303,7 +304,7 @@ def _check_value(
 
 
 _BOOL: Rule = (lambda v: isinstance(v, bool), "True or False")
-_KINDS: Dict[Any, Rule] = {
+_KINDS: dict[Any, Rule] = {
     bool: _BOOL,
     int: (is_whole, "a whole number"),
     float: (is_number, "a number"),
@@ -333,7 +334,7 @@ def _check_all_transforms(cfg: Any) -> None:
         _check_transforms(f"config.DATA.{split}.TRANSFORMS", cfg.DATA[split].TRANSFORMS)
 
 
-def _check_transforms(path: str, transforms: List[Dict[str, Any]]) -> None:
+def _check_transforms(path: str, transforms: list[dict[str, Any]]) -> None:
     for index, section in enumerate(transforms):
         place, name = f"{path}[{index}]", section["name"]
         if section.get("transform_type") is not None:
@@ -499,7 +500,7 @@ def check_rates(cfg: Any) -> None:
 
 
 def _check_scaling(
-    path: str, schedule: Dict[str, Any], scaling: Dict[str, Any], exact: bool
+    path: str, schedule: dict[str, Any], scaling: dict[str, Any], exact: bool
 ) -> None:
     off = f"{path.partition('.schedulers[')[0]}.auto_lr_scaling.auto_scale=False"
     for factor in ("base_value", "base_lr_batch_size"):
@@ -521,7 +522,7 @@ def _check_scaling(
             "rate itself"
         )
     given = schedule.get(key)
-    values: List[Any] = given if isinstance(given, list) else [given]
+    values: list[Any] = given if isinstance(given, list) else [given]
     if not values or not all(map(is_number, values)):
         return  # said when the schedule is built
     first, base = values[0], scaling["base_value"]
@@ -541,7 +542,7 @@ def _check_scaling(
         )
 
 
-def _check_defaults(path: str, schedule: Dict[str, Any], num_epochs: int) -> None:
+def _check_defaults(path: str, schedule: dict[str, Any], num_epochs: int) -> None:
     """Refuse steps that are VISSL's defaults and not what the rest of the configuration says."""
     defaults = vissl_defaults()["OPTIMIZER"]["param_schedulers"]["lr"]
     if schedule.get("name") not in ("multistep", "step"):
@@ -562,7 +563,7 @@ def _check_defaults(path: str, schedule: Dict[str, Any], num_epochs: int) -> Non
         )
 
 
-def _check_schedules(settings: Any) -> Dict[str, Any]:
+def _check_schedules(settings: Any) -> dict[str, Any]:
     path, epochs = "config.OPTIMIZER.param_schedulers", settings.num_epochs
     for key in settings.param_schedulers:
         if key not in _SCHEDULED:
@@ -576,7 +577,7 @@ def _check_schedules(settings: Any) -> Dict[str, Any]:
     }
 
 
-def used_schedules(settings: Any) -> Dict[str, Any]:
+def used_schedules(settings: Any) -> dict[str, Any]:
     """The schedules of ``OPTIMIZER`` by what they change.
 
     VISSL puts the trunk's in the place of the heads', where those have none of their own.

@@ -10,8 +10,9 @@ import operator
 import os
 import re
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Tuple
+from typing import Any
 
 import torch
 import vissl.losses
@@ -64,7 +65,7 @@ _FREQUENCIES = (
     "HOOKS.PERF_STATS.ROLLING_BTIME_FREQ",
 )
 """Every so many iterations, or -1, which is VISSL's word for never."""
-_NUMBERS: Dict[str, Tuple[Callable[[Any], bool], str]] = {
+_NUMBERS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "OPTIMIZER.momentum": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
     "MODEL.GRAD_CLIP.MAX_NORM": (lambda value: value > 0, "above 0"),
     "MODEL.GRAD_CLIP.NORM_TYPE": (lambda value: value > 0, "above 0"),
@@ -90,7 +91,7 @@ _UNREGISTERED = {
     "METERS.name": ("",),  # none
 }
 _TEXTS = ("CHECKPOINT.DIR", "DISTRIBUTED.RUN_ID", "DISTRIBUTED.INIT_METHOD", "MODEL.TRUNK.NAME")
-_CHOICES: Dict[str, Tuple[str, ...]] = {
+_CHOICES: dict[str, tuple[str, ...]] = {
     "MACHINE.DEVICE": ("cpu", "gpu"),
     "CHECKPOINT.BACKEND": ("disk",),
     "MULTI_PROCESSING_METHOD": ("fork", "forkserver", "spawn"),
@@ -348,7 +349,7 @@ _REAL = ("DROPOUT_RATE", "ATTENTION_DROPOUT_RATE", "DROP_PATH_RATE", "ETA", "MAX
 """Keys whose default looks whole and whose values need not be."""
 
 
-def _with_ours(defaults: Dict[str, Any]) -> Dict[str, Any]:
+def _with_ours(defaults: dict[str, Any]) -> dict[str, Any]:
     """VISSL's defaults with the package's sections, of which other checks know the keys."""
     completed = copy.deepcopy(defaults)
     completed["MSCN"] = {}
@@ -357,7 +358,7 @@ def _with_ours(defaults: Dict[str, Any]) -> Dict[str, Any]:
     return completed
 
 
-def _check_shape(path: str, section: Any, defaults: Dict[str, Any]) -> None:
+def _check_shape(path: str, section: Any, defaults: dict[str, Any]) -> None:
     for key in defaults:
         if key not in section and not _MAY_LACK.match(f"{path}{key}"):
             raise ConfigError(f"config.{path}{key} is missing, and VISSL reads it")
@@ -392,7 +393,7 @@ def _as_text(key: str, value: Any, default: Any) -> str:
     return f": {line_to_type(key, str(value))}"
 
 
-def _check_unknown(path: str, key: Any, value: Any, defaults: Dict[str, Any]) -> None:
+def _check_unknown(path: str, key: Any, value: Any, defaults: dict[str, Any]) -> None:
     """Refuse a key of its own in a section of VISSL's, and a name that is nearly one of VISSL's.
 
     A section of one's own may stand anywhere, with any keys.
@@ -434,7 +435,7 @@ def _check_transforms(cfg: Any) -> None:
 
 
 _ANY = (object, bool)
-_KINDS: Tuple[Tuple[Any, Tuple[Any, ...], str], ...] = (
+_KINDS: tuple[tuple[Any, tuple[Any, ...], str], ...] = (
     (dict, (dict,), "a section"),
     (bool, (bool,), "True or False"),
     ((int, float), (int, float), "a number"),
@@ -461,7 +462,7 @@ def meant_by(key: str) -> str:
 
 
 @functools.cache
-def vissl_defaults() -> Dict[str, Any]:
+def vissl_defaults() -> dict[str, Any]:
     """The ``config`` part of VISSL's ``defaults.yaml``."""
     import vissl.config
     from omegaconf import OmegaConf
@@ -487,7 +488,7 @@ def _check_folder(key: str, name: str) -> None:
         _refuse(key, name, f"writable, and {str(existing)!r} is not")
 
 
-def _transform_names(cfg: Any) -> Iterator[Tuple[str, str]]:
+def _transform_names(cfg: Any) -> Iterator[tuple[str, str]]:
     for split in _SPLITS:
         for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
             yield f"DATA.{split}.TRANSFORMS[{index}].name", transform["name"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from classy_vision.generic.distributed_util import is_primary
 from classy_vision.hooks import ClassyHook
@@ -27,13 +27,13 @@ class MSCNHook(ClassyHook):
     on_exception = ClassyHook._noop
 
 
-def tensorboard_writer(task: Any) -> Optional[Any]:
+def tensorboard_writer(task: Any) -> Any | None:
     """The SummaryWriter of VISSL's TensorBoard hook on the primary rank, or None without one."""
-    hooks: List[Any] = [hook for hook in task.hooks if isinstance(hook, SSLTensorboardHook)]
+    hooks: list[Any] = [hook for hook in task.hooks if isinstance(hook, SSLTensorboardHook)]
     return hooks[0].tb_writer if hooks and is_primary() else None
 
 
-def add_scalars(task: Any, group: str, values: Dict[str, float], step: int) -> None:
+def add_scalars(task: Any, group: str, values: dict[str, float], step: int) -> None:
     """Write ``values`` to TensorBoard as ``group/name``, where VISSL's TensorBoard hook is on."""
     writer = tensorboard_writer(task)
     if writer is not None:
@@ -47,6 +47,6 @@ def is_logging_step(task: Any) -> bool:
     return iteration % task.config.LOG_FREQUENCY == 0 or (iteration <= 100 and iteration % 5 == 0)
 
 
-def masks_of(task: Any) -> List[int]:
+def masks_of(task: Any) -> list[int]:
     """``[K0, K1]`` of the task's batches; ``[1, 1]`` for VISSL's two-view collators."""
     return masks_per_branch(num_masks_of(task.config.DATA.TRAIN))

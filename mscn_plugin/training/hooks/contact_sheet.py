@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any, List, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ def contact_sheet(
     from matplotlib.figure import Figure  # half a second, which a training's start need not wait
 
     height, width = rows[0][0].shape[:2]
-    lefts: List[int] = []
+    lefts: list[int] = []
     x = _MARGIN
     for group in groups:
         lefts += [x + place * (width + _GAP) for place in range(len(group.subtitles))]

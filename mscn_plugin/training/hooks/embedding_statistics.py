@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import collections
 import logging
-from typing import Any, Deque, Dict, Iterator, List, Set, Tuple
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from classy_vision.generic.distributed_util import all_reduce_mean, is_primary
@@ -31,7 +32,7 @@ A line has 1.000. ``mscn/byol_quickstart`` (seed 0), which learns (kNN 33.3 afte
 """
 
 
-def embedding_statistics(embeddings: Tensor, num_masks: List[int]) -> Dict[str, Tensor]:
+def embedding_statistics(embeddings: Tensor, num_masks: list[int]) -> dict[str, Tensor]:
     """Describe a batch of embeddings.
 
     Args:
@@ -81,13 +82,13 @@ class EmbeddingStatisticsHook(MSCNHook):
 
     def __init__(self) -> None:
         super().__init__()
-        self.watches: Dict[str, CollapseWatch] = {}
+        self.watches: dict[str, CollapseWatch] = {}
 
     def on_loss_and_meter(self, task: Any) -> None:
         output = task.last_batch.model_output
         if not (task.train and is_logging_step(task) and isinstance(output, Tensor)):
             return
-        values: Dict[str, Dict[str, float]] = {}
+        values: dict[str, dict[str, float]] = {}
         for prefix, embeddings, num_masks in embeddings_of(task):
             sets = sum(num_masks)
             if embeddings.dim() != 2 or len(embeddings) % sets or len(embeddings) // sets < 2:
@@ -134,11 +135,11 @@ class CollapseWatch:
     def __init__(self, patience: int = 2) -> None:
         self.patience = patience
         self.points = 0
-        self.window: Deque[Dict[str, float]] = collections.deque(maxlen=WINDOW)
-        self.said: Set[str] = set()
+        self.window: collections.deque[dict[str, float]] = collections.deque(maxlen=WINDOW)
+        self.said: set[str] = set()
 
     def look(
-        self, values: Dict[str, float], even: float, settled: bool, late: bool
+        self, values: dict[str, float], even: float, settled: bool, late: bool
     ) -> Iterator[str]:
         """Yield what is wrong with the embedding and has not been said.
 
@@ -186,7 +187,7 @@ def is_settled(task: Any) -> bool:
     return task.iteration >= min(epoch, task.max_iteration / 10)
 
 
-def embeddings_of(task: Any) -> Iterator[Tuple[str, Tensor, List[int]]]:
+def embeddings_of(task: Any) -> Iterator[tuple[str, Tensor, list[int]]]:
     """What to describe of a batch: a prefix of the names, the embeddings, and ``[K0, K1]``."""
     output, num_masks = task.last_batch.model_output, masks_of(task)
     if isinstance(task.loss, BYOLLoss):

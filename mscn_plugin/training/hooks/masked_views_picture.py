@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, List, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ FILE_NAME = "masked_views.png"
 
 
 def sheet_of_views(
-    views: Tensor, num_masks: List[int], originals: Sequence[Any], masked: bool, caption: str = ""
+    views: Tensor, num_masks: list[int], originals: Sequence[Any], masked: bool, caption: str = ""
 ) -> Figure:
     """Draw views with one image per row and one view (branch and mask) per column.
 

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import torch
 from classy_vision.generic.distributed_util import get_rank, set_cpu_device
@@ -71,7 +71,7 @@ class NonFiniteHook(MSCNHook):
             )
 
 
-def step_of(task: Any) -> Dict[str, Any]:
+def step_of(task: Any) -> dict[str, Any]:
     """What :func:`replay` needs of the step under way: configuration, batch and weights.
 
     The optimizer has not stepped yet, and in training no statistics are used but the batch's.
@@ -92,7 +92,7 @@ def step_of(task: Any) -> Dict[str, Any]:
     }
 
 
-def replay(file: Path) -> Tuple[float, List[str]]:
+def replay(file: Path) -> tuple[float, list[str]]:
     """Repeat the step that :class:`NonFiniteHook` has kept, on the CPU, in one process.
 
     Returns:
@@ -111,7 +111,7 @@ def replay(file: Path) -> Tuple[float, List[str]]:
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file} is no step that a run has kept ({error!r})") from None
     model.train()
-    broken: List[str] = []
+    broken: list[str] = []
 
     def watch(name: str) -> Any:
         def look(_module: Any, _inputs: Any, output: Any) -> None:
@@ -139,18 +139,18 @@ def _on_cpu(content: Any) -> Any:
     return [_on_cpu(value) for value in content] if isinstance(content, (list, tuple)) else content
 
 
-def _all_tensors(content: Any) -> List[Tensor]:
+def _all_tensors(content: Any) -> list[Tensor]:
     if isinstance(content, Tensor):
         return [content]
     parts = content if isinstance(content, (list, tuple)) else []
     return [tensor for part in parts for tensor in _all_tensors(part)]
 
 
-def _unique(columns: Any) -> List[int]:
+def _unique(columns: Any) -> list[int]:
     indices = [index for tensor in _all_tensors(columns) for index in tensor.flatten().tolist()]
     return list(dict.fromkeys(indices))
 
 
-def _shortened(indices: List[int], most: int = 16) -> str:
+def _shortened(indices: list[int], most: int = 16) -> str:
     more = f" and {len(indices) - most} more" if len(indices) > most else ""
     return ", ".join(map(str, indices[:most])) + more

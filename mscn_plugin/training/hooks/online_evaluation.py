@@ -12,8 +12,9 @@ import copy
 import functools
 import logging
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, Optional, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ _HISTOGRAM_SIDE = 256  # pixels; larger images are reduced before their colours 
 
 def accuracies(
     train: Labelled, val: Labelled, settings: Any, device: Any = "cpu"
-) -> Dict[str, float]:
+) -> dict[str, float]:
     """kNN and linear-probe accuracy in percent, with the settings of ``ONLINE_EVALUATION``."""
     neighbors, temperature = settings.NUM_NEIGHBORS, settings.TEMPERATURE
     knn = knn_accuracy(train, val, neighbors, temperature, device=device)
@@ -63,8 +64,8 @@ class OnlineEvaluationHook(MSCNHook):
 
     def __init__(self) -> None:
         super().__init__()
-        self.data: Optional[EvaluationData] = None
-        self.baselines: Dict[str, Any] = {}
+        self.data: EvaluationData | None = None
+        self.baselines: dict[str, Any] = {}
 
     def on_start(self, task: Any) -> None:
         if not task.config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS or task.test_only:
@@ -122,7 +123,7 @@ class OnlineEvaluationHook(MSCNHook):
         task.ranks.wait()
 
 
-def _known_baselines(metrics: Path, images: Dict[str, Any]) -> Dict[str, Any]:
+def _known_baselines(metrics: Path, images: dict[str, Any]) -> dict[str, Any]:
     """What an earlier start has measured on the same images, or nothing."""
     for line in json_lines(metrics):
         if line.get("images") == images and "color_histogram" in line:
@@ -158,12 +159,12 @@ def evaluation_mode(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
             buffer.copy_(before)
 
 
-def _first_view(samples: Any) -> Tuple[Tensor, Tensor]:
+def _first_view(samples: Any) -> tuple[Tensor, Tensor]:
     images = torch.stack([sample["data"][0] for sample in samples])
     return images, torch.tensor([int(sample["label"][0]) for sample in samples])
 
 
-def _histograms(samples: Any) -> Tuple[Tensor, Tensor]:
+def _histograms(samples: Any) -> tuple[Tensor, Tensor]:
     images = [sample["data"][0] for sample in samples]
     for image in images:
         image.thumbnail((_HISTOGRAM_SIDE, _HISTOGRAM_SIDE), Image.Resampling.NEAREST)
@@ -208,7 +209,7 @@ class EvaluationData:
         self.val = val
 
     @classmethod
-    def of(cls, config: Any) -> Optional[EvaluationData]:
+    def of(cls, config: Any) -> EvaluationData | None:
         """The data that ``config`` describes, or None, with the reason logged, without labels."""
         settings = config.MSCN.ONLINE_EVALUATION
         if not config.DATA.TRAIN.LABEL_SOURCES:
@@ -238,7 +239,7 @@ class EvaluationData:
 
     def features(
         self, extract: Callable[[Tensor], Tensor], device: torch.device
-    ) -> Tuple[Labelled, Labelled]:
+    ) -> tuple[Labelled, Labelled]:
         """Features and labels of training and validation images, complete on every rank.
 
         Args:
@@ -248,7 +249,7 @@ class EvaluationData:
             self.val, extract, device
         )
 
-    def images(self) -> Dict[str, Any]:
+    def images(self) -> dict[str, Any]:
         """Number of images of both kinds, their folder or list, and whether it is the same."""
         return {
             "train": {"number": len(self.train), "path": _path_of(self.train)},
@@ -256,7 +257,7 @@ class EvaluationData:
             "held_out": self.val.dataset is self.train.dataset,
         }
 
-    def color_histograms(self) -> Tuple[Labelled, Labelled]:
+    def color_histograms(self) -> tuple[Labelled, Labelled]:
         """Colour histograms and labels of the whole images, complete on every rank."""
         train, val = (
             self._labelled(_undecorated(images), lambda x: x, torch.device("cpu"), _histograms)

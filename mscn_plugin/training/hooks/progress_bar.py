@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Optional
+from typing import Any
 
 from classy_vision.generic.distributed_util import is_primary
 from tqdm import tqdm
@@ -19,7 +19,7 @@ class ProgressBarHook(MSCNHook):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bar: Optional[Any] = None
+        self.bar: Any | None = None
 
     def on_start(self, task: Any) -> None:
         wanted = task.config.MSCN.PROGRESS_BAR

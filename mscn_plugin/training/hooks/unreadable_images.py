@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Set
+from typing import Any
 
 import torch
 from classy_vision.generic.distributed_util import all_reduce_sum, is_primary
@@ -26,8 +26,8 @@ class UnreadableImagesHook(MSCNHook):
 
     def __init__(self) -> None:
         super().__init__()
-        self.unreadable: Set[int] = set()
-        self.nearly_blank: Set[int] = set()
+        self.unreadable: set[int] = set()
+        self.nearly_blank: set[int] = set()
         self.watches_for_blank = True
 
     def on_phase_start(self, task: Any) -> None:
@@ -64,7 +64,7 @@ class UnreadableImagesHook(MSCNHook):
                 self._report(task, "nearly_blank_images", blank, images, "came out nearly blank")
         self.watches_for_blank = False
 
-    def _watch_for_blank(self, task: Any, blank: Set[int]) -> None:
+    def _watch_for_blank(self, task: Any, blank: set[int]) -> None:
         for index in sorted(blank - self.nearly_blank)[
             : max(0, MAX_NAMED - len(self.nearly_blank))
         ]:
