@@ -14,6 +14,7 @@ from mscn_plugin.data.decoding import check_pixel_range
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.masking import check_sigma
 from mscn_plugin.models.classifiers import EVALUATIONS
+from mscn_plugin.types import Config, section_like
 
 
 class Allowed(NamedTuple):
@@ -215,7 +216,7 @@ def all_keys(section: Section = SCHEMA, path: str = "") -> Iterator[tuple[str, K
             yield from all_keys(entry, f"{path}{name}.")
 
 
-def complete_settings(cfg: Any) -> None:
+def complete_settings(cfg: Config) -> None:
     """Fill the missing keys of ``cfg.MSCN`` with their defaults and check the others.
 
     Raises:
@@ -224,7 +225,7 @@ def complete_settings(cfg: Any) -> None:
     if "MSCN" not in cfg:
         cfg["MSCN"] = {}
     _complete("config.MSCN", cfg["MSCN"], SCHEMA)
-    cfg["MSCN"] = type(cfg)(cfg["MSCN"])
+    cfg["MSCN"] = section_like(cfg, cfg["MSCN"])
 
 
 def _complete(path: str, section: Any, schema: Section) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import ItemsView
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 
 class Config(Protocol):
@@ -36,3 +36,8 @@ class Task(Protocol):
     def __getattr__(self, name: str) -> Any: ...
 
     def __setattr__(self, name: str, value: Any) -> None: ...
+
+
+def section_like(config: Config, content: dict[str, Any]) -> Config:
+    """A section with ``content``, of the kind that ``config`` is."""
+    return cast(Any, type(config))(content)

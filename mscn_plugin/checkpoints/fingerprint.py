@@ -69,7 +69,7 @@ def recipe_of(cfg: Config) -> dict[str, Any]:
     return as_text
 
 
-def _deciding(cfg: Any, values: dict[str, Any]) -> dict[str, Any]:
+def _deciding(cfg: Config, values: dict[str, Any]) -> dict[str, Any]:
     """Those of the flat ``values`` that decide the weights of a run of ``cfg``."""
     free = [*_FREE, *([] if cfg.TEST_MODEL else ["DATA.TEST"])]
     free += [f"LOSS.{name}" for name in cfg.LOSS if name not in ("name", cfg.LOSS.name)]

@@ -29,6 +29,7 @@ from mscn_plugin.data.train_subset import (
     write_lists,
 )
 from mscn_plugin.errors import ConfigError, with_path
+from mscn_plugin.types import Config
 
 _KEY = "config.MSCN.DATA"
 
@@ -45,7 +46,7 @@ class ImageLists(NamedTuple):
     val: Images | None
 
 
-def find_images(cfg: Any) -> ImageLists:
+def find_images(cfg: Config) -> ImageLists:
     """Resolve ``MSCN.DATA``, check the classes, and choose the images.
 
     Raises:
@@ -56,7 +57,7 @@ def find_images(cfg: Any) -> ImageLists:
     return choose_images(cfg, folders)
 
 
-def resolve(cfg: Any) -> Folders:
+def resolve(cfg: Config) -> Folders:
     """Point ``DATA.TRAIN`` and ``DATA.TEST`` to the folders that ``MSCN.DATA`` names.
 
     ``MSCN.DATA`` is a folder of images, one with a sub-folder per class, one that holds training
@@ -78,7 +79,7 @@ def resolve(cfg: Any) -> Folders:
     return folders
 
 
-def choose_images(cfg: Any, folders: Folders) -> ImageLists:
+def choose_images(cfg: Config, folders: Folders) -> ImageLists:
     """Choose what ``MSCN.TRAIN_SUBSET`` asks for, and what an evaluation without ``val/`` takes.
 
     Such an evaluation is tested on the fifth of the training images that an online evaluation
@@ -103,7 +104,7 @@ def choose_images(cfg: Any, folders: Folders) -> ImageLists:
     return ImageLists(train, val)
 
 
-def take_stock(cfg: Any, folders: Folders, chosen: Images | None = None) -> None:
+def take_stock(cfg: Config, folders: Folders, chosen: Images | None = None) -> None:
     """Check the number of training images, and note their fingerprint for ``mscn_task``.
 
     Args:
@@ -124,7 +125,7 @@ def take_stock(cfg: Any, folders: Folders, chosen: Images | None = None) -> None
         cfg.MSCN["TRAINING_IMAGES"] = fingerprint(names, list(map(_size, paths)))
 
 
-def use_lists(cfg: Any, lists: ImageLists) -> None:
+def use_lists(cfg: Config, lists: ImageLists) -> None:
     """Write chosen images to the checkpoint folder, in VISSL's format, and let VISSL read them."""
     for split, name, images in (
         ("TRAIN", "train_subset", lists.train),
@@ -138,7 +139,7 @@ def use_lists(cfg: Any, lists: ImageLists) -> None:
             data.LABEL_PATHS, data.DATASET_NAMES = [str(labels)], ["image_list"]
 
 
-def _only_folder(cfg: Any, folders: Folders) -> Contents:
+def _only_folder(cfg: Config, folders: Folders) -> Contents:
     """The folder of which a part is taken."""
     if list(cfg.DATA.TRAIN.DATA_SOURCES) != [FOLDER]:
         raise ConfigError(
@@ -149,7 +150,7 @@ def _only_folder(cfg: Any, folders: Folders) -> Contents:
     return folders["TRAIN"][0]
 
 
-def _training_paths(cfg: Any, folders: Folders) -> list[str] | None:
+def _training_paths(cfg: Config, folders: Folders) -> list[str] | None:
     """The files of all training images, or None where VISSL alone knows them."""
     train, paths = cfg.DATA.TRAIN, [path for f in folders["TRAIN"] for path, _ in f.images]
     for source, file in zip(train.DATA_SOURCES, _data_paths(cfg, "TRAIN")):
@@ -170,7 +171,7 @@ def _size(path: str) -> int:
         return -1
 
 
-def _check_number(cfg: Any, images: int) -> None:
+def _check_number(cfg: Config, images: int) -> None:
     train, distributed = cfg.DATA.TRAIN, cfg.DISTRIBUTED
     processes = distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
     needed = train.BATCHSIZE_PER_REPLICA * processes
@@ -206,7 +207,7 @@ def _check_number(cfg: Any, images: int) -> None:
         )
 
 
-def _check_neighbors(cfg: Any, images: int) -> None:
+def _check_neighbors(cfg: Config, images: int) -> None:
     """Check that an online evaluation has the neighbours that its kNN asks for."""
     train, test, online = cfg.DATA.TRAIN, cfg.DATA.TEST, cfg.MSCN.ONLINE_EVALUATION
     evaluated = cfg.TRAINER.TASK_NAME == "mscn_task" and online.EVERY_NUM_EPOCHS
@@ -224,12 +225,12 @@ def _check_neighbors(cfg: Any, images: int) -> None:
         )
 
 
-def _takes_all(cfg: Any) -> bool:
+def _takes_all(cfg: Config) -> bool:
     subset = cfg.MSCN.TRAIN_SUBSET
     return not isinstance(subset, str) and with_path("config.MSCN", check_fraction, subset) == 1
 
 
-def _use_folder(cfg: Any, name: str, folder: Path | None) -> None:
+def _use_folder(cfg: Config, name: str, folder: Path | None) -> None:
     """Let a split read a folder, or nothing.
 
     Raises:
@@ -256,12 +257,12 @@ def _use_folder(cfg: Any, name: str, folder: Path | None) -> None:
         split[key] = value
 
 
-def _data_paths(cfg: Any, split: str) -> list[str]:
+def _data_paths(cfg: Config, split: str) -> list[str]:
     """Folders and lists of a split, also those that VISSL's catalog knows by name."""
     return list(cfg.DATA[split].DATA_PATHS) or get_data_files(split, cfg.DATA)[0]
 
 
-def _check_split(cfg: Any, name: str) -> list[Contents]:
+def _check_split(cfg: Config, name: str) -> list[Contents]:
     split, key = cfg.DATA[name], f"config.DATA.{name}"
     if not split.DATA_SOURCES:
         raise ConfigError(
@@ -312,7 +313,7 @@ def _check_sources(key: str, split: Any) -> None:
             )
 
 
-def _check_labels(cfg: Any, name: str, folders: list[Contents]) -> None:
+def _check_labels(cfg: Config, name: str, folders: list[Contents]) -> None:
     """Check the labels of a split, or let it be one without where there are none."""
     split, key, paths = cfg.DATA[name], f"config.DATA.{name}", _data_paths(cfg, name)
     by_folder = iter(folders)
@@ -332,7 +333,7 @@ def _check_labels(cfg: Any, name: str, folders: list[Contents]) -> None:
                 _check_list(f"{key}.LABEL_PATHS", file, images)
 
 
-def _go_without_labels(cfg: Any, name: str, reason: str) -> None:
+def _go_without_labels(cfg: Config, name: str, reason: str) -> None:
     if is_evaluation(cfg):
         raise ConfigError(f"{reason}, and an evaluation needs labels")
     cfg.DATA[name].LABEL_SOURCES = []

@@ -14,12 +14,13 @@ from mscn_plugin.config.checks.loss import LOSSES
 from mscn_plugin.config.schedules import fit_schedules
 from mscn_plugin.schema import complete_settings
 from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
+from mscn_plugin.types import Config, section_like
 
 Step = Callable[[Any], None]
 """Infers something of a configuration, or checks it: completed in place, or ConfigError."""
 
 
-def prepare_config(cfg: Any) -> data.ImageLists:
+def prepare_config(cfg: Config) -> data.ImageLists:
     """Fill in what MSCN infers and check the rest: :data:`STEPS`, then the images.
 
     Args:
@@ -36,13 +37,13 @@ def prepare_config(cfg: Any) -> data.ImageLists:
     return data.find_images(cfg)
 
 
-def infer_collator_parameters(cfg: Any) -> None:
+def infer_collator_parameters(cfg: Config) -> None:
     """Take null, the command line's way to have no parameters, for no parameters."""
     if cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS is None:
-        cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS = type(cfg)({})
+        cfg.DATA.TRAIN.COLLATE_FUNCTION_PARAMS = section_like(cfg, {})
 
 
-def infer_checkpoint_folder(cfg: Any) -> None:
+def infer_checkpoint_folder(cfg: Config) -> None:
     """Make the folder's path absolute, and leave the search for the newest checkpoint to ours."""
     # VISSL links its newest checkpoint by the path it was given; a relative one would dangle.
     cfg.CHECKPOINT.DIR = os.path.abspath(cfg.CHECKPOINT.DIR)
@@ -59,7 +60,7 @@ _PATHS = (
 """Keys that hold a path, or a list of paths."""
 
 
-def expand_paths(cfg: Any) -> None:
+def expand_paths(cfg: Config) -> None:
     """Put the home folder in the place of a leading ``~`` in every path."""
     for path in _PATHS:
         *sections, key = path.split(".")
@@ -71,18 +72,18 @@ def expand_paths(cfg: Any) -> None:
             section[key] = os.path.expanduser(value)
 
 
-def infer_num_masks(cfg: Any) -> None:
+def infer_num_masks(cfg: Config) -> None:
     """Give the loss the collator's number of masks where the loss has none (null)."""
     if cfg.LOSS.name not in LOSSES:
         return
     if cfg.LOSS.get(cfg.LOSS.name) is None:  # VISSL wants a section of every loss
-        cfg.LOSS[cfg.LOSS.name] = type(cfg)({})
+        cfg.LOSS[cfg.LOSS.name] = section_like(cfg, {})
     loss = cfg.LOSS[cfg.LOSS.name]
     if loss.get("num_masks") is None:
         loss["num_masks"] = num_masks_of(cfg.DATA.TRAIN)
 
 
-def infer_unmasked_views(cfg: Any) -> None:
+def infer_unmasked_views(cfg: Config) -> None:
     """Let the collator keep the unmasked views where BYOL's target looks at them."""
     loss, train = cfg.LOSS.get("byol_loss") or {}, cfg.DATA.TRAIN
     wanted = cfg.LOSS.name == "byol_loss" and loss.get("target_input") == "unmasked"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mscn_plugin.config.checks.mscn import crop_size
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.models.shapes import trunk_features
+from mscn_plugin.types import Config
 
 
-def infer_and_check(cfg: Any) -> None:
+def infer_and_check(cfg: Config) -> None:
     """Put the trunk's number of features in the place of a null in the first head's ``dims``.
 
     Raises:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from mscn_plugin.config.checks.parts import used_schedules
 from mscn_plugin.config.checks.vissl import is_number
+from mscn_plugin.types import Config
 
 SCHEDULER = "mscn_warmup_cosine"
 """The registered name of :class:`~mscn_plugin.training.lr_schedule.WarmupCosineScheduler`."""
 
 
-def fit_schedules(cfg: Any) -> None:
+def fit_schedules(cfg: Config) -> None:
     """Fit schedules to a run of fewer epochs than their phases: a shorter warm-up, fewer steps.
 
     A warm-up as long as the run becomes a tenth of the run, as 10 epochs are in one of 100 (not

@@ -22,12 +22,12 @@ import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-PixelRange = Optional[Sequence[float]]
+PixelRange = Sequence[float] | None
 """The values of black and white in pictures of more than 8 bits, or None where none are stated."""
 
 BLANK_SHARE = 0.99

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.masking import check_sigma
+from mscn_plugin.types import Config
 
 
-def add_mscn_config(cfg: Any) -> None:
+def add_mscn_config(cfg: Config) -> None:
     """Add ``MODEL.MSCN`` with its defaults to a detectron2 configuration."""
     from detectron2.config import CfgNode
 

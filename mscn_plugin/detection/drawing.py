@@ -21,6 +21,7 @@ from mscn_plugin.detection.reading import load_weights, read_class_names, read_c
 from mscn_plugin.detection.resume import FINAL, checkpoints
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.files import replacing
+from mscn_plugin.types import Config
 
 
 def final_weights(run: Path) -> Path:
@@ -119,7 +120,7 @@ def draw(run: Path, weights: Path, threshold: float, targets: dict[Path, Path]) 
     return unreadable
 
 
-def class_names(run: Path, config: Any) -> Any:
+def class_names(run: Path, config: Config) -> Any:
     """detectron2's metadata; of data of the user's own with the names in ``classes.json``.
 
     Raises:

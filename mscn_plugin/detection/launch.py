@@ -23,6 +23,7 @@ from mscn_plugin.detection.environment import MODULE, RESUME_VARIABLE
 from mscn_plugin.detection.published_data import check_published
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.detectron2_weights import detectron2_weights
+from mscn_plugin.types import Config
 
 TOOL = Path(vissl.__file__).parents[1] / "tools" / "object_detection_benchmark.py"
 """VISSL's tool, by its path: detectron2 may have a package ``tools`` of its own."""
@@ -122,7 +123,7 @@ class Detection(NamedTuple):
             )
         return cfg
 
-    def command(self, python: str, num_gpus: int, cfg: Any) -> list[str]:
+    def command(self, python: str, num_gpus: int, cfg: Config) -> list[str]:
         """The command line of VISSL's unmodified tool, which goes on where it can.
 
         Args:

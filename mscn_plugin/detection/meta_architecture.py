@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mscn_plugin.detection.config import check_input
 from mscn_plugin.masking import high_pass
+from mscn_plugin.types import Config
 
 
 @META_ARCH_REGISTRY.register()
@@ -35,7 +36,7 @@ class MSCNGeneralizedRCNN(GeneralizedRCNN):
         self.sigma = check_input(sigma, self.input_format)
 
     @classmethod
-    def from_config(cls, cfg: Any) -> dict[str, Any]:
+    def from_config(cls, cfg: Config) -> dict[str, Any]:
         return {**super().from_config(cfg), "sigma": cfg.MODEL.MSCN.SIGMA}
 
     def preprocess_image(self, batched_inputs: list[dict[str, Tensor]]) -> ImageList:

@@ -17,6 +17,7 @@ from mscn_plugin.checkpoints.io import CheckpointError
 from mscn_plugin.checkpoints.run_folder import json_lines
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.files import save_json, write_text
+from mscn_plugin.types import Config
 
 RECIPE = "recipe.json"
 """What decides a folder's detector: checkpoint, data, classes and configuration."""
@@ -39,7 +40,7 @@ _NAMES = {
 }
 
 
-def recipe_of(checkpoint: str, data: str, classes: Any, cfg: Any) -> dict[str, Any]:
+def recipe_of(checkpoint: str, data: str, classes: Any, cfg: Config) -> dict[str, Any]:
     """What decides a detector: digests of checkpoint and data, classes, detectron2's keys."""
     keys = {key: value for key, value in flat(cfg) if key not in _FREE}
     recipe = {"checkpoint": checkpoint, "data": data, "classes": classes, **keys}

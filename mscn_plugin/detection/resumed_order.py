@@ -14,6 +14,8 @@ from detectron2.engine.hooks import PreciseBN
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 
+from mscn_plugin.types import Config
+
 _STRIDE = 1000  # of seeds between two iterations: more than ranks that there are
 
 
@@ -24,7 +26,7 @@ class BeginAnewAtCheckpoints(HookBase):
     run to be equal to, and nothing is done.
     """
 
-    def __init__(self, cfg: Any) -> None:
+    def __init__(self, cfg: Config) -> None:
         self.cfg = cfg
 
     def before_train(self) -> None:

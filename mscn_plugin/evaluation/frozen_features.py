@@ -32,6 +32,7 @@ from mscn_plugin.models.classifiers import (
     svm_average_precision,
 )
 from mscn_plugin.training.ranks import Ranks
+from mscn_plugin.types import Config, Task
 
 ENGINE = "mscn_frozen_features"
 
@@ -48,7 +49,7 @@ class FrozenFeaturesEngine(Engine):
 
     def run_engine(
         self,
-        cfg: Any,
+        cfg: Config,
         dist_run_id: str,
         checkpoint_path: str,
         checkpoint_folder: str,
@@ -83,7 +84,7 @@ class FrozenFeaturesEngine(Engine):
         shutdown_logging()
 
 
-def extract_features(task: Any, layers: list[str], folder: Path) -> None:
+def extract_features(task: Task, layers: list[str], folder: Path) -> None:
     """Write the features of all splits in VISSL's format; each rank writes those of its images.
 
     Args:
@@ -123,7 +124,7 @@ def flatten(outputs: Any) -> list[torch.Tensor]:
     return [tensor for output in outputs for tensor in flatten(output)]
 
 
-def evaluate_features(cfg: Any, layers: list[str], folder: str, device: Any) -> dict[str, Any]:
+def evaluate_features(cfg: Config, layers: list[str], folder: str, device: Any) -> dict[str, Any]:
     """Run ``MSCN.FROZEN_EVALUATIONS`` on the features in ``folder``.
 
     Returns:
@@ -138,7 +139,9 @@ def evaluate_features(cfg: Any, layers: list[str], folder: str, device: Any) -> 
     return results
 
 
-def evaluate(name: str, cfg: Any, train: Labelled, val: Labelled, device: Any) -> dict[str, float]:
+def evaluate(
+    name: str, cfg: Config, train: Labelled, val: Labelled, device: Any
+) -> dict[str, float]:
     """One of ``MSCN.FROZEN_EVALUATIONS`` on one layer's features: its metrics in percent."""
     if name == "svm":
         return svm_average_precision(train, val, cfg.SVM)

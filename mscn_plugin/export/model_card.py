@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 import mscn_plugin
+from mscn_plugin.checkpoints.io import value_at
 from mscn_plugin.export.check import TOLERANCE
 from mscn_plugin.export.pretrained import Pretrained, describe
 from mscn_plugin.export.results import Result
@@ -231,7 +232,7 @@ def training_rows(pretrained: Pretrained) -> Iterator[tuple[str, Any]]:
     yield "data", data_names(config)
 
 
-def data_names(config: Any) -> Any:
+def data_names(config: dict[str, Any] | None) -> Any:
     """What the run was trained on: the folder, the files, or a name of VISSL's dataset catalog."""
     data = value_at(config, "MSCN.DATA")
     if data and Path(str(data)).name.strip("."):
@@ -247,13 +248,6 @@ def _name_of(path: Path) -> str:
     """The last part of a path; with the one before, where it names a split."""
     splits = ("train", "training", "images")
     return "/".join(path.parts[-2:]) if path.stem.lower() in splits else path.name
-
-
-def value_at(config: Any, path: str) -> Any:
-    """The value at a path of keys with dots between, or None where there is none."""
-    for key in path.split("."):
-        config = config.get(key) if isinstance(config, dict) else None
-    return config
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

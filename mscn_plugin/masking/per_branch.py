@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any, Union
+from typing import Any
 
 from mscn_plugin.masking.distribution import MaskDistribution
 
 NUM_BRANCHES = 2
 """A name, not a setting: the losses compare branch 0 with branch 1 and 1 with 0, and no third."""
-NumMasks = Union[int, Sequence[int]]
+NumMasks = int | Sequence[int]
 """K, or ``[K0, K1]``."""
 MASK_SETTINGS = tuple(field.name for field in dataclasses.fields(MaskDistribution))
 """The keys by which transforms and collator describe masks."""

@@ -79,9 +79,7 @@ class MaskedViews(nn.Module):
         return f"num_masks={self.num_masks}, sigma={self.sigma}, {self.distributions}"
 
 
-def _on_device(
-    generator: torch.Generator | None, device: torch.device
-) -> torch.Generator | None:
+def _on_device(generator: torch.Generator | None, device: torch.device) -> torch.Generator | None:
     """The generator itself on a CPU; elsewhere one of ``device`` that it seeds."""
     if generator is None or device.type == "cpu":
         return generator

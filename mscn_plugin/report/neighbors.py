@@ -24,6 +24,7 @@ from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.pretrained import Pretrained
+from mscn_plugin.types import Config
 
 NUM_QUERIES = 6
 NUM_NEIGHBORS = 6
@@ -172,7 +173,7 @@ def most_similar(queries: Tensor, images: Tensor, k: int) -> tuple[Tensor, Tenso
     return values, indices
 
 
-def _point_to_data(cfg: Any, data: str | None) -> Folders:
+def _point_to_data(cfg: Config, data: str | None) -> Folders:
     """Let the configuration read ``data``, or else check that the run's own files are there.
 
     Returns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from mscn_plugin.checkpoints.io import value_at
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.models.high_pass_trunk import PREFIX
 
@@ -72,7 +73,7 @@ def important_settings(run: Run) -> list[Setting]:
 
 def _rows(config: dict[str, Any], titles: dict[str, str]) -> Iterator[Setting]:
     for key, title in titles.items():
-        value = _value(config, key)
+        value = value_at(config, key)
         if value not in (None, "", {}, []):
             yield Setting(title, key, in_words(value))
 
@@ -85,7 +86,7 @@ def _input(run: Run) -> Iterator[Setting]:
 
 
 def _batch(config: dict[str, Any]) -> Iterator[Setting]:
-    factors = [_value(config, key) for key in _BATCH]
+    factors = [value_at(config, key) for key in _BATCH]
     if all(isinstance(factor, int) for factor in factors):
         product = " x ".join(map(str, factors))
         total = factors[0] * factors[1] * factors[2]
@@ -101,10 +102,3 @@ def in_words(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else str(value)
-
-
-def _value(config: dict[str, Any], path: str) -> Any:
-    value: Any = config
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value

@@ -43,6 +43,7 @@ from mscn_plugin.training.ranks import Ranks
 from mscn_plugin.training.resumable_loader import ResumableLoader
 from mscn_plugin.transforms.loader_pipeline import loader_config
 from mscn_plugin.transforms.on_device import DeviceViewsLoader
+from mscn_plugin.types import Config
 
 _VISSLS_NAN_CHECKS = (CheckNanLossHook, CheckNanModelOutputHook)
 
@@ -61,9 +62,9 @@ class MSCNTask(SelfSupervisionTask):
     (:mod:`mscn_plugin.schema`).
     """
 
-    config: Any
+    config: Config
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Config) -> None:
         complete_settings(config)
         super().__init__(config)
         self.recipe = recipe_of(config)
@@ -173,7 +174,7 @@ class MSCNTask(SelfSupervisionTask):
         self.datasets[phase_type].epoch = epoch
 
     @contextlib.contextmanager
-    def _configured_by(self, config: Any) -> Iterator[None]:
+    def _configured_by(self, config: Config) -> Iterator[None]:
         own, self.config = self.config, config
         try:
             yield

@@ -21,6 +21,7 @@ from mscn_plugin.config.infer import prepare_config
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.runs import lock
+from mscn_plugin.types import Config
 from mscn_plugin.vissl.error_messages import message_of, print_errors_plainly
 
 _vissl_infer_and_assert = hydra_config.infer_and_assert_hydra_config
@@ -32,7 +33,7 @@ def install() -> None:
 
 
 @functools.wraps(_vissl_infer_and_assert)
-def infer_and_assert_hydra_config(cfg: Any, *more: Any, **options: Any) -> Any:
+def infer_and_assert_hydra_config(cfg: Config, *more: Any, **options: Any) -> Any:
     """VISSL's, between the checks of a configuration that has a part of MSCN.
 
     Args:
@@ -70,7 +71,7 @@ def infer_and_assert_hydra_config(cfg: Any, *more: Any, **options: Any) -> Any:
     return inferred
 
 
-def _refuse_unfiltered(cfg: Any) -> None:
+def _refuse_unfiltered(cfg: Config) -> None:
     """Refuse a checkpoint of ours without its filter; VISSL's other errors stay tracebacks."""
     try:
         checkpoint.refuse_unfiltered(cfg)
@@ -101,7 +102,7 @@ def refusal(arguments: Sequence[str]) -> str | None:
     return None
 
 
-def check_images_again(cfg: Any) -> None:
+def check_images_again(cfg: Config) -> None:
     """Check in a SLURM job what has been checked at its submission: the images may have changed.
 
     Raises:

@@ -35,6 +35,7 @@ from mscn_plugin.config.checks.mscn import uses_mscn
 from mscn_plugin.files import remove_abandoned
 from mscn_plugin.runs import lock
 from mscn_plugin.training.signals import EXIT_CODES, die_with_parent, exit_code, interruption
+from mscn_plugin.types import Config
 from mscn_plugin.vissl.config_hook import check_images_again
 from mscn_plugin.vissl.error_messages import message_of
 
@@ -48,7 +49,7 @@ _HOOKED = (
 _vissl = {name: getattr(distributed_launcher, name) for name in _HOOKED}
 
 
-def distributed_worker(local_rank: int, cfg: Any, *args: Any, **kwargs: Any) -> None:
+def distributed_worker(local_rank: int, cfg: Config, *args: Any, **kwargs: Any) -> None:
     """VISSL's worker of one rank, with MSCN registered. The launcher passes ``local_rank``."""
     if uses_mscn(cfg):
         interruption.listen()
@@ -72,12 +73,12 @@ class ResumableSlurmJob(distributed_launcher._ResumableSlurmJob):
         return submitit.helpers.DelayedSubmission(job)
 
 
-def resumes_exactly(cfg: Any) -> bool:
+def resumes_exactly(cfg: Config) -> bool:
     """Whether the promise of :mod:`mscn_plugin.training` is this run's."""
     return cfg.TRAINER.TASK_NAME == "mscn_task"
 
 
-def is_training_finished(cfg: Any, checkpoint_folder: str) -> bool | None:
+def is_training_finished(cfg: Config, checkpoint_folder: str) -> bool | None:
     """VISSL's first step in a run's folder: from here on it is locked, and signals are heeded.
 
     Raises:
@@ -95,7 +96,7 @@ def is_training_finished(cfg: Any, checkpoint_folder: str) -> bool | None:
     return finished
 
 
-def nothing_left(cfg: Any, checkpoint_folder: str) -> bool | None:
+def nothing_left(cfg: Config, checkpoint_folder: str) -> bool | None:
     """Whether a run has nothing left to do: a damaged last checkpoint does not count.
 
     Nor does a complete one where the evaluation that follows it is missing, VISSL's test phase or
@@ -128,7 +129,7 @@ def nothing_left(cfg: Any, checkpoint_folder: str) -> bool | None:
     return tested or not cfg.TEST_MODEL
 
 
-def get_resume_checkpoint(cfg: Any, checkpoint_folder: str) -> str | None:
+def get_resume_checkpoint(cfg: Config, checkpoint_folder: str) -> str | None:
     """The newest complete checkpoint, of an epoch or of an iteration.
 
     Raises:
@@ -154,7 +155,7 @@ def get_resume_checkpoint(cfg: Any, checkpoint_folder: str) -> str | None:
     return str(newest)
 
 
-def cleanup_local_dir(cfg: Any) -> None:
+def cleanup_local_dir(cfg: Config) -> None:
     """VISSL's first step after the ranks, also after they failed.
 
     Raises:

@@ -25,11 +25,12 @@ from mscn_plugin.config.checks.evaluation import is_evaluation
 from mscn_plugin.errors import ConfigError, suggestion, with_path
 from mscn_plugin.models.high_pass_trunk import PREFIX, trunk_sigma
 from mscn_plugin.models.shapes import trunk_shapes
+from mscn_plugin.types import Config, section_like
 
 FILE_KEY = "config.MODEL.WEIGHTS_INIT.PARAMS_FILE"
 
 
-def check_checkpoint(cfg: Any) -> None:
+def check_checkpoint(cfg: Config) -> None:
     """Check that the weights fit the trunk and that their filter stands before it.
 
     Fills in the sigma of a ``high_pass_...`` trunk where the configuration leaves it to the
@@ -77,13 +78,13 @@ def check_checkpoint(cfg: Any) -> None:
                 f"{FILE_KEY} is {weights.PARAMS_FILE!r}, which does not say its sigma: add "
                 "+config.MODEL.TRUNK.HIGH_PASS.SIGMA=<pixels>"
             )
-        cfg.MODEL.TRUNK["HIGH_PASS"] = type(cfg)({"SIGMA": sigma})
+        cfg.MODEL.TRUNK["HIGH_PASS"] = section_like(cfg, {"SIGMA": sigma})
     if is_evaluation(cfg):
         check_sigma(cfg, sigma)
         _check_folder(cfg)
 
 
-def refuse_unfiltered(cfg: Any) -> None:
+def refuse_unfiltered(cfg: Config) -> None:
     """Refuse a checkpoint of masked pre-training in an evaluation that knows nothing of MSCN.
 
     Raises:
@@ -104,7 +105,7 @@ def refuse_unfiltered(cfg: Any) -> None:
         )
 
 
-def stated_sigma(cfg: Any, checkpoint: dict[str, Any]) -> float | None:
+def stated_sigma(cfg: Config, checkpoint: dict[str, Any]) -> float | None:
     """Pre-training's sigma in pixels, or None where nothing says it.
 
     Raises:
@@ -120,7 +121,7 @@ def stated_sigma(cfg: Any, checkpoint: dict[str, Any]) -> float | None:
     return stated if sigma is None else sigma
 
 
-def check_sigma(cfg: Any, sigma: float | None) -> None:
+def check_sigma(cfg: Config, sigma: float | None) -> None:
     """Check that the images of both splits pass pre-training's filter (Table 9, A.2).
 
     Raises:
@@ -141,7 +142,7 @@ def check_sigma(cfg: Any, sigma: float | None) -> None:
             )
 
 
-def _advice(cfg: Any, sigma: float) -> str:
+def _advice(cfg: Config, sigma: float) -> str:
     """The overrides that bring the filter to ``sigma``, or in words what to do."""
     overrides = [
         f"config.DATA.{split}.TRANSFORMS.{index}.sigma={sigma!r}"
@@ -159,7 +160,7 @@ def _advice(cfg: Any, sigma: float) -> str:
     )
 
 
-def _check_names(cfg: Any, tensors: dict[str, Any]) -> None:
+def _check_names(cfg: Config, tensors: dict[str, Any]) -> None:
     name = cfg.MODEL.TRUNK.NAME
     if "fsdp" in name:
         return
@@ -188,7 +189,7 @@ def _check_names(cfg: Any, tensors: dict[str, Any]) -> None:
             raise ConfigError(f"{FILE_KEY} is {file!r}, whose {key} has values that are not finite")
 
 
-def _check_heads(cfg: Any, checkpoint: dict[str, Any]) -> None:
+def _check_heads(cfg: Config, checkpoint: dict[str, Any]) -> None:
     """Refuse a pretext head that VISSL would try to load into another."""
     settings, skipped = cfg.MODEL.FEATURE_EVAL_SETTINGS, cfg.MODEL.WEIGHTS_INIT.SKIP_LAYERS
     loads = is_evaluation(cfg) and (settings.EVAL_TRUNK_AND_HEAD or not settings.EVAL_MODE_ON)
@@ -207,7 +208,7 @@ def _check_heads(cfg: Any, checkpoint: dict[str, Any]) -> None:
             )
 
 
-def _check_folder(cfg: Any) -> None:
+def _check_folder(cfg: Config) -> None:
     """Refuse a folder in which VISSL would go on with, or keep, another evaluation's results."""
     folder = cfg.CHECKPOINT.DIR
     names = ("*.torch", "metrics.json")  # the latter alone of an evaluation of frozen features

@@ -31,6 +31,7 @@ from mscn_plugin.errors import ConfigError
 from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.models.shapes import of_shapes, trunk_features
 from mscn_plugin.transforms.collate import num_masks_of
+from mscn_plugin.types import Config
 
 _IMAGES = 4
 """B. Even, as collators that mix pairs of images want it."""
@@ -40,7 +41,7 @@ _TWO_VIEWS = ("simclr_info_nce_loss", "barlow_twins_loss")
 """Losses of VISSL that compare the first half of the embeddings with the second."""
 
 
-def check_first_batch(cfg: Any) -> None:
+def check_first_batch(cfg: Config) -> None:
     """Make a first batch of both splits, and take the training one through the model.
 
     Args:
@@ -57,7 +58,7 @@ def check_first_batch(cfg: Any) -> None:
     _check_views(cfg, outputs)
 
 
-def _first_batch(cfg: Any, split: str) -> dict[str, Any]:
+def _first_batch(cfg: Config, split: str) -> dict[str, Any]:
     data = cfg.DATA[split]
     samples = [_sample(index, _image_size(data.TRANSFORMS)) for index in range(_IMAGES)]
     for index, section in enumerate(data.TRANSFORMS):
@@ -104,7 +105,7 @@ def _image_size(transforms: list[dict[str, Any]]) -> int:
     return max([*(size for size in sizes if isinstance(size, int)), 32]) + _MARGIN
 
 
-def _model_outputs(cfg: Any, batch: dict[str, Any]) -> list[Any]:
+def _model_outputs(cfg: Config, batch: dict[str, Any]) -> list[Any]:
     """The model's outputs for the first batch, of VISSL's input keys, as tensors of shapes."""
     model_config = copy.deepcopy(cfg.MODEL)
     names = [str(model_config.TRUNK.NAME), *(str(head[0]) for head in model_config.HEAD.PARAMS)]
@@ -134,7 +135,7 @@ def _model_outputs(cfg: Any, batch: dict[str, Any]) -> list[Any]:
         raise refusal(path, heads, f"a batch of {_shapes(data)}", error) from error
 
 
-def _check_frozen(cfg: Any, names: list[str]) -> None:
+def _check_frozen(cfg: Config, names: list[str]) -> None:
     """Check the names of parameters that are not to be trained; VISSL passes over unknown ones."""
     for name in cfg.MODEL.NON_TRAINABLE_PARAMS:
         if cfg.TRAINER.TASK_NAME == "mscn_task" and name not in names:
@@ -169,7 +170,7 @@ def _shapes(data: Any) -> str:
     return ", ".join(map(_shapes, data)) if isinstance(data, (list, tuple)) else "numbers"
 
 
-def _check_views(cfg: Any, outputs: list[Any]) -> None:
+def _check_views(cfg: Config, outputs: list[Any]) -> None:
     """Check that the embeddings are as many as the loss takes for the views of an image."""
     name = cfg.LOSS.name
     if not outputs or not isinstance(outputs[0], Tensor):

@@ -11,16 +11,17 @@ from mscn_plugin.data.image_folder import Contents
 from mscn_plugin.data.sources import FOLDER, SOURCES
 from mscn_plugin.data.train_subset import read_list
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.types import Config
 
 CROSS_ENTROPY = "cross_entropy_multiple_output_single_target"
 
 
-def is_evaluation(cfg: Any) -> bool:
+def is_evaluation(cfg: Config) -> bool:
     """Whether a configuration evaluates a trunk on labels, frozen or fine-tuned."""
     return bool(cfg.MODEL.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON) or cfg.LOSS.name == CROSS_ENTROPY
 
 
-def check_classes(cfg: Any, folders: dict[str, list[Contents]]) -> None:
+def check_classes(cfg: Config, folders: dict[str, list[Contents]]) -> None:
     """Check the splits' classes against each other and the heads'; null takes their number.
 
     A label is the place of its class among the classes: where the splits' classes differ, one
@@ -79,7 +80,7 @@ def _labels(split: Any, folders: list[Contents]) -> tuple[str, list[str] | int |
     return file, sorted(set(entries.tolist()))
 
 
-def check_same_classes(cfg: Any, folders: dict[str, list[Contents]], remedy: str = "") -> None:
+def check_same_classes(cfg: Config, folders: dict[str, list[Contents]], remedy: str = "") -> None:
     """Check that a label means the same class in both splits, as far as their labels say it.
 
     Args:
@@ -118,7 +119,7 @@ def _outputs(model: Any) -> Iterator[Any]:
             yield index, module[1]["dims"]
 
 
-def _check_topk(cfg: Any, number: int) -> None:
+def _check_topk(cfg: Config, number: int) -> None:
     meter = cfg.METERS.get("accuracy_list_meter") or {}
     topk = list(meter.get("topk_values") or [])
     if cfg.METERS.name == "accuracy_list_meter" and topk and max(topk) > number:

@@ -9,6 +9,7 @@ import torch
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.transforms.collate import num_masks_of
+from mscn_plugin.types import Config
 
 _VIEWS = 4
 """Of the pass that is measured: batch normalisation needs more than one."""
@@ -16,7 +17,7 @@ _BESIDE = 1.1
 """Weights, optimizer and the stage's views beside the activations; 1.02 to 1.07 was measured."""
 
 
-def activation_bytes(config: Any, size: tuple[int, int]) -> int:
+def activation_bytes(config: Config, size: tuple[int, int]) -> int:
     """Bytes that one view's activations take between forward and backward pass.
 
     Counted on PyTorch's meta device, which computes shapes and no values: what autograd keeps,
@@ -45,7 +46,7 @@ def activation_bytes(config: Any, size: tuple[int, int]) -> int:
     return count // 2 if config.MODEL.AMP_PARAMS.USE_AMP else count
 
 
-def check_gpu_memory(config: Any, size: tuple[int, int] | None, available: int) -> None:
+def check_gpu_memory(config: Config, size: tuple[int, int] | None, available: int) -> None:
     """Refuse a step whose activations alone are more than a GPU's memory.
 
     Args:
@@ -69,12 +70,12 @@ def check_gpu_memory(config: Any, size: tuple[int, int] | None, available: int) 
         )
 
 
-def num_views(config: Any) -> int:
+def num_views(config: Config) -> int:
     """Views of an image in a step: K0 + K1, or 2 with VISSL's collators."""
     return sum(masks_per_branch(num_masks_of(config.DATA.TRAIN)))
 
 
-def advice(config: Any, of_view: int = 0, available: int = 0) -> str:
+def advice(config: Config, of_view: int = 0, available: int = 0) -> str:
     """The overlays that need less, with their estimates where they fit.
 
     Args:
@@ -102,7 +103,7 @@ def advice(config: Any, of_view: int = 0, available: int = 0) -> str:
     return f"add {', or '.join([*said, f'a smaller batch{fits}'])}"
 
 
-def batch_in_words(config: Any) -> str:
+def batch_in_words(config: Config) -> str:
     """The key of the batch with what it means in views."""
     batch_size, views = config.DATA.TRAIN.BATCHSIZE_PER_REPLICA, num_views(config)
     return (

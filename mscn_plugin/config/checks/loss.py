@@ -13,6 +13,7 @@ from mscn_plugin.losses.byol import BYOLLoss
 from mscn_plugin.losses.registry import losses
 from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
+from mscn_plugin.types import Config
 
 OTHER_COLLATORS = (
     "cutmixup_collator",
@@ -66,7 +67,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 """Of numbers in the sections of VISSL's siamese losses."""
 
 
-def check_loss(cfg: Any) -> None:
+def check_loss(cfg: Config) -> None:
     """Check the loss, and whether collator, model and task give it what it needs.
 
     Raises:
@@ -123,7 +124,7 @@ def check_loss(cfg: Any) -> None:
         _check_byol(cfg, loss, multimask)
 
 
-def _check_vissl_loss(cfg: Any) -> None:
+def _check_vissl_loss(cfg: Config) -> None:
     """Check numbers of VISSL's losses, which themselves check none of them."""
     name = cfg.LOSS.name
     section: dict[str, Any] = cfg.LOSS[name]
@@ -147,7 +148,7 @@ def _check_vissl_loss(cfg: Any) -> None:
         )
 
 
-def _check_passes(cfg: Any) -> None:
+def _check_passes(cfg: Config) -> None:
     """Check that branches which are handed over apart pass the network apart.
 
     VISSL's model puts images of one size together again, in the heads with any setting: BYOL's
@@ -167,7 +168,7 @@ def _check_passes(cfg: Any) -> None:
         )
 
 
-def _check_byol(cfg: Any, loss: BYOLLoss, multimask: bool) -> None:
+def _check_byol(cfg: Config, loss: BYOLLoss, multimask: bool) -> None:
     if cfg.TRAINER.TASK_NAME != "mscn_task":
         raise ConfigError(
             f"config.TRAINER.TASK_NAME is {cfg.TRAINER.TASK_NAME}; it must be mscn_task, which "

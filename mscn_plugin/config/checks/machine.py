@@ -12,9 +12,10 @@ from mscn_plugin.config.checks.gpu_memory import check_gpu_memory
 from mscn_plugin.config.checks.mscn import crop_size
 from mscn_plugin.config.checks.shared_memory import check_loader_memory
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.types import Config
 
 
-def _check_batch(cfg: Any) -> None:
+def _check_batch(cfg: Config) -> None:
     batch_size = cfg.DATA.TRAIN.BATCHSIZE_PER_REPLICA
     if not isinstance(batch_size, int) or batch_size < 2:
         raise ConfigError(
@@ -29,7 +30,7 @@ def _check_batch(cfg: Any) -> None:
         )
 
 
-def _check_compiler(cfg: Any) -> None:
+def _check_compiler(cfg: Config) -> None:
     if cfg.SLURM.USE_SLURM:
         return
     compiler = os.environ.get("CXX", "g++")
@@ -40,7 +41,7 @@ def _check_compiler(cfg: Any) -> None:
         )
 
 
-def _check_devices(cfg: Any) -> None:
+def _check_devices(cfg: Config) -> None:
     if cfg.SLURM.USE_SLURM:
         return
     distributed = cfg.DISTRIBUTED

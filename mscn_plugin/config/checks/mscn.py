@@ -19,17 +19,18 @@ from mscn_plugin.models.small_resnet import trunk_settings
 from mscn_plugin.transforms.collate import COLLATOR, LAYOUT_SETTINGS
 from mscn_plugin.transforms.loader_pipeline import loader_config
 from mscn_plugin.transforms.on_device import COLLATORS
+from mscn_plugin.types import Config
 
 _REPLICATING = ("ImgReplicatePil", "MSCNRandomResizedCrops")
 _CROPS = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
 
 
-def uses_mscn(cfg: Any) -> bool:
+def uses_mscn(cfg: Config) -> bool:
     """Whether any part of a configuration is MSCN's; all others are left alone."""
     return "MSCN" in cfg or has_parts_of_mscn(cfg)
 
 
-def has_parts_of_mscn(cfg: Any) -> bool:
+def has_parts_of_mscn(cfg: Config) -> bool:
     """Whether task, loss, collator, trunk or a transform is MSCN's."""
     return (
         cfg.TRAINER.TASK_NAME == "mscn_task"
@@ -40,13 +41,13 @@ def has_parts_of_mscn(cfg: Any) -> bool:
     )
 
 
-def _check_small_resnet(cfg: Any) -> None:
+def _check_small_resnet(cfg: Config) -> None:
     if cfg.MODEL.TRUNK.NAME in ("small_resnet", f"{PREFIX}small_resnet"):
         section = cfg.MODEL.TRUNK.get("SMALL_RESNET") or {}
         with_path("config.MODEL.TRUNK.SMALL_RESNET", trunk_settings, section)
 
 
-def _check_sigmas(cfg: Any) -> None:
+def _check_sigmas(cfg: Config) -> None:
     """Check the filter against the crop, and in pre-training against the online evaluation's."""
     size, sigma = crop_size(cfg.DATA.TRAIN.TRANSFORMS), input_sigma(cfg, "TRAIN")
     if size and 4 * sigma > min(size):
@@ -62,7 +63,7 @@ def _check_sigmas(cfg: Any) -> None:
         )
 
 
-def _check_pixels(cfg: Any) -> None:
+def _check_pixels(cfg: Config) -> None:
     """Check that crops add no black border, and that an online evaluation normalises as training.
 
     Raises:
@@ -97,7 +98,7 @@ def _check_pixels(cfg: Any) -> None:
         )
 
 
-def _check_collator(cfg: Any) -> None:
+def _check_collator(cfg: Config) -> None:
     train = cfg.DATA.TRAIN
     if COLLATORS[COLLATOR] == train.COLLATE_FUNCTION:
         raise ConfigError(
@@ -130,7 +131,7 @@ def _check_collator(cfg: Any) -> None:
             )
 
 
-def _transforms(cfg: Any) -> Iterator[Any]:
+def _transforms(cfg: Config) -> Iterator[Any]:
     """The transforms of both splits, of a configuration that nobody has checked."""
     for split in ("TRAIN", "TEST"):
         yield from cfg.DATA[split].TRANSFORMS or ()
@@ -152,7 +153,7 @@ def crop_size(transforms: list[dict[str, Any]]) -> tuple[int, int] | None:
     return None
 
 
-def _check_loader(cfg: Any) -> None:
+def _check_loader(cfg: Config) -> None:
     if cfg.TRAINER.TASK_NAME == "mscn_task":
         loader_config(cfg)
 

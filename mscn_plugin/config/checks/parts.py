@@ -28,6 +28,7 @@ from vissl.models.heads import MODEL_HEADS_REGISTRY
 from mscn_plugin.config.checks.evaluation import is_evaluation
 from mscn_plugin.config.checks.vissl import is_number, is_whole, vissl_defaults
 from mscn_plugin.errors import ConfigError, suggestion
+from mscn_plugin.types import Config
 
 Rule = tuple[Callable[[Any], bool], str]
 """Whether a value is right, and what it must be in words."""
@@ -324,7 +325,7 @@ def _kind_of(parameter: Any) -> Rule:
     return _GIVEN
 
 
-def _check_all_transforms(cfg: Any) -> None:
+def _check_all_transforms(cfg: Config) -> None:
     """Build every transform of both splits.
 
     Raises:
@@ -367,7 +368,7 @@ def _transform(name: str) -> Any:
     return TRANSFORM_REGISTRY.get(name) or getattr(torchvision_transforms, spelt, None)
 
 
-def check_collators(cfg: Any) -> None:
+def check_collators(cfg: Config) -> None:
     """Check the parameters of both collators against the functions that take them.
 
     Raises:
@@ -390,7 +391,7 @@ def _bound(part: Any, *first: Any) -> Callable[[Any], Any]:
     return lambda given: signature.bind(*first, **given)
 
 
-def check_heads(cfg: Any) -> None:
+def check_heads(cfg: Config) -> None:
     """Check the settings of every head against the class or function that takes them.
 
     ``dims`` may have null at its ends: what is before the first head and how many classes there
@@ -430,7 +431,7 @@ def _check_dims(path: str, dims: Any) -> None:
         )
 
 
-def check_optimizer(cfg: Any) -> None:
+def check_optimizer(cfg: Config) -> None:
     """Build the optimizer with its schedules, on one parameter.
 
     Raises:
@@ -478,7 +479,7 @@ _SCALED = {
 schedule with "cosine" in its name it is ``start_value``."""
 
 
-def check_rates(cfg: Any) -> None:
+def check_rates(cfg: Config) -> None:
     """Check that the rates of the schedules are the user's, and that VISSL can scale them.
 
     VISSL fills the keys of a schedule with its defaults, and scales without a look at the key.

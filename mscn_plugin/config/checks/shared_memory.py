@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
 
 from mscn_plugin.config.checks.mscn import crop_size
 from mscn_plugin.data.shared_memory import check_shared_memory
 from mscn_plugin.masking.per_branch import NUM_BRANCHES, masks_per_branch
 from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
 from mscn_plugin.transforms.on_device import split_pipeline
+from mscn_plugin.types import Config
 
 
-def check_loader_memory(cfg: Any) -> None:
+def check_loader_memory(cfg: Config) -> None:
     """Check that the batches which workers have ready fit into this machine's shared memory.
 
     Raises:

@@ -37,6 +37,7 @@ from mscn_plugin.config.hydra_overrides import line_to_type
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.losses.registry import losses
+from mscn_plugin.types import Config
 
 _SPLITS = ("TRAIN", "TEST")
 _WHOLE_NUMBERS = {  # smallest allowed value, where it is not 0, or -1 of a default of -1
@@ -130,34 +131,34 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _check_whole_numbers(cfg: Any) -> None:
+def _check_whole_numbers(cfg: Config) -> None:
     for key, smallest in _WHOLE_NUMBERS.items():
         value = _value(cfg, key)
         if not is_whole(value) or value < smallest:
             _refuse(key, value, f"a whole number of at least {smallest}")
 
 
-def _check_frequencies(cfg: Any) -> None:
+def _check_frequencies(cfg: Config) -> None:
     for key in _FREQUENCIES:
         value = _value(cfg, key)
         if not is_whole(value) or (value != -1 and value < 1):
             _refuse(key, value, "a whole number of at least 1, or -1 for never")
 
 
-def _check_numbers(cfg: Any) -> None:
+def _check_numbers(cfg: Config) -> None:
     for key, (allowed, description) in _NUMBERS.items():
         value = _value(cfg, key)
         if not is_number(value) or not allowed(value):
             _refuse(key, value, f"a number, {description}")
 
 
-def _check_choices(cfg: Any) -> None:
+def _check_choices(cfg: Config) -> None:
     for key, options in _CHOICES.items():
         if _value(cfg, key) not in options:
             _refuse(key, _value(cfg, key), " or ".join(options))
 
 
-def _check_registered(cfg: Any) -> None:
+def _check_registered(cfg: Config) -> None:
     for key, registry in _NAMES.items():
         if _value(cfg, key) not in (*registry, *_UNREGISTERED.get(key, ())):
             _refuse_name(key, _value(cfg, key), registry)
@@ -168,7 +169,7 @@ def _check_registered(cfg: Any) -> None:
             _refuse_name(path, name, [*TRANSFORM_REGISTRY, *dir(torchvision_transforms)])
 
 
-def _check_heads(cfg: Any) -> None:
+def _check_heads(cfg: Config) -> None:
     for index, head in enumerate(cfg.MODEL.HEAD.PARAMS):
         chain = head if isinstance(head, list) and head and isinstance(head[0], list) else [head]
         for part in chain:
@@ -178,7 +179,7 @@ def _check_heads(cfg: Any) -> None:
                 _refuse_name(f"MODEL.HEAD.PARAMS[{index}][0]", part[0], MODEL_HEADS_REGISTRY)
 
 
-def _check_lists(cfg: Any) -> None:
+def _check_lists(cfg: Config) -> None:
     """Check what stands in lists: texts, sources, meters' k, the classes of layers."""
     for key in _LISTS_OF_TEXTS:
         value = _value(cfg, key)
@@ -219,7 +220,7 @@ def _check_lists(cfg: Any) -> None:
         _refuse("HOOKS.MODEL_COMPLEXITY.INPUT_SHAPE", shape, "channels, height and width")
 
 
-def _check_together(cfg: Any) -> None:
+def _check_together(cfg: Config) -> None:
     distributed = cfg.DISTRIBUTED
     # VISSL multiplies the seed of a rank with the epochs, and NumPy's ends at 2^32.
     ranks = distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
@@ -285,7 +286,7 @@ _NOT_IN_PRETRAINING = {
 """Switches that mscn_task cannot have on, and why."""
 
 
-def _check_pretraining(cfg: Any) -> None:
+def _check_pretraining(cfg: Config) -> None:
     if cfg.TRAINER.TASK_NAME != "mscn_task":
         return
     for key, reason in _NOT_IN_PRETRAINING.items():
@@ -303,7 +304,7 @@ def _check_pretraining(cfg: Any) -> None:
         _refuse("MODEL.MULTI_INPUT_HEAD_MAPPING", mapping, "[]: mscn_task has one input")
 
 
-def check_shape(cfg: Any) -> None:
+def check_shape(cfg: Config) -> None:
     """Check all keys against VISSL's defaults: what kind of value each is, and how it is spelt.
 
     Keys that VISSL does not have may be a loss's, a trunk's or the user's own; they are refused
@@ -426,7 +427,7 @@ def _check_finite(path: str, value: Any) -> None:
         raise ConfigError(f"{path} is {value!r}; it must be a finite number")
 
 
-def _check_transforms(cfg: Any) -> None:
+def _check_transforms(cfg: Config) -> None:
     for split in _SPLITS:
         for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
             if not isinstance(transform, dict) or not isinstance(transform.get("name"), str):
@@ -472,7 +473,7 @@ def vissl_defaults() -> dict[str, Any]:
     return OmegaConf.to_container(OmegaConf.load(str(file)).config)  # type: ignore[return-value]
 
 
-def _check_checkpoint_folder(cfg: Any) -> None:
+def _check_checkpoint_folder(cfg: Config) -> None:
     _check_folder("CHECKPOINT.DIR", cfg.CHECKPOINT.DIR)
 
 
@@ -488,7 +489,7 @@ def _check_folder(key: str, name: str) -> None:
         _refuse(key, name, f"writable, and {str(existing)!r} is not")
 
 
-def _transform_names(cfg: Any) -> Iterator[tuple[str, str]]:
+def _transform_names(cfg: Config) -> Iterator[tuple[str, str]]:
     for split in _SPLITS:
         for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
             yield f"DATA.{split}.TRANSFORMS[{index}].name", transform["name"]
@@ -500,7 +501,7 @@ def _of_torchvision(name: str) -> bool:
     return any(hasattr(torchvision_transforms, n) for n in names) or name.endswith("Video")
 
 
-def _value(cfg: Any, key: str) -> Any:
+def _value(cfg: Config | dict[str, Any], key: str) -> Any:
     return functools.reduce(operator.getitem, key.split("."), cfg)
 
 

@@ -10,6 +10,7 @@ from vissl.hooks import SSLTensorboardHook
 
 from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.transforms.collate import num_masks_of
+from mscn_plugin.types import Task
 
 
 class MSCNHook(ClassyHook):
@@ -27,13 +28,13 @@ class MSCNHook(ClassyHook):
     on_exception = ClassyHook._noop
 
 
-def tensorboard_writer(task: Any) -> Any | None:
+def tensorboard_writer(task: Task) -> Any | None:
     """The SummaryWriter of VISSL's TensorBoard hook on the primary rank, or None without one."""
     hooks: list[Any] = [hook for hook in task.hooks if isinstance(hook, SSLTensorboardHook)]
     return hooks[0].tb_writer if hooks and is_primary() else None
 
 
-def add_scalars(task: Any, group: str, values: dict[str, float], step: int) -> None:
+def add_scalars(task: Task, group: str, values: dict[str, float], step: int) -> None:
     """Write ``values`` to TensorBoard as ``group/name``, where VISSL's TensorBoard hook is on."""
     writer = tensorboard_writer(task)
     if writer is not None:
@@ -41,12 +42,12 @@ def add_scalars(task: Any, group: str, values: dict[str, float], step: int) -> N
             writer.add_scalar(f"{group}/{name}", value, step)
 
 
-def is_logging_step(task: Any) -> bool:
+def is_logging_step(task: Task) -> bool:
     """Whether VISSL logs this iteration: by LOG_FREQUENCY, and more often at the beginning."""
     iteration = task.iteration
     return iteration % task.config.LOG_FREQUENCY == 0 or (iteration <= 100 and iteration % 5 == 0)
 
 
-def masks_of(task: Any) -> list[int]:
+def masks_of(task: Task) -> list[int]:
     """``[K0, K1]`` of the task's batches; ``[1, 1]`` for VISSL's two-view collators."""
     return masks_per_branch(num_masks_of(task.config.DATA.TRAIN))

@@ -14,6 +14,7 @@ from vissl.utils.checkpoint import is_checkpoint_phase
 
 from mscn_plugin.checkpoints.complete import staged
 from mscn_plugin.training.signals import interruption
+from mscn_plugin.types import Task
 
 
 class CheckpointHook(LogLossMetricsCheckpointHook):
@@ -24,7 +25,7 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
 
     on_forward = ClassyHook._noop
 
-    def on_phase_start(self, task: Any) -> None:
+    def on_phase_start(self, task: Task) -> None:
         """Give rates that change by epoch their values of the epoch's start, also within it."""
         interruption.end_if_asked()
         if task.train:
@@ -33,7 +34,7 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
             start = task.train_phase_idx * batches / (task.num_train_phases * batches)
             task.optimizer.on_epoch(start)
 
-    def on_step(self, task: Any) -> None:
+    def on_step(self, task: Task) -> None:
         super().on_step(task)
         if task.train and self._asked_to_end(task):
             self._checkpoint_model(task, 1, task.iteration, mode="iteration")
@@ -45,7 +46,7 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
             interruption.unsaved = False
             interruption.end_if_asked()
 
-    def on_phase_end(self, task: Any) -> None:
+    def on_phase_end(self, task: Task) -> None:
         """VISSL's checkpoint of an epoch, also of one without where the run is to end.
 
         It ends before the next phase or evaluation, once the other hooks have written their lines.
@@ -61,17 +62,17 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
                 saved = True
             interruption.unsaved = not saved
 
-    def on_exception(self, task: Any) -> None:
+    def on_exception(self, task: Task) -> None:
         end_workers(task)
 
-    def _asked_to_end(self, task: Any) -> bool:
+    def _asked_to_end(self, task: Task) -> bool:
         """Whether any rank has been asked: all have to write, and to end, at the same step."""
         asked = task.ranks.anyone_asked(interruption.signum or 0)
         if asked:
             interruption.signum = asked
         return bool(asked)
 
-    def _checkpoint_model(self, task: Any, *args: Any, **kwargs: Any) -> None:
+    def _checkpoint_model(self, task: Task, *args: Any, **kwargs: Any) -> None:
         if not is_primary() or isinstance(task.base_model, FullyShardedDataParallel):
             # Shards are written by all ranks, into the folder itself, by VISSL.
             super()._checkpoint_model(task, *args, **kwargs)
@@ -85,7 +86,7 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
                 task.checkpoint_folder = folder
 
 
-def end_workers(task: Any) -> None:
+def end_workers(task: Task) -> None:
     """End the loaders' workers, which otherwise keep the process until their time is up.
 
     Workers end with the iterator that they serve; VISSL's loader for GPUs keeps one of its own.

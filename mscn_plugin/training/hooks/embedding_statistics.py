@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import logging
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from classy_vision.generic.distributed_util import all_reduce_mean, is_primary
@@ -15,6 +14,7 @@ from vissl.utils.io import save_file
 
 from mscn_plugin.losses.byol import BYOLLoss
 from mscn_plugin.training.hooks.base import MSCNHook, add_scalars, is_logging_step, masks_of
+from mscn_plugin.types import Task
 
 _TINY = 1e-12
 COLLAPSED = 0.1
@@ -84,7 +84,7 @@ class EmbeddingStatisticsHook(MSCNHook):
         super().__init__()
         self.watches: dict[str, CollapseWatch] = {}
 
-    def on_loss_and_meter(self, task: Any) -> None:
+    def on_loss_and_meter(self, task: Task) -> None:
         output = task.last_batch.model_output
         if not (task.train and is_logging_step(task) and isinstance(output, Tensor)):
             return
@@ -176,18 +176,18 @@ class CollapseWatch:
         self.said = set(found)
 
 
-def is_late(task: Any) -> bool:
+def is_late(task: Task) -> bool:
     """Whether half of the run is over."""
     return task.iteration >= task.max_iteration / 2
 
 
-def is_settled(task: Any) -> bool:
+def is_settled(task: Task) -> bool:
     """Whether an epoch, or in short runs a tenth of the run, is over."""
     epoch = task.max_iteration // task.num_train_phases
     return task.iteration >= min(epoch, task.max_iteration / 10)
 
 
-def embeddings_of(task: Any) -> Iterator[tuple[str, Tensor, list[int]]]:
+def embeddings_of(task: Task) -> Iterator[tuple[str, Tensor, list[int]]]:
     """What to describe of a batch: a prefix of the names, the embeddings, and ``[K0, K1]``."""
     output, num_masks = task.last_batch.model_output, masks_of(task)
     if isinstance(task.loss, BYOLLoss):

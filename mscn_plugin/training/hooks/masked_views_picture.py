@@ -23,6 +23,7 @@ from mscn_plugin.training.hooks.contact_sheet import (
     stretched,
 )
 from mscn_plugin.transforms.collate import COLLATOR
+from mscn_plugin.types import Config, Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +62,7 @@ def sheet_of_views(
 class MaskedViewsPictureHook(MSCNHook):
     """Writes ``masked_views.png`` to the checkpoint folder, and to TensorBoard, at the start."""
 
-    def on_forward(self, task: Any) -> None:
+    def on_forward(self, task: Task) -> None:
         num_images = task.config.MSCN.PICTURE_IMAGES
         if not (task.train and task.iteration == 0 and num_images and is_primary()):
             return
@@ -89,7 +90,7 @@ class MaskedViewsPictureHook(MSCNHook):
             writer.add_image("masked_views", pixels_of(figure), task.iteration, dataformats="HWC")
 
 
-def caption_of(config: Any) -> str:
+def caption_of(config: Config) -> str:
     """What the views are, for who sees them for the first time."""
     sigma = input_sigma(config, "TRAIN")
     parts = ["Each row is one image, of which each branch sees a crop of its own."]

@@ -19,6 +19,7 @@ from mscn_plugin.checkpoints.io import CheckpointError, load_checkpoint, save_ch
 from mscn_plugin.errors import RunError
 from mscn_plugin.losses.byol import BYOLLoss
 from mscn_plugin.training.hooks.base import MSCNHook
+from mscn_plugin.types import Task
 
 SMALLEST_SCALE = 2.0**-10
 """Scale of mixed precision below which no gradient is large enough to overflow by itself."""
@@ -37,7 +38,7 @@ class NonFiniteHook(MSCNHook):
         super().__init__()
         self.scale = 0.0
 
-    def on_loss_and_meter(self, task: Any) -> None:
+    def on_loss_and_meter(self, task: Task) -> None:
         self._check_scale(task)
         if math.isfinite(task.losses[-1]):  # VISSL has fetched it, which a tensor would ask again
             return
@@ -51,7 +52,7 @@ class NonFiniteHook(MSCNHook):
             "checkpoints of earlier iterations are kept"
         )
 
-    def _check_scale(self, task: Any) -> None:
+    def _check_scale(self, task: Task) -> None:
         """Look at the scale that the previous step left: the GPU is done with that one."""
         scaler = task.amp_grad_scaler
         if scaler is None:
@@ -71,7 +72,7 @@ class NonFiniteHook(MSCNHook):
             )
 
 
-def step_of(task: Any) -> dict[str, Any]:
+def step_of(task: Task) -> dict[str, Any]:
     """What :func:`replay` needs of the step under way: configuration, batch and weights.
 
     The optimizer has not stepped yet, and in training no statistics are used but the batch's.

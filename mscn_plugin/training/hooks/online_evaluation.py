@@ -41,6 +41,7 @@ from mscn_plugin.data.sources import FOLDER
 from mscn_plugin.models.classifiers import Labelled, knn_accuracy, probe_accuracy
 from mscn_plugin.training.hooks.base import MSCNHook, add_scalars
 from mscn_plugin.training.signals import interruption, shield_loader_worker
+from mscn_plugin.types import Config, Task
 
 _HISTOGRAM_SIDE = 256  # pixels; larger images are reduced before their colours are counted
 
@@ -67,7 +68,7 @@ class OnlineEvaluationHook(MSCNHook):
         self.data: EvaluationData | None = None
         self.baselines: dict[str, Any] = {}
 
-    def on_start(self, task: Any) -> None:
+    def on_start(self, task: Task) -> None:
         if not task.config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS or task.test_only:
             return
         self.data = EvaluationData.of(task.config)
@@ -80,11 +81,11 @@ class OnlineEvaluationHook(MSCNHook):
         if task.iteration == 0 or broadcast_object(missing):
             self._evaluate(task, epochs - 1)
 
-    def on_phase_end(self, task: Any) -> None:
+    def on_phase_end(self, task: Task) -> None:
         if self.data is not None and task.train and is_due(task, task.train_phase_idx):
             self._evaluate(task, task.train_phase_idx)
 
-    def _evaluate(self, task: Any, epoch: int) -> None:
+    def _evaluate(self, task: Task, epoch: int) -> None:
         """Evaluate after ``epoch``; -1 is before the first one, the random trunk."""
         assert self.data is not None
         interruption.end_if_asked()
@@ -131,7 +132,7 @@ def _known_baselines(metrics: Path, images: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def is_due(task: Any, epoch: int) -> bool:
+def is_due(task: Task, epoch: int) -> bool:
     """Whether there is an evaluation after ``epoch``; -1 is before the first one."""
     every = task.config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS
     return (epoch + 1) % every == 0 or epoch + 1 == task.num_train_phases
@@ -184,7 +185,7 @@ def _path_of(images: Subset) -> str:
     return str(dataset.data_paths[0])
 
 
-def _why(config: Any) -> str:
+def _why(config: Config) -> str:
     """Why the training images have no labels: the folder's fault, or the configuration's."""
     train = config.DATA.TRAIN
     if list(train.DATA_SOURCES) == [FOLDER] and train.DATA_PATHS:
@@ -203,13 +204,13 @@ class EvaluationData:
     used, the same in every epoch and run.
     """
 
-    def __init__(self, config: Any, train: Subset, val: Subset) -> None:
+    def __init__(self, config: Config, train: Subset, val: Subset) -> None:
         self.config = config
         self.train = train
         self.val = val
 
     @classmethod
-    def of(cls, config: Any) -> EvaluationData | None:
+    def of(cls, config: Config) -> EvaluationData | None:
         """The data that ``config`` describes, or None, with the reason logged, without labels."""
         settings = config.MSCN.ONLINE_EVALUATION
         if not config.DATA.TRAIN.LABEL_SOURCES:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import torch
 
 from mscn_plugin.config.checks.gpu_memory import advice, batch_in_words
 from mscn_plugin.errors import RunError
 from mscn_plugin.training.hooks.base import MSCNHook
+from mscn_plugin.types import Task
 
 
 class OutOfMemoryHook(MSCNHook):
     """Says what needs less memory, where a step of the training finds none."""
 
-    def on_exception(self, task: Any) -> None:
+    def on_exception(self, task: Task) -> None:
         error = sys.exc_info()[1]
         if task.train and isinstance(error, torch.cuda.OutOfMemoryError):
             raise RunError(

@@ -9,6 +9,7 @@ from classy_vision.generic.distributed_util import is_primary
 from tqdm import tqdm
 
 from mscn_plugin.training.hooks.base import MSCNHook
+from mscn_plugin.types import Task
 
 
 class ProgressBarHook(MSCNHook):
@@ -21,7 +22,7 @@ class ProgressBarHook(MSCNHook):
         super().__init__()
         self.bar: Any | None = None
 
-    def on_start(self, task: Any) -> None:
+    def on_start(self, task: Task) -> None:
         wanted = task.config.MSCN.PROGRESS_BAR
         if wanted == "auto":
             wanted = sys.stderr.isatty()
@@ -35,7 +36,7 @@ class ProgressBarHook(MSCNHook):
                 dynamic_ncols=True,
             )
 
-    def on_step(self, task: Any) -> None:
+    def on_step(self, task: Task) -> None:
         if self.bar is not None and task.train:
             rate = task.optimizer.options_view.lr
             rate = rate[0] if isinstance(rate, list) else rate
@@ -43,6 +44,6 @@ class ProgressBarHook(MSCNHook):
             self.bar.set_postfix(loss=f"{loss:.3f}", lr=f"{rate:.3g}", refresh=False)
             self.bar.update()
 
-    def on_end(self, task: Any) -> None:
+    def on_end(self, task: Task) -> None:
         if self.bar is not None:
             self.bar.close()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from mscn_plugin.masking.per_branch import MASK_SETTINGS
 from mscn_plugin.training.hooks.base import MSCNHook, add_scalars, is_logging_step
+from mscn_plugin.types import Config, Task
 
 
 class TargetNetworkHook(MSCNHook):
     """Runs the target network of a task whose loss is ``byol_loss``."""
 
-    def on_start(self, task: Any) -> None:
+    def on_start(self, task: Task) -> None:
         """Build the target: the model has its weights, restored ones included."""
         if branches_can_be_told_apart(task.config):
             logging.warning(
@@ -26,16 +26,16 @@ class TargetNetworkHook(MSCNHook):
         if task.config.MSCN.COMPILE_TRUNK:
             task.loss.target.trunk.compile()
 
-    def on_phase_start(self, task: Any) -> None:
+    def on_phase_start(self, task: Task) -> None:
         task.loss.train(task.train)
 
-    def on_forward(self, task: Any) -> None:
+    def on_forward(self, task: Task) -> None:
         """Project the batch, inside of the step's autocast."""
         sample = task.last_batch.sample
         masked = task.loss.target_input == "masked"
         task.loss.project(sample["input"] if masked else sample["unmasked_views"][0])
 
-    def on_update(self, task: Any) -> None:
+    def on_update(self, task: Task) -> None:
         """Move the target: VISSL counts the iteration up only after this hook."""
         steps = task.iteration, task.max_iteration
         momentum = task.loss.update_target(task.base_model, *steps)
@@ -44,7 +44,7 @@ class TargetNetworkHook(MSCNHook):
             add_scalars(task, "BYOL", {"target_momentum": momentum}, task.iteration)
 
 
-def branches_can_be_told_apart(config: Any) -> bool:
+def branches_can_be_told_apart(config: Config) -> bool:
     """Whether BYOL is invited to encode the branch in place of the image.
 
     Seen where all three hold: the branches' masks differ, batch normalisation sees both branches

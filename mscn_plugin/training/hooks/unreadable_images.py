@@ -12,6 +12,7 @@ from vissl.utils.io import save_file
 from mscn_plugin.data.readable_images import MAX_NAMED, NEARLY_BLANK, nearly_blank_warning
 from mscn_plugin.errors import RunError
 from mscn_plugin.training.hooks.base import MSCNHook
+from mscn_plugin.types import Task
 
 
 class UnreadableImagesHook(MSCNHook):
@@ -30,10 +31,10 @@ class UnreadableImagesHook(MSCNHook):
         self.nearly_blank: set[int] = set()
         self.watches_for_blank = True
 
-    def on_phase_start(self, task: Any) -> None:
+    def on_phase_start(self, task: Task) -> None:
         self.unreadable = set()
 
-    def on_loss_and_meter(self, task: Any) -> None:
+    def on_loss_and_meter(self, task: Task) -> None:
         if not task.train:
             return
         sample = task.last_batch.sample
@@ -50,7 +51,7 @@ class UnreadableImagesHook(MSCNHook):
                 "more"
             )
 
-    def on_phase_end(self, task: Any) -> None:
+    def on_phase_end(self, task: Task) -> None:
         if not task.train:
             return
         counts = [len(self.unreadable), len(self.nearly_blank), self._images(task)]
@@ -64,7 +65,7 @@ class UnreadableImagesHook(MSCNHook):
                 self._report(task, "nearly_blank_images", blank, images, "came out nearly blank")
         self.watches_for_blank = False
 
-    def _watch_for_blank(self, task: Any, blank: set[int]) -> None:
+    def _watch_for_blank(self, task: Task, blank: set[int]) -> None:
         for index in sorted(blank - self.nearly_blank)[
             : max(0, MAX_NAMED - len(self.nearly_blank))
         ]:
@@ -72,7 +73,7 @@ class UnreadableImagesHook(MSCNHook):
                 logging.warning(nearly_blank_warning(task.datasets["train"].path_of(index)))
         self.nearly_blank |= blank
 
-    def _report(self, task: Any, name: str, count: int, images: int, what: str) -> None:
+    def _report(self, task: Task, name: str, count: int, images: int, what: str) -> None:
         if not count:
             return
         share = f"{100 * count / images:.2g}%"
@@ -82,10 +83,10 @@ class UnreadableImagesHook(MSCNHook):
         line = {"train_phase_idx": task.train_phase_idx, name: count}
         save_file(line, f"{task.checkpoint_folder}/metrics.json", verbose=False)
 
-    def _images(self, task: Any) -> int:
+    def _images(self, task: Task) -> int:
         return len(task.dataloaders["train"].sampler)
 
-    def _example(self, task: Any) -> str:
+    def _example(self, task: Task) -> str:
         return task.datasets["train"].path_of(min(self.unreadable))
 
 
