@@ -42,7 +42,7 @@ def activation_bytes(config: Config, size: tuple[int, int]) -> int:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         model(torch.empty(_VIEWS, 3, *size, device="meta"))
-    count = sum(storage.nbytes() for storage in kept.values()) // _VIEWS
+    count = int(sum(storage.nbytes() for storage in kept.values())) // _VIEWS
     return count // 2 if config.MODEL.AMP_PARAMS.USE_AMP else count
 
 
