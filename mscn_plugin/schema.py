@@ -76,11 +76,6 @@ def checked_by(words: str, check: Callable[[Any], Any]) -> Allowed:
     return Allowed(words, holds)
 
 
-def checked_later(words: str) -> Allowed:
-    """Values that are checked together with the images."""
-    return Allowed(words, lambda value: True)
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -89,9 +84,16 @@ SWITCH = one_of(True, False)
 SWITCH_OR_AUTO = one_of(True, False, "auto")
 SHARE = Allowed("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
 POSITIVE = Allowed("above 0", lambda value: _is_number(value) and 0 < value < float("inf"))
-FOLDER = checked_later("a folder of images, photographs, or empty")
-SUBSET = checked_later("a fraction above 0 and at most 1, or the path of a text file")
-FILLED_IN = checked_later("left alone: each start fills it in")
+FOLDER = Allowed(  # whether it is one is seen where its images are looked for
+    "a folder of images, photographs, or empty", lambda value: True
+)
+SUBSET = Allowed(
+    "a fraction above 0 and at most 1, or the path of a text file that lists images",
+    lambda value: 0 < value <= 1 if _is_number(value) else isinstance(value, str) and value != "",
+)
+FILLED_IN = Allowed(
+    "left alone: each start fills it in", lambda value: value is None or isinstance(value, dict)
+)
 SIGMA = checked_by("null or at least 0 pixels", lambda value: value is None or check_sigma(value))
 PIXELS = checked_by("null, or the values of black and white, such as [0, 4095]", check_pixel_range)
 SOME_EVALUATIONS = Allowed(

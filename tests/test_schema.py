@@ -47,6 +47,11 @@ def test_defaults_are_not_shared():
         ("FROZEN_EVALUATIONS", []),
         ("FROZEN_EVALUATIONS", [{}]),
         ("CHANNELS_LAST", "auto"),
+        ("TRAIN_SUBSET", True),
+        ("TRAIN_SUBSET", None),
+        ("TRAIN_SUBSET", [0.1]),
+        ("TRAIN_SUBSET", 0),
+        ("TRAINING_IMAGES", 5),
     ],
 )
 def test_another_value_is_refused_by_name_with_what_is_allowed(name, value):

@@ -74,7 +74,6 @@ def mine(tmp_path):
     """Write a config of the user's own beside which VISSL's tool is started."""
 
     def write(name, text):
-        (tmp_path / "tools").mkdir(exist_ok=True)
         file = tmp_path / "configs" / "config" / f"{name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"# @package _global_\n{text}")
