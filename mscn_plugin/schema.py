@@ -156,7 +156,7 @@ SCHEMA: Section = {
         "a bar of the run; auto: where the output is a terminal",
         weights=False,
     ),
-    # Accuracy of the frozen trunk on labelled images while pre-training goes on.
+    # Accuracy of the frozen trunk on labeled images while pre-training goes on.
     "ONLINE_EVALUATION": {
         "EVERY_NUM_EPOCHS": Key(
             10,
@@ -177,7 +177,7 @@ SCHEMA: Section = {
         "MAX_TRAIN_IMAGES": Key(
             10000,
             whole(2),
-            "labelled images that kNN and the linear probe learn from",
+            "labeled images that kNN and the linear probe learn from",
             weights=False,
         ),
         "MAX_VAL_IMAGES": Key(10000, whole(1), "images that they are tested on", weights=False),
