@@ -89,7 +89,7 @@ def rows() -> list[Row]:
             *_compared(
                 "decode and two large crops of 56", [REPLICATE, crop(56, **whole)], files, True
             ),
-            *_compared("colour distortion of two views", [REPLICATE, JITTER], pictures, False),
+            *_compared("color distortion of two views", [REPLICATE, JITTER], pictures, False),
             *_compared("Gaussian blur of two views", [REPLICATE, BLUR], pictures, False),
             *_compared(
                 "all augmentations of an image",

@@ -27,7 +27,7 @@ class RunError(Exception):
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Say what a misspelt ``name`` may have meant: the nearest of ``known``, or all of them."""
+    """Say what a misspelled ``name`` may have meant: the nearest of ``known``, or all of them."""
     known = sorted(known)
     nearest = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"

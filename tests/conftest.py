@@ -212,7 +212,7 @@ def run_script(monkeypatch, script_signals):
 
 @pytest.fixture(scope="session")
 def image_folder(once) -> Path:
-    """A folder with train/ (4 x 8 images) and val/ (4 x 3 images) of coloured texture."""
+    """A folder with train/ (4 x 8 images) and val/ (4 x 3 images) of colored texture."""
     return once("images", write_images)
 
 

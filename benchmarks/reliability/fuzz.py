@@ -2,7 +2,7 @@
 
 From the keys that a page says or inherits, and the values that stand there, follow mutations
 whose outcome must be a refusal: null, another type, a number out of its range, a name that is not
-registered, a misspelt key, a key that is missing. What is legitimate all the same is said in
+registered, a misspelled key, a key that is missing. What is legitimate all the same is said in
 :data:`LEGITIMATE`. Beside them stand crossings, whose parts are right and do not fit together.
 Nothing is drawn: the same pages give the same configurations.
 """
@@ -110,7 +110,7 @@ def _mutations(page: str, key: str, value: Any) -> Iterator[Case]:
     if value is not None:
         yield put("null", "null")
     if not name.isdigit() and not section.split(".")[-1].isdigit():
-        yield case("misspelt", f"+{section}.{_misspelt(name)}={_text(value)}")
+        yield case("misspelled", f"+{section}.{_misspelled(name)}={_text(value)}")
     if not re.search(r"TRANSFORMS|PARAMS|LOSS|MSCN|SMALL_RESNET|param_schedulers\.lr\.", key):
         yield case("missing", f"~{key}")
     if isinstance(value, bool):
@@ -135,7 +135,7 @@ def _mutations(page: str, key: str, value: Any) -> Iterator[Case]:
         yield put("text for a section", "some")
 
 
-def _misspelt(name: str) -> str:
+def _misspelled(name: str) -> str:
     """The name with its last letter twice, or its first two exchanged where that is a change."""
     return (
         name + name[-1] if name[:1] == name[1:2] or len(name) < 4 else name[1] + name[0] + name[2:]
@@ -172,8 +172,8 @@ CROSSINGS: list[Case] = [
     _crossing("filter before tensors", T, f"{T}=[{_TWICE},{{name:MSCNHighPass}},{_CROP}]"),
     _crossing("no crop to one size", T, f"{T}=[{_TWICE},{{name:Resize,size:1.5}},{_TENSOR}]"),
     _crossing("no such interpolation", f"{T}.1.interpolation", f"+{T}.1.interpolation=99"),
-    _crossing("misspelt strength", f"{T}.3.strenght", f"+{T}.3.strenght=2"),
-    _crossing("misspelt blur", f"{T}.4.radius_maxi", f"+{T}.4.radius_maxi=2"),
+    _crossing("misspelled strength", f"{T}.3.strenght", f"+{T}.3.strenght=2"),
+    _crossing("misspelled blur", f"{T}.4.radius_maxi", f"+{T}.4.radius_maxi=2"),
     _crossing("more than always", f"{T}.2.p", f"{T}.2.p=2"),
     _crossing("least above most", f"{T}.4.radius_min", f"{T}.4.radius_min=3"),
     _crossing("a hue beyond the circle", f"{T}.3", f"{T}.3.strength=5"),
@@ -188,11 +188,11 @@ CROSSINGS: list[Case] = [
     _crossing("null within dims", H, f"{H}.0.1.dims=[null,null,128]"),
     _crossing("heads that do not chain", H, f"{H}.1.1.dims=[64,64]"),
     _crossing("heads of no layers", H, f"{H}=[]"),
-    _crossing("maybe batch normalisation", H, f"{H}.0.1.use_bn=maybe"),
-    _crossing("misspelt batch normalisation", H, f"+{H}.0.1.use_bnn=True"),
+    _crossing("maybe batch normalization", H, f"{H}.0.1.use_bn=maybe"),
+    _crossing("misspelled batch normalization", H, f"+{H}.0.1.use_bnn=True"),
     _crossing("a head of 4D features", H, f"{H}=[[siamese_concat_view,{{num_towers:3}}]]"),
     _crossing("a head without its arguments", H, f"{H}=[[eval_mlp,{{dims:[128,64]}}]]"),
-    _crossing("misspelt eta", f"{OPT}.etaa", f"{OPT}.name=lars", f"+{OPT}.etaa=1"),
+    _crossing("misspelled eta", f"{OPT}.etaa", f"{OPT}.name=lars", f"+{OPT}.etaa=1"),
     _crossing("a rate that nobody reads", f"{OPT}.lr", f"+{OPT}.lr=0.1"),
     _crossing("negative eta", f"{OPT}.eta", f"{OPT}.name=lars", f"+{OPT}.eta=-1"),
     _crossing("nesterov alone", OPT, f"{OPT}.nesterov=True", f"{OPT}.momentum=0"),
@@ -201,7 +201,7 @@ CROSSINGS: list[Case] = [
     _crossing("beta of 1", f"{OPT}.betas", f"{OPT}.name=adam", f"{OPT}.betas=[0.9,1]"),
     _crossing("steps without values", S, f"{S}.name=multistep", f"{S}.milestones=[2,4]"),
     _crossing("a step schedule of nothing", S, f"{S}.name=composite"),
-    _crossing("misspelt schedule key", S, f"{S}.name=cosine", f"+{S}.end_valeu=0"),
+    _crossing("misspelled schedule key", S, f"{S}.name=cosine", f"+{S}.end_valeu=0"),
     _crossing("a cosine from 0", S, f"{S}.name=cosine", f"{S}.start_value=0"),
     _crossing("no images", f"{D}.DATA_LIMIT", f"{D}.DATA_LIMIT=0"),
     _crossing("fewer images than a batch", f"{D}.DATA_LIMIT", f"{D}.DATA_LIMIT=10"),
@@ -221,7 +221,7 @@ CROSSINGS: list[Case] = [
     _crossing("another loss with masks", C, f"{L}.name=simclr_info_nce_loss"),
     _crossing("no collator for two views", D, f"{D}.COLLATE_FUNCTION=default_collate"),
     _crossing("a collator's parameters", C, f"{D}.COLLATE_FUNCTION=simclr_collator"),
-    _crossing("misspelt mask key", C, f"+{C}.rato=0.1"),
+    _crossing("misspelled mask key", C, f"+{C}.rato=0.1"),
     _crossing("a target without one", M, f"{M}.ONLINE_EVALUATION.NETWORK=target"),
     _crossing("one head of BYOL", H, BYOL, f"{H}=[[mlp,{{dims:[null,64]}}]]"),
 ]
@@ -252,7 +252,7 @@ def run_all(data: Path, pages: Sequence[str] = PAGES, every: int = 1) -> list[di
     The last rows are those of :data:`RIGHT`, of which nothing may be said.
 
     Args:
-        data: a folder of labelled images, in the place of the pages' own data.
+        data: a folder of labeled images, in the place of the pages' own data.
     """
     taken = cases(pages)[::every]
     logging.disable(logging.WARNING)

@@ -48,7 +48,7 @@ def agreement(method: str, folder: Path, data: Path, processes: Sequence[int]) -
     """Differences of losses and weights of runs of 1 and more processes with the same batches.
 
     Masks and noise are drawn by ``MSCNMask``, per image, so that they do not depend on who draws;
-    and the trunk has layer normalisation, since batch normalisation without synchronisation uses
+    and the trunk has layer normalization, since batch normalization without synchronization uses
     the statistics of each process's own images.
     """
     runs = {}

@@ -38,7 +38,7 @@ def write_zoo(folder: Path) -> list[str]:
     picture.convert("CMYK").save(animals / "cmyk.jpg")
     picture.convert("P").save(animals / "palette.png")
     picture.convert("RGBA").save(animals / "rgba.png")
-    picture.convert("LA").save(animals / "grey_and_alpha.png")
+    picture.convert("LA").save(animals / "gray_and_alpha.png")
     picture.convert("1").save(animals / "one_bit.png")
     Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(animals / "16_bit.png")
     Image.fromarray(pixels[..., 0].astype(np.float32)).save(animals / "float.tiff")

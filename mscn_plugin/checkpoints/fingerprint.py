@@ -45,7 +45,7 @@ _FREE = (
     "VERBOSE",
     *(f"MSCN.{name}" for name, key in schema.all_keys() if not key.weights),
 )
-"""Keys and sections that change nothing of what is learnt."""
+"""Keys and sections that change nothing of what is learned."""
 _DEFAULTS = {f"MSCN.{name}": key.default for name, key in schema.all_keys()}
 """What a checkpoint has that was written before a key was added."""
 _OF_THE_FOLDER = ("DATA_SOURCES", "LABEL_SOURCES", "DATA_PATHS", "LABEL_PATHS", "DATASET_NAMES")

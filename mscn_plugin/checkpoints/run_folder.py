@@ -78,7 +78,7 @@ def measured_on(line: dict[str, Any]) -> str:
     else:
         where += f"; the classifiers learned from {train['number']} images of {train['path']}"
     return (
-        f"measured on {where}; chance {line['chance']:.1f}, colour histogram: kNN "
+        f"measured on {where}; chance {line['chance']:.1f}, color histogram: kNN "
         f"{baseline['knn']:.1f}, linear probe {baseline['linear_probe']:.1f}"
     )
 

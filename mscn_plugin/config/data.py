@@ -208,7 +208,7 @@ def _check_number(cfg: Config, images: int) -> None:
 
 
 def _check_neighbors(cfg: Config, images: int) -> None:
-    """Check that an online evaluation has the neighbours that its kNN asks for."""
+    """Check that an online evaluation has the neighbors that its kNN asks for."""
     train, test, online = cfg.DATA.TRAIN, cfg.DATA.TEST, cfg.MSCN.ONLINE_EVALUATION
     evaluated = cfg.TRAINER.TASK_NAME == "mscn_task" and online.EVERY_NUM_EPOCHS
     if not evaluated or cfg.TEST_ONLY or not train.LABEL_SOURCES or not test.TRANSFORMS:
@@ -317,7 +317,7 @@ def _check_labels(cfg: Config, name: str, folders: list[Contents]) -> None:
     """Check the labels of a split, or let it be one without where there are none."""
     split, key, paths = cfg.DATA[name], f"config.DATA.{name}", _data_paths(cfg, name)
     by_folder = iter(folders)
-    # Validation images of one class are wrong, not unlabelled: the classes' check says so.
+    # Validation images of one class are wrong, not unlabeled: the classes' check says so.
     needed = 2 if name == "TRAIN" else 1
     for place, (data, labels) in enumerate(zip(split.DATA_SOURCES, split.LABEL_SOURCES)):
         folder = next(by_folder) if data in SOURCES else None

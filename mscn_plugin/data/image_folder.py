@@ -74,13 +74,13 @@ class Contents:
     left_out: dict[str, int]
 
     @property
-    def labelled(self) -> bool:
+    def labeled(self) -> bool:
         """Whether there are classes to tell apart."""
         return len(self.classes) > 1
 
     def in_words(self) -> str:
         """How many images there are of how many classes, where, and what was left out."""
-        labels = f"of {len(self.classes)} classes" if self.labelled else "without labels"
+        labels = f"of {len(self.classes)} classes" if self.labeled else "without labels"
         return f"{len(self.images)} images {labels} in {self.folder}{self.left_out_in_words()}"
 
     def left_out_in_words(self) -> str:
@@ -217,13 +217,13 @@ def split_folders(folder: Path) -> Splits:
         return Splits(folder, here, None, ())
     train = _unwrapped(here / train_names[0])
     known = set(class_names(train))
-    val_name = next((n for n in val_names if _labelled_like(known, here / n)), None)
+    val_name = next((n for n in val_names if _labeled_like(known, here / n)), None)
     val = _unwrapped(here / val_name) if val_name else None
     unused = [name for name in names if name not in (train_names[0], val_name)]
     return Splits(folder, train, val, unused)
 
 
-def _labelled_like(known: set[str], folder: Path) -> bool:
+def _labeled_like(known: set[str], folder: Path) -> bool:
     """Whether a split has classes; else its images lack labels, as in many a competition's test/"""
     classes = class_names(_unwrapped(folder))
     return len(known) > 1 and (len(classes) > 1 or bool(known.intersection(classes)))
@@ -254,7 +254,7 @@ def measured_images(data: str, key: str) -> str:
     """
     splits = find_splits(data, key)
     train = contents(splits.train)
-    if not train.labelled:
+    if not train.labeled:
         raise ConfigError(
             f"{key} is {data!r}, and {train.folder} has no two sub-folders of images; an "
             "evaluation needs labels"

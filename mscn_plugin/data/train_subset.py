@@ -43,7 +43,7 @@ def train_subset(
         chosen = _drawn(images, check_fraction(subset), seed)
     missing = sorted({label for _, label in images} - {label for _, label in chosen})
     if missing or not chosen:
-        of_class = f" of class {available.classes[missing[0]]!r}" if available.labelled else ""
+        of_class = f" of class {available.classes[missing[0]]!r}" if available.labeled else ""
         raise ValueError(
             f"TRAIN_SUBSET is {subset!r}, which has no image{of_class} in {folder}; it must have "
             "one of each"

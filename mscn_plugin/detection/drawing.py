@@ -95,7 +95,7 @@ def draw(run: Path, weights: Path, threshold: float, targets: dict[Path, Path]) 
     from detectron2.utils.visualizer import Visualizer
 
     config = read_config(run / "config.yaml")
-    runpy.run_path(str(TOOL))  # registers the head with the extra normalisation
+    runpy.run_path(str(TOOL))  # registers the head with the extra normalization
     config.MODEL.ROI_HEADS.SCORE_THRESH_TEST = threshold
     if not torch.cuda.is_available():
         config.MODEL.DEVICE = "cpu"

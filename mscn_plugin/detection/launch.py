@@ -28,7 +28,7 @@ from mscn_plugin.types import Config
 TOOL = Path(vissl.__file__).parents[1] / "tools" / "object_detection_benchmark.py"
 """VISSL's tool, by its path: detectron2 may have a package ``tools`` of its own."""
 NUM_TENSORS = 265
-"""Of a ResNet-50 without its classifier and without the counters of batch normalisation."""
+"""Of a ResNet-50 without its classifier and without the counters of batch normalization."""
 PAGES = {"voc": "voc0712_faster_rcnn_c4_24k", "coco": "coco_mask_rcnn_c4_1x"}
 TABLE_4: dict[str, dict[str, tuple[float, ...]]] = {
     "voc": {"supervised": (53.5, 81.3, 58.8), "MSCN": (57.5, 83.0, 64.4)},

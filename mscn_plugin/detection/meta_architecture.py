@@ -18,7 +18,7 @@ from mscn_plugin.types import Config
 class MSCNGeneralizedRCNN(GeneralizedRCNN):
     """``GeneralizedRCNN`` whose images pass pre-training's filter (A.4, Table 9).
 
-    Each image is filtered by itself, normalised and before it is padded to the batch: a filter
+    Each image is filtered by itself, normalized and before it is padded to the batch: a filter
     behind the padding would see an edge that the image does not have, and another one in every
     batch. The filter has no parameters, so that checkpoints are those of ``GeneralizedRCNN``; with
     ``MODEL.MSCN.SIGMA: 0`` the model is that one, bit for bit.
@@ -40,7 +40,7 @@ class MSCNGeneralizedRCNN(GeneralizedRCNN):
         return {**super().from_config(cfg), "sigma": cfg.MODEL.MSCN.SIGMA}
 
     def preprocess_image(self, batched_inputs: list[dict[str, Tensor]]) -> ImageList:
-        """Normalise, filter, pad and batch images ``[3, H, W]``."""
+        """Normalize, filter, pad and batch images ``[3, H, W]``."""
         if not self.sigma:
             return super().preprocess_image(batched_inputs)
         images = [self._move_to_current_device(item["image"]) for item in batched_inputs]

@@ -32,7 +32,7 @@ _FREE = (
     "OUTPUT_DIR",
     "VIS_PERIOD",
 )
-"""Keys that change nothing of what is learnt or measured, but perhaps the last bit of a weight."""
+"""Keys that change nothing of what is learned or measured, but perhaps the last bit of a weight."""
 _NAMES = {
     "checkpoint": "the checkpoint to start from",
     "data": "the data (annotations, or names or bytes of pictures)",

@@ -1,4 +1,4 @@
-"""VISSL's feature extraction, nearest neighbours and SVMs, on a CPU as well as on GPUs.
+"""VISSL's feature extraction, nearest neighbors and SVMs, on a CPU as well as on GPUs.
 
 VISSL's own tools for these assert a GPU. With ``engine_name=mscn_frozen_features`` its launcher
 runs them wherever it can train, from one process to many, locally or on SLURM, for any
@@ -26,7 +26,7 @@ from vissl.utils.misc import merge_features, set_seeds, setup_multiprocessing_me
 from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.evaluation.definitions import CHECKPOINT_DIGEST, FROZEN, FROZEN_LOG
 from mscn_plugin.models.classifiers import (
-    Labelled,
+    Labeled,
     knn_accuracy,
     probe_accuracy,
     svm_average_precision,
@@ -41,7 +41,7 @@ ENGINE = "mscn_frozen_features"
 class FrozenFeaturesEngine(Engine):
     """Extracts the features of both splits and evaluates them as ``MSCN.FROZEN_EVALUATIONS`` says.
 
-    Model, data and files of features are VISSL's; k, temperature, normalisation and the SVMs'
+    Model, data and files of features are VISSL's; k, temperature, normalization and the SVMs'
     costs are those of ``config.NEAREST_NEIGHBOR`` and ``config.SVM``. Results go to the log and, as
     VISSL's meters do, to ``metrics.json`` in the checkpoint folder, under ``test_frozen_features``;
     beside it ``frozen_features.json`` says of which checkpoint they are.
@@ -132,16 +132,14 @@ def evaluate_features(cfg: Config, layers: list[str], folder: str, device: Any) 
     """
     results: dict[str, Any] = {}
     for layer in layers:
-        train, val = (labelled(folder, split, layer) for split in ("train", "test"))
+        train, val = (labeled(folder, split, layer) for split in ("train", "test"))
         for name in cfg.MSCN.FROZEN_EVALUATIONS:
             for metric, value in evaluate(name, cfg, train, val, device).items():
                 results.setdefault(name, {}).setdefault(metric, {})[layer] = value
     return results
 
 
-def evaluate(
-    name: str, cfg: Config, train: Labelled, val: Labelled, device: Any
-) -> dict[str, float]:
+def evaluate(name: str, cfg: Config, train: Labeled, val: Labeled, device: Any) -> dict[str, float]:
     """One of ``MSCN.FROZEN_EVALUATIONS`` on one layer's features: its metrics in percent."""
     if name == "svm":
         return svm_average_precision(train, val, cfg.SVM)
@@ -152,14 +150,14 @@ def evaluate(
     if neighbors > len(train[0]):
         logging.warning(
             f"config.NEAREST_NEIGHBOR.TOPK is {neighbors}: kNN takes all {len(train[0])} training "
-            "images for neighbours"
+            "images for neighbors"
         )
     normalize = settings.L2_NORM_FEATS
     accuracies = knn_accuracy(train, val, neighbors, temperature, normalize, (1, 5), device)
     return {f"top_{top}": value for top, value in accuracies.items()}
 
 
-def labelled(folder: str, split: str, layer: str) -> Labelled:
+def labeled(folder: str, split: str, layer: str) -> Labeled:
     """Features ``[N, F]``, labels ``[N]`` or ``[N, C]``: what :func:`extract_features` wrote."""
     merged = merge_features(folder, split, layer)
     features, targets = merged["features"], merged["targets"]

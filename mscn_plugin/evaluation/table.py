@@ -11,7 +11,7 @@ from mscn_plugin.files import save_figure
 
 TITLE = "this checkpoint"
 BASELINE = "baseline"
-_COLORS = {TITLE: "C0", BASELINE: "C1"}  # the paper's are grey
+_COLORS = {TITLE: "C0", BASELINE: "C1"}  # the paper's are gray
 PAPER = "the paper, {} (ResNet-50, ImageNet-1K)"
 
 
@@ -97,7 +97,7 @@ def plot(results: dict[str, Any], baseline: dict[str, Any] | None, path: Path) -
     table = columns(results, baseline)
     titles = [row[0] for row in rows(results, table) if any(v is not None for v in row[1:])]
     figure, axis = plt.subplots(figsize=(8, 1.2 + 0.75 * len(titles)), constrained_layout=True)
-    height, greys = 0.8 / len(table), iter(("0.78", "0.55"))
+    height, grays = 0.8 / len(table), iter(("0.78", "0.55"))
     for place, (name, column) in enumerate(table.items()):
         there = [(index, column[title]) for index, title in enumerate(titles) if title in column]
         bars = axis.barh(
@@ -105,7 +105,7 @@ def plot(results: dict[str, Any], baseline: dict[str, Any] | None, path: Path) -
             [value for _, value in there],
             height=height,
             label=name,
-            color=_COLORS.get(name) or next(greys),
+            color=_COLORS.get(name) or next(grays),
         )
         axis.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
     axis.set_yticks(range(len(titles)), titles)

@@ -73,7 +73,7 @@ SUITES: dict[str, list[Experiment]] = {
         ("04_different_crops", "+ different crops", 40.0),
         ("05_noise", "+ noise", 48.2),
         ("06_channelwise", "+ channel-wise masks", 53.6),
-        ("07_color", "+ colour jitter, grayscale", 63.0),
+        ("07_color", "+ color jitter, grayscale", 63.0),
         ("08_blur", "+ blur", 65.1),
         ("09_asymmetry", "+ asymmetry", 65.6),
         ("10_multimask", "+ multimask", 67.4),

@@ -21,7 +21,7 @@ class Sample(NamedTuple):
     """Images of one kind and what an export has to make of them.
 
     Attributes:
-        images: ``[B, 3, H, W]``, normalised, not filtered.
+        images: ``[B, 3, H, W]``, normalized, not filtered.
         features: ``[B, F]``, of VISSL's model behind the filter.
     """
 

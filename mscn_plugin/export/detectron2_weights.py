@@ -41,7 +41,7 @@ INPUT:
 
 `detectron2.safetensors` holds the same tensors. They are for RGB, which is not detectron2's
 default. The filter is not in them: the detector has to apply `high_pass` with sigma {sigma} to each
-normalised image, before images are padded to a batch. The counters of batch normalisation, which no
+normalized image, before images are padded to a batch. The counters of batch normalization, which no
 output depends on, are left out, as by VISSL's own converter."""
 
 
@@ -83,7 +83,7 @@ def export_detectron2(pretrained: Pretrained, folder: Path) -> Export:
 
 
 def detectron2_weights(trunk: dict[str, Tensor]) -> dict[str, Tensor]:
-    """VISSL's ResNet by detectron2's names, without the counters of batch normalisation."""
+    """VISSL's ResNet by detectron2's names, without the counters of batch normalization."""
     return {detectron2_name(k): v for k, v in trunk.items() if not k.endswith(COUNTER)}
 
 

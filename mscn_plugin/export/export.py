@@ -12,7 +12,7 @@ class Export(NamedTuple):
     """The files of one format.
 
     Attributes:
-        readers: by file name, what computes features ``[B, F]`` of normalised, unfiltered images
+        readers: by file name, what computes features ``[B, F]`` of normalized, unfiltered images
             ``[B, 3, H, W]`` from the file as it was read back.
         loading: how to use the files, in Markdown.
     """

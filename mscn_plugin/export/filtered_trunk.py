@@ -10,7 +10,7 @@ from mscn_plugin.masking import high_pass
 
 
 class FilteredTrunk(nn.Module):
-    """Features of ordinary normalised images, which are filtered first, of one size.
+    """Features of ordinary normalized images, which are filtered first, of one size.
 
     :func:`mscn_plugin.masking.high_pass` looks at sizes while it runs, which a recorded graph
     cannot; here its blur along an axis is a matrix, made by ``high_pass`` itself.
@@ -29,9 +29,9 @@ class FilteredTrunk(nn.Module):
         self.eval()  # PyTorch's ONNX exporter gives the trunk the mode of this module
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return ``[B, F]`` of normalised images ``[B, 3, crop, crop]``, float32.
+        """Return ``[B, F]`` of normalized images ``[B, 3, crop, crop]``, float32.
 
-        The features of an image that is not normalised, by its largest value, are NaN: a recorded
+        The features of an image that is not normalized, by its largest value, are NaN: a recorded
         graph has no other way to refuse it.
         """
         filtered = images - self.rows @ images @ self.columns

@@ -148,9 +148,9 @@ mscn-plugin {version} with PyTorch {torch}.
 
 {results}
 
-## Licence
+## License
 
-{licence}
+{license}
 """
 
 _FILTER = """\
@@ -170,7 +170,7 @@ black and 65535 white in integers of 16 bits; integers of 32 bits and floats go 
 alone), to 255 or to 65535, whichever of these holds the picture."""
 
 _FILTERING = """\
-The filter comes after the normalisation, where it is not inside of the file:
+The filter comes after the normalization, where it is not inside of the file:
 `high_pass(images, sigma={sigma})` of `mscn_plugin.masking`, which needs PyTorch alone. For each
 channel it equals `x - scipy.ndimage.gaussian_filter(x, {sigma}, mode="mirror")`. Its sigma is in
 pixels, for images of the size above."""
@@ -181,13 +181,13 @@ def model_card(
     files: Sequence[CheckedFile],
     loading: dict[str, str],
     results: Sequence[Result],
-    licence: str,
+    license: str,
 ) -> str:
     """The text of ``model_card.md``, in Markdown.
 
     Args:
         loading: by format, how to use its files.
-        licence: of the weights.
+        license: of the weights.
     """
     preprocessing, sigma = pretrained.preprocessing, pretrained.sigma
     black, white = preprocessing.pixel_range or (0, 65535)
@@ -216,7 +216,7 @@ def model_card(
         results=table(Result._fields, (map(literal, row) for row in results))
         if results
         else "Not stated.",
-        licence=" ".join(licence.split()),
+        license=" ".join(license.split()),
     )
 
 

@@ -14,7 +14,7 @@ _MARGIN = 5.0
 
 
 class Preprocessing(NamedTuple):
-    """Resize, crop and normalisation of an evaluation; the defaults are ImageNet's (A.2).
+    """Resize, crop and normalization of an evaluation; the defaults are ImageNet's (A.2).
 
     Attributes:
         resize: shorter side after resizing, in pixels.
@@ -31,7 +31,7 @@ class Preprocessing(NamedTuple):
     pixel_range: PixelRange = None
 
     def __call__(self, picture: Image.Image) -> Tensor:
-        """Return the normalised, unfiltered image ``[3, crop, crop]`` of a picture."""
+        """Return the normalized, unfiltered image ``[3, crop, crop]`` of a picture."""
         steps = [
             transforms.Resize(self.resize),
             transforms.CenterCrop(self.crop),
@@ -42,7 +42,7 @@ class Preprocessing(NamedTuple):
 
     @property
     def limit(self) -> float:
-        """What a normalised pixel never reaches, Gaussian noise neither, and pixels to 255 do."""
+        """What a normalized pixel never reaches, Gaussian noise neither, and pixels to 255 do."""
         largest = max(max(mean, 1 - mean) / std for mean, std in zip(self.mean, self.std))
         return _MARGIN * largest
 

@@ -27,7 +27,7 @@ from mscn_plugin.models.high_pass_trunk import PREFIX
 from mscn_plugin.models.shapes import build_trunk
 
 COUNTER = "num_batches_tracked"
-"""Batch normalisation's count of training steps, the one tensor that no output depends on."""
+"""Batch normalization's count of training steps, the one tensor that no output depends on."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Pretrained:
         """VISSL's model behind the filter: what every export has to give.
 
         Args:
-            images: ``[B, 3, H, W]``, float32, normalised, not filtered.
+            images: ``[B, 3, H, W]``, float32, normalized, not filtered.
 
         Returns:
             ``[B, F]``, the trunk's last output.

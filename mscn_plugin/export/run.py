@@ -42,7 +42,7 @@ def export_trunk(
     formats: Sequence[str],
     output: Path,
     results: Sequence[Result] = (),
-    licence: str = "not stated",
+    license: str = "not stated",
 ) -> tuple[list[CheckedFile], dict[str, str]]:
     """Export a trunk to ``formats``, check every file and write ``model_card.md`` beside them.
 
@@ -54,7 +54,7 @@ def export_trunk(
         formats: keys of :data:`FORMATS`.
         output: a folder, which is made where it does not exist.
         results: of evaluations, for the card.
-        licence: of the weights, for the card.
+        license: of the weights, for the card.
 
     Returns:
         The files, with what their checks measured, and by format why there are none of it.
@@ -77,7 +77,7 @@ def export_trunk(
             loading[name] = export.loading
         if not files:
             raise ConfigError("; ".join(refused.values()))
-        card = model_card(pretrained, files, loading, results, licence)
+        card = model_card(pretrained, files, loading, results, license)
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
     return files, refused
 

@@ -42,9 +42,9 @@ features = session.run(["features"], {{"images": images.numpy()}})[0]
 {images}"""
 
 IMAGES = """\
-The high-pass filter is inside: `images` are normalised and **not** filtered, float32, any number of
+The high-pass filter is inside: `images` are normalized and **not** filtered, float32, any number of
 them, {side} x {side} pixels. Another size is an error. So are values above {limit:.1f}, such as
-pixels from 0 to 255: {refusal}. Pixels from 0 to 1 that were not normalised cannot be told from
+pixels from 0 to 255: {refusal}. Pixels from 0 to 1 that were not normalized cannot be told from
 others; their features mean nothing."""
 
 
@@ -62,7 +62,7 @@ class Checked(nn.Module):
         if images.dim() != 4 or images.shape[1:] != [3, self.side, self.side]:
             raise ValueError(f"images are {images.shape}, not [B, 3, {self.side}, {self.side}]")
         if bool((images.abs() > self.limit).any()):
-            raise ValueError(f"images have values above {self.limit}: they are not normalised")
+            raise ValueError(f"images have values above {self.limit}: they are not normalized")
         return self.graph(images)
 
 

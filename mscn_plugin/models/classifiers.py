@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from mscn_plugin.types import Config
 
-Labelled = tuple[np.ndarray, np.ndarray]
+Labeled = tuple[np.ndarray, np.ndarray]
 """Features ``[N, F]`` and labels: classes ``[N]``, or for SVMs of several labels ``[N, C]``."""
 
 EVALUATIONS = ("knn", "svm", "logistic_regression")
@@ -23,8 +23,8 @@ _CHUNK = 1024  # validation images at a time: 5 GB of similarities to ImageNet's
 
 
 def knn_accuracy(
-    train: Labelled,
-    val: Labelled,
+    train: Labeled,
+    val: Labeled,
     num_neighbors: int,
     temperature: float | None,
     normalize: bool = True,
@@ -67,7 +67,7 @@ def knn_accuracy(
     return {top: 100 * count / len(truth) for top, count in hits.items()}
 
 
-def probe_accuracy(train: Labelled, val: Labelled) -> float:
+def probe_accuracy(train: Labeled, val: Labeled) -> float:
     """Accuracy in percent of a logistic regression on standardized features.
 
     A stand-in for the paper's linear probe (A.2), which trains on augmented crops for 100 epochs:
@@ -85,7 +85,7 @@ def probe_accuracy(train: Labelled, val: Labelled) -> float:
         return 100 * float(probe.fit(*train).score(*val))
 
 
-def svm_average_precision(train: Labelled, val: Labelled, settings: Config) -> dict[str, float]:
+def svm_average_precision(train: Labeled, val: Labeled, settings: Config) -> dict[str, float]:
     """Mean average precision in percent of one-against-all linear SVMs, VISSL's VOC07 protocol.
 
     For each class a cost is chosen by cross-validated average precision on the training images;

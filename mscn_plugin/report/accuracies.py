@@ -17,7 +17,7 @@ def accuracy_rows(
 ) -> list[tuple[str, dict[str, float]]]:
     """Title and accuracies in percent: of the trained trunk, and of what is to be beaten.
 
-    These are the random trunk, colour histograms and chance, on the same images: what was measured
+    These are the random trunk, color histograms and chance, on the same images: what was measured
     on others than the last evaluation is left out.
 
     Args:
@@ -36,7 +36,7 @@ def accuracy_rows(
     if same[0]["train_phase_idx"] < 0:
         rows.append(("random trunk, same input", same[0]["online_evaluation"]))
     if "color_histogram" in last:
-        rows.append(("colour histogram", last["color_histogram"]))
+        rows.append(("color histogram", last["color_histogram"]))
         rows.append(("chance", dict.fromkeys(METRICS.values(), last["chance"])))
     return rows
 

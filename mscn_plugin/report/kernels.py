@@ -83,7 +83,7 @@ def blank_kernels(kernels: Tensor) -> Tensor:
 def kernel_sheet(kernels: Tensor) -> Tensor:
     """Lay kernels out in a near-square grid, the largest norm first.
 
-    All are divided by the largest magnitude among them, so that blank ones are plain mid-grey.
+    All are divided by the largest magnitude among them, so that blank ones are plain mid-gray.
 
     Args:
         kernels: ``[O, 3, k, k]``.

@@ -63,7 +63,7 @@ def draw_masks(
         Group("image", [f"below: high-pass, sigma = {sigma:g}"]),
         Group("masked", list(masks)),
     ]
-    caption = "Hidden pixels above: zero, which is grey. Below: noise, as in training."
+    caption = "Hidden pixels above: zero, which is gray. Below: noise, as in training."
     figure = contact_sheet(
         [[original, *zeros], [filtered_tile, grid, focal, channelwise]], groups, caption
     )

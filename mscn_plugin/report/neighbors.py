@@ -1,6 +1,6 @@
 """Which training images a trunk takes for the most similar ones to some validation images.
 
-Shape shorthand: Q validation images, N training images, F features, k neighbours.
+Shape shorthand: Q validation images, N training images, F features, k neighbors.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mscn_plugin.types import Config
 NUM_QUERIES = 6
 NUM_NEIGHBORS = 6
 MAX_VAL_IMAGES = 200
-"""Of so many validation images the neighbours' classes are counted; a few alone are luck."""
+"""Of so many validation images the neighbors' classes are counted; a few alone are luck."""
 MAX_TRAIN_IMAGES = 2000  # seconds for a small ResNet, some minutes for a ResNet-50 at 224 pixels
 
 
@@ -38,7 +38,7 @@ class Neighbor:
     """A training image.
 
     Attributes:
-        image: what the trunk sees of it, before normalisation and filter.
+        image: what the trunk sees of it, before normalization and filter.
         label: name of its class.
         similarity: cosine of the features' angle to the query's.
         same_class: whether its class is the query's.
@@ -52,7 +52,7 @@ class Neighbor:
 
 @dataclasses.dataclass(frozen=True)
 class Query:
-    """A validation image with its neighbours, the most similar first."""
+    """A validation image with its neighbors, the most similar first."""
 
     image: Image.Image
     label: str
@@ -61,13 +61,13 @@ class Query:
 
 @dataclasses.dataclass(frozen=True)
 class Neighborhood:
-    """Neighbours of a few validation images, and how good those of more of them are.
+    """Neighbors of a few validation images, and how good those of more of them are.
 
     Attributes:
         queries: validation images of different classes, where there are enough classes.
-        searched: number of training images among which the neighbours are.
+        searched: number of training images among which the neighbors are.
         judged: number of validation images of which the share is taken.
-        share: percentage of their neighbours that are of their class.
+        share: percentage of their neighbors that are of their class.
     """
 
     queries: list[Query]
@@ -82,7 +82,7 @@ def nearest_neighbors(
     data: str | None = None,
     max_images: int = MAX_TRAIN_IMAGES,
 ) -> Neighborhood:
-    """Find the neighbours of a few validation images, the same ones in every run on the data.
+    """Find the neighbors of a few validation images, the same ones in every run on the data.
 
     Transforms are those of the run's ``DATA.TEST``; images are chosen as for online evaluation.
 

@@ -44,9 +44,9 @@ def write_report(
     Args:
         path: the run's checkpoint folder, for its newest checkpoint, or one of its checkpoints.
         output: the file to write; default: ``report.html`` beside the checkpoint.
-        data: images for the neighbours, as ``config.MSCN.DATA`` takes them; default: the run's
+        data: images for the neighbors, as ``config.MSCN.DATA`` takes them; default: the run's
             own. Where those are not there the page says so in their place.
-        max_images: how many training images are searched for neighbours, at most; default:
+        max_images: how many training images are searched for neighbors, at most; default:
             :data:`MAX_TRAIN_IMAGES`.
 
     Returns:
@@ -135,7 +135,7 @@ def _accuracies(config: dict[str, Any], history: History, epochs: int | None) ->
     ]
     network = config["MSCN"].get("ONLINE_EVALUATION", {}).get("NETWORK", "online")
     caption = (
-        f"From the run's own online evaluations of the {network} network: k nearest neighbours and "
+        f"From the run's own online evaluations of the {network} network: k nearest neighbors and "
         f"a logistic regression on the trunk's features. {about_accuracies(history, epochs)}"
     )
     return {"accuracies": rows, "accuracies_caption": caption, "no_accuracies": NONE}
@@ -153,7 +153,7 @@ def _kernels(checkpoint: Path) -> dict[str, str] | None:
         "source": png(Image.fromarray(sheet.numpy())),
         "text": f"Grid of the {count} first-layer kernels, {height} x {width} pixels each",
         "caption": f"The {count} kernels of the trunk's first convolution, {height} x {width} "
-        f"pixels, in colour, the largest first. Grey is 0. {blank} are blank, with a norm "
+        f"pixels, in color, the largest first. Gray is 0. {blank} are blank, with a norm "
         "under a tenth of the median.",
     }
 
@@ -173,7 +173,7 @@ def _neighbors(
 def _summary(found: Neighborhood) -> str:
     return (
         "The training images whose features, of the online network's trunk, point most nearly the "
-        f"way of a validation image's, among {found.searched}. Of such neighbours of "
+        f"way of a validation image's, among {found.searched}. Of such neighbors of "
         f"{found.judged} validation images, {found.share:.1f}% are of the image's own class; below "
         "are the first few of those images, of different classes where there are enough."
     )

@@ -81,7 +81,7 @@ figure { margin: 1rem 0; }
 {% if views %}
 <figure>
 <figcaption>The first batch behind filter and masks: an image in each row, one of its views in each
-column. Grey is the value 0, no information.</figcaption>
+column. Gray is the value 0, no information.</figcaption>
 <img src="{{ views }}"
  alt="Grid of masked views of the first batch, an image in each row, a view in each column">
 </figure>
@@ -96,15 +96,15 @@ column. Grey is the value 0, no information.</figcaption>
 <img src="{{ kernels.source }}" alt="{{ kernels.text }}">
 </figure>
 {% else %}
-<p>The first layer of this trunk is no convolution of the three colour channels.</p>
+<p>The first layer of this trunk is no convolution of the three color channels.</p>
 {% endif %}
 
-<h2 id="neighbors">Nearest neighbours</h2>
+<h2 id="neighbors">Nearest neighbors</h2>
 {% if queries %}
 <p>{{ neighbors_text }}</p>
 <div class="scroll" role="region" aria-labelledby="neighbors" tabindex="0">
 <table class="neighbors">
-<caption>Cosine similarity and class below each neighbour; = is the class of the validation image,
+<caption>Cosine similarity and class below each neighbor; = is the class of the validation image,
 &ne; another one.</caption>
 <thead><tr><th scope="col">validation image</th>
 {% for neighbor in queries[0].neighbors %}

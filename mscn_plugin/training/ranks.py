@@ -21,7 +21,7 @@ _WAIT = datetime.timedelta(days=30)
 class Ranks:
     """All processes of a run, connected by gloo; one process needs no connection.
 
-    To be made by all ranks at the same point, after ``torch.distributed`` is initialised.
+    To be made by all ranks at the same point, after ``torch.distributed`` is initialized.
     """
 
     def __init__(self) -> None:

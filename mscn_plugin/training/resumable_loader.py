@@ -109,7 +109,7 @@ def innermost(dataloader: Any) -> Any:
     return dataloader
 
 
-def _start_worker(initialise: Callable[[int], None] | None, worker: int) -> None:
-    if initialise is not None:
-        initialise(worker)
+def _start_worker(initialize: Callable[[int], None] | None, worker: int) -> None:
+    if initialize is not None:
+        initialize(worker)
     shield_loader_worker()

@@ -213,7 +213,7 @@ def _requeues_by_submitit(handler: Any) -> bool:
 
 
 def _is_running_in_slurm() -> bool:
-    """Whether this is a job of SLURM that is not being cancelled: SIGTERM announces both."""
+    """Whether this is a job of SLURM that is not being canceled: SIGTERM announces both."""
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         return False

@@ -89,7 +89,7 @@ class TestStaged:
             write_half()
         assert [p.name for p in tmp_path.iterdir()] == ["model_phase0.torch"]
 
-    def test_a_full_disk_behind_pytorchs_writer_is_recognised(self, tmp_path):
+    def test_a_full_disk_behind_pytorchs_writer_is_recognized(self, tmp_path):
         def write_by_pytorch():
             with staged(tmp_path):
                 try:

@@ -94,7 +94,7 @@ def test_fewer_than_two_classes_are_images_without_labels(tree):
         ("detection", ["images/1.png", "images/2.png", "labels/1.txt"]),
     ):
         found = contents(tree(*files, name=name))
-        assert not found.labelled
+        assert not found.labeled
         assert [label for _, label in found.images] == [0, 0]
         assert "2 images without labels in " in found.in_words()
 
@@ -138,7 +138,7 @@ def test_the_usual_names_of_splits_are_taken(tree, train, val, unused):
         (["train/a/1.png", "train/b/1.png", "val/1.png", "test/a/1.png"], "train", "test"),
         (["train/a/1.png", "train/b/1.png", "val/a/1.png"], "train", "val"),
         (["train/1.png", "test/1.png"], "train", None),
-        (["train/a/1.png", "train/b/1.png", "unlabelled/1.png"], "train", None),
+        (["train/a/1.png", "train/b/1.png", "unlabeled/1.png"], "train", None),
         # A folder around the data set.
         (["x/train/a/1.png", "x/train/b/1.png", "x/val/a/1.png"], "x/train", "x/val"),
         (["x/y/a/1.png", "x/y/b/1.png", "__MACOSX/x/1.png"], "x/y", None),

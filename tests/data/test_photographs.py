@@ -118,7 +118,7 @@ def test_a_window_is_cut_where_it_says():
     along = (np.arange(PATCH_SIZE) + 0.5) / PATCH_SIZE * 40 - 20
     dx, dy = np.meshgrid(along, along)
     turned = (dx + 1j * dy) * np.exp(1j * window.angle)
-    # Pillow counts pixels from their corner, the ramps from their centre: half a pixel.
+    # Pillow counts pixels from their corner, the ramps from their center: half a pixel.
     assert np.abs(patch[..., 0] - (90 - 0.5 + turned.real)).max() < 1
     assert np.abs(patch[..., 1] - (60 - 0.5 + turned.imag)).max() < 1
 

@@ -37,7 +37,7 @@ def test_the_conversion_is_vissls_own(resnet_runs, method, tmp_path):
 def test_every_tensor_of_the_checkpoint_is_in_the_detector(
     detection_tool, detection_page, resnet_runs, method, tmp_path
 ):
-    """What the checkpoint lacks is the heads, and the normalisation that VISSL's tool adds."""
+    """What the checkpoint lacks is the heads, and the normalization that VISSL's tool adds."""
     from detectron2.checkpoint import DetectionCheckpointer
     from detectron2.modeling import build_model
 

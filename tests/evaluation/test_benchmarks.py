@@ -142,7 +142,7 @@ def test_vissl_trains_what_the_paper_trains(evaluate, tmp_path, page):
     assert before.keys() == after.keys()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     if page in LINEAR:
-        assert not moved  # statistics of batch normalisation included
+        assert not moved  # statistics of batch normalization included
         decay = 1e-6 if "imagenet" in page or "quick" in page else 5e-4
         assert groups(checkpoint) == [(2, pytest.approx(decay))]  # weight and bias
     else:

@@ -63,13 +63,13 @@ def features_by_hand(checkpoints, image_folder, split):
 def test_features_are_the_trunks_in_one_process_and_in_two(
     extract, checkpoints, image_folder, tmp_path, processes
 ):
-    from mscn_plugin.evaluation.frozen_features import labelled
+    from mscn_plugin.evaluation.frozen_features import labeled
     from mscn_plugin.models.classifiers import knn_accuracy
 
     results = extract(processes)
     splits = []
     for split, folder in (("train", "train"), ("test", "val")):
-        features, labels = labelled(str(tmp_path / "frozen"), split, "res5avg")
+        features, labels = labeled(str(tmp_path / "frozen"), split, "res5avg")
         expected, truth = features_by_hand(checkpoints, image_folder, folder)
         assert features.shape == expected.shape  # the last batches are whole, and no image twice
         assert np.abs(features - expected).max() < 1e-5
@@ -95,7 +95,7 @@ class OnGPU(torch.Tensor):
 
 def test_labels_may_lie_on_the_gpu(registered, tmp_path, monkeypatch):
     """VISSL's loader moves the whole sample there, not the images alone."""
-    from mscn_plugin.evaluation.frozen_features import extract_features, labelled
+    from mscn_plugin.evaluation.frozen_features import extract_features, labeled
 
     monkeypatch.setenv("RANK", "0")
     images, labels = torch.randn(4, 6), torch.tensor([3, 1, 0, 2])
@@ -105,7 +105,7 @@ def test_labels_may_lie_on_the_gpu(registered, tmp_path, monkeypatch):
         base_model=torch.nn.Identity(), dataloaders={"test": [sample]}, device="cpu"
     )
     extract_features(task, ["heads"], tmp_path)
-    features, targets = labelled(str(tmp_path), "test", "heads")
+    features, targets = labeled(str(tmp_path), "test", "heads")
     np.testing.assert_array_equal(features, images.numpy())
     np.testing.assert_array_equal(targets, labels.numpy())
 
@@ -149,7 +149,7 @@ def narrow_resnet(folder):
     return folder / "narrow.torch"
 
 
-def test_fewer_images_than_neighbours_are_said(caplog):
+def test_fewer_images_than_neighbors_are_said(caplog):
     from mscn_plugin.evaluation.frozen_features import evaluate
 
     settings = SimpleNamespace(TOPK=200, SIGMA=0.1, L2_NORM_FEATS=True)

@@ -128,7 +128,7 @@ def test_the_card(model, tmp_path):
         "transforms.CenterCrop(32)",
         "| `linear` | `accuracy` | `71.5` |",
         r"| `a\|b` | `<b>'x'</b>` | `null` |",
-        "## Licence\n\nCC BY 4.0\n",
+        "## License\n\nCC BY 4.0\n",
         f"{file.differences['noise']:.1e} | {file.differences['photograph']:.1e} |",
         hashlib.sha256((tmp_path / "features.pt").read_bytes()).hexdigest(),
     ):
@@ -198,7 +198,7 @@ def test_the_card_of_little_knowledge(model, tmp_path):
     assert "Its images passed no high-pass filter." in card
     assert "`None`" not in card
     assert "`null`" not in card
-    assert "## Results\n\nNot stated.\n\n## Licence\n\nnot stated\n" in card
+    assert "## Results\n\nNot stated.\n\n## License\n\nnot stated\n" in card
 
 
 def test_results_are_read(tmp_path):

@@ -63,13 +63,13 @@ def test_raw_pixels_are_refused(tmp_path):
     (script,) = export_torchscript(model, tmp_path).readers.values()
     (onnx,) = export_onnx(model, tmp_path).readers.values()
     pixels = torch.randint(0, 256, (2, 3, 64, 64)).float()
-    normalised = (pixels / 255 - 0.45) / 0.225
-    with pytest.raises(Exception, match=r"images have values above 13\..* are not normalised"):
+    normalized = (pixels / 255 - 0.45) / 0.225
+    with pytest.raises(Exception, match=r"images have values above 13\..* are not normalized"):
         script(pixels)
     assert onnx(pixels).isnan().all()
-    one_of_each = onnx(torch.stack([pixels[0], normalised[1]]))
+    one_of_each = onnx(torch.stack([pixels[0], normalized[1]]))
     assert one_of_each[0].isnan().all()
-    torch.testing.assert_close(one_of_each[1:], script(normalised)[1:], rtol=0, atol=1e-5)
+    torch.testing.assert_close(one_of_each[1:], script(normalized)[1:], rtol=0, atol=1e-5)
 
 
 def test_the_files_say_sigma_and_not_where_they_were_made(tmp_path):

@@ -76,7 +76,7 @@ def test_other_architectures_are_refused(export, settings, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_another_order_of_colours_is_refused(tmp_path):
+def test_another_order_of_colors_is_refused(tmp_path):
     config = model_config()
     config.INPUT_TYPE = "bgr"
     without_trunk = Pretrained(torch.nn.Identity(), config, 5.0, Preprocessing(), None, None)

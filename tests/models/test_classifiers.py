@@ -52,7 +52,7 @@ def test_weighted_knn_equals_vissls_formula(k, temperature, normalize):
     assert 40 < accuracy[1] < accuracy[5] < 100
 
 
-def test_more_neighbours_than_images_are_all_of_them():
+def test_more_neighbors_than_images_are_all_of_them():
     from mscn_plugin.models.classifiers import knn_accuracy
 
     few = TRAIN[0][::40], TRAIN[1][::40]

@@ -36,7 +36,7 @@ def test_every_baseline_stands_beside_the_trunk():
     assert rows == {
         "pre-trained trunk, 2 epochs": {"knn": 40.0, "linear_probe": 41.0},
         "random trunk, same input": {"knn": 20.0, "linear_probe": 21.0},
-        "colour histogram": {"knn": 30.0, "linear_probe": 31.0},
+        "color histogram": {"knn": 30.0, "linear_probe": 31.0},
         "chance": {"knn": 25.0, "linear_probe": 25.0},
     }
 
@@ -50,7 +50,7 @@ def test_accuracies_on_other_images_are_not_set_beside_it():
     ("images", "parts"),
     [
         (IMAGES, ["12 images of /x/valid", "learned from 32 images of /x/train", "chance 25.0"]),
-        (HELD_OUT, ["7 images of /x that were held out", "32 others", "colour histogram: kNN 30"]),
+        (HELD_OUT, ["7 images of /x that were held out", "32 others", "color histogram: kNN 30"]),
     ],
 )
 def test_the_images_are_named(images, parts):

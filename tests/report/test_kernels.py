@@ -132,7 +132,7 @@ def test_a_layer_of_zeros_is_blank():
     assert blank_kernels(torch.zeros(4, 3, 3, 3)).all()
 
 
-def test_blank_kernels_are_grey_and_the_strongest_stands_first():
+def test_blank_kernels_are_gray_and_the_strongest_stands_first():
     kernels = with_norms(1e-4, 1.0, 5.0, 1e-4, 2.0, side=3)
     sheet = kernel_sheet(kernels)
     assert sheet.shape == (3, 3 + 2 * 33, 3 + 3 * 33)

@@ -42,7 +42,7 @@ def test_images_of_different_classes_are_shown_first():
     assert shown([0], 3) == [0]
 
 
-def test_neighbours_are_those_of_the_trunks_features(run):
+def test_neighbors_are_those_of_the_trunks_features(run):
     """Recomputed from the pictures that the page shows."""
     from mscn_plugin.report.neighbors import nearest_neighbors
 

@@ -49,7 +49,7 @@ def test_the_page_has_all_of_a_run_and_stands_alone(run):
     assert file == run / "report.html"
     page = file.read_text(encoding="utf-8")
     elements = Elements(page)
-    # Curves, masked views, kernels, and six validation images with six neighbours each.
+    # Curves, masked views, kernels, and six validation images with six neighbors each.
     pictures = elements.named("img")
     assert len(pictures) == 4 + 1 + 1 + 6 * 7
     assert all(picture["src"].startswith("data:image/") for picture in pictures)

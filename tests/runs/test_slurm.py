@@ -55,7 +55,7 @@ def resumptions(log):
     return log.read_text().split("Resume from file: ")
 
 
-def test_a_preempted_job_is_requeued_goes_on_and_can_be_cancelled(slurm, run_tool, tiny, tmp_path):
+def test_a_preempted_job_is_requeued_goes_on_and_can_be_canceled(slurm, run_tool, tiny, tmp_path):
     submitted = run_tool(
         *("config=mscn/quickstart", *tiny),
         "config.OPTIMIZER.num_epochs=400",
@@ -76,7 +76,7 @@ def test_a_preempted_job_is_requeued_goes_on_and_can_be_cancelled(slurm, run_too
         assert "/run/model_" in resumed[0].splitlines()[0]  # of an iteration or an epoch
         wait_for(lambda: " iter: " in resumptions(log)[-1])
     slurm("scancel", job)  # by its owner: the same signal, and the job is not wanted any more
-    wait_for(lambda: state(slurm, job) == "CANCELLED")
+    wait_for(lambda: state(slurm, job) == "CANCELED")
     assert errors.read_text().count("mscn-plugin: ended on request") == 3
 
 

@@ -107,7 +107,7 @@ OfSubmitit.__module__ = "submitit.core.job_environment"
         (signal.SIGUSR1, "RUNNING", True),
         (signal.SIGUSR2, "RUNNING", True),
         (signal.SIGTERM, "RUNNING", True),
-        (signal.SIGTERM, "COMPLETING", False),  # its owner has cancelled it
+        (signal.SIGTERM, "COMPLETING", False),  # its owner has canceled it
         (signal.SIGINT, "RUNNING", False),
     ],
 )

@@ -68,7 +68,7 @@ def test_the_whole_pipeline_is_vissls_to_a_few_levels():
 
 
 def test_the_distribution_is_vissls():
-    """Different seeds: level, contrast, colourfulness and sharpness of the views."""
+    """Different seeds: level, contrast, colorfulness and sharpness of the views."""
     image = photograph(160, 120)
     features = [
         lambda v: v.mean(),
@@ -184,7 +184,7 @@ def test_other_modes_become_rgb(tmp_path, mode):
     )
 
 
-def test_grey_pictures_are_jittered_by_torchvision():
+def test_gray_pictures_are_jittered_by_torchvision():
     from mscn_plugin.transforms.opencv import MSCNColorDistortion
 
     assert MSCNColorDistortion()(photograph().convert("L")).mode == "L"

@@ -12,7 +12,7 @@ from mscn_plugin.transforms.collate import num_masks_of
 from mscn_plugin.types import Config
 
 _VIEWS = 4
-"""Of the pass that is measured: batch normalisation needs more than one."""
+"""Of the pass that is measured: batch normalization needs more than one."""
 _BESIDE = 1.1
 """Weights, optimizer and the stage's views beside the activations; 1.02 to 1.07 was measured."""
 

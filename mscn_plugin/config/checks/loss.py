@@ -152,7 +152,7 @@ def _check_passes(cfg: Config) -> None:
     """Check that branches which are handed over apart pass the network apart.
 
     VISSL's model puts images of one size together again, in the heads with any setting: BYOL's
-    normalise by the branch.
+    normalize by the branch.
     """
     train, model = cfg.DATA.TRAIN, cfg.MODEL
     split = (train.COLLATE_FUNCTION_PARAMS or {}).get("split_branches") is True

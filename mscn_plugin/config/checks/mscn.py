@@ -64,7 +64,7 @@ def _check_sigmas(cfg: Config) -> None:
 
 
 def _check_pixels(cfg: Config) -> None:
-    """Check that crops add no black border, and that an online evaluation normalises as training.
+    """Check that crops add no black border, and that an online evaluation normalizes as training.
 
     Raises:
         ConfigError: the trunk would be evaluated on other values than it was trained on.
@@ -93,7 +93,7 @@ def _check_pixels(cfg: Config) -> None:
     (_, trained), (place, tested) = normalized["TRAIN"], normalized["TEST"]
     if trained != tested:
         raise ConfigError(
-            f"{place} normalises with mean and std {tested}, and training with {trained}: an "
+            f"{place} normalizes with mean and std {tested}, and training with {trained}: an "
             "evaluation's must be pre-training's"
         )
 

@@ -364,8 +364,8 @@ def _make_transform(section: Asked) -> Any:
 
 def _transform(name: str) -> Any:
     """The class of a transform, of VISSL's registry or of torchvision in its two spellings."""
-    spelt = name if hasattr(torchvision_transforms, name) else name.title().replace("_", "")
-    return TRANSFORM_REGISTRY.get(name) or getattr(torchvision_transforms, spelt, None)
+    spelled = name if hasattr(torchvision_transforms, name) else name.title().replace("_", "")
+    return TRANSFORM_REGISTRY.get(name) or getattr(torchvision_transforms, spelled, None)
 
 
 def check_collators(cfg: Config) -> None:

@@ -305,10 +305,10 @@ def _check_pretraining(cfg: Config) -> None:
 
 
 def check_shape(cfg: Config) -> None:
-    """Check all keys against VISSL's defaults: what kind of value each is, and how it is spelt.
+    """Check all keys against VISSL's defaults: what kind of value each is, and how it is spelled.
 
     Keys that VISSL does not have may be a loss's, a trunk's or the user's own; they are refused
-    where they look like a misspelt one.
+    where they look like a misspelled one.
 
     Raises:
         ConfigError: names the first key that is neither.

@@ -28,14 +28,14 @@ _CHARACTER = 5.9  # width of a character of the caption, pixels
 
 
 class Group(NamedTuple):
-    """Neighbouring columns under one title; a subtitle for each of them, which may be empty."""
+    """Neighboring columns under one title; a subtitle for each of them, which may be empty."""
 
     title: str
     subtitles: Sequence[str]
 
 
 def stretched(views: Tensor) -> np.ndarray:
-    """Views as pixels; the value 0, "no information" after the high-pass filter, is mid-grey.
+    """Views as pixels; the value 0, "no information" after the high-pass filter, is mid-gray.
 
     Args:
         views: ``[N, 3, H, W]``, of any range; of all of their values together, the

@@ -36,11 +36,11 @@ def embedding_statistics(embeddings: Tensor, num_masks: list[int]) -> dict[str, 
     """Describe a batch of embeddings.
 
     Args:
-        embeddings: ``[(K0 + K1) * B, D]`` in the collator's order, not normalised, B at least 2.
+        embeddings: ``[(K0 + K1) * B, D]`` in the collator's order, not normalized, B at least 2.
         num_masks: ``[K0, K1]``.
 
     Returns:
-        Four scalars: ``std``, the standard deviation over the samples of the L2-normalised
+        Four scalars: ``std``, the standard deviation over the samples of the L2-normalized
         embedding, averaged over its dimensions (1/sqrt(D) where the embeddings are spread over
         the sphere, 0 where they have collapsed to a point); ``positive_similarity`` and
         ``negative_similarity``, the mean cosine of cross-branch pairs of the same image and of

@@ -96,7 +96,7 @@ def caption_of(config: Config) -> str:
     parts = ["Each row is one image, of which each branch sees a crop of its own."]
     if sigma:
         parts.append(
-            f"The high-pass filter (sigma {sigma:g} pixels) leaves edges, and grey where there are "
+            f"The high-pass filter (sigma {sigma:g} pixels) leaves edges, and gray where there are "
             "none."
         )
     if config.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR:

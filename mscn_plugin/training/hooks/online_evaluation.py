@@ -38,16 +38,16 @@ from mscn_plugin.data.photographs import color_histogram
 from mscn_plugin.data.readable_images import ReadableImagesDataset
 from mscn_plugin.data.shared_memory import collate_for_trainer
 from mscn_plugin.data.sources import FOLDER
-from mscn_plugin.models.classifiers import Labelled, knn_accuracy, probe_accuracy
+from mscn_plugin.models.classifiers import Labeled, knn_accuracy, probe_accuracy
 from mscn_plugin.training.hooks.base import MSCNHook, add_scalars
 from mscn_plugin.training.signals import interruption, shield_loader_worker
 from mscn_plugin.types import Config, Task
 
-_HISTOGRAM_SIDE = 256  # pixels; larger images are reduced before their colours are counted
+_HISTOGRAM_SIDE = 256  # pixels; larger images are reduced before their colors are counted
 
 
 def accuracies(
-    train: Labelled, val: Labelled, settings: Any, device: Any = "cpu"
+    train: Labeled, val: Labeled, settings: Any, device: Any = "cpu"
 ) -> dict[str, float]:
     """kNN and linear-probe accuracy in percent, with the settings of ``ONLINE_EVALUATION``."""
     neighbors, temperature = settings.NUM_NEIGHBORS, settings.TEMPERATURE
@@ -60,7 +60,7 @@ class OnlineEvaluationHook(MSCNHook):
 
     All ranks compute features; the first rank fits and reports, like VISSL's meters, to the log
     and to ``metrics.json``, and to TensorBoard (``Online/...``). Beside the accuracies stand the
-    images that they were measured on, and what chance and a colour histogram reach on these.
+    images that they were measured on, and what chance and a color histogram reach on these.
     """
 
     def __init__(self) -> None:
@@ -190,13 +190,13 @@ def _why(config: Config) -> str:
     train = config.DATA.TRAIN
     if list(train.DATA_SOURCES) == [FOLDER] and train.DATA_PATHS:
         folder = train.DATA_PATHS[0]
-        if not contents(folder).labelled:
+        if not contents(folder).labeled:
             return f"{folder} has no two sub-folders of images, one for each class"
     return "config.DATA.TRAIN.LABEL_SOURCES is empty"
 
 
 class EvaluationData:
-    """The labelled images of an online evaluation, with the transforms of ``DATA.TEST``.
+    """The labeled images of an online evaluation, with the transforms of ``DATA.TEST``.
 
     Training images are those of ``DATA.TRAIN``, validation images those of ``DATA.TEST``; where
     there are none of the latter, every fifth training image is held out from the classifiers (the
@@ -240,15 +240,13 @@ class EvaluationData:
 
     def features(
         self, extract: Callable[[Tensor], Tensor], device: torch.device
-    ) -> tuple[Labelled, Labelled]:
+    ) -> tuple[Labeled, Labeled]:
         """Features and labels of training and validation images, complete on every rank.
 
         Args:
             extract: from images ``[B, 3, H, W]`` on ``device`` to features ``[B, F, ...]``.
         """
-        return self._labelled(self.train, extract, device), self._labelled(
-            self.val, extract, device
-        )
+        return self._labeled(self.train, extract, device), self._labeled(self.val, extract, device)
 
     def images(self) -> dict[str, Any]:
         """Number of images of both kinds, their folder or list, and whether it is the same."""
@@ -258,17 +256,17 @@ class EvaluationData:
             "held_out": self.val.dataset is self.train.dataset,
         }
 
-    def color_histograms(self) -> tuple[Labelled, Labelled]:
-        """Colour histograms and labels of the whole images, complete on every rank."""
+    def color_histograms(self) -> tuple[Labeled, Labeled]:
+        """Color histograms and labels of the whole images, complete on every rank."""
         train, val = (
-            self._labelled(_undecorated(images), lambda x: x, torch.device("cpu"), _histograms)
+            self._labeled(_undecorated(images), lambda x: x, torch.device("cpu"), _histograms)
             for images in (self.train, self.val)
         )
         return train, val
 
-    def _labelled(
+    def _labeled(
         self, images: Subset, extract: Any, device: torch.device, collate: Any = _first_view
-    ) -> Labelled:
+    ) -> Labeled:
         # Every rank takes every world_size-th image; the last round is filled up to equal length.
         world_size = get_world_size()
         padded = -(-len(images) // world_size) * world_size

@@ -47,7 +47,7 @@ class TargetNetworkHook(MSCNHook):
 def branches_can_be_told_apart(config: Config) -> bool:
     """Whether BYOL is invited to encode the branch in place of the image.
 
-    Seen where all three hold: the branches' masks differ, batch normalisation sees both branches
+    Seen where all three hold: the branches' masks differ, batch normalization sees both branches
     at once and keeps the difference, and biases let the projections have a mean of their own.
     """
     params = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS or {}

@@ -185,7 +185,7 @@ def test_without_validation_images_the_online_evaluations_fifth_is_held_out(
 @pytest.mark.parametrize("make", [lambda train: train, lambda train: train / "class0"])
 def test_images_without_labels_are_refused(linear, saved, large_folder, tmp_path_factory, make):
     """One sub-folder with all of them, or none."""
-    folder = tmp_path_factory.mktemp("unlabelled") / "train"
+    folder = tmp_path_factory.mktemp("unlabeled") / "train"
     shutil.copytree(large_folder / "train" / "class0", folder / "class0")
     sentence = refusal(linear, saved(), data=make(folder))
     assert f"config.MSCN.DATA names '{make(folder)}', which has no two sub-folders" in sentence

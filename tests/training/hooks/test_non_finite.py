@@ -44,7 +44,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_step_that_can_be_repeated(
 
 
 def test_the_repeated_loss_of_a_sound_step_is_the_same(compose, large_folder, tmp_path):
-    """What is kept is enough: the loss comes out bit for bit, with batch normalisation."""
+    """What is kept is enough: the loss comes out bit for bit, with batch normalization."""
     from vissl.models import build_model
 
     from mscn_plugin.checkpoints.io import save_checkpoint

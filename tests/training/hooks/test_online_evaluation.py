@@ -49,7 +49,7 @@ def test_without_validation_images_training_images_are_held_out(config, image_fo
     assert sorted([*data.train.indices, *data.val.indices]) == list(range(32))
 
 
-def test_colour_histograms_are_those_of_the_whole_images(config):
+def test_color_histograms_are_those_of_the_whole_images(config):
     from PIL import Image
 
     from mscn_plugin.data.photographs import color_histogram
@@ -76,8 +76,8 @@ def test_training_images_of_one_class_are_not_evaluated(caplog):
     """As where the fifth that is held out has all images of the other class."""
     from mscn_plugin.training.hooks.online_evaluation import OnlineEvaluationHook
 
-    hook, labelled = OnlineEvaluationHook(), (np.zeros((4, 2)), np.zeros(4, int))
-    hook.data = SimpleNamespace(features=lambda *_: (labelled, labelled))
+    hook, labeled = OnlineEvaluationHook(), (np.zeros((4, 2)), np.zeros(4, int))
+    hook.data = SimpleNamespace(features=lambda *_: (labeled, labeled))
     settings = SimpleNamespace(ONLINE_EVALUATION=SimpleNamespace(NETWORK="online"))
     task = SimpleNamespace(
         base_model=SimpleNamespace(trunk=torch.nn.Identity()),

@@ -104,7 +104,7 @@ def views_of(image):
 def train_reference(model, image_folder, processes):
     """Train ``model``; returns its target. Ranks are a loop: the first one's statistics stay.
 
-    The operations follow one another as in the package: batch normalisation of 8 views enlarges
+    The operations follow one another as in the package: batch normalization of 8 views enlarges
     what rounds differently by a thousand in 8 steps, which would hide an error of that size.
     """
     target = Reference()
