@@ -741,7 +741,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         ["config.CHECKPOINT.DIR=/proc/none"],
         "CHECKPOINT.DIR",
     ),
-    ("misspelled VISSL section", ["config.OPTIMIZER.num_epochs=1"], "OPTIMIZER"),
+    ("misspelled VISSL section", ["config.OPTIMISER.num_epochs=1"], "OPTIMISER"),
     (
         "misspelled page",
         ["config=mscn/quikstart"],

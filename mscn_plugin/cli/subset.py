@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder")
     found = contents(split_folders(folder.resolve()).train)
-    if not found.labelled:
+    if not found.labeled:
         raise ConfigError(f"{folder} has no two sub-folders of images, of whose labels to take")
     try:
         paths, labels = train_subset(found, subset, options.seed)
