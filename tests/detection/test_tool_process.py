@@ -57,7 +57,7 @@ def test_a_signal_ends_the_tool(tmp_path, monkeypatch, script_signals, number, c
 
     sender = threading.Thread(target=send)
     try:
-        end_on_signals()
+        end_on_signals("detect")
         sender.start()
         with pytest.raises(SystemExit) as raised:
             run(shell(f"{ignore} echo $$ > {pid}; while true; do sleep 0.05; done"), {})
