@@ -1,4 +1,4 @@
-"""Other Pythons than the one that runs the tests: the source compiles, and what needs no PyTorch runs.
+"""Other Pythons than the one that runs the tests: all compiles, what needs no PyTorch runs.
 
 The rest of the suite needs PyTorch for each of them, which is 3 GB a piece.
 """
@@ -26,13 +26,14 @@ print(mscn_plugin.config.hydra_overrides.hydra_override("a", ["b=c", None]))
 def interpreter(version: str) -> str:
     """A Python of this version, in pyenv's folder or on the path; skips the test without one."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
-    found = [str(path) for path in sorted(pyenv.glob(f"{version}.*/bin/python"))]
-    found += filter(None, [shutil.which(f"python{version}")])
-    if not found:
+    found = sorted(map(str, pyenv.glob(f"{version}.*/bin/python")))
+    python = found[-1] if found else shutil.which(f"python{version}")
+    if python is None:
         pytest.skip(f"no Python {version}")
-    return found[-1]
+    return python
 
 
+@pytest.mark.new_interpreter
 @pytest.mark.parametrize("version", [v for v in VERSIONS if not sys.version.startswith(f"{v}.")])
 def test_the_source_runs_on(version, tmp_path):
     python = interpreter(version)
