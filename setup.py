@@ -45,7 +45,10 @@ setup(
     package_dir={"": "."},
     package_data={"mscn_plugin": ["py.typed"]},
     # PyTorch's way to be extended without an import; see mscn_plugin/vissl/startup.py.
-    entry_points={"torch.backends": ["mscn_plugin = mscn_plugin.vissl.startup:prepare_vissl"]},
+    entry_points={
+        "torch.backends": ["mscn_plugin = mscn_plugin.vissl.startup:prepare_vissl"],
+        "console_scripts": ["mscn = mscn_plugin.cli:main"],
+    },
     cmdclass={"build_py": BuildWithConfigs},
     # VISSL is not named: pip would demand its pins of 2021, which no current Python can meet.
     install_requires=[

@@ -186,8 +186,21 @@ def script_signals():
 
 
 @pytest.fixture
+def mscn(monkeypatch, script_signals):
+    """Run a command of ``mscn`` by its name, in this process, which has its imports."""
+
+    def run(command, *arguments):
+        from mscn_plugin.cli import main
+
+        monkeypatch.setattr(sys, "argv", ["mscn", *command.split(), *map(str, arguments)])
+        main()
+
+    return run
+
+
+@pytest.fixture
 def run_script(monkeypatch, script_signals):
-    """Run a script of ``extra_scripts`` by its name, in this process, which has its imports."""
+    """Run a script of ``extra_scripts`` by its name, in this process."""
 
     def run(name, *arguments):
         script = str(Path(__file__).parents[1] / "extra_scripts" / name)
@@ -283,10 +296,10 @@ def run_python(*arguments, cwd=None, check: bool = True, env=None):
     return result
 
 
-def run_command(name: str, *arguments, **options):
-    """Run a script of ``extra_scripts`` by its name, as a process; for options: `run_python`."""
-    script = Path(__file__).parents[1] / "extra_scripts" / name
-    return run_python("-W", "ignore", script, *arguments, **{"check": False, **options})
+def run_command(command: str, *arguments, **options):
+    """Run a command of ``mscn`` by its name, as a process; for options: `run_python`."""
+    started = ("-W", "ignore", "-m", "mscn_plugin.cli", *command.split())
+    return run_python(*started, *arguments, **{"check": False, **options})
 
 
 @pytest.fixture

@@ -33,8 +33,9 @@ from mscn_plugin.checkpoints.io import (
     training_config,
 )
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.definitions import SUITES
 from mscn_plugin.evaluation.launch import Launch
-from mscn_plugin.evaluation.suites import SUITES, Run
+from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.export.pretrained import load_pretrained
 from mscn_plugin.export.results import read_results
 from mscn_plugin.report.history import History
@@ -179,8 +180,8 @@ def test_a_runs_configuration(run, registered, reader):
     assert "\n" not in str(e.value)
 
 
-def test_a_runs_configuration_is_not_read_by_its_summary(run, ran, run_script):
-    run_script("summarize_run.py", run)
+def test_a_runs_configuration_is_not_read_by_its_summary(run, ran, mscn):
+    mscn("summary", run)
     assert not ran.exists()
 
 
@@ -270,12 +271,12 @@ class TestDetectors:
         file.write_text("VERSION: 2\nMODEL: {WEIGHTS: evil.pkl}")
         assert reading().read_config(file).MODEL.WEIGHTS == ""
 
-    def test_a_script_says_it_in_one_line(self, tmp_path, ran, detectron2, run_script):
+    def test_a_script_says_it_in_one_line(self, tmp_path, ran, detectron2, mscn):
         (tmp_path / "config.yaml").write_text(in_yaml(ran))
         for name in ("model_final.pth", "a.jpg"):
             (tmp_path / name).touch()
-        with pytest.raises(SystemExit, match="draw_detections: .*config.yaml is no configuration"):
-            run_script("draw_detections.py", tmp_path, tmp_path / "a.jpg")
+        with pytest.raises(SystemExit, match="draw detections: .*config.yaml is no configuration"):
+            mscn("draw detections", tmp_path, tmp_path / "a.jpg")
 
     @pytest.mark.parametrize(
         "name", ["evil.pkl", "../evil.pth", "evil.pkl?.pth", "http://evil/a.pth", "evil.pth"]

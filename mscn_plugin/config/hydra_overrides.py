@@ -23,6 +23,22 @@ def hydra_override(key: str, value: Any) -> str:
     return f"{key}={_in_hydra(value)}"
 
 
+def full_override(text: str) -> str:
+    """An override with the ``config.`` or ``config/`` in front that the user may leave out.
+
+    Below ``config`` VISSL's keys begin with a capital, and overlays of ours with ``mscn/``.
+    """
+    text = re.sub(r"^(\+{0,2}|~)(?=[A-Z])", r"\1config.", text)
+    return re.sub(r"^(\+{0,2})(?=mscn/)", r"\1config/", text)
+
+
+def slurm_overrides(partition: str | None) -> tuple[str, ...]:
+    """Overrides that send a run to a partition of SLURM; none to run it here."""
+    if partition is None:
+        return ()
+    return "config.SLURM.USE_SLURM=true", hydra_override("config.SLURM.PARTITION", partition)
+
+
 def _in_hydra(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ",".join(f"{key}:{_in_hydra(item)}" for key, item in value.items()) + "}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import vissl
 
@@ -28,7 +28,7 @@ TOOL = Path(vissl.__file__).parents[1] / "tools" / "object_detection_benchmark.p
 NUM_TENSORS = 265
 """Of a ResNet-50 without its classifier and without the counters of batch normalisation."""
 PAGES = {"voc": "voc0712_faster_rcnn_c4_24k", "coco": "coco_mask_rcnn_c4_1x"}
-TABLE_4 = {
+TABLE_4: Dict[str, Dict[str, Tuple[float, ...]]] = {
     "voc": {"supervised": (53.5, 81.3, 58.8), "MSCN": (57.5, 83.0, 64.4)},
     "coco": {
         "supervised": (38.2, 58.2, 41.2, 33.3, 54.7, 35.2),

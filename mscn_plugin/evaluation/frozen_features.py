@@ -24,7 +24,7 @@ from vissl.utils.logger import setup_logging, shutdown_logging
 from vissl.utils.misc import merge_features, set_seeds, setup_multiprocessing_method
 
 from mscn_plugin.checkpoints.run_folder import file_digest
-from mscn_plugin.evaluation.suites import CHECKPOINT_DIGEST, FROZEN, FROZEN_LOG
+from mscn_plugin.evaluation.definitions import CHECKPOINT_DIGEST, FROZEN, FROZEN_LOG
 from mscn_plugin.models.classifiers import (
     Labelled,
     knn_accuracy,

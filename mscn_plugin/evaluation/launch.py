@@ -10,7 +10,13 @@ from typing import Any, Dict, Optional, Tuple
 
 from mscn_plugin.checkpoints.io import last_epoch
 from mscn_plugin.checkpoints.run_folder import json_lines
-from mscn_plugin.evaluation.suites import CHECKPOINT_DIGEST, FROZEN, FROZEN_LOG, METER, Evaluation
+from mscn_plugin.evaluation.definitions import (
+    CHECKPOINT_DIGEST,
+    FROZEN,
+    FROZEN_LOG,
+    METER,
+    Evaluation,
+)
 from mscn_plugin.runs.launch import ToolRun
 
 

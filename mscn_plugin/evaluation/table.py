@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
+from mscn_plugin.evaluation.definitions import SUITES
 from mscn_plugin.evaluation.paper_results import COUNTERPARTS, paper_rows
-from mscn_plugin.evaluation.suites import SUITES
 from mscn_plugin.files import save_figure
 
 TITLE = "this checkpoint"

@@ -10,6 +10,7 @@ from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.check import Sample, check, check_samples
 from mscn_plugin.export.detectron2_weights import export_detectron2
 from mscn_plugin.export.export import Export
+from mscn_plugin.export.formats import LIBRARIES
 from mscn_plugin.export.model_card import CARD_FILE, CheckedFile, model_card
 from mscn_plugin.export.pretrained import Pretrained
 from mscn_plugin.export.results import Result
@@ -25,13 +26,14 @@ class Format(NamedTuple):
     libraries: Tuple[str, ...]
 
 
-FORMATS = {
-    "torchvision": Format(export_torchvision, ("safetensors",)),
-    "timm": Format(export_timm, ("safetensors", "timm")),
-    "detectron2": Format(export_detectron2, ("safetensors",)),
-    "torchscript": Format(export_torchscript, ()),
-    "onnx": Format(export_onnx, ("onnx", "onnxruntime")),
+_EXPORTS: Dict[str, Callable[[Pretrained, Path], Export]] = {
+    "torchvision": export_torchvision,
+    "timm": export_timm,
+    "detectron2": export_detectron2,
+    "torchscript": export_torchscript,
+    "onnx": export_onnx,
 }
+FORMATS = {name: Format(export, LIBRARIES[name]) for name, export in _EXPORTS.items()}
 
 
 def export_trunk(

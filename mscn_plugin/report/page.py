@@ -37,7 +37,7 @@ def write_report(
     path: Path,
     output: Optional[Path] = None,
     data: Optional[str] = None,
-    max_images: int = MAX_TRAIN_IMAGES,
+    max_images: Optional[int] = None,
 ) -> Path:
     """Write the report of a run of ``mscn_task``; MSCN must be registered with VISSL.
 
@@ -46,7 +46,8 @@ def write_report(
         output: the file to write; default: ``report.html`` beside the checkpoint.
         data: images for the neighbours, as ``config.MSCN.DATA`` takes them; default: the run's
             own. Where those are not there the page says so in their place.
-        max_images: how many training images are searched for neighbours, at most.
+        max_images: how many training images are searched for neighbours, at most; default:
+            :data:`MAX_TRAIN_IMAGES`.
 
     Returns:
         The file that was written.
@@ -56,6 +57,7 @@ def write_report(
             ``data`` or ``output`` cannot be used.
         OSError: the file cannot be written.
     """
+    max_images = MAX_TRAIN_IMAGES if max_images is None else max_images
     if max_images < 1:
         raise ConfigError(f"--max-images is {max_images}; it must be at least 1")
     run = _read_run(path)

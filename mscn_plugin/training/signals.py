@@ -1,6 +1,6 @@
 """Signals that ask a run or a script to end, and the end of processes whose parent has died.
 
-Imports nothing heavy: scripts call :func:`end_on_signals` before they import PyTorch.
+Imports nothing heavy: commands call :func:`end_on_signals` before they import PyTorch.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ import multiprocessing.connection
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
 
 EXIT_CODE = 75
@@ -26,7 +24,7 @@ EXIT_CODES = (EXIT_CODE, CTRL_C_EXIT_CODE)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 """Ctrl-C; the system's and SLURM's; a closed terminal; ``--signal`` of SLURM; submitit's."""
 SCRIPT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-"""Those that a script of ours heeds; submitit sends its own to the jobs alone."""
+"""Those that a command of ours heeds; submitit sends its own to the jobs alone."""
 WORKER_GRACE = 20
 """Seconds for which a loader's worker goes on after SIGTERM, for the step under way."""
 SAME_KEYSTROKE = 1.0
@@ -38,11 +36,14 @@ def exit_code(signum: Optional[int]) -> int:
     return CTRL_C_EXIT_CODE if signum == signal.SIGINT else EXIT_CODE
 
 
-def end_on_signals() -> None:
-    """Let :data:`SCRIPT_SIGNALS` end a script with one line and a run's exit codes.
+def end_on_signals(name: str) -> None:
+    """Let :data:`SCRIPT_SIGNALS` end a command with one line and a run's exit codes.
 
     They raise SystemExit, so that files that are being written are removed; a second request ends
     the process at once. What is ignored stays ignored (``nohup``).
+
+    Args:
+        name: of the command, for the line.
     """
     asked: List[float] = []
 
@@ -52,7 +53,7 @@ def end_on_signals() -> None:
             os._exit(exit_code(signum))
         if not asked:
             asked.append(now)
-            stopped = f"{Path(sys.argv[0]).stem}: stopped by {signal.Signals(signum).name}"
+            stopped = f"{name}: stopped by {signal.Signals(signum).name}"
             _write(f"{stopped}; to go on, start the same command again")
             raise SystemExit(exit_code(signum))
 
@@ -181,6 +182,21 @@ class Interruption:
 
 interruption = Interruption()
 """That of this process."""
+
+
+@contextlib.contextmanager
+def heeded_by_run() -> Iterator[None]:
+    """Let a run in this process heed the signals that :func:`end_on_signals` has taken."""
+    before = {number: signal.getsignal(number) for number in SCRIPT_SIGNALS}
+    for number, handler in before.items():
+        if callable(handler):  # neither ignored nor the system's
+            own = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, own)
+    interruption.listen()
+    yield
+    interruption.stop_listening()
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def _is_rank() -> bool:

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 import submitit
 
+from mscn_plugin.evaluation.definitions import CHECKPOINT_DIGEST, FROZEN, FROZEN_LOG, METER, SUITES
 from mscn_plugin.evaluation.launch import Launch
-from mscn_plugin.evaluation.suites import CHECKPOINT_DIGEST, FROZEN, FROZEN_LOG, METER, SUITES
 from mscn_plugin.runs.launch import RunFailedError
 
 LINEAR = next(e for e in SUITES["quick"] if e.page == "quick_linear")

@@ -35,7 +35,7 @@ def save(tmp_path_factory):
 
 
 def test_every_evaluation_of_a_suite_is_a_page():
-    from mscn_plugin.evaluation.suites import SUITES
+    from mscn_plugin.evaluation.definitions import SUITES
 
     pages = {e.page for suite in SUITES.values() for e in suite}
     assert {f"mscn/benchmark/{page}" for page in pages} == {n for n in names() if "benchmark/" in n}
@@ -98,7 +98,8 @@ def test_the_overrides_compose(save, compose, image_folder):
     """With all trunks, by Hydra's grammar; other checks would want a whole checkpoint."""
     from vissl.utils.hydra_config import compose_hydra_configuration
 
-    from mscn_plugin.evaluation.suites import SUITES, Run
+    from mscn_plugin.evaluation.definitions import SUITES
+    from mscn_plugin.evaluation.suites import Run
 
     regnet = {"NAME": "regnet", "REGNET": {"depth": 13, "w_a": 36.44, "name": "x"}}
     for file in (save("simclr", 5.0), save("quickstart", 2 / 3), save("byol", 5.0, **regnet)):

@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import slurm_cluster
@@ -83,7 +82,7 @@ def test_a_preempted_job_is_requeued_goes_on_and_can_be_cancelled(slurm, run_too
 
 def test_an_evaluation_is_submitted_and_waited_for(slurm, checkpoints, tmp_path):
     result = run_command(
-        *("evaluate.py", checkpoints["simclr"], "--only", "quick_frozen", "--slurm", "here"),
+        *("evaluate", checkpoints["simclr"], "--only", "quick_frozen", "--slurm", "here"),
         *("--output", tmp_path / "lr=0.1, seed 0", "--overrides"),
         *("config.DATA.NUM_DATALOADER_WORKERS=0", "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=4"),
         cwd=tmp_path,
@@ -99,16 +98,15 @@ def test_experiments_are_jobs_which_go_on_where_the_script_is_stopped(
     slurm, image_folder, tmp_path
 ):
     arguments = [
-        *("run_experiments.py", "table7", "--scale", "smoke", "--slurm", "here"),
+        *("experiments", "table7", "--scale", "smoke", "--slurm", "here"),
         *("--data", image_folder, "--output", tmp_path / "lr=0.1, seed 0", "--overrides"),
         *("config.MSCN.TRAIN_SUBSET=1.0", "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=16"),
         "config.DATA.NUM_DATALOADER_WORKERS=0",
     ]
     folder = tmp_path / "lr=0.1, seed 0" / "smoke"
-    script = str(Path(__file__).parents[2] / "extra_scripts" / arguments[0])
     with (tmp_path / "console").open("w") as console:
         first = subprocess.Popen(
-            [sys.executable, "-W", "ignore", script, *map(str, arguments[1:])],
+            [sys.executable, "-W", "ignore", "-m", "mscn_plugin.cli", *map(str, arguments)],
             cwd=tmp_path,
             stdout=console,
             stderr=console,

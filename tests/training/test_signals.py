@@ -4,10 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from conftest import run_command, wait_for
+from conftest import wait_for
 
 from mscn_plugin.training import signals as processes
 from mscn_plugin.training.signals import (
@@ -218,8 +217,7 @@ def is_running(pid: int) -> bool:
 def test_a_script_ends_in_one_line(script_signals, monkeypatch, capfd, number, code):
     ends = []
     monkeypatch.setattr(os, "_exit", ends.append)
-    monkeypatch.setattr(sys, "argv", ["extra_scripts/any.py"])
-    end_on_signals()
+    end_on_signals("any")
     with pytest.raises(SystemExit) as end:
         os.kill(os.getpid(), number)
     assert end.value.code == code
@@ -234,21 +232,5 @@ def test_a_script_ends_in_one_line(script_signals, monkeypatch, capfd, number, c
 
 def test_what_is_ignored_stays_ignored_in_a_script(script_signals):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    end_on_signals()
+    end_on_signals("any")
     os.kill(os.getpid(), signal.SIGHUP)
-
-
-SCRIPTS = sorted((Path(__file__).parents[2] / "extra_scripts").glob("*.py"))
-
-
-@pytest.mark.new_interpreter
-@pytest.mark.parametrize("script", [s.name for s in SCRIPTS if s.name != "pack_for_gpu.py"])
-def test_scripts_heed_signals_before_they_import_anything_heavy(tmp_path, script):
-    """A signal in the second in which PyTorch is imported ends them as later ones do."""
-    torch = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
-    for name in ("torch", "numpy", "matplotlib"):  # whichever comes first
-        (tmp_path / f"{name}.py").write_text(torch)
-    result = run_command(script, "any", env={"PYTHONPATH": str(tmp_path)})
-    assert result.returncode == 75
-    stopped = f"{script[:-3]}: stopped by SIGTERM; to go on, start the same command again\n"
-    assert result.stderr == stopped

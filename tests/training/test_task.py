@@ -92,7 +92,7 @@ def test_an_evaluation_that_a_kill_took_is_made_up_for(run_tool, tiny, tmp_path,
 
 @pytest.mark.process
 def test_images_without_labels_train_resume_and_are_reported(
-    run_tool, run_script, tiny, image_folder, tmp_path, capsys
+    run_tool, mscn, tiny, image_folder, tmp_path, capsys
 ):
     images = shutil.copytree(image_folder / "train" / "class0", tmp_path / "images")
     overrides = ["config=mscn/quickstart", *tiny, f"config.MSCN.DATA={images}"]
@@ -112,14 +112,14 @@ def test_images_without_labels_train_resume_and_are_reported(
     assert "Resume from file" in run_tool(*overrides).stdout
     assert all(torch.equal(value, unbroken[name]) for name, value in weights().items())
 
-    run_script("summarize_run.py", run)
+    mscn("summary", run)
     assert "The run has no online evaluation: its images have no labels" in capsys.readouterr().out
-    run_script("write_report.py", run)
+    mscn("report", run)
     page = (run / "report.html").read_text()
     assert "The run has no online evaluation" in page
     assert "Not shown: config.DATA.TRAIN.LABEL_SOURCES" in page
     with pytest.raises(SystemExit) as refused:
-        run_script("evaluate.py", run)
+        mscn("evaluate", run)
     assert "own config.MSCN.DATA is taken, which is" in str(refused.value)
     assert "an evaluation needs labels" in str(refused.value)
 

@@ -38,7 +38,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_step_that_can_be_repeated(
     assert str(file) in sentence
     step = torch.load(file, weights_only=True)
     assert f"the loss of iteration {step['iteration']} is" in sentence
-    replayed = run_command("replay_step.py", file, check=True)
+    replayed = run_command("replay", file, check=True)
     assert f"loss: {step['loss_value'].item()}" in replayed.stdout
     assert "first that is not finite: " in replayed.stdout
 

@@ -12,13 +12,13 @@ from PIL import Image
 def test_writes_png_and_pdf(image_folder, tmp_path):
     image = next((image_folder / "train").rglob("*.png"))
     arguments = ["--image", image, "--size", "64", "--output", tmp_path / "masks.png"]
-    result = run_command("draw_masks.py", *arguments, check=True)
+    result = run_command("draw masks", *arguments, check=True)
     files = [tmp_path / "masks.png", tmp_path / "masks.pdf"]
     assert result.stdout.split() == [str(file.resolve()) for file in files]
     assert all(file.stat().st_size for file in files)
 
 
-def test_pictures_are_decoded_as_in_training(run_script, tmp_path, capsys, monkeypatch):
+def test_pictures_are_decoded_as_in_training(mscn, tmp_path, capsys, monkeypatch):
     """A drawing on nothing is on white, a photograph on its side upright, and little is said."""
     monkeypatch.chdir(tmp_path)
     drawing = np.zeros((80, 120, 4), np.uint8)
@@ -26,7 +26,7 @@ def test_pictures_are_decoded_as_in_training(run_script, tmp_path, capsys, monke
     exif = Image.Exif()
     exif[0x0112] = 3
     Image.fromarray(drawing).save(tmp_path / "x.png", exif=exif)
-    run_script("draw_masks.py", *("--image", tmp_path / "x.png", "--size", 112, "--sigma", 2))
+    mscn("draw masks", *("--image", tmp_path / "x.png", "--size", 112, "--sigma", 2))
     with Image.open("masks.png") as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     tile = pixels[50 : 50 + 112, 14 : 14 + 112]
@@ -35,21 +35,21 @@ def test_pictures_are_decoded_as_in_training(run_script, tmp_path, capsys, monke
     assert "nearly blank" not in capsys.readouterr().err
 
 
-def test_what_comes_out_nearly_blank_is_named(run_script, tmp_path, capsys, monkeypatch):
+def test_what_comes_out_nearly_blank_is_named(mscn, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.full((80, 80), 77, np.uint16)).save(tmp_path / "dark.png")
-    run_script("draw_masks.py", "--image", tmp_path / "dark.png", "--size", 112, "--sigma", 2)
+    mscn("draw masks", "--image", tmp_path / "dark.png", "--size", 112, "--sigma", 2)
     assert "dark.png comes out nearly blank" in capsys.readouterr().err
 
 
-def test_what_cannot_be_decoded_is_named(run_script, tmp_path):
+def test_what_cannot_be_decoded_is_named(mscn, tmp_path):
     Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(tmp_path / "nan.tiff")
-    with pytest.raises(SystemExit, match="^draw_masks: .*nan.tiff: .* pixels that are not finite"):
-        run_script("draw_masks.py", "--image", tmp_path / "nan.tiff")
+    with pytest.raises(SystemExit, match="^mscn draw masks: .*nan.tiff: .* not finite"):
+        mscn("draw masks", "--image", tmp_path / "nan.tiff")
 
 
 @pytest.mark.parametrize("size", [0, 100_000])
-def test_the_size_is_checked(run_script, tmp_path, size):
+def test_the_size_is_checked(mscn, tmp_path, size):
     message = f"--size is {size}; it must be from 1 to 4096 pixels"
     with pytest.raises(SystemExit, match=message):
-        run_script("draw_masks.py", "--output", tmp_path / "x.png", "--size", size)
+        mscn("draw masks", "--output", tmp_path / "x.png", "--size", size)

@@ -12,8 +12,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture
-def draw(run_script):
-    return functools.partial(run_script, "draw_experiments.py")
+def draw(mscn):
+    return functools.partial(mscn, "draw experiments")
 
 
 def test_the_documented_tables_are_those_of_the_documented_numbers(draw, tmp_path):
@@ -40,6 +40,6 @@ def test_another_file_is_refused(draw, tmp_path):
     other = tmp_path / "results.json"
     for content in ('{"a": 1}', "{}", "[]", "[[]]", '[{"suite": "../table7"}]'):
         other.write_text(content)
-        with pytest.raises(SystemExit, match="results.json: no results of run_experiments.py"):
+        with pytest.raises(SystemExit, match="results.json: no results of mscn experiments"):
             draw(other)
     assert list(tmp_path.iterdir()) == [other]

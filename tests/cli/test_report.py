@@ -7,7 +7,7 @@ from conftest import run_command
 
 pytestmark = pytest.mark.process
 
-report = functools.partial(run_command, "write_report.py")
+report = functools.partial(run_command, "report")
 
 
 def test_the_script_prints_the_page_that_it_wrote(checkpoints, tmp_path):
@@ -21,6 +21,6 @@ def test_the_script_prints_the_page_that_it_wrote(checkpoints, tmp_path):
 def test_a_wrong_folder_is_one_sentence(tmp_path):
     result = report(tmp_path)
     assert result.returncode == 1
-    assert result.stderr.strip().splitlines()[-1].startswith("mscn-plugin: ")
+    assert result.stderr.strip().splitlines()[-1].startswith("mscn report: ")
     assert "checkpoint.torch is not a file" in result.stderr
     assert "Traceback" not in result.stderr

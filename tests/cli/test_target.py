@@ -11,7 +11,7 @@ from conftest import BYOL_HEADS, run_command
 
 pytestmark = pytest.mark.process
 
-extract = functools.partial(run_command, "extract_target.py")
+extract = functools.partial(run_command, "target")
 
 
 def test_vissl_evaluates_either_network(run_tool, tiny, tmp_path, image_folder):
@@ -79,9 +79,9 @@ def test_wrong_files_are_one_sentence(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_name_without_a_suffix(tmp_path, run_script):
+def test_a_name_without_a_suffix(tmp_path, mscn):
     torch.save({"loss": {"target.trunk.a": torch.ones(1)}}, tmp_path / "byol.torch")
-    run_script("extract_target.py", tmp_path / "byol.torch", tmp_path / "target")
+    mscn("target", tmp_path / "byol.torch", tmp_path / "target")
     saved = torch.load(tmp_path / "target", weights_only=True)
     model = saved["classy_state_dict"]["base_model"]["model"]
     assert model["trunk"] == {"a": torch.ones(1)}

@@ -1,10 +1,9 @@
-"""extra_scripts/detect.py and draw_detections.py, and VISSL's detection tool beside them."""
+"""mscn detect and mscn draw detections, and VISSL's detection tool beside them."""
 
 from __future__ import annotations
 
 import json
 import pathlib
-import runpy
 import shutil
 
 import numpy as np
@@ -16,7 +15,6 @@ from PIL import Image
 
 from mscn_plugin.detection.environment import MODULE
 from mscn_plugin.detection.launch import TOOL, convert, results
-from mscn_plugin.errors import ConfigError
 
 pytestmark = [pytest.mark.process, pytest.mark.detectron2]
 
@@ -34,7 +32,7 @@ def test_voc_and_its_pictures(resnet_runs, datasets, tmp_path):
     output = tmp_path / "voc"
     small = (*SMALL, "SEED", "1")  # with 0, two iterations find nothing
     result = run_command(
-        *("detect.py", resnet_runs["simclr"], "--dataset", "voc", "--data", datasets),
+        *("detect", resnet_runs["simclr"], "--dataset", "voc", "--data", datasets),
         *("--output", output, "--overrides", *small),
     )
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
@@ -57,7 +55,7 @@ def test_voc_and_its_pictures(resnet_runs, datasets, tmp_path):
         ("simclr", (*small, "SOLVER.BASE_LR", "0.002"), 1, "differs in SOLVER.BASE_LR (was 0.001"),
         ("byol", small, 1, "differs in the checkpoint to start from"),
     ):
-        command = ("detect.py", resnet_runs[method], "--dataset", "voc", "--data", datasets)
+        command = ("detect", resnet_runs[method], "--dataset", "voc", "--data", datasets)
         result = run_command(*command, "--output", output, "--overrides", *more)
         assert result.returncode == status
         assert message in (result.stderr if status else result.stdout)
@@ -68,7 +66,7 @@ def test_voc_and_its_pictures(resnet_runs, datasets, tmp_path):
     picture(12).save(photograph)  # one of the test set
     (folder / "text.jpg").write_text("no picture")
     result = run_command(
-        *("draw_detections.py", output, folder),
+        *("draw detections", output, folder),
         *("--output", tmp_path / "drawn", "--threshold", "0"),
     )
     assert result.returncode == 1
@@ -104,7 +102,7 @@ def test_classes_of_ones_own_after_a_kill(resnet_runs, detectron2, tmp_path):
             newest = output / "model_0000001.pth"
             newest.write_bytes(newest.read_bytes()[:1000])
         result = run_command(
-            *("detect.py", resnet_runs["byol"], "--dataset", "custom", "--data", data),
+            *("detect", resnet_runs["byol"], "--dataset", "custom", "--data", data),
             *("--output", output, "--overrides", *SMALL, "SOLVER.CHECKPOINT_PERIOD", "1"),
         )
         assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-3000:]
@@ -172,73 +170,24 @@ def test_one_sentence_before_anything_is_written(
     checkpoints, datasets, tmp_path, arguments, message
 ):
     arguments = [text.format(tmp=tmp_path, data=datasets) for text in arguments]
-    result = run_command(
-        "detect.py", checkpoints["simclr"], *arguments, "--output", tmp_path / "run"
-    )
+    result = run_command("detect", checkpoints["simclr"], *arguments, "--output", tmp_path / "run")
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith("detect: ")
+    assert result.stderr.splitlines()[-1].startswith("mscn detect: ")
     assert message.format(tmp=tmp_path) in result.stderr.splitlines()[-1]
     assert not (tmp_path / "run").exists()
 
 
 def test_a_drawing_needs_a_detector(tmp_path):
-    result = run_command("draw_detections.py", tmp_path, tmp_path / "a.jpg")
+    result = run_command("draw detections", tmp_path, tmp_path / "a.jpg")
     assert result.returncode == 1
-    assert f"draw_detections: {tmp_path / 'config.yaml'} is not a file" in result.stderr
+    assert f"mscn draw detections: {tmp_path / 'config.yaml'} is not a file" in result.stderr
 
 
-def test_of_a_training_that_has_not_ended_the_newest_weights_are_named(
-    detectron2, run_script, tmp_path
-):
+def test_of_a_training_that_has_not_ended_the_newest_weights_are_named(detectron2, mscn, tmp_path):
     run = tmp_path / "my run"
     run.mkdir()
     for name in ("config.yaml", "model_0000009.pth", "model_0000099.pth"):
         (run / name).touch()
     newest = rf"model_final.pth is not a file; .*: --weights '{run}/model_0000099.pth'"
     with pytest.raises(SystemExit, match=newest):
-        run_script("draw_detections.py", run, tmp_path / "a.jpg")
-
-
-def test_pictures_of_one_name_are_kept_apart(tmp_path):
-    script = pathlib.Path(__file__).parents[2] / "extra_scripts" / "draw_detections.py"
-    drawings = runpy.run_path(str(script))["drawings"]
-    names = ("in/a/x.jpg", "in/a/x.png", "in/b/x.jpg", "in/.hidden/y.jpg", "other/x.jpg", "x.jpg")
-    for name in names:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    images = [tmp_path / name for name in ("in", "other/x.jpg", "x.jpg", "in/b/x.jpg")]
-    targets = drawings(images, tmp_path / "out")
-    assert {
-        str(file.relative_to(tmp_path)): str(target.relative_to(tmp_path / "out"))
-        for file, target in targets.items()
-    } == {
-        "in/a/x.jpg": "a/x.jpg.png",
-        "in/a/x.png": "a/x.png.png",
-        "in/b/x.jpg": "b/x.png",
-        "other/x.jpg": "x.jpg.png",
-        "x.jpg": "x.jpg_2.png",
-    }
-    (tmp_path / "x.png").touch()
-    with pytest.raises(ConfigError, match=r"x.png is a picture to draw on"):
-        drawings([tmp_path / "x.png"], tmp_path)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ConfigError, match="empty has no pictures"):
-        drawings([tmp_path / "empty"], tmp_path / "out")
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [(["a"], "has 1 names of classes, but the detector has 2"), (None, "has no names of classes")],
-)
-def test_names_of_another_detector(detectron2, tmp_path, names, message):
-    from detectron2.config import get_cfg
-
-    script = pathlib.Path(__file__).parents[2] / "extra_scripts" / "draw_detections.py"
-    class_names = runpy.run_path(str(script))["class_names"]
-    if names:
-        (tmp_path / "classes.json").write_text(json.dumps(names))
-    cfg = get_cfg()
-    cfg.DATASETS.TEST = ("unknown",)
-    cfg.MODEL.ROI_HEADS.NUM_CLASSES = 2
-    with pytest.raises(ConfigError, match=message):
-        class_names(tmp_path, cfg)
+        mscn("draw detections", run, tmp_path / "a.jpg")

@@ -10,7 +10,7 @@ import sys
 import pytest
 from conftest import tool_environment, wait_for
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "run_experiments.py"
+COMMAND = ("-W", "ignore", "-m", "mscn_plugin.cli", "experiments")
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def start(image_folder, tmp_path):
             "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=16",
         ]
         return subprocess.Popen(
-            [python or sys.executable, "-W", "ignore", str(SCRIPT), *map(str, arguments)],
+            [python or sys.executable, *COMMAND, *map(str, arguments)],
             cwd=tmp_path,
             env=tool_environment(),
             stdout=subprocess.PIPE,

@@ -24,7 +24,7 @@ from mscn_plugin.masking import high_pass
 
 pytestmark = pytest.mark.process
 
-export = functools.partial(run_command, "export.py")
+export = functools.partial(run_command, "export")
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_the_target_network_that_extract_target_writes(compose, tiny, tmp_path):
     torch.save({"loss": target}, tmp_path / "byol.torch")
     plain = json.loads(json.dumps(config, default=str))
     (tmp_path / "train_config.yaml").write_text(yaml.safe_dump(plain))
-    run_command("extract_target.py", "byol.torch", "target.torch", cwd=tmp_path, check=True)
+    run_command("target", "byol.torch", "target.torch", cwd=tmp_path, check=True)
     (tmp_path / "results.json").write_text('{"evaluations": {"knn": {"metrics": {"top1": 40.5}}}}')
     result = export(
         *("target.torch", "--format", "torchscript", "--output", "out"),
@@ -152,15 +152,13 @@ def test_a_checkpoint_with_code_is_one_sentence_and_leaves_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_without_a_format_all_that_the_trunk_allows_are_taken(
-    checkpoints, run_script, tmp_path, capsys
-):
-    arguments = ("export.py", checkpoints["simclr"], "--output", tmp_path / "out")
+def test_without_a_format_all_that_the_trunk_allows_are_taken(checkpoints, mscn, tmp_path, capsys):
+    arguments = ("export", checkpoints["simclr"], "--output", tmp_path / "out")
     with pytest.raises(SystemExit) as end:
-        run_script(*arguments)
+        mscn(*arguments)
     assert not end.value.code
-    assert "export: no torchvision: " in capsys.readouterr().err
+    assert "mscn export: no torchvision: " in capsys.readouterr().err
     assert (tmp_path / "out" / "features.pt").is_file()
     with pytest.raises(SystemExit) as end:
-        run_script(*arguments, "--format", "torchvision", "torchscript")
+        mscn(*arguments, "--format", "torchvision", "torchscript")
     assert end.value.code == 1

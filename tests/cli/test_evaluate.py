@@ -6,7 +6,6 @@ import argparse
 import functools
 import json
 import pathlib
-import runpy
 import shutil
 
 import pytest
@@ -18,12 +17,11 @@ QUICK = (
     "config.DATA.NUM_DATALOADER_WORKERS=0",
     "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=4",
 )
-SCRIPT = pathlib.Path(__file__).parents[2] / "extra_scripts" / "evaluate.py"
 NO_FEATURES = ("config.EXTRACT_FEATURES.OUTPUT_DIR=/dev/null",)
 """Makes the one evaluation fail that writes features."""
 
 
-evaluate = functools.partial(run_command, "evaluate.py")
+evaluate = functools.partial(run_command, "evaluate")
 
 
 @pytest.fixture
@@ -164,13 +162,14 @@ def test_wrong_arguments_are_one_sentence(run, tmp_path, image_folder):
         result = evaluate(*arguments, cwd=tmp_path)
         assert result.returncode == 1
         assert message in result.stderr
-        assert result.stderr.startswith("evaluate: ")
+        assert result.stderr.startswith("mscn evaluate: ")
         assert result.stderr.count("\n") == 1
     assert not (run / "evaluation").exists()
 
 
 def test_a_folder_of_data_may_have_the_sign_that_names_a_data_set(run, tmp_path, image_folder):
-    data_folders = runpy.run_path(str(SCRIPT))["data_folders"]
+    from mscn_plugin.evaluation.suite_run import data_folders
+
     (tmp_path / "lr=0.1").symlink_to(image_folder)
     folder = str(tmp_path / "lr=0.1")
     for suite, item, name in (
@@ -178,8 +177,7 @@ def test_a_folder_of_data_may_have_the_sign_that_names_a_data_set(run, tmp_path,
         ("paper", folder, "imagenet1k"),
         ("paper", f"places205={folder}", "places205"),
     ):
-        options = argparse.Namespace(suite=suite, data=[item])
-        found = data_folders(options, argparse.Namespace(data=None))
+        found = data_folders(suite, [item], argparse.Namespace(data=None))
         assert found == {name: (str(image_folder), "--data")}
 
 

@@ -12,7 +12,7 @@ from conftest import run_command
 
 pytestmark = pytest.mark.process
 
-make = functools.partial(run_command, "make_subset.py")
+make = functools.partial(run_command, "subset")
 
 
 def test_prints_the_overrides_of_the_files_that_it_wrote(image_folder, tmp_path):
@@ -26,9 +26,9 @@ def test_prints_the_overrides_of_the_files_that_it_wrote(image_folder, tmp_path)
         assert len(np.load(file, allow_pickle=False)) == expected
 
 
-def test_of_a_data_set_the_training_images_are_taken(image_folder, tmp_path, run_script, capsys):
+def test_of_a_data_set_the_training_images_are_taken(image_folder, tmp_path, mscn, capsys):
     """Not ``train`` and ``val`` as two classes."""
-    run_script("make_subset.py", image_folder, "0.25", "--output", tmp_path / "lists")
+    mscn("subset", image_folder, "0.25", "--output", tmp_path / "lists")
     assert f"8 of 32 images of 4 classes in {image_folder / 'train'};" in capsys.readouterr().out
 
 
@@ -41,6 +41,6 @@ def test_wrong_arguments_are_one_sentence(image_folder, tmp_path):
     ):
         result = make(*arguments, "--output", tmp_path / "lists")
         assert result.returncode == 1
-        assert result.stderr.startswith("make_subset: ")
+        assert result.stderr.startswith("mscn subset: ")
         assert message in result.stderr
         assert result.stderr.count("\n") == 1

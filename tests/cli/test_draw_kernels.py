@@ -12,8 +12,8 @@ from conftest import run_command
 
 
 @pytest.fixture
-def draw(run_script):
-    return functools.partial(run_script, "draw_kernels.py")
+def draw(mscn):
+    return functools.partial(mscn, "draw kernels")
 
 
 def write(folder, kernels):
@@ -32,7 +32,7 @@ def test_a_file_and_a_folder_side_by_side(tmp_path):
     standard = write(tmp_path / "standard" / "run", kernels) / "checkpoint.torch"
     folder = write(tmp_path / "masked" / "run", masked)
     arguments = [standard, folder, "--output", tmp_path / "kernels.png"]
-    result = run_command("draw_kernels.py", *arguments, check=True)
+    result = run_command("draw kernels", *arguments, check=True)
     lines = result.stdout.splitlines()
     assert lines[0].split() == [
         "checkpoint",
@@ -79,7 +79,7 @@ def test_what_cannot_be_drawn_is_one_sentence(draw, tmp_path):
         ([whole, tmp_path / "empty"], "checkpoint.torch is not a file"),
         ([whole, "--output", tmp_path / "none" / "kernels.png"], "No such file.*none"),
     ):
-        with pytest.raises(SystemExit, match=f"^draw_kernels: .*({message})") as error:
+        with pytest.raises(SystemExit, match=f"^mscn draw kernels: .*({message})") as error:
             draw(*arguments)
         assert "\n" not in error.value.code
 

@@ -1,0 +1,39 @@
+"""Draw the tables and plots of experiments from their result file (Figure 1 and Tables 5 to 10).
+
+Writes results.md, and a plot for each suite as PNG and PDF.
+
+examples:
+    mscn draw experiments runs/experiments/small/results.json --output drawn
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.experiments.definitions import SUITES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("results", type=user_path, help="results.json of mscn experiments")
+    parser.add_argument("--output", type=user_path, help="folder; default: that of the file")
+
+
+def run(options: argparse.Namespace) -> None:
+    from mscn_plugin.experiments.results import by_suite, present
+
+    folder = options.output or options.results.parent
+    text = options.results.read_text()
+    try:
+        rows = json.loads(text)
+        suites = by_suite(rows)
+        if not suites or not suites.keys() <= SUITES.keys():  # they name files
+            raise ValueError(f"its suites are {', '.join(map(repr, suites)) or 'none'}")
+        folder.mkdir(parents=True, exist_ok=True)
+        present(folder, rows)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{options.results}: no results of mscn experiments ({error})") from None
+    for name in ("results.md", *(f"{suite}.png" for suite in suites)):
+        print((folder / name).resolve())

@@ -1,0 +1,57 @@
+"""Draw the kernels of a trunk's first layer and count the blank ones (Figure 2 of the paper).
+
+Takes checkpoints or the folders of runs, and sets them side by side. Blank is a kernel whose norm
+is under a tenth of the median norm of its layer. Writes PNG, PDF, and the norms as JSON.
+
+examples:
+    mscn draw kernels runs/standard runs/masked --output kernels.png
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.files import save_json
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoints", type=user_path, nargs="+", help="files, or folders of runs")
+    parser.add_argument(
+        "--output",
+        type=user_path,
+        default=Path("kernels.png"),
+        help="PNG; a PDF and a JSON lie beside",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    from tabulate import tabulate
+
+    from mscn_plugin.report.kernels import first_kernels, kernel_norms, plot, table_row
+
+    layers = {
+        title: first_kernels(path)
+        for title, path in zip(titles(options.checkpoints), options.checkpoints)
+    }
+    plot(layers, options.output)
+    save_json(
+        options.output.with_suffix(".json"),
+        {title: kernel_norms(kernels).tolist() for title, kernels in layers.items()},
+    )
+    rows = [{"checkpoint": title, **table_row(kernels)} for title, kernels in layers.items()]
+    print(tabulate(rows, headers="keys", floatfmt=".3g"))
+    for suffix in (".png", ".pdf", ".json"):
+        print(options.output.with_suffix(suffix).resolve())
+
+
+def titles(paths: Sequence[Path]) -> list[str]:
+    """The last parts of each path, as many as tell all of them apart."""
+    parts = [path.absolute().parts for path in paths]
+    for length in range(1, max(map(len, parts))):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(set(paths)):
+            return names
+    return list(map(str, paths))

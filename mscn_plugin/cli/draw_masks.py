@@ -1,0 +1,55 @@
+"""Draw the method's steps on one picture (Figures 3 and 4 of the paper), as PNG and PDF.
+
+Without --image it takes a photograph that ships with scikit-image.
+
+examples:
+    mscn draw masks --image photo.jpg --output masks.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--image", type=user_path, help="any picture; default: a cat")
+    parser.add_argument(
+        "--output", type=user_path, default=Path("masks.png"), help="PNG; a PDF lies beside"
+    )
+    parser.add_argument("--size", type=int, default=224, help="side of the crop in pixels")
+    parser.add_argument("--sigma", type=float, default=5.0, help="of the high-pass filter, pixels")
+    parser.add_argument("--cell-size", type=int, default=32, help="of the grid, pixels")
+    parser.add_argument("--ratio", type=float, default=0.3, help="dropped fraction of cells")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(options: argparse.Namespace) -> None:
+    import torch
+    from PIL import Image
+
+    from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError
+    from mscn_plugin.report.masks import draw_masks
+
+    torch.manual_seed(options.seed)
+    if options.image is None:
+        from skimage import data
+
+        picture = Image.fromarray(data.chelsea())
+    else:
+        try:
+            file = EncodedImage(Image.open(options.image))
+            picture = file.decode().picture
+        except UnreadableImageError as error:
+            raise ConfigError(str(error)) from None
+        if file.nearly_blank:
+            print(f"{options.program}: {options.image} comes out nearly blank", file=sys.stderr)
+    draw_masks(
+        picture, options.output, options.size, options.sigma, options.cell_size, options.ratio
+    )
+    for suffix in (".png", ".pdf"):
+        print(options.output.with_suffix(suffix).resolve())

@@ -1,0 +1,75 @@
+"""Evaluate a checkpoint as the paper does, and set the numbers beside the paper's.
+
+Runs the configs mscn/benchmark/* through VISSL's launcher, here or with --slurm as SLURM jobs. One
+failure does not stop the others, Ctrl-C and SIGTERM do (exit codes 130 and 75); finished
+evaluations are skipped, interrupted ones resumed. Writes results.json, results.md and results.png.
+
+examples:
+    mscn evaluate runs/mscn_quickstart
+    mscn evaluate runs/mscn_simclr --suite paper --data imagenet1k=/data/imagenet
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.evaluation.definitions import SUITES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "checkpoint", type=user_path, help="a checkpoint of VISSL, or a run's folder"
+    )
+    parser.add_argument("--suite", choices=sorted(SUITES), default="quick")
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help="folder with train/ and val/, or with one sub-folder per class; for the paper's suite "
+        "imagenet1k=, places205=, inaturalist18=; default: the run's own",
+    )
+    parser.add_argument(
+        "--output", type=user_path, help="default: evaluation/ beside the checkpoint"
+    )
+    parser.add_argument("--baseline", type=user_path, help="results.json of another checkpoint")
+    parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=[evaluation.page for suite in SUITES.values() for evaluation in suite],
+        metavar="NAME",
+        help="some of the suite's evaluations, by the names of their configs",
+    )
+    parser.add_argument("--slurm", metavar="PARTITION", help="submit to SLURM and wait")
+    parser.add_argument(
+        "--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="for VISSL, behind ours"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    from mscn_plugin.evaluation import suite_run
+    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.table import markdown
+    from mscn_plugin.runs.launch import stopped_by_signals
+
+    pretrained = Run.of(options.checkpoint, options.sigma)
+    suite = suite_run.SuiteRun(
+        pretrained,
+        options.suite,
+        suite_run.choose(options.suite, options.only),
+        suite_run.data_folders(options.suite, options.data, pretrained),
+        (options.output or pretrained.folder / "evaluation").resolve(),
+        options.overrides,
+        options.slurm,
+        suite_run.load_baseline(options.baseline),
+    )
+    results = suite.begin()
+    with stopped_by_signals(options.program):
+        suite.evaluate(results)
+    print(markdown(results, suite.baseline))
+    for name in suite_run.FILES:
+        print(suite.output / name)
+    sys.exit(any("error" in entry for entry in results["evaluations"].values()))

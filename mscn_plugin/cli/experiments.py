@@ -1,0 +1,122 @@
+"""Run the paper's experiments, at its size or a small one, and set them beside its numbers.
+
+Each run goes through VISSL's tool into a folder of its own; finished runs are skipped and
+interrupted ones resumed. Ctrl-C and SIGTERM (exit codes 130 and 75) let the runs at work write a
+checkpoint, and begin no others. Writes results.json, results.csv with one line for each run and
+metric, results.md, and a plot for each suite as PNG and PDF.
+
+examples:
+    mscn experiments trajectory --scale smoke
+    mscn experiments trajectory table5 --scale small --seeds 0 1 2 --jobs 2
+    mscn experiments all --scale paper --data /data/imagenet --slurm gpu
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.experiments.definitions import SUITES
+from mscn_plugin.experiments.scales import SCALES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "suites",
+        nargs="+",
+        choices=[*SUITES, "all"],
+        metavar="SUITE",
+        help=f"some of {', '.join(SUITES)}, or all",
+    )
+    parser.add_argument(
+        "--scale", choices=list(SCALES), default="small", help="of the runs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        type=at_least(0),
+        default=[0],
+        help="a run for each (default: %(default)s)",
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these experiments of the suites")
+    parser.add_argument(
+        "--data",
+        type=user_path,
+        help="folder with train/ and val/, or of classes; default: the scale's",
+    )
+    parser.add_argument(
+        "--output",
+        type=user_path,
+        default=Path("runs/experiments"),
+        help="results go to OUTPUT/SCALE (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=at_least(1),
+        default=os.cpu_count() or 1,
+        help="runs at a time (default: %(default)s)",
+    )
+    parser.add_argument("--slurm", metavar="PARTITION", help="one SLURM job for each run")
+    parser.add_argument(
+        "--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="for VISSL, behind ours"
+    )
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A type for ``argparse``."""
+
+    def number(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is below {least}")
+        return int(text)
+
+    return number
+
+
+def run(options: argparse.Namespace) -> None:
+    from mscn_plugin.data.image_folder import measured_images
+    from mscn_plugin.experiments.results import by_suite, merged, save, table
+    from mscn_plugin.experiments.schedule import Schedule, run_all
+    from mscn_plugin.runs.launch import check_stopped, stopped_by_signals
+
+    suites = list(SUITES) if "all" in options.suites else list(dict.fromkeys(options.suites))
+    if options.data:
+        measured_images(str(options.data), "--data")
+    folder = (options.output / options.scale).resolve()
+    schedule = Schedule(options.scale, folder, options.data, options.overrides, options.slurm)
+    planned = schedule.plan(suites, options.only, options.seeds)
+    runs = [plan.run for plan in planned]
+    refuse_early(runs[0].arguments)
+    # Runs side by side share the cores. Not over a value of the user's.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.jobs)))
+    folder.mkdir(parents=True, exist_ok=True)
+    with stopped_by_signals(options.program):
+        rows = schedule.rows(planned, run_all(runs, options.jobs))
+        known = merged(schedule.earlier_rows(), rows)
+        save(folder, known)
+        check_stopped()
+    for suite, of_suite in by_suite(known).items():
+        if suite in suites:
+            print(f"{table(of_suite, 'simple')}\n{folder / suite}.png\n")
+    print(folder / "results.json")
+    failed = {row["folder"]: row["error"] for row in rows if "error" in row}
+    for run_folder, error in failed.items():
+        print(f"{run_folder}: {error}", file=sys.stderr)
+    sys.exit(bool(failed))
+
+
+def refuse_early(arguments: list[str]) -> None:
+    """Say once what would otherwise be every run's error, after VISSL's start."""
+    from mscn_plugin.vissl.config_hook import refusal
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        message = refusal(arguments)
+    if message is not None:
+        raise ConfigError(message)

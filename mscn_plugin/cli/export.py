@@ -1,0 +1,77 @@
+"""Export the trunk of a checkpoint of VISSL to other libraries and runtimes, and check every file.
+
+- torchvision, timm, detectron2: weights by the library's names, as .pth and as .safetensors. The
+  high-pass filter is not in them: it belongs in front of the model.
+- torchscript, onnx: trunk and filter in one graph, from normalised images to features.
+
+model_card.md beside the files says how to load each. The architecture and the images' size come
+from the train_config.yaml that VISSL puts beside its checkpoints; for the target network of BYOL,
+export the file that mscn target writes. The formats need libraries of their own, which mscn doctor
+lists. A format that cannot be written, as torchvision for a trunk that it lacks, does not stop the
+others; the exit code is 1 if it was asked for by --format.
+
+examples:
+    mscn export runs/mscn_simclr --output exports/mscn_simclr
+    mscn export runs/mscn_simclr --format torchvision onnx --output exports/mscn_simclr
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from mscn_plugin.checkpoints.run_folder import checkpoint_of, user_path
+from mscn_plugin.export.formats import LIBRARIES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "checkpoint", type=user_path, help="a checkpoint of VISSL, or a run's folder"
+    )
+    parser.add_argument(
+        "--format",
+        nargs="+",
+        action="extend",
+        choices=LIBRARIES,
+        help="default: all that the trunk and the installed libraries allow",
+    )
+    parser.add_argument("--output", type=user_path, required=True, help="the folder to write to")
+    parser.add_argument(
+        "--sigma", type=float, help="of pre-training's filter in pixels, where no file says it"
+    )
+    parser.add_argument(
+        "--size", type=int, help="side of the images in pixels (default: the run's, else 224)"
+    )
+    parser.add_argument(
+        "--trusted", action="store_true", help="load the checkpoint by pickle, which can run code"
+    )
+    parser.add_argument("--licence", default="not stated", help="of the weights, for the card")
+    parser.add_argument(
+        "--results", type=user_path, help="results.json of evaluations, for the card"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    import mscn_plugin
+    from mscn_plugin.export.pretrained import load_pretrained
+    from mscn_plugin.export.results import read_results
+    from mscn_plugin.export.run import export_trunk
+
+    mscn_plugin.register()
+    pretrained = load_pretrained(
+        checkpoint_of(options.checkpoint), options.sigma, options.trusted, options.size
+    )
+    files, refused = export_trunk(
+        pretrained,
+        options.format or list(LIBRARIES),
+        options.output,
+        read_results(options.results, options.checkpoint) if options.results else (),
+        options.licence,
+    )
+    for file in files:
+        differences = ", ".join(f"{kind} {value:.1e}" for kind, value in file.differences.items())
+        print(f"{options.output / file.name}: features differ from VISSL's by {differences}")
+    print(options.output / "model_card.md")
+    for name, reason in refused.items():
+        print(f"{options.program}: no {name}: {reason}", file=sys.stderr)
+    sys.exit(bool(refused and options.format))

@@ -1,0 +1,44 @@
+"""Write a report of a pre-training run: one HTML file that any browser opens offline.
+
+Settings, training curves, masked views, first-layer kernels, online accuracies, and the nearest
+neighbours of a few validation images in feature space, among the training images. The features for
+the last are computed on the CPU; the file holds all of its pictures, some of the images among them.
+
+examples:
+    mscn report runs/mscn_quickstart
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from mscn_plugin.checkpoints.run_folder import user_path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "checkpoint", type=user_path, help="the run's checkpoint folder, or a checkpoint of it"
+    )
+    parser.add_argument(
+        "--output", type=user_path, help="default: report.html beside the checkpoint"
+    )
+    parser.add_argument(
+        "--data",
+        help="images for the neighbours, as config.MSCN.DATA takes them; default: the run's",
+    )
+    parser.add_argument(
+        "--max-images",
+        type=int,
+        help="training images to search for neighbours (default: 2000)",
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    import mscn_plugin
+    from mscn_plugin.report.page import write_report
+
+    mscn_plugin.register()
+    page = write_report(
+        options.checkpoint, options.output, options.data, max_images=options.max_images
+    )
+    print(page.resolve())

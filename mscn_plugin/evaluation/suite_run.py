@@ -1,0 +1,188 @@
+"""A suite of evaluations of one checkpoint, and the files of its results."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from mscn_plugin.checkpoints.run_folder import file_digest, user_path
+from mscn_plugin.config.hydra_overrides import hydra_override, slurm_overrides
+from mscn_plugin.data.image_folder import PHOTOGRAPHS, measured_images
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.definitions import SUITES, Evaluation
+from mscn_plugin.evaluation.launch import Launch
+from mscn_plugin.evaluation.suites import Run
+from mscn_plugin.evaluation.table import markdown, plot
+from mscn_plugin.files import save_json, write_text
+from mscn_plugin.runs.launch import RunFailedError
+
+FILES = ("results.json", "results.md", "results.png")
+_BATCH = 256  # of the paper's suite: A.2, A.3
+
+
+@dataclasses.dataclass(frozen=True)
+class SuiteRun:
+    """Evaluations of one checkpoint.
+
+    Attributes:
+        run: the pre-training run.
+        suite: a key of :data:`SUITES`.
+        evaluations: of the suite, those to run.
+        folders: of each known data set the folder, and what names it.
+        output: the folder of everything that is written.
+        overrides: of the user's, for VISSL.
+        partition: of SLURM, or None to run here.
+        baseline: results of another checkpoint, or None.
+    """
+
+    run: Run
+    suite: str
+    evaluations: list[Evaluation]
+    folders: dict[str, tuple[str, str]]
+    output: Path
+    overrides: Sequence[str] = ()
+    partition: str | None = None
+    baseline: dict[str, Any] | None = None
+
+    def begin(self) -> dict[str, Any]:
+        """What ``results.json`` says of all evaluations; makes the output's folder.
+
+        Raises:
+            ConfigError: a folder of images cannot be used.
+        """
+        measured_on = {
+            name: measured_images(folder, key) for name, (folder, key) in self.folders.items()
+        }
+        self.output.mkdir(parents=True, exist_ok=True)
+        return {
+            "checkpoint": str(self.run.checkpoint),
+            "sha256": file_digest(self.run.checkpoint),
+            "sigma": self.run.sigma,
+            "loss": self.run.loss,
+            "suite": self.suite,
+            "overrides": list(self.overrides),
+            "measured_on": measured_on,
+            "evaluations": {},
+        }
+
+    def evaluate(self, results: dict[str, Any]) -> None:
+        """Add one evaluation after the other to ``results``, and write :data:`FILES` each time."""
+        bar_format = "{desc:<30}{percentage:3.0f}%|{bar}| {elapsed}"
+        # disable=None: no bar where nobody looks.
+        with tqdm(total=len(self.evaluations), bar_format=bar_format, disable=None) as bar:
+            for place, evaluation in enumerate(self.evaluations):
+                bar.set_description_str(evaluation.page)
+                results["evaluations"][evaluation.page] = _entry(
+                    self.launch(evaluation, results["sha256"]),
+                    functools.partial(_show, bar, place),
+                )
+                save_json(self.output / "results.json", results)
+                write_text(self.output / "results.md", markdown(results, self.baseline))
+                plot(results, self.baseline, self.output / "results.png")
+
+    def launch(self, evaluation: Evaluation, digest: str) -> Launch | None:
+        """How to run an evaluation; None where its data are not known."""
+        if evaluation.dataset not in self.folders:
+            return None
+        data = hydra_override("config.MSCN.DATA", self.folders[evaluation.dataset][0])
+        overrides = (*self.machine, *self.run.overrides(evaluation.page), data, *self.overrides)
+        return Launch(evaluation, overrides, self.output, digest, slurm_overrides(self.partition))
+
+    @property
+    def machine(self) -> list[str]:
+        """Overrides that fit the paper's suite, which is made for clusters, to this machine."""
+        if self.partition or self.suite != "paper":
+            return []
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if not gpus:
+            return ["+config/mscn/machine=cpu"]
+        return [
+            "+config/mscn/machine=gpu_1",
+            f"config.DISTRIBUTED.NUM_PROC_PER_NODE={gpus}",
+            f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA={max(2, _BATCH // gpus)}",
+        ]
+
+
+def choose(suite: str, names: Sequence[str] | None) -> list[Evaluation]:
+    """The evaluations of a suite, or those that ``--only`` names."""
+    pages = {evaluation.page: evaluation for evaluation in SUITES[suite]}
+    for name in names or ():
+        if name not in pages:
+            raise ConfigError(f"--only {name}: the suite {suite} has {', '.join(pages)}")
+    return [pages[name] for name in pages if not names or name in names]
+
+
+def data_folders(suite: str, named: Sequence[str], run: Run) -> dict[str, tuple[str, str]]:
+    """The folder of each data set that is known, and what names it.
+
+    Args:
+        named: ``--data``, each a folder or ``<data set>=<folder>``.
+
+    Raises:
+        ConfigError: one of them is no folder, or there is none.
+    """
+    datasets = dict.fromkeys(evaluation.dataset for evaluation in SUITES[suite])
+    default = next(iter(datasets))
+    folders = {}
+    if run.data and suite == "quick":
+        folders[default] = run.data, "without --data the run's own config.MSCN.DATA is taken, which"
+    for item in named:
+        name, _, folder = item.partition("=")
+        if name not in datasets:
+            name, folder = default, item
+            if "=" in item and not user_path(item).exists():
+                raise ConfigError(
+                    f"--data {item} is no folder, and the suite {suite} has {', '.join(datasets)}"
+                )
+        if folder != PHOTOGRAPHS:
+            folder = str(user_path(folder).resolve())
+        folders[name] = folder, "--data"
+    if not folders:
+        known = " ".join(f"{name}=<folder>" for name in datasets)
+        raise ConfigError(
+            "no data: give --data <folder with train/ and val/>"
+            if suite == "quick"
+            else f"no data: give --data with some of {known}"
+        )
+    return folders
+
+
+def load_baseline(path: Path | None) -> dict[str, Any] | None:
+    """The evaluations in ``results.json`` of another checkpoint."""
+    if path is None:
+        return None
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        return {"evaluations": json.loads(file.read_text())["evaluations"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ConfigError(f"--baseline {path}: not the results.json of an evaluation") from None
+
+
+def _show(bar: Any, before: int, done: float) -> None:
+    if not bar.disable:
+        bar.n = before + done
+        bar.refresh()
+
+
+def _entry(launch: Launch | None, progress: Callable[[float], None]) -> dict[str, Any]:
+    """The entry of one evaluation in ``results.json``: its metrics or its error."""
+    if launch is None:
+        progress(1.0)
+        return {"skipped": "its data was not given"}
+    start = time.monotonic()
+    entry = {"folder": str(launch.output), "reused": launch.metrics() is not None}
+    try:
+        entry["metrics"] = launch.run(progress)
+    except RunFailedError as error:
+        entry["error"] = str(error)
+        progress(1.0)
+    entry["seconds"] = round(time.monotonic() - start, 1)
+    return entry

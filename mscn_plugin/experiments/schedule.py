@@ -1,0 +1,164 @@
+"""Experiments as runs of VISSL's tool, several at a time, and the rows of their results."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mscn_plugin.config.composed import composed
+from mscn_plugin.config.hydra_overrides import hydra_override, slurm_overrides
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.experiments.definitions import SUITES, Experiment
+from mscn_plugin.experiments.runs import ExperimentRun
+from mscn_plugin.experiments.scales import SCALES, page_of
+from mscn_plugin.runs.launch import RunFailedError, StoppedError
+
+_DATA = "config.MSCN.DATA"
+_BAR = "{percentage:3.0f}%|{bar}| {n:.1f}/{total} runs [{elapsed}<{remaining}]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """One experiment of a suite with one seed, and its run, which suites may share."""
+
+    suite: str
+    experiment: Experiment
+    seed: int
+    run: ExperimentRun
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """What is common to all runs of one call.
+
+    Attributes:
+        scale: a key of :data:`SCALES`.
+        folder: of all runs of the scale, and of their results.
+        data: a folder of images, or None for the scale's own.
+        overrides: of the user's, for VISSL.
+        partition: of SLURM, or None to run here.
+    """
+
+    scale: str
+    folder: Path
+    data: Path | None = None
+    overrides: Sequence[str] = ()
+    partition: str | None = None
+
+    def plan(
+        self, suites: Sequence[str], names: Sequence[str] | None, seeds: Sequence[int]
+    ) -> list[Planned]:
+        """All experiments of ``suites``, or those of ``names``, with each seed.
+
+        Raises:
+            ConfigError: there are none of these names.
+        """
+        chosen = [
+            (suite, experiment)
+            for suite in suites
+            for experiment in SUITES[suite]
+            if names is None or experiment.name in names
+        ]
+        if not chosen:
+            raise ConfigError(f"--only {' '.join(names or ())}: none of {', '.join(suites)}")
+        pages = {page_of(experiment) for _, experiment in chosen}
+        configs = {page: composed(page) for page in pages}
+        return [
+            Planned(suite, experiment, seed, self._run(experiment, seed, configs))
+            for seed in seeds
+            for suite, experiment in chosen
+        ]
+
+    def _run(self, experiment: Experiment, seed: int, configs: dict[str, Any]) -> ExperimentRun:
+        page = page_of(experiment)
+        data = [hydra_override(_DATA, self.data.resolve())] if self.data else []
+        overrides = SCALES[self.scale].overrides(experiment, configs[page], seed)
+        return ExperimentRun(
+            name=f"{experiment.page}-seed{seed}",
+            folder=self.folder,
+            page=page,
+            overrides=(*overrides, *data, *self.overrides),
+            slurm=slurm_overrides(self.partition),
+        )
+
+    def rows(
+        self, planned: Iterable[Planned], outcomes: dict[Path, dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """The rows of ``results.json``: of each run what it is, and its outcome."""
+        return [
+            {
+                "suite": plan.suite,
+                "experiment": plan.experiment.name,
+                "title": plan.experiment.title,
+                "seed": plan.seed,
+                "paper": plan.experiment.paper,
+                "data": self.data.resolve().name if self.data else None,
+                "given": self.overrides,
+                "page": plan.run.page,
+                # Where the data lie says nothing elsewhere.
+                "overrides": [o for o in plan.run.overrides if not o.startswith(f"{_DATA}=")],
+                "folder": plan.run.output.name,
+                **outcomes[plan.run.output],
+            }
+            for plan in planned
+            if plan.run.output in outcomes
+        ]
+
+    def earlier_rows(self) -> list[dict[str, Any]]:
+        """The rows that an earlier call has left, or none.
+
+        Raises:
+            ConfigError: the file holds something else.
+        """
+        file = self.folder / "results.json"
+        try:
+            return list(json.loads(file.read_text()))
+        except FileNotFoundError:
+            return []
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{file} holds no results ({error})") from None
+
+
+def run_all(runs: Iterable[ExperimentRun], jobs: int) -> dict[Path, dict[str, Any]]:
+    """The outcome of every run by its folder; none of those that a signal has stopped."""
+    by_folder = {run.output: run for run in runs}
+    # disable=None: no bar where nobody looks.
+    with (
+        ThreadPoolExecutor(jobs) as executor,
+        tqdm(total=len(by_folder), disable=None, bar_format=_BAR) as bar,
+    ):
+        futures = {output: executor.submit(_outcome, run, bar) for output, run in by_folder.items()}
+        outcomes = {}
+        for output, future in futures.items():
+            with contextlib.suppress(StoppedError):
+                outcomes[output] = future.result()
+    return outcomes
+
+
+def _outcome(run: ExperimentRun, bar: Any) -> dict[str, Any]:
+    """The metrics of a run, or its error; ``bar`` counts runs, begun ones by their part."""
+    shown = 0.0
+
+    def progress(done: float) -> None:
+        nonlocal shown
+        bar.update(done - shown)
+        shown = done
+
+    outcome: dict[str, Any]
+    try:
+        outcome = {"metrics": run.run(progress), "measured_on": run.measured_on()}
+        said = ", ".join(f"{title} {value:.1f}" for title, value in outcome["metrics"].items())
+    except RunFailedError as error:
+        progress(1.0)
+        said = str(error)
+        outcome = {"error": said}
+    bar.write(f"{run.output.name}: {said}", file=sys.stderr)
+    return outcome

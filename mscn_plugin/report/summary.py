@@ -1,0 +1,37 @@
+"""A run in short: accuracies beside the baselines, training curves, where its files are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tabulate import tabulate
+
+from mscn_plugin.experiments.runs import METRICS
+from mscn_plugin.files import save_figure
+from mscn_plugin.report.accuracies import about_accuracies, accuracy_rows
+from mscn_plugin.report.curves import curves, side_by_side
+from mscn_plugin.report.history import History
+
+
+def summarize(run: Path) -> str:
+    """The summary as text; writes ``training_curves.png`` and ``.pdf`` to the run's folder.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    history = History.of(run)
+    lines = []
+    rows = [[title, *map(values.get, METRICS.values())] for title, values in accuracy_rows(history)]
+    if rows:
+        headers = ["accuracy in %", *METRICS]
+        lines.append(tabulate(rows, headers=headers, floatfmt=".1f", missingval="-"))
+    lines.append(about_accuracies(history))
+    if history.steps:
+        figure = side_by_side(curves(history))
+        save_figure(figure, run / "training_curves.png", ".png", ".pdf", dpi=120)
+    checkpoint = (run / "checkpoint.torch").resolve()
+    lines += ["", f"checkpoint:      {checkpoint if checkpoint.is_file() else 'none yet'}"]
+    for title, name in (("masked views:", "masked_views"), ("training curves:", "training_curves")):
+        if (run / f"{name}.png").is_file():
+            lines.append(f"{title:<17}{(run / f'{name}.png').resolve()}")
+    return "\n".join(lines)
