@@ -11,7 +11,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import platform
 import re
 import shutil
@@ -151,9 +150,7 @@ def version(requirement: str) -> tuple[str, str | None]:
             return name, metadata.version(distribution)
         except metadata.PackageNotFoundError:
             continue
-    # Without metadata where somebody has put it on the path by hand.
-    there = name in OPTIONAL and importlib.util.find_spec(name) is not None
-    return name, "of unknown version" if there else None
+    return name, None
 
 
 def satisfies(found: str | None, requirement: str) -> bool:

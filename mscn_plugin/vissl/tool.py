@@ -45,7 +45,9 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
             args, config = convert_to_attrdict(compose_hydra_configuration(overrides))
         log = Path(config.CHECKPOINT.DIR) / LOG
         if not verbose and os.environ.get("RANK", "0") == "0":
-            print(f"{title}; what VISSL prints goes to {log}", flush=True)
+            here = Path.cwd()
+            shown = log.relative_to(here) if here in log.parents else log
+            print(f"{title}; what VISSL prints goes to {shown}", flush=True)
         job = None
         with contextlib.nullcontext() if verbose else stdout_in(log):
             print(said.getvalue(), end="")

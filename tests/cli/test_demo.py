@@ -14,7 +14,7 @@ def test_it_trains_reports_and_is_quick_the_second_time(image_folder, tmp_path):
     run = tmp_path / "runs" / "mscn_quickstart"
     lines = result.stdout.splitlines()
     title = "Pre-training on real photographs; what VISSL prints goes to"
-    assert lines[0] == f"{title} {run}/console.txt"
+    assert lines[0] == f"{title} runs/mscn_quickstart/console.txt"
     assert lines[1].split() == ["accuracy", "in", "%", "kNN", "linear", "probe"]
     assert lines[-2:] == [
         str(run / "report.html"),

@@ -83,7 +83,7 @@ def test_it_trains_quietly_and_sums_up(image_folder, tmp_path):
     result = run_command(*command, cwd=tmp_path, check=True)
     run = tmp_path / "run"
     lines = result.stdout.splitlines()
-    assert lines[0] == f"Training; what VISSL prints goes to {run}/console.txt"
+    assert lines[0] == "Training; what VISSL prints goes to run/console.txt"
     assert lines[1].split() == ["accuracy", "in", "%", "kNN", "linear", "probe"]
     assert f"checkpoint:      {(run / 'checkpoint.torch').resolve()}" in lines
     assert "Starting phase 0" in (run / "console.txt").read_text()
