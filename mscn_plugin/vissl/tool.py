@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -60,6 +61,8 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
                     engine_name=args.engine_name,
                     hook_generator=default_hook_generator,
                 )
+                # VISSL's logger goes on for as long as the process does, on the terminal.
+                logging.root.setLevel(logging.WARNING)
         if job is not None and not verbose:
             print(f"SUBMITTED: {job.job_id}")
     return config
