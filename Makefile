@@ -26,13 +26,7 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: setup  ## set up, pre-train MSCN on real photographs and write a report of it
-	@mkdir -p $(RUN)
-	@echo "Pre-training on real photographs; what VISSL prints goes to $(RUN)/console.txt"
-	$(BIN)/python -m tools.run_distributed_engines config=mscn/quickstart \
-	    config.CHECKPOINT.DIR=$(RUN) config.MSCN.PROGRESS_BAR=True >> $(RUN)/console.txt
-	$(BIN)/python extra_scripts/summarize_run.py $(RUN)
-	@test $(RUN)/report.html -nt $(RUN)/checkpoint.torch || $(BIN)/python extra_scripts/write_report.py $(RUN)
-	@echo "To read in a browser: $(RUN)/report.html"
+	$(BIN)/mscn demo --output $(RUN)
 
 test: lint chromium slurm  ## set up, then lint, types and all tests, with the slowest at the end
 	$(BIN)/python -m pytest $(PYTEST) --durations 25

@@ -72,5 +72,8 @@ def test_install_use_and_uninstall_beside_vissl(wheel, tmp_path):
         "print(mscn_plugin.__file__, config_folder(), configs.__file__, tools.__file__, sep='\\n')",
     ).splitlines()
     assert [line.startswith(str(mine)) for line in where] == [True, True, False, False]
+    command = [environment / "bin" / "mscn", "configs"]
+    listed = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert "\nmscn/simclr " in listed.stdout
     run("-m", "pip", "uninstall", "--quiet", "--yes", "mscn-plugin")
     assert snapshot() == before

@@ -22,6 +22,8 @@ from mscn_plugin.training.signals import end_on_signals
 from mscn_plugin.vissl.error_messages import message_of
 
 COMMANDS = (
+    "demo",
+    "train",
     "evaluate",
     "export",
     "detect",
@@ -35,6 +37,9 @@ COMMANDS = (
     "target",
     "subset",
     "replay",
+    "configs",
+    "doctor",
+    "completion",
 )
 """Each is a module here, with ``add_arguments(parser)``, ``run(options)`` and its help."""
 
@@ -133,7 +138,9 @@ def _run(program: str, options: argparse.Namespace) -> None:
     try:
         module_of(options.command).run(options)
     except Exception as error:
-        message = str(error) if isinstance(error, OSError) else message_of(error)
+        message = message_of(error)
+        if message is None and isinstance(error, OSError):
+            message = str(error)
         if message is None:
             raise
         sys.exit(f"{program}: {message}")

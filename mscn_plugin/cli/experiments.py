@@ -80,7 +80,6 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def run(options: argparse.Namespace) -> None:
-    import mscn_plugin
     from mscn_plugin.data.image_folder import measured_images
     from mscn_plugin.experiments.results import by_suite, merged, save, table
     from mscn_plugin.experiments.schedule import Schedule, run_all
@@ -91,7 +90,6 @@ def run(options: argparse.Namespace) -> None:
         measured_images(str(options.data), "--data")
     folder = (options.output / options.scale).resolve()
     schedule = Schedule(options.scale, folder, options.data, options.overrides, options.slurm)
-    mscn_plugin.register()
     planned = schedule.plan(suites, options.only, options.seeds)
     runs = [plan.run for plan in planned]
     refuse_early(runs[0].arguments)

@@ -2,7 +2,7 @@
 
 - torchvision, timm, detectron2: weights by the library's names, as .pth and as .safetensors. The
   high-pass filter is not in them: it belongs in front of the model.
-- torchscript, onnx: trunk and filter in one graph, from normalised images to features.
+- torchscript, onnx: trunk and filter in one graph, from normalized images to features.
 
 model_card.md beside the files says how to load each. The architecture and the images' size come
 from the train_config.yaml that VISSL puts beside its checkpoints; for the target network of BYOL,
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trusted", action="store_true", help="load the checkpoint by pickle, which can run code"
     )
-    parser.add_argument("--licence", default="not stated", help="of the weights, for the card")
+    parser.add_argument("--license", default="not stated", help="of the weights, for the card")
     parser.add_argument(
         "--results", type=user_path, help="results.json of evaluations, for the card"
     )
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
         options.format or list(LIBRARIES),
         options.output,
         read_results(options.results, options.checkpoint) if options.results else (),
-        options.licence,
+        options.license,
     )
     for file in files:
         differences = ", ".join(f"{kind} {value:.1e}" for kind, value in file.differences.items())

@@ -1,7 +1,7 @@
 """Write a report of a pre-training run: one HTML file that any browser opens offline.
 
 Settings, training curves, masked views, first-layer kernels, online accuracies, and the nearest
-neighbours of a few validation images in feature space, among the training images. The features for
+neighbors of a few validation images in feature space, among the training images. The features for
 the last are computed on the CPU; the file holds all of its pictures, some of the images among them.
 
 examples:
@@ -24,12 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data",
-        help="images for the neighbours, as config.MSCN.DATA takes them; default: the run's",
+        help="images for the neighbors, as config.MSCN.DATA takes them; default: the run's",
     )
     parser.add_argument(
         "--max-images",
         type=int,
-        help="training images to search for neighbours (default: 2000)",
+        help="training images to search for neighbors (default: 2000)",
     )
 
 

@@ -16,7 +16,7 @@ from mscn_plugin.training.signals import die_with_parent
 
 MODULE = __name__
 RESUME_VARIABLE = "MSCN_DETECTION_RESUME"
-"""Set where a run is to end as if it had not been interrupted: ``detect.py`` does."""
+"""Set where a run is to end as if it had not been interrupted: ``mscn detect`` does."""
 
 
 def setup_environment() -> None:

@@ -144,7 +144,7 @@ def require_detectron2() -> None:
 def convert(checkpoint: Path, output: Path) -> int:
     """Write a checkpoint's ResNet-50 as detectron2 loads it, like VISSL's own converter.
 
-    Of a BYOL checkpoint it is the online network; ``extra_scripts/extract_target.py`` gives the
+    Of a BYOL checkpoint it is the online network; ``mscn target`` gives the
     target network.
 
     Returns:

@@ -58,8 +58,6 @@ class Schedule:
     ) -> list[Planned]:
         """All experiments of ``suites``, or those of ``names``, with each seed.
 
-        MSCN must be registered with VISSL.
-
         Raises:
             ConfigError: there are none of these names.
         """
@@ -72,7 +70,7 @@ class Schedule:
         if not chosen:
             raise ConfigError(f"--only {' '.join(names or ())}: none of {', '.join(suites)}")
         pages = {page_of(experiment) for _, experiment in chosen}
-        configs = {page: composed(page) for page in sorted(pages)}
+        configs = {page: composed(page) for page in pages}
         return [
             Planned(suite, experiment, seed, self._run(experiment, seed, configs))
             for seed in seeds

@@ -132,7 +132,7 @@ Graphs, TorchScript and ONNX, are for inference. From the checkpoint of pre-trai
 fine-tunes by its own command, which takes trunk, crop and filter from the run; here with all
 labels:
 
-    python extra_scripts/evaluate.py <checkpoint> --only quick_10percent \\
+    mscn evaluate <checkpoint> --only quick_10percent \\
         --data <folder with train/ and val/> --overrides config.MSCN.TRAIN_SUBSET=1.0
 
 ## Files and checks

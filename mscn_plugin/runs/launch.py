@@ -34,7 +34,7 @@ def tool() -> str:
     """VISSL's launching tool by its path: the folder that one is in may have a ``tools``, too."""
     vissl = importlib.util.find_spec("vissl")
     if vissl is None or vissl.origin is None:
-        raise ConfigError("VISSL is not installed: see README, Install")
+        raise ConfigError("VISSL is not installed: mscn doctor --fix prints how")
     return str(Path(vissl.origin).parents[1] / "tools" / "run_distributed_engines.py")
 
 

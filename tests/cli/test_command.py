@@ -69,7 +69,8 @@ def test_the_help_of_a_command_has_examples_that_it_takes(command, capsys):
     examples = re.findall(rf"^    mscn {command} (.*)$", text.partition("examples:")[2], re.M)
     assert examples
     for example in examples:
-        options = cli.mscn_parser().parse_args([*command.split(), *example.split()])
+        words = re.split(r" [|>]", example)[0].split()
+        options = cli._parse(cli.mscn_parser(), [*command.split(), *words])
         assert options.command == command
 
 

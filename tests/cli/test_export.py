@@ -128,7 +128,7 @@ def test_the_target_network_that_extract_target_writes(compose, tiny, tmp_path):
     (tmp_path / "results.json").write_text('{"evaluations": {"knn": {"metrics": {"top1": 40.5}}}}')
     result = export(
         *("target.torch", "--format", "torchscript", "--output", "out"),
-        *("--results", "results.json", "--licence", "CC BY 4.0"),
+        *("--results", "results.json", "--license", "CC BY 4.0"),
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stderr

@@ -48,7 +48,7 @@ class NonFiniteHook(MSCNHook):
         raise RunError(
             f"the loss of iteration {task.iteration} is {task.last_batch.loss.item()}, for a batch "
             f"of the images {_shortened(indices)}: {file} has the step, and python "
-            "extra_scripts/replay_step.py names the first part of the model that is not finite; "
+            "mscn replay names the first part of the model that is not finite; "
             "checkpoints of earlier iterations are kept"
         )
 

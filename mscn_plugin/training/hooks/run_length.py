@@ -1,8 +1,9 @@
-"""The first line of ``stdout.json``, by which VISSL's benchmark-suite scheduler knows a run."""
+"""The first line of ``stdout.json``, by which VISSL's scheduler knows a run, and the last ones."""
 
 from __future__ import annotations
 
 from classy_vision.generic.distributed_util import is_primary
+from vissl.hooks.log_hooks import LogLossLrEtaHook
 from vissl.utils.io import save_file
 
 from mscn_plugin.training.hooks.base import MSCNHook
@@ -20,3 +21,9 @@ class RunLengthHook(MSCNHook):
         if task.iteration == 0 and not task.test_only and is_primary():
             line = {"ep": 0, "iter": 0, "max_iterations": task.max_iteration}
             save_file(line, f"{task.checkpoint_folder}/stdout.json", verbose=False)
+
+    def on_end(self, task: Task) -> None:
+        """Write what VISSL's hook keeps until its process exits: a summary may follow in it."""
+        for hook in task.hooks:
+            if isinstance(hook, LogLossLrEtaHook) and hook.json_stdout_logger is not None:
+                hook.json_stdout_logger.flush()

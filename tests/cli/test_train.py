@@ -1,0 +1,152 @@
+"""VISSL's tool in process: what is printed, what is refused, signals, torchrun."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import TINY, run_command, run_python, tool_environment, wait_for
+
+from mscn_plugin.cli import train
+from mscn_plugin.config.hydra_overrides import full_override
+
+
+def short(image_folder):
+    """The overrides of a run of seconds, without ``config.``, which ``mscn train`` adds."""
+    overrides = [f"MSCN.DATA={image_folder}", *TINY]
+    return [override.removeprefix("config.") for override in overrides]
+
+
+def overrides_of(*arguments):
+    parser = argparse.ArgumentParser()
+    train.add_arguments(parser)
+    return train.overrides_of(parser.parse_args(arguments))
+
+
+@pytest.mark.parametrize(
+    ("text", "full"),
+    [
+        ("MSCN.DATA=/x", "config.MSCN.DATA=/x"),
+        ("config.MSCN.DATA=/x", "config.MSCN.DATA=/x"),
+        ("+MSCN.PIXEL_RANGE=[0,4095]", "+config.MSCN.PIXEL_RANGE=[0,4095]"),
+        ("~METERS.name", "~config.METERS.name"),
+        ("+mscn/machine=cpu", "+config/mscn/machine=cpu"),
+        ("+config/mscn/machine=cpu", "+config/mscn/machine=cpu"),
+        ("engine_name=extract_features", "engine_name=extract_features"),
+        ("node_id=1", "node_id=1"),
+    ],
+)
+def test_config_in_front_of_a_key_may_be_left_out(text, full):
+    assert full_override(text) == full
+
+
+def test_options_are_vissls_keys(tmp_path):
+    assert overrides_of("mscn/simclr", "SEED_VALUE=3", "--slurm", "gpu", "--output", "my run") == [
+        "config=mscn/simclr",
+        "config.CHECKPOINT.DIR='my run'",
+        "config.SLURM.USE_SLURM=true",
+        "config.SLURM.PARTITION=gpu",
+        "config.SEED_VALUE=3",
+    ]
+    gpus = overrides_of("mscn/simclr", "--gpus", "4")
+    assert set(gpus[1:]) == {
+        "config.MACHINE.DEVICE=gpu",
+        "config.DISTRIBUTED.BACKEND=nccl",
+        "config.DISTRIBUTED.NUM_PROC_PER_NODE=4",
+        "config.DISTRIBUTED.NUM_NODES=1",
+    }
+    cpu = overrides_of("mscn/simclr", "--gpus", "0")
+    assert "config.MACHINE.DEVICE=cpu" in cpu
+    assert "config.DISTRIBUTED.NUM_PROC_PER_NODE=1" in cpu
+    assert overrides_of("mscn/simclr", "--nodes", "2")[1:] == ["config.DISTRIBUTED.NUM_NODES=2"]
+
+
+def test_a_folder_is_pretrained_on_by_the_quickstart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = tmp_path / "my images"
+    images.mkdir()
+    assert overrides_of("my images") == [
+        "config=mscn/quickstart",
+        f"config.MSCN.DATA='{images}'",
+        "config.CHECKPOINT.DIR='runs/my images'",
+    ]
+    (tmp_path / "mscn" / "simclr").mkdir(parents=True)  # a config's name is the config
+    assert overrides_of("mscn/simclr") == ["config=mscn/simclr"]
+
+
+@pytest.mark.process
+def test_it_trains_quietly_and_sums_up(image_folder, tmp_path):
+    command = ("train", "mscn/quickstart", *short(image_folder), "--output", "run")
+    result = run_command(*command, cwd=tmp_path, check=True)
+    run = tmp_path / "run"
+    lines = result.stdout.splitlines()
+    assert lines[0] == "Training; what VISSL prints goes to run/console.txt"
+    assert lines[1].split() == ["accuracy", "in", "%", "kNN", "linear", "probe"]
+    assert f"checkpoint:      {(run / 'checkpoint.torch').resolve()}" in lines
+    assert "Starting phase 0" in (run / "console.txt").read_text()
+    assert "Starting phase 0" not in result.stdout + result.stderr
+    again = run_command(*command, cwd=tmp_path, check=True)  # finished runs are skipped
+    assert again.stdout == result.stdout
+    verbose = run_command(*command, "--verbose", cwd=tmp_path, check=True)
+    assert "Training already succeeded" in verbose.stdout
+    assert "accuracy in %" not in verbose.stdout
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mscn/quikstart"], "did you mean mscn/quickstart?"),
+        (["mscn/quickstart", "MSCN.DATA=/nowhere"], "config.MSCN.DATA is '/nowhere'"),
+        (["mscn/quickstart", "MSCN.DATE=x"], "MSCN.DATE"),
+        (["mscn/quickstart", "MSCN.DATA=a b'"], "is not in Hydra's grammar"),
+    ],
+)
+def test_what_is_refused_is_one_line_and_nothing_is_written(tmp_path, arguments, message):
+    result = run_command("train", *arguments, "--output", "run", cwd=tmp_path)
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert result.stderr.startswith("mscn train: ")
+    assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def test_a_signal_ends_it_with_a_checkpoint_as_vissls_tool(image_folder, tmp_path, number, code):
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "mscn_plugin.cli", "train", "mscn/quickstart"]
+        + [*short(image_folder), "OPTIMIZER.num_epochs=500", "--output", "run"],
+        cwd=tmp_path,
+        env=tool_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    run = tmp_path / "run"
+    wait_for(lambda: list(run.glob("model_phase*.torch")))
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == code, errors
+    assert errors.splitlines()[-1] == "mscn-plugin: ended on request; the same command goes on"
+    assert "Traceback" not in errors
+    assert "accuracy in %" not in output
+
+
+@pytest.mark.process
+def test_ranks_of_torchrun(image_folder, tmp_path):
+    result = run_python(
+        *("-W", "ignore", "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"),
+        *("-m", "mscn_plugin.cli", "train", "mscn/quickstart", *short(image_folder)),
+        *("--output", "run"),
+        cwd=tmp_path,
+    )
+    run = tmp_path / "run"
+    assert (run / "checkpoint.torch").is_file()
+    console = (run / "console.txt").read_text()
+    assert "world_size: 2, rank: 0" in console
+    assert "world_size: 2, rank: 1" in console
+    assert result.stdout.count("accuracy in %") == 1
