@@ -76,7 +76,7 @@ def test_a_preempted_job_is_requeued_goes_on_and_can_be_canceled(slurm, run_tool
         assert "/run/model_" in resumed[0].splitlines()[0]  # of an iteration or an epoch
         wait_for(lambda: " iter: " in resumptions(log)[-1])
     slurm("scancel", job)  # by its owner: the same signal, and the job is not wanted any more
-    wait_for(lambda: state(slurm, job) == "CANCELED")
+    wait_for(lambda: state(slurm, job) == "CANCELLED")
     assert errors.read_text().count("mscn-plugin: ended on request") == 3
 
 
