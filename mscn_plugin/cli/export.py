@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trusted", action="store_true", help="load the checkpoint by pickle, which can run code"
     )
-    parser.add_argument("--license", "--licence", default="not stated", help="of the weights, for the card")
+    parser.add_argument(
+        "--license", "--licence", default="not stated", help="of the weights, for the card"
+    )
     parser.add_argument(
         "--results", type=user_path, help="results.json of evaluations, for the card"
     )
