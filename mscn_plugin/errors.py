@@ -16,14 +16,14 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot run: one sentence with the key, its value and what is allowed.
+    """A configuration that cannot run; the message has the key, its value and what is allowed.
 
     Raised in the launching process, before workers start and before anything is written.
     """
 
 
 class RunError(Exception):
-    """A run that cannot go on: one sentence with what was seen, what is kept and what to do."""
+    """A run that cannot go on; the message has what was seen, what is kept and what to do."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

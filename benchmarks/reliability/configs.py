@@ -756,7 +756,7 @@ def says(said: str | None, part: str) -> bool:
 
 
 def said_of(overrides: Sequence[str]) -> str | None:
-    """The sentence with which VISSL's tool refuses a configuration, or None if it takes it.
+    """The error message with which VISSL's tool refuses a configuration, or None if it takes it.
 
     Raises:
         Exception: what would end in a traceback.

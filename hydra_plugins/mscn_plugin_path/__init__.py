@@ -21,7 +21,7 @@ class MSCNSearchPathPlugin(SearchPathPlugin):
         from mscn_plugin.config.folder import config_folder
         from mscn_plugin.training.signals import interruption
         from mscn_plugin.vissl import composition
-        from mscn_plugin.vissl.command_line import names_no_page, print_help
+        from mscn_plugin.vissl.command_line import names_no_config, print_help
         from mscn_plugin.vissl.error_messages import print_errors_plainly
         from mscn_plugin.vissl.startup import asks_for_mscn
 
@@ -32,6 +32,6 @@ class MSCNSearchPathPlugin(SearchPathPlugin):
         if asks_for_mscn(sys.argv):
             interruption.listen()
             print_errors_plainly()
-        if names_no_page(sys.argv):
+        if names_no_config(sys.argv):
             print_errors_plainly()
         register()

@@ -26,7 +26,7 @@ _WRAPPER = "base_model."  # what VISSL puts around the trunk of a linear evaluat
 
 
 class CheckpointError(ConfigError):
-    """A file that is not the checkpoint it should be: one sentence that starts with the file."""
+    """A file that is not the checkpoint it should be: the message starts with the file."""
 
 
 def load_checkpoint(

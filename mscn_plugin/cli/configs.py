@@ -19,13 +19,13 @@ import textwrap
 from mscn_plugin.config.folder import config_folder
 from mscn_plugin.config.hydra_overrides import full_override
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.vissl.command_line import overlays, pages
+from mscn_plugin.vissl.command_line import configs, overlays
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", nargs="?", choices=["show"], help="default: list")
     config = parser.add_argument("config", nargs="?", metavar="CONFIG", help="the one to show")
-    config.completer = lambda **_: pages()  # type: ignore[attr-defined]
+    config.completer = lambda **_: configs()  # type: ignore[attr-defined]
     parser.add_argument(
         "settings", nargs="*", default=[], metavar="KEY=VALUE", help="VISSL's overrides"
     )
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     if options.action is None:
-        rows = [(name, name) for name in pages()]
+        rows = [(name, name) for name in configs()]
         rows += [("+{}={}".format(*name.rpartition("/")[::2]), name) for name in overlays()]
         width = max(len(title) for title, _ in rows)
         room = max(40, shutil.get_terminal_size((200, 24)).columns - width - 2)

@@ -26,14 +26,14 @@ from pathlib import Path
 
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.config.hydra_overrides import full_override, hydra_override, slurm_overrides
-from mscn_plugin.vissl.command_line import pages
+from mscn_plugin.vissl.command_line import configs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     config = parser.add_argument(
         "config", metavar="CONFIG", help="as config= of VISSL's tool, or a folder of images"
     )
-    config.completer = lambda **_: pages()  # type: ignore[attr-defined]
+    config.completer = lambda **_: configs()  # type: ignore[attr-defined]
     parser.add_argument(
         "settings", nargs="*", default=[], metavar="KEY=VALUE", help="VISSL's overrides"
     )
@@ -68,7 +68,7 @@ def overrides_of(options: argparse.Namespace) -> list[str]:
     """What VISSL's tool is told; the user's own words last, so that they hold."""
     config, output = options.config, options.output
     data = []
-    if Path(config).expanduser().is_dir() and config not in pages():
+    if Path(config).expanduser().is_dir() and config not in configs():
         images = Path(config).expanduser().resolve()
         data = [hydra_override("config.MSCN.DATA", images)]
         config, output = "mscn/quickstart", output or Path("runs") / images.name

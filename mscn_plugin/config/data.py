@@ -247,7 +247,7 @@ def _use_folder(cfg: Config, name: str, folder: Path | None) -> None:
     }
     for key, value in ours.items():
         given = split[key]
-        # Pages fill the keys that are no paths, with what is meant where MSCN.DATA is empty.
+        # Configs fill the keys that are no paths, with what is meant where MSCN.DATA is empty.
         is_given = bool(given) if key.endswith("PATHS") else is_overridden(f"DATA.{name}.{key}")
         if is_given and given != value:
             raise ConfigError(

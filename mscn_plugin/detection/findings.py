@@ -20,7 +20,7 @@ class Kind:
 
 
 class Findings:
-    """Defects and repairs by kind; a kind is a sentence that names the remedy.
+    """Defects and repairs by kind; a kind is a message that names the remedy.
 
     Attributes:
         refused: what must be mended before anything starts.

@@ -65,7 +65,7 @@ class Detection(NamedTuple):
 
     Attributes:
         page: name of a file in ``configs/detection``.
-        options: detectron2's keys and values in turn, which change the page.
+        options: detectron2's keys and values in turn, which change the config.
         environment: variables for the tool and for all processes that it starts.
         data_digest: of what is trained and evaluated on.
         data: of the user's own, or None.
@@ -79,7 +79,7 @@ class Detection(NamedTuple):
 
     @property
     def page_file(self) -> str:
-        """The page's path."""
+        """The config's path."""
         return str(config_folder() / "detection" / f"{self.page}.yaml")
 
     @property
@@ -88,7 +88,7 @@ class Detection(NamedTuple):
         return self.data.classes if self.data else None
 
     def check(self, num_gpus: int) -> Any:
-        """The configuration; ConfigError where detectron2 would not take page and options.
+        """The configuration; ConfigError where detectron2 would not take config and options.
 
         Names the environment module to this process, which must not have imported detectron2 yet.
         """

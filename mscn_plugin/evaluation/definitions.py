@@ -16,7 +16,7 @@ compares whatever it finds in ``metrics.json`` as numbers."""
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """One page of ``mscn/benchmark`` and the numbers that it gives.
+    """One config of ``mscn/benchmark`` and the numbers that it gives.
 
     Attributes:
         page: its name, and the evaluation's.

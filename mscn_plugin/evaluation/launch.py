@@ -28,7 +28,7 @@ class Launch(ToolRun):
 
     Attributes:
         evaluation: what to run.
-        overrides: everything on the command line behind the page, but for SLURM's keys.
+        overrides: everything on the command line behind the config, but for SLURM's keys.
         folder: of all evaluations of the checkpoint.
         digest: of the checkpoint's file.
         slurm: overrides that send the evaluation to SLURM; empty to run it here.
@@ -68,7 +68,7 @@ class Launch(ToolRun):
 
 
 def _only(line: dict[str, Any], keys: tuple[str, ...]) -> float:
-    """The value at ``keys``, of the one layer that our pages evaluate."""
+    """The value at ``keys``, of the one layer that our configs evaluate."""
     value: Any = line
     for key in keys:
         value = value[key]

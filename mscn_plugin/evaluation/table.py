@@ -80,7 +80,7 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
     parts = ["\n\n".join([f"# Evaluation\n\n{about}", *measured_on]), text]
     if results.get("overrides"):
         parts.insert(
-            1, "Not as the pages stand: " + " ".join(f"`{o}`" for o in results["overrides"])
+            1, "Not as the configs stand: " + " ".join(f"`{o}`" for o in results["overrides"])
         )
     if failures:
         parts.append("Without a result:\n\n" + "\n".join(failures))

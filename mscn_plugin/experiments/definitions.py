@@ -22,9 +22,9 @@ class Experiment:
     Attributes:
         name: its name, and that of its folder.
         title: how tables and plots call it.
-        page: its page below ``mscn/trajectory``.
-        settings: of the collator, in place of the page's.
-        sigma: of the filter in pixels of a 224 crop, in place of the page's.
+        page: its config below ``mscn/trajectory``.
+        settings: of the collator, in place of the config's.
+        sigma: of the filter in pixels of a 224 crop, in place of the config's.
         paper: the paper's accuracy in percent; None where the paper has none.
     """
 

@@ -21,7 +21,7 @@ class Scale:
 
     Attributes:
         name: of the scale.
-        overlay: page that sets trunk, optimizer and length in place of the paper's, or None.
+        overlay: config that sets trunk, optimizer and length in place of the paper's, or None.
         factor: of pictures, cells and sigma to the paper's.
     """
 
@@ -33,14 +33,14 @@ class Scale:
         """Everything behind ``config=``, for VISSL's tool.
 
         Args:
-            config: the ``config`` part of the experiment's page, as composed.
+            config: the ``config`` part of the experiment's config, as composed.
         """
         collator = config["DATA"]["TRAIN"]["COLLATE_FUNCTION_PARAMS"]
         given = dict(experiment.settings)
         if self.factor != 1:
             cell = given.get("cell_size", collator["cell_size"])
             given["cell_size"] = max(1, round(cell * self.factor))
-        # A value that the page has is not named: two tables share the run.
+        # A value that the config has is not named: two tables share the run.
         changed = {key: value for key, value in given.items() if value != collator[key]}
         return [
             *([f"+config/{self.overlay}"] if self.overlay else []),
@@ -67,7 +67,7 @@ class Scale:
 
 
 def page_of(experiment: Experiment) -> str:
-    """The page, as VISSL's tool is given it."""
+    """The config, as VISSL's tool is given it."""
     return f"{_PAGES}/{experiment.page}"
 
 

@@ -42,7 +42,7 @@ def accuracy_rows(
 
 
 def about_accuracies(history: History, epochs: int | None = None) -> str:
-    """One sentence on the images of the last evaluation, or why there is none."""
+    """One line on the images of the last evaluation, or why there is none."""
     evaluations = history.evaluations_until(epochs)
     if not evaluations:
         return NONE

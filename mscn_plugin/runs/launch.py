@@ -105,7 +105,7 @@ def stopped_by_signals(name: str) -> Iterator[None]:
 
 
 class RunFailedError(Exception):
-    """A run of the tool that ended without a result: one sentence."""
+    """A run of the tool that ended without a result: one line."""
 
 
 class ToolRun:
@@ -113,7 +113,7 @@ class ToolRun:
 
     Attributes:
         page: VISSL's ``config=``.
-        overrides: everything on the command line behind the page, but for SLURM's keys.
+        overrides: everything on the command line behind the config, but for SLURM's keys.
         output: the run's folder.
         slurm: overrides that send the run to SLURM; empty to run it here.
     """
@@ -253,10 +253,10 @@ class ToolRun:
 
 
 def reason(console: str, log: Path) -> str:
-    """The sentence of a refused configuration, or the last line of what else went wrong."""
+    """The error message of a refused configuration, or the last line of what else went wrong."""
     refused = [line for line in console.splitlines() if line.startswith("mscn-plugin: ")]
-    sentence = refused[-1][len("mscn-plugin: ") :] if refused else last_line(console)
-    return f"{sentence} (all of it: {log})"
+    message = refused[-1][len("mscn-plugin: ") :] if refused else last_line(console)
+    return f"{message} (all of it: {log})"
 
 
 def last_line(text: str) -> str:

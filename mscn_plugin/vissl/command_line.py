@@ -1,4 +1,4 @@
-"""What is said of a command line that Hydra cannot take: the line to type, the pages there are.
+"""What is said of a command line that Hydra cannot take: the line to type, the configs there are.
 
 Nothing here is heavy: it is imported while Hydra starts, and where it has failed.
 """
@@ -16,25 +16,25 @@ from mscn_plugin.config.folder import config_folder
 from mscn_plugin.config.hydra_overrides import line_to_type
 
 _OVERLAYS = ("augmentations", "machine", "memory", "models", "scale", "speed", "transforms")
-"""Folders of ``mscn/`` whose files change a page and are none themselves."""
+"""Folders of ``mscn/`` whose files change a config and are none themselves."""
 _TOOL = "run_distributed_engines"
 _KEY = re.compile(r"\+{0,2}[\w./@-]+")
 USAGE = f"""Pre-train, or evaluate, by VISSL's launching tool:
 
-    python -m tools.{_TOOL} config=<page> [config.KEY=value ...]
+    python -m tools.{_TOOL} config=<name> [config.KEY=value ...]
 
     python -m tools.{_TOOL} config=mscn/quickstart config.MSCN.DATA=/data/my_images
 
 """
 
 
-def pages() -> list[str]:
-    """Names of the package's pages, as ``config=`` takes them."""
+def configs() -> list[str]:
+    """Names of the package's configs, as ``config=`` takes them."""
     return [name for name in _names() if name.split("/")[1] not in _OVERLAYS]
 
 
 def overlays() -> list[str]:
-    """Names of the files that change a page, ``mscn/machine/cpu`` for instance."""
+    """Names of the files that change a config, ``mscn/machine/cpu`` for instance."""
     return [name for name in _names() if name.split("/")[1] in _OVERLAYS]
 
 
@@ -62,8 +62,8 @@ def print_help(arguments: Sequence[str]) -> None:
         sys.exit(0)
 
 
-def names_no_page(arguments: Sequence[str]) -> bool:
-    """Whether VISSL's tool is called without ``config=``, or with a page that does not exist.
+def names_no_config(arguments: Sequence[str]) -> bool:
+    """Whether VISSL's tool is called without ``config=``, or with a config that does not exist.
 
     Args:
         arguments: ``sys.argv``.
@@ -71,18 +71,18 @@ def names_no_page(arguments: Sequence[str]) -> bool:
     if Path(arguments[0]).stem != _TOOL:
         return False
     named = [argument[len("config=") :] for argument in arguments if argument.startswith("config=")]
-    return not any(name in pages() or name in _pages_of_vissl() for name in named)
+    return not any(name in configs() or name in _configs_of_vissl() for name in named)
 
 
-def about_pages(text: str) -> str | None:
-    """What to say where Hydra says in ``text`` that it has no such page, or that none is named."""
+def about_configs(text: str) -> str | None:
+    """What to say where Hydra says in ``text`` that it has no such config, or none is named."""
     if "must specify 'config'" in text:
-        return f"no page is named: add config=<page>. {list_of_configs()}"
+        return f"no config is named: add config=<name>. {list_of_configs()}"
     missing = re.search(r"Could not find 'config/([^']*)'", text)
     if missing is None:
         return None
     name = missing[1]
-    known = [*pages(), *_pages_of_vissl()]
+    known = [*configs(), *_configs_of_vissl()]
     if name.startswith("mscn/") and "/" in name[len("mscn/") :]:
         known += overlays()
     near = difflib.get_close_matches(name, known, n=1)
@@ -113,11 +113,11 @@ def about_grammar(override: str, arguments: Sequence[str]) -> str | None:
 
 
 def list_of_configs() -> str:
-    """One sentence with the names of the package's pages."""
-    return f"Pages of mscn-plugin: {', '.join(pages())}."
+    """The names of the package's configs, in one line."""
+    return f"Configs of mscn-plugin: {', '.join(configs())}."
 
 
-def _pages_of_vissl() -> list[str]:
+def _configs_of_vissl() -> list[str]:
     spec = importlib.util.find_spec("configs")
     roots = [*(spec.submodule_search_locations or ()), "configs"] if spec else ["configs"]
     return [

@@ -30,9 +30,9 @@ def message_of(error: BaseException) -> str | None:
 def _of_hydra(error: BaseException) -> str:
     """What Hydra says, and what it leaves the user to find out."""
     text = str(error)
-    of_pages = command_line.about_pages(text)
-    if of_pages is not None:
-        return of_pages
+    of_configs = command_line.about_configs(text)
+    if of_configs is not None:
+        return of_configs
     unknown = re.search(r"Could not override '(config\.[\w.]+)'", text)
     if unknown and "vissl" in sys.modules:
         from mscn_plugin.config.checks.vissl import meant_by

@@ -160,7 +160,7 @@ def cleanup_local_dir(cfg: Config) -> None:
 
     Raises:
         SystemExit: they ended on request, and submitit, if it is there, has requeued the job; or by
-            an error of one sentence, which is printed: PyTorch would put its traceback around it.
+            an error message, which is printed: PyTorch would put its traceback around it.
     """
     _vissl["_cleanup_local_dir"](cfg)
     if not uses_mscn(cfg):

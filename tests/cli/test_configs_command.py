@@ -6,13 +6,13 @@ import pytest
 import yaml
 
 from mscn_plugin.cli.configs import first_comment
-from mscn_plugin.vissl.command_line import overlays, pages
+from mscn_plugin.vissl.command_line import configs, overlays
 
 
 def test_each_config_is_listed_with_a_line(mscn, capsys):
     mscn("configs")
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(pages()) + len(overlays())
+    assert len(lines) == len(configs()) + len(overlays())
     listed = dict(line.split(maxsplit=1) for line in lines)  # each has a text
     assert listed["mscn/simclr"].startswith("MSCN with SimCLR, the paper's run")
     assert listed["+mscn/machine=cpu"].startswith("One process on the CPU")

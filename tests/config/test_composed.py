@@ -17,14 +17,16 @@ from omegaconf import OmegaConf
 from mscn_plugin.config.composed import composed
 from mscn_plugin.config.folder import config_folder
 from mscn_plugin.schema import all_keys
-from mscn_plugin.vissl.command_line import overlays, pages
+from mscn_plugin.vissl.command_line import configs, overlays
 
 FILE = Path(__file__).with_name("composed.json")
 
 
 def digests():
     """SHA-256 of each composed config, and of each overlay, but for defaults of ``config.MSCN``."""
-    said = {name: composed(name) for name in pages()} | {name: overlay(name) for name in overlays()}
+    said = {name: composed(name) for name in configs()} | {
+        name: overlay(name) for name in overlays()
+    }
     return {name: digest(config) for name, config in said.items()}
 
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from mscn_plugin.config.composed import composed
-from mscn_plugin.vissl.command_line import pages
+from mscn_plugin.vissl.command_line import configs
 
-PAGES = [name[len("mscn/") :] for name in pages() if name.count("/") == 1]
+PAGES = [name[len("mscn/") :] for name in configs() if name.count("/") == 1]
 CPU = "+config/mscn/machine=cpu"
 
 

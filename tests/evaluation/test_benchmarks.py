@@ -8,9 +8,9 @@ import math
 import pytest
 import torch
 
-from mscn_plugin.vissl.command_line import pages
+from mscn_plugin.vissl.command_line import configs
 
-PAGES = [name.split("/")[-1] for name in pages() if name.startswith("mscn/benchmark/")]
+PAGES = [name.split("/")[-1] for name in configs() if name.startswith("mscn/benchmark/")]
 FROZEN = [page for page in PAGES if "frozen" in page or "neighbor" in page]
 LINEAR = [page for page in PAGES if "linear" in page]
 TUNED = [page for page in PAGES if "percent" in page]

@@ -8,7 +8,7 @@ import yaml
 
 from mscn_plugin.config.composed import composed
 from mscn_plugin.config.folder import config_folder
-from mscn_plugin.vissl.command_line import pages as names
+from mscn_plugin.vissl.command_line import configs as names
 
 pytestmark = pytest.mark.usefixtures("registered")
 

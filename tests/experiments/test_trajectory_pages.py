@@ -12,9 +12,9 @@ from mscn_plugin.config import composed as config
 from mscn_plugin.config.folder import config_folder
 from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.scales import SCALES, page_of
-from mscn_plugin.vissl.command_line import is_base, pages
+from mscn_plugin.vissl.command_line import configs, is_base
 
-PAGES = [name.split("/")[-1] for name in pages() if name.startswith("mscn/trajectory/")]
+PAGES = [name.split("/")[-1] for name in configs() if name.startswith("mscn/trajectory/")]
 CONFIGS = config_folder() / "config"
 
 

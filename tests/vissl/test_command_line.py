@@ -38,7 +38,7 @@ def test_a_value_that_the_shell_took_apart_is_put_together():
         (["config=mscn/quikstart"], ["did you mean mscn/quickstart?", "mscn/byol"]),
         (["config=test/cpu_test/test_cpu_regnet_mocoo"], ["test_cpu_regnet_moco?", "mscn/byol"]),
         (["config=mscn/byol", "+config/mscn/machine=gpu_2"], ["mean mscn/machine/gpu_", "gpu_8"]),
-        ([], ["no page is named: add config=<page>", "mscn/quickstart"]),
+        ([], ["no config is named: add config=<name>", "mscn/quickstart"]),
     ],
 )
 def test_the_pages_are_listed_and_the_nearest_named(registered, arguments, words):
@@ -53,15 +53,15 @@ def test_help_of_vissls_tool(capsys):
     with pytest.raises(SystemExit) as end:
         command_line.print_help([tool, "--help"])
     assert end.value.code in (0, None)
-    assert "config=<page>" in capsys.readouterr().out
+    assert "config=<name>" in capsys.readouterr().out
     command_line.print_help([tool, "config=mscn/quickstart"])
     command_line.print_help(["/another/program.py", "--help"])
 
 
 def test_only_vissls_tool_without_a_page_is_answered():
     tool = "/somewhere/tools/run_distributed_engines.py"
-    assert command_line.names_no_page([tool])
-    assert command_line.names_no_page([tool, "config=mscn/quikstart"])
-    assert not command_line.names_no_page([tool, "config=mscn/quickstart"])
-    assert not command_line.names_no_page([tool, "config=test/cpu_test/test_cpu_regnet_moco"])
-    assert not command_line.names_no_page(["/another/program.py"])
+    assert command_line.names_no_config([tool])
+    assert command_line.names_no_config([tool, "config=mscn/quikstart"])
+    assert not command_line.names_no_config([tool, "config=mscn/quickstart"])
+    assert not command_line.names_no_config([tool, "config=test/cpu_test/test_cpu_regnet_moco"])
+    assert not command_line.names_no_config(["/another/program.py"])

@@ -99,9 +99,9 @@ def check_loss(cfg: Config) -> None:
         )
     if name != "byol_loss" and cfg.LOSS.get("byol_loss") is not None:
         raise ConfigError(
-            f"config.LOSS.name is {name}, and config.LOSS.byol_loss is configured: a page of BYOL, "
-            "with its predictor as the last of config.MODEL.HEAD.PARAMS. Start from a page of "
-            f"{name}, or take the section out, ~config.LOSS.byol_loss, if these heads are meant"
+            f"config.LOSS.name is {name}, and config.LOSS.byol_loss is configured: a config of "
+            "BYOL, with its predictor as the last of config.MODEL.HEAD.PARAMS. Start from a config "
+            f"of {name}, or take the section out, ~config.LOSS.byol_loss, if these heads are meant"
         )
     if multimask and not known and (name in _NO_VIEWS or hasattr(torch_losses, name)):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Checks of MSCN configurations: each failure is one sentence with the key and what is allowed."""
+"""Checks of MSCN's parts: each failure is one error message with the key and what is allowed."""
 
 from __future__ import annotations
 

@@ -244,7 +244,7 @@ def build(
 
 
 def _way_out(path: str, keys: list[str]) -> str:
-    """What takes keys out of a section of the page, with which Hydra merges what is given."""
+    """What takes keys out of a section of the config, with which Hydra merges what is given."""
     dotted = re.sub(r"\[(\d+)\]", r".\1", path)
     if path.endswith("COLLATE_FUNCTION_PARAMS") and len(keys) > 1:
         return f"{path}=null takes all out, which {{}} does not"
@@ -488,7 +488,7 @@ def check_rates(cfg: Config) -> None:
         ConfigError: names the key that would be replaced, or that nobody has given.
     """
     settings = cfg.OPTIMIZER
-    # Pages of VISSL have the scaled rate of some other batch there.
+    # Configs of VISSL have the scaled rate of some other batch there.
     exact = cfg.TRAINER.TASK_NAME == "mscn_task" or is_evaluation(cfg)
     for name, schedule in used_schedules(settings).items():
         if not isinstance(schedule, dict):

@@ -329,14 +329,14 @@ _OPEN = re.compile(
 _OF_OLDER_PAGES = (
     *("MONITOR_PERF_STATS", "DATA.TRANSFORMS", "DISTRIBUTED.DISTR_ON", "LOSS.ignore_index"),
 )
-"""Keys that no longer exist and that pages of VISSL still have."""
+"""Keys that no longer exist and that configs of VISSL still have."""
 _OURS = {
     "LOSS": tuple(losses()),
     "MODEL.TRUNK": ("SMALL_RESNET", "HIGH_PASS"),
 }
 """Sections of the package in those of VISSL."""
 _NULLABLE = (
-    *("COLLATE_FUNCTION_PARAMS", "EXPERIMENT_LOG_DIR"),  # in pages of VISSL
+    *("COLLATE_FUNCTION_PARAMS", "EXPERIMENT_LOG_DIR"),  # in configs of VISSL
     *(name for names in _OURS.values() for name in names),  # defaults alone
 )
 _SET_BY_VISSL = ("MODEL._MODEL_INIT_SEED", "OPTIMIZER.base_optimizer")
