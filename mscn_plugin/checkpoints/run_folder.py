@@ -70,6 +70,8 @@ def measured_on(line: dict[str, Any]) -> str:
     images, baseline = line["images"], line["color_histogram"]
     train, val = images["train"], images["val"]
     where = f"{val['number']} images of {val['path']}"
+    if "unreadable" in val:
+        where += f" ({val['unreadable']} more cannot be read)"
     if images["held_out"]:
         where += (
             f" that were held out from the classifiers, which learned from {train['number']} "

@@ -64,6 +64,7 @@ class ReadableImagesDataset(GenericSSLDataset):
         )
         self.epoch: int | None = None
         self._named = 0
+        self._unreadable: set[int] = set()
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         if self.epoch is not None:
@@ -72,7 +73,7 @@ class ReadableImagesDataset(GenericSSLDataset):
             try:
                 sample: dict[str, Any] = super().__getitem__((index + step) % len(self))
             except UnreadableImageError as error:
-                logging.warning(f"skipping an unreadable image: {error}")
+                self._note_unreadable((index + step) % len(self), error)
                 continue
             count = len(sample["data_idx"])
             if step:
@@ -95,6 +96,25 @@ class ReadableImagesDataset(GenericSSLDataset):
         for place, name in enumerate(given):
             if name in SOURCES:
                 self.label_objs[place] = self.data_objs[place].labels()
+
+    def _note_unreadable(self, index: int, error: UnreadableImageError) -> None:
+        """Name each image once; end an evaluation of which too many are unreadable.
+
+        Pre-training, whose samples have an epoch, counts them over all workers by its hook.
+        """
+        if index in self._unreadable:
+            return
+        logging.warning(f"skipping an unreadable image: {error}")
+        self._unreadable.add(index)
+        share, worker = self.cfg["MSCN"].get("MAX_UNREADABLE_SHARE", 1.0), get_worker_info()
+        mine = len(self) / (worker.num_workers if worker else 1)
+        if self.epoch is None and len(self._unreadable) > share * mine:
+            raise RunError(
+                f"config.MSCN.MAX_UNREADABLE_SHARE is {share:g}, and {len(self._unreadable)} of "
+                f"{mine:.0f} images of config.DATA.{self.split} cannot be read, such as "
+                f"{self.path_of(index)}: an accuracy on what is left would be of other images; "
+                "mend them, or allow more by config.MSCN.MAX_UNREADABLE_SHARE=<share>"
+            )
 
     def _took_nearly_blank(self) -> bool:
         source = self.data_objs[0]

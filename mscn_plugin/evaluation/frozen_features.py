@@ -24,6 +24,7 @@ from vissl.utils.logger import setup_logging, shutdown_logging
 from vissl.utils.misc import merge_features, set_seeds, setup_multiprocessing_method
 
 from mscn_plugin.checkpoints.run_folder import file_digest
+from mscn_plugin.data.readable_images import UNREADABLE
 from mscn_plugin.evaluation.definitions import CHECKPOINT_DIGEST, FROZEN, FROZEN_LOG
 from mscn_plugin.models.classifiers import (
     Labeled,
@@ -104,11 +105,13 @@ def extract_features(task: Task, layers: list[str], folder: Path) -> None:
         for sample in loader:
             with torch.no_grad():
                 features = model(torch.cat(sample["data"]).to(task.device, non_blocking=True))
-            outputs.append([part.float().cpu().numpy() for part in flatten(features)])
+            # What stands in for an unreadable image is counted once, in its own place.
+            readable = torch.cat(sample["data_valid"]).cpu().numpy() != UNREADABLE
+            outputs.append([part.float().cpu().numpy()[readable] for part in flatten(features)])
             # VISSL's loader has moved the whole sample to the GPU, these two as well.
-            indices.append(torch.cat(sample["data_idx"]).cpu().numpy())
+            indices.append(torch.cat(sample["data_idx"]).cpu().numpy()[readable])
             labels = torch.cat(sample["label"]).cpu().numpy()
-            targets.append(labels.reshape(len(labels), -1))
+            targets.append(labels.reshape(len(labels), -1)[readable])
         for layer, parts in zip(layers, zip(*outputs)):
             name = f"{folder}/rank{rank}_chunk0_{split}_{layer}"
             save_file(np.concatenate(parts), f"{name}_features.npy")

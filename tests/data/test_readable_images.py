@@ -51,7 +51,8 @@ def test_a_dataset_without_a_readable_image_says_so(compose, image_folder, tmp_p
     for name in ("x.png", "y.png"):
         (folder / name).write_bytes(b"")
     data = f"config.MSCN.DATA={tmp_path / 'none'}"
-    config = compose("config=mscn/quickstart", data, "config.DATA.TRAIN.DROP_LAST=False")
+    allowed = "config.MSCN.MAX_UNREADABLE_SHARE=1"
+    config = compose("config=mscn/quickstart", data, "config.DATA.TRAIN.DROP_LAST=False", allowed)
     with pytest.raises(RunError, match="TRAIN: none of 2 images in a row can be read, of 2"):
         ReadableImagesDataset(config, "TRAIN")[0]
 

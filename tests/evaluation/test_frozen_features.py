@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -100,6 +101,7 @@ def test_labels_may_lie_on_the_gpu(registered, tmp_path, monkeypatch):
     monkeypatch.setenv("RANK", "0")
     images, labels = torch.randn(4, 6), torch.tensor([3, 1, 0, 2])
     sample = {"data": [images], "label": [labels], "data_idx": [torch.arange(4)]}
+    sample["data_valid"] = [torch.ones(4, dtype=torch.int64)]
     sample = {key: [part.as_subclass(OnGPU) for part in parts] for key, parts in sample.items()}
     task = SimpleNamespace(
         base_model=torch.nn.Identity(), dataloaders={"test": [sample]}, device="cpu"
@@ -108,6 +110,15 @@ def test_labels_may_lie_on_the_gpu(registered, tmp_path, monkeypatch):
     features, targets = labeled(str(tmp_path), "test", "heads")
     np.testing.assert_array_equal(features, images.numpy())
     np.testing.assert_array_equal(targets, labels.numpy())
+
+
+def test_unreadable_images_are_left_out(extract, image_folder, tmp_path):
+    damaged = tmp_path / "damaged"
+    shutil.copytree(image_folder, damaged)
+    (damaged / "val" / "class1" / "0.png").write_text("no picture")
+    extract(1, f"config.MSCN.DATA={damaged}", "config.MSCN.FROZEN_EVALUATIONS=[knn]")
+    indices = np.load(tmp_path / "frozen" / "rank0_chunk0_test_res5_inds.npy")
+    assert sorted(indices.tolist()) == [0, 1, 2, 4, 5, 6, 7, 8, 9, 10, 11]
 
 
 def test_vissls_own_page_runs_with_one_more_key(run_tool, checkpoints, image_folder, tmp_path):

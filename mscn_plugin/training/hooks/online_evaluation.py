@@ -35,7 +35,7 @@ from vissl.utils.io import save_file
 from mscn_plugin.checkpoints.run_folder import evaluated_epochs, json_lines, measured_on
 from mscn_plugin.data.image_folder import contents, held_out_fifth
 from mscn_plugin.data.photographs import color_histogram
-from mscn_plugin.data.readable_images import ReadableImagesDataset
+from mscn_plugin.data.readable_images import UNREADABLE, ReadableImagesDataset
 from mscn_plugin.data.shared_memory import collate_for_trainer
 from mscn_plugin.data.sources import FOLDER
 from mscn_plugin.models.classifiers import Labeled, knn_accuracy, probe_accuracy
@@ -96,6 +96,12 @@ class OnlineEvaluationHook(MSCNHook):
         with evaluation_mode(network.trunk) as trunk:
             train, val = self.data.features(lambda images: trunk(images, [])[-1], task.device)
         classes = len(set(train[1].tolist()))
+        unseen = classes - len(set(val[1].tolist()))
+        if unseen > 0 and epoch < 0:
+            logging.warning(
+                f"online evaluation: the {len(val[1])} validation images have none of {unseen} of "
+                f"the {classes} classes"
+            )
         if classes < 2:
             logging.info(
                 f"no online evaluation: the {len(train[1])} training images have one class"
@@ -161,16 +167,21 @@ def evaluation_mode(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
 
 
 def _first_view(samples: Any) -> tuple[Tensor, Tensor]:
-    images = torch.stack([sample["data"][0] for sample in samples])
-    return images, torch.tensor([int(sample["label"][0]) for sample in samples])
+    return torch.stack([sample["data"][0] for sample in samples]), _labels(samples)
+
+
+def _labels(samples: Any) -> Tensor:
+    """The labels; :data:`UNREADABLE` of a sample that stands in for an image that is."""
+    replaced = [int(sample["data_valid"][0]) == UNREADABLE for sample in samples]
+    labels = (int(sample["label"][0]) for sample in samples)
+    return torch.tensor([UNREADABLE if r else label for r, label in zip(replaced, labels)])
 
 
 def _histograms(samples: Any) -> tuple[Tensor, Tensor]:
     images = [sample["data"][0] for sample in samples]
     for image in images:
         image.thumbnail((_HISTOGRAM_SIDE, _HISTOGRAM_SIDE), Image.Resampling.NEAREST)
-    labels = torch.tensor([int(sample["label"][0]) for sample in samples])
-    return torch.from_numpy(color_histogram(images)), labels
+    return torch.from_numpy(color_histogram(images)), _labels(samples)
 
 
 def _undecorated(images: Subset) -> Subset:
@@ -208,6 +219,7 @@ class EvaluationData:
         self.config = config
         self.train = train
         self.val = val
+        self.unreadable = {"train": 0, "val": 0}
 
     @classmethod
     def of(cls, config: Config) -> EvaluationData | None:
@@ -243,18 +255,31 @@ class EvaluationData:
     ) -> tuple[Labeled, Labeled]:
         """Features and labels of training and validation images, complete on every rank.
 
+        Unreadable images are left out, and counted in :attr:`unreadable`.
+
         Args:
             extract: from images ``[B, 3, H, W]`` on ``device`` to features ``[B, F, ...]``.
         """
-        return self._labeled(self.train, extract, device), self._labeled(self.val, extract, device)
+        train = self._labeled(self.train, extract, device)
+        val = self._labeled(self.val, extract, device)
+        self.unreadable = {
+            "train": len(self.train) - len(train[1]),
+            "val": len(self.val) - len(val[1]),
+        }
+        return train, val
 
     def images(self) -> dict[str, Any]:
-        """Number of images of both kinds, their folder or list, and whether it is the same."""
-        return {
-            "train": {"number": len(self.train), "path": _path_of(self.train)},
-            "val": {"number": len(self.val), "path": _path_of(self.val)},
-            "held_out": self.val.dataset is self.train.dataset,
-        }
+        """Number of readable images of both kinds, of the others, and where they lie.
+
+        ``held_out`` is whether both kinds lie in the same folder or list.
+        """
+        content: dict[str, Any] = {"held_out": self.val.dataset is self.train.dataset}
+        for name, images in (("train", self.train), ("val", self.val)):
+            unreadable = self.unreadable[name]
+            content[name] = {"number": len(images) - unreadable, "path": _path_of(images)}
+            if unreadable:
+                content[name]["unreadable"] = unreadable
+        return content
 
     def color_histograms(self) -> tuple[Labeled, Labeled]:
         """Color histograms and labels of the whole images, complete on every rank."""
@@ -290,4 +315,5 @@ class EvaluationData:
             for part in (torch.cat(features), torch.cat(labels))
         ]
         x, y = (part.reshape(padded, -1)[: len(images)].cpu().numpy() for part in everyone)
-        return x, y[:, 0]
+        readable = y[:, 0] != UNREADABLE
+        return x[readable], y[readable, 0]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -115,3 +116,44 @@ def test_evaluation_mode_is_put_back():
         raise RuntimeError
     assert module.training
     assert torch.is_grad_enabled()
+
+
+@pytest.fixture
+def damaged(image_folder, tmp_path):
+    """The images, some of which cannot be read: copies, with text in the place of pictures."""
+
+    def make(*names: str):
+        shutil.copytree(image_folder, tmp_path / "damaged")
+        for name in names:
+            (tmp_path / "damaged" / name).write_text("no picture")
+        return tmp_path / "damaged"
+
+    return make
+
+
+def test_unreadable_images_are_left_out_and_said(config, damaged):
+    from mscn_plugin.checkpoints.run_folder import measured_on
+    from mscn_plugin.training.hooks.online_evaluation import EvaluationData
+
+    data = EvaluationData.of(config(f"config.MSCN.DATA={damaged('val/class1/0.png')}"))
+    train, val = data.features(lambda x: x, torch.device("cpu"))
+    assert (len(train[0]), len(val[0])) == (32, 11)
+    assert sorted(val[1].tolist()) == [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert len(np.unique(val[0], axis=0)) == 11
+    assert len(data.color_histograms()[1][1]) == 11
+    images = data.images()
+    assert (images["val"]["number"], images["val"]["unreadable"]) == (11, 1)
+    assert "unreadable" not in images["train"]
+    line = {"images": images, "chance": 25, "color_histogram": {"knn": 0, "linear_probe": 0}}
+    assert "11 images of" in measured_on(line)
+    assert "(1 more cannot be read)" in measured_on(line)
+
+
+def test_too_many_unreadable_images_are_no_evaluation(config, damaged):
+    from mscn_plugin.errors import RunError
+    from mscn_plugin.training.hooks.online_evaluation import EvaluationData
+
+    folder = damaged(*(f"val/class1/{i}.png" for i in range(3)))
+    data = EvaluationData.of(config(f"config.MSCN.DATA={folder}"))
+    with pytest.raises(RunError, match="MAX_UNREADABLE_SHARE is 0.1, and 2 of 12 images of"):
+        data.features(lambda x: x, torch.device("cpu"))
