@@ -15,6 +15,10 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says where a file cannot grow."""
 
 
+LIST_ITEM = "\n- "
+"""How each item of a message that is a list begins; all other messages are printed in one line."""
+
+
 class ConfigError(ValueError):
     """A configuration that cannot run; the message has the key, its value and what is allowed.
 
@@ -72,7 +76,7 @@ def message_of(error: BaseException) -> str | None:
     if inner:
         return inner[-1]
     if isinstance(error, (ConfigError, RunError)):
-        return in_one_line(text)
+        return text if LIST_ITEM in text else in_one_line(text)
     if isinstance(error, OSError) and error.errno in DISK_FULL:
         return f"{error}: make room, and the same command goes on from the last checkpoint"
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -80,10 +81,11 @@ class SuiteRun:
         with tqdm(total=len(self.evaluations), bar_format=bar_format, disable=None) as bar:
             for place, evaluation in enumerate(self.evaluations):
                 bar.set_description_str(evaluation.page)
-                results["evaluations"][evaluation.page] = _entry(
-                    self.launch(evaluation, results["sha256"]),
-                    functools.partial(_show, bar, place),
-                )
+                launch = self.launch(evaluation, results["sha256"])
+                if launch is not None:
+                    bar.write(f"{evaluation.page}: {launch.output}/console.txt", file=sys.stderr)
+                show = functools.partial(_show, bar, place)
+                results["evaluations"][evaluation.page] = _entry(launch, show)
                 save_json(self.output / "results.json", results)
                 write_text(self.output / "results.md", markdown(results, self.baseline))
                 plot(results, self.baseline, self.output / "results.png")

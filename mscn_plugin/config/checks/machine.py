@@ -11,6 +11,7 @@ import torch
 from mscn_plugin.config.checks.gpu_memory import check_gpu_memory
 from mscn_plugin.config.checks.mscn import crop_size
 from mscn_plugin.config.checks.shared_memory import check_loader_memory
+from mscn_plugin.config.hydra_overrides import is_overridden
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.types import Config
 
@@ -66,7 +67,7 @@ def _check_devices(cfg: Config) -> None:
     asked = f"{distributed.NUM_NODES} x {distributed.NUM_PROC_PER_NODE} {cfg.MACHINE.DEVICE}s"
     line = " ".join(f"{key}={value}" for key, value in overrides.items())
     data = "" if cfg.MSCN.DATA else " config.MSCN.DATA=<folder of images>"
-    if no_gpus:  # a value on the command line is stronger than the overlay
+    if no_gpus and is_overridden("MACHINE.DEVICE"):  # stronger than the overlay
         data += " without config.MACHINE.DEVICE=gpu"
     raise ConfigError(
         f"this configuration asks for {asked} (nodes x processes) and this machine has "
