@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -137,6 +138,9 @@ def _run(program: str, options: argparse.Namespace) -> None:
     options.program = program
     try:
         module_of(options.command).run(options)
+    except BrokenPipeError:  # as in "mscn configs | head"; nothing is left to flush at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         message = message_of(error)
         if message is None and isinstance(error, OSError):

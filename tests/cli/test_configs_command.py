@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 import yaml
 
@@ -38,3 +41,14 @@ def test_a_config_that_is_not_there(mscn):
         mscn("configs show", "mscn/simclrr")
     with pytest.raises(SystemExit, match="^mscn configs: show takes the name of a config"):
         mscn("configs show")
+
+
+@pytest.mark.process
+def test_a_reader_that_has_had_enough_is_no_error(python):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [python, "-W", "ignore", "-m", "mscn_plugin.cli", "configs"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.stderr == ""
+    assert done.returncode == 1
