@@ -40,6 +40,7 @@ LEGITIMATE: list[tuple[str, str, str]] = [
     (r".*COLLATE_FUNCTION_PARAMS\.\w+", "a number for a list", "one value for both branches"),
     (r".*\.warmup_epochs", "a fraction.*", "of an epoch"),
     (r".*OPTIMIZER\.(eta|exclude_bias_and_norm)", "missing", "the optimizer's defaults"),
+    (r".*TRUNK\.RESNETS(\.DEPTH)?", "missing", "small_resnet reads none of them"),
 ]
 
 
