@@ -14,7 +14,7 @@ from mscn_plugin.data.decoding import check_pixel_range
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.masking import check_sigma
 from mscn_plugin.models.classifiers import EVALUATIONS
-from mscn_plugin.types import Config, section_like
+from mscn_plugin.types import Config, is_number, is_whole, section_like
 
 
 class Allowed(NamedTuple):
@@ -53,7 +53,7 @@ def whole(least: int) -> Allowed:
     """Whole numbers of at least ``least``."""
     return Allowed(
         f"a whole number of at least {least}",
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= least,
+        lambda value: is_whole(value) and value >= least,
     )
 
 
@@ -78,20 +78,16 @@ def checked_by(words: str, check: Callable[[Any], Any]) -> Allowed:
     return Allowed(words, holds)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 SWITCH = one_of(True, False)
 SWITCH_OR_AUTO = one_of(True, False, "auto")
-SHARE = Allowed("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
-POSITIVE = Allowed("above 0", lambda value: _is_number(value) and 0 < value < float("inf"))
+SHARE = Allowed("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
+POSITIVE = Allowed("above 0", lambda value: is_number(value) and value > 0)
 FOLDER = Allowed(  # whether it is one is seen where its images are looked for
     "a folder of images, photographs, or empty", lambda value: True
 )
 SUBSET = Allowed(
     "a fraction above 0 and at most 1, or the path of a text file that lists images",
-    lambda value: 0 < value <= 1 if _is_number(value) else isinstance(value, str) and value != "",
+    lambda value: 0 < value <= 1 if is_number(value) else isinstance(value, str) and value != "",
 )
 FILLED_IN = Allowed(
     "left alone: each start fills it in", lambda value: value is None or isinstance(value, dict)

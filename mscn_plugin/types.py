@@ -1,7 +1,8 @@
-"""Types that several rooms name. Imports nothing of this package."""
+"""Types that several rooms name, and what is a number. Imports nothing of this package."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import ItemsView
 from typing import Any, Protocol, cast
 
@@ -41,3 +42,14 @@ class Task(Protocol):
 def section_like(config: Config, content: dict[str, Any]) -> Config:
     """A section with ``content``, of the kind that ``config`` is."""
     return cast(Any, type(config))(content)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number: neither True nor text, neither infinite nor NaN."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) < math.inf
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, and not True."""
+    return isinstance(value, int) and not isinstance(value, bool)

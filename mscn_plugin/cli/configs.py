@@ -16,6 +16,7 @@ import re
 import shutil
 import textwrap
 
+from mscn_plugin.cli import add_settings
 from mscn_plugin.config.folder import config_folder
 from mscn_plugin.config.hydra_overrides import full_override
 from mscn_plugin.errors import ConfigError
@@ -26,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", nargs="?", choices=["show"], help="default: list")
     config = parser.add_argument("config", nargs="?", metavar="CONFIG", help="the one to show")
     config.completer = lambda **_: configs()  # type: ignore[attr-defined]
-    parser.add_argument(
-        "settings", nargs="*", default=[], metavar="KEY=VALUE", help="VISSL's overrides"
-    )
+    add_settings(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -59,6 +58,7 @@ def first_comment(name: str) -> str:
 def composed(overrides: list[str]) -> str:
     """A config as VISSL's tool composes it, as YAML."""
     from omegaconf import OmegaConf
-    from vissl.utils.hydra_config import compose_hydra_configuration
 
-    return OmegaConf.to_yaml(compose_hydra_configuration(overrides), resolve=True)
+    from mscn_plugin.config.composed import compose
+
+    return OmegaConf.to_yaml(compose(overrides), resolve=True)

@@ -14,14 +14,13 @@ import argparse
 from pathlib import Path
 
 from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.cli import add_settings
 from mscn_plugin.cli.train import train
 from mscn_plugin.config.hydra_overrides import full_override, hydra_override
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "settings", nargs="*", default=[], metavar="KEY=VALUE", help="VISSL's overrides"
-    )
+    add_settings(parser)
     parser.add_argument(
         "--output",
         type=user_path,

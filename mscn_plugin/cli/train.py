@@ -25,6 +25,7 @@ import os
 from pathlib import Path
 
 from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.cli import add_settings
 from mscn_plugin.config.hydra_overrides import full_override, hydra_override, slurm_overrides
 from mscn_plugin.vissl.command_line import configs
 
@@ -34,9 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "config", metavar="CONFIG", help="as config= of VISSL's tool, or a folder of images"
     )
     config.completer = lambda **_: configs()  # type: ignore[attr-defined]
-    parser.add_argument(
-        "settings", nargs="*", default=[], metavar="KEY=VALUE", help="VISSL's overrides"
-    )
+    add_settings(parser)
     parser.add_argument("--output", type=user_path, help="the run's folder: config.CHECKPOINT.DIR")
     parser.add_argument("--gpus", type=int, help="of a node; 0: one process on the CPU")
     parser.add_argument("--nodes", type=int, help="with --gpus; default: 1")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from mscn_plugin.schema import defaults
 
@@ -25,11 +26,16 @@ def store_schema() -> None:
     )
 
 
-def composed(name: str) -> dict[str, Any]:
-    """The ``config`` part of ``config=<name>``, as VISSL's tool composes it."""
+def compose(overrides: Sequence[str]) -> DictConfig:
+    """What VISSL's tool composes of ``overrides``, nothing of it checked."""
     from vissl.utils.hydra_config import compose_hydra_configuration
 
     with warnings.catch_warnings():  # VISSL was written for an older Hydra, which tells so
         warnings.simplefilter("ignore")
-        cfg = compose_hydra_configuration([f"config={name}"])
-    return OmegaConf.to_container(cfg.config)  # type: ignore[return-value]
+        cfg: DictConfig = compose_hydra_configuration(list(overrides))
+    return cfg
+
+
+def composed(name: str) -> dict[str, Any]:
+    """The ``config`` part of ``config=<name>``, as VISSL's tool composes it."""
+    return OmegaConf.to_container(compose([f"config={name}"]).config)  # type: ignore[return-value]

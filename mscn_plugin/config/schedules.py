@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 
 from mscn_plugin.config.checks.parts import used_schedules
-from mscn_plugin.config.checks.vissl import is_number
-from mscn_plugin.types import Config
+from mscn_plugin.types import Config, is_number
 
 SCHEDULER = "mscn_warmup_cosine"
 """The registered name of :class:`~mscn_plugin.training.lr_schedule.WarmupCosineScheduler`."""

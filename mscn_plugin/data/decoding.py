@@ -19,13 +19,14 @@ from __future__ import annotations
 import bisect
 import contextlib
 import itertools
-import math
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
+
+from mscn_plugin.types import is_number
 
 PixelRange = Sequence[float] | None
 """The values of black and white in pictures of more than 8 bits, or None where none are stated."""
@@ -64,7 +65,7 @@ def check_pixel_range(value: object) -> PixelRange:
     """
     if value is None:
         return None
-    if isinstance(value, (list, tuple)) and len(value) == 2 and all(map(_is_finite, value)):
+    if isinstance(value, (list, tuple)) and len(value) == 2 and all(map(is_number, value)):
         black, white = value
         if black < white:
             return black, white
@@ -72,10 +73,6 @@ def check_pixel_range(value: object) -> PixelRange:
         f"PIXEL_RANGE is {value!r}; it must be null, or the values of black and white, such as "
         "[0, 4095]"
     )
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def to_rgb(image: Image.Image, pixel_range: PixelRange = None) -> Image.Image:

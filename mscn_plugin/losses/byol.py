@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from mscn_plugin.losses.branches import split_by_branch
 from mscn_plugin.losses.registry import ClassyLoss, register_loss
 from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
+from mscn_plugin.types import is_number
 
 TARGET_INPUTS = ("masked", "unmasked")
 
@@ -106,8 +107,7 @@ class BYOLLoss(ClassyLoss):
         self, num_masks: NumMasks = 1, target_momentum: float = 0.996, target_input: str = "masked"
     ) -> None:
         super().__init__()
-        is_number = isinstance(target_momentum, (int, float))
-        if not is_number or isinstance(target_momentum, bool) or not 0 <= target_momentum < 1:
+        if not is_number(target_momentum) or not 0 <= target_momentum < 1:
             raise ValueError(
                 f"target_momentum is {target_momentum!r}; it must be at least 0 and below 1"
             )

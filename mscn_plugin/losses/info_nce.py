@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from mscn_plugin.losses.branches import split_by_branch
 from mscn_plugin.losses.registry import ClassyLoss, gather_from_all, get_rank, register_loss
 from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
+from mscn_plugin.types import is_number
 
 NEGATIVES = ("pair", "all")
 
@@ -100,8 +101,7 @@ class MSCNLoss(nn.Module):
 
     def __init__(self, temperature: float = 0.2, negatives: str = "pair") -> None:
         super().__init__()
-        is_number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
-        if not is_number or not 0 < temperature < float("inf"):
+        if not is_number(temperature) or temperature <= 0:
             raise ValueError(f"temperature is {temperature!r}; it must be above 0 and finite")
         if negatives not in NEGATIVES:
             raise ValueError(f"negatives is {negatives!r}; it must be one of {list(NEGATIVES)}")

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mscn_plugin.masking.distribution import MaskDistribution
+from mscn_plugin.types import is_whole
 
 NUM_BRANCHES = 2
 """A name, not a setting: the losses compare branch 0 with branch 1 and 1 with 0, and no third."""
@@ -64,7 +65,7 @@ def masks_per_branch(num_masks: object, num_branches: int = NUM_BRANCHES) -> lis
     """
     counts = per_branch("num_masks", num_masks, num_branches)
     for count in counts:
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        if not is_whole(count) or count < 1:
             raise ValueError(
                 f"num_masks is {num_masks!r}; it must be a whole number of at least 1, or a list "
                 f"with one for each of the {num_branches} branches"

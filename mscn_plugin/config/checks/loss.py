@@ -7,13 +7,12 @@ from typing import Any
 
 from torch.nn.modules import loss as torch_losses
 
-from mscn_plugin.config.checks.vissl import is_number
 from mscn_plugin.errors import ConfigError, build_part
 from mscn_plugin.losses.byol import BYOLLoss
 from mscn_plugin.losses.registry import losses
 from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
-from mscn_plugin.types import Config
+from mscn_plugin.types import Config, is_number
 
 OTHER_COLLATORS = (
     "cutmixup_collator",

@@ -26,9 +26,9 @@ from vissl.data.collators import COLLATOR_REGISTRY
 from vissl.models.heads import MODEL_HEADS_REGISTRY
 
 from mscn_plugin.config.checks.evaluation import is_evaluation
-from mscn_plugin.config.checks.vissl import is_number, is_whole, vissl_defaults
+from mscn_plugin.config.checks.vissl import vissl_defaults
 from mscn_plugin.errors import ConfigError, suggestion
-from mscn_plugin.types import Config
+from mscn_plugin.types import Config, is_number, is_whole
 
 Rule = tuple[Callable[[Any], bool], str]
 """Whether a value is right, and what it must be in words."""

@@ -37,7 +37,7 @@ from mscn_plugin.config.hydra_overrides import line_to_type
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.losses.registry import losses
-from mscn_plugin.types import Config
+from mscn_plugin.types import Config, is_number, is_whole
 
 _SPLITS = ("TRAIN", "TEST")
 _WHOLE_NUMBERS = {  # smallest allowed value, where it is not 0, or -1 of a default of -1
@@ -118,17 +118,6 @@ _LISTS_OF_TEXTS = (
     *(f"DATA.{split}.DATASET_NAMES" for split in _SPLITS),
 )
 _ADDRESS = re.compile(r"\[?[^\s/]+\]?:\d+")
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a number: neither True nor text, neither infinite nor NaN."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value)
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number, and not True."""
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check_whole_numbers(cfg: Config) -> None:
