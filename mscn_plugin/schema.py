@@ -7,26 +7,23 @@ checkpoints (:mod:`mscn_plugin.checkpoints.fingerprint`) and docs/configuration.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from mscn_plugin.allowed import (
+    FRACTION,
+    POSITIVE,
+    SWITCH,
+    Allowed,
+    checked_by,
+    one_of,
+    whole,
+)
 from mscn_plugin.data.decoding import check_pixel_range
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.masking import check_sigma
 from mscn_plugin.models.classifiers import EVALUATIONS
-from mscn_plugin.types import Config, is_number, is_whole, section_like
-
-
-class Allowed(NamedTuple):
-    """The values that a key may have.
-
-    Attributes:
-        words: what follows "it must be" in an error message.
-        holds: whether a value is one of them.
-    """
-
-    words: str
-    holds: Callable[[Any], bool]
+from mscn_plugin.types import Config, is_number, section_like
 
 
 class Key(NamedTuple):
@@ -49,39 +46,7 @@ class Key(NamedTuple):
 Section = Mapping[str, Key | Mapping[str, Key]]
 
 
-def whole(least: int) -> Allowed:
-    """Whole numbers of at least ``least``."""
-    return Allowed(
-        f"a whole number of at least {least}",
-        lambda value: is_whole(value) and value >= least,
-    )
-
-
-def one_of(*values: Any) -> Allowed:
-    """These values, by type, too: 0 and 1 equal False and True."""
-    return Allowed(
-        " or ".join(map(str, values)),
-        lambda value: any(value == v and type(value) is type(v) for v in values),
-    )
-
-
-def checked_by(words: str, check: Callable[[Any], Any]) -> Allowed:
-    """The values for which ``check`` raises no ValueError."""
-
-    def holds(value: Any) -> bool:
-        try:
-            check(value)
-        except ValueError:
-            return False
-        return True
-
-    return Allowed(words, holds)
-
-
-SWITCH = one_of(True, False)
 SWITCH_OR_AUTO = one_of(True, False, "auto")
-SHARE = Allowed("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
-POSITIVE = Allowed("above 0", lambda value: is_number(value) and value > 0)
 FOLDER = Allowed(  # whether it is one is seen where its images are looked for
     "a folder of images, photographs, or empty", lambda value: True
 )
@@ -124,7 +89,7 @@ SCHEMA: Section = {
     ),
     "MAX_UNREADABLE_SHARE": Key(
         0.1,
-        SHARE,
+        FRACTION,
         "share of an epoch's images above which unreadable ones stop a run",
         weights=False,
     ),
@@ -233,7 +198,6 @@ def _complete(path: str, section: Any, schema: Section) -> None:
     for name, entry in schema.items():
         if isinstance(entry, Key):
             value = section.setdefault(name, copy.copy(entry.default))
-            if not entry.allowed.holds(value):
-                raise ConfigError(f"{path}.{name} is {value!r}; it must be {entry.allowed.words}")
+            entry.allowed.check(f"{path}.{name}", value)
         else:
             _complete(f"{path}.{name}", section.setdefault(name, {}), entry)

@@ -1,4 +1,4 @@
-"""Types that several rooms name, and what is a number. Imports nothing of this package."""
+"""Types that several rooms name, and small questions to values. Imports nothing of this package."""
 
 from __future__ import annotations
 
@@ -53,3 +53,10 @@ def is_number(value: Any) -> bool:
 def is_whole(value: Any) -> bool:
     """Whether a value is a whole number, and not True."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def value_at(section: Any, key: str) -> Any:
+    """The value of a dotted key, ``DATA.TRAIN.DATA_PATHS`` for instance, or None without it."""
+    for name in key.split("."):
+        section = section.get(name) if isinstance(section, dict) else None
+    return section

@@ -35,7 +35,7 @@ def detection_tool(detectron2):
 
 
 @pytest.fixture(scope="session")
-def detection_page(detectron2):
+def detection_config(detectron2):
     """The configuration of a page of configs/detection, changed by keys and values."""
     from detectron2.config import get_cfg
 

@@ -13,6 +13,7 @@ PACKAGE = Path(mscn_plugin.__file__).parent
 
 FLOORS = (
     ("errors", "files", "types", "warning_filters"),
+    ("allowed",),
     ("masking",),
     ("data",),
     ("losses", "models", "transforms"),

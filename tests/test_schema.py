@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from mscn_plugin import schema
+from mscn_plugin.allowed import one_of, whole
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.schema import Key, all_keys, complete_settings, defaults, one_of, whole
+from mscn_plugin.schema import Key, all_keys, complete_settings, defaults
 
 KEYS = dict(all_keys())
 

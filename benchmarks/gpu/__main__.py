@@ -53,7 +53,7 @@ STEPS = {
     "existing.tests": Step("The fast tests", 100, False),
     "speed.step": Step("Training step, batch of 128 images of 224 px", 160, True),
     "speed.parts": Step("Filter and loss", 40, True),
-    "launched.paper_page": Step("The paper's page", 80, True),
+    "launched.paper_config": Step("The paper's config", 80, True),
     "speed.loader": Step("Loader", 70, True),
     "speed.compiled": Step("Compiled trunk", 110, True),
 }

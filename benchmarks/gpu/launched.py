@@ -131,13 +131,13 @@ def quickstart(rec: Recorder) -> None:
         if rec.on_gpu:
             require(last["knn"] > first["knn"] + 5, f"kNN has not risen: {row['detail']}")
     with ThreadPoolExecutor(3 if rec.on_gpu else 1) as pool:
-        jobs = [pool.submit(_evaluate, rec, folder, page) for page in PAGES]
+        jobs = [pool.submit(_evaluate, rec, folder, config) for config in CONFIGS]
         jobs.append(pool.submit(_export, rec, folder))
         for job in jobs:
             job.result()
 
 
-PAGES = ("quick_frozen", "quick_linear")
+CONFIGS = ("quick_frozen", "quick_linear")
 SMALL = [
     "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=32",
     "config.DATA.NUM_DATALOADER_WORKERS=0",
@@ -161,14 +161,14 @@ def script(name: str, arguments: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def _evaluate(rec: Recorder, folder: Path, page: str) -> None:
+def _evaluate(rec: Recorder, folder: Path, config: str) -> None:
     epochs = 5 if rec.on_gpu else 1
-    with rec.check(f"extra_scripts/evaluate.py --only {page}") as row:
-        output = folder / page
-        extra = [] if page == "quick_frozen" else [f"config.OPTIMIZER.num_epochs={epochs}"]
-        arguments = ["run", "--only", page, "--output", str(output), "--overrides"]
+    with rec.check(f"extra_scripts/evaluate.py --only {config}") as row:
+        output = folder / config
+        extra = [] if config == "quick_frozen" else [f"config.OPTIMIZER.num_epochs={epochs}"]
+        arguments = ["run", "--only", config, "--output", str(output), "--overrides"]
         script("evaluate.py", [*arguments, *machine(rec), *extra], folder)
-        entry = json.loads((output / "results.json").read_text())["evaluations"][page]
+        entry = json.loads((output / "results.json").read_text())["evaluations"][config]
         metrics = ", ".join(f"{name} {value:.1f}" for name, value in entry["metrics"].items())
         row["detail"] = f"{metrics}; {entry['seconds']:.0f} s"
         row["detail"] += f", {epochs} epochs" if extra else ""
@@ -250,7 +250,7 @@ def variants(rec: Recorder) -> None:
                 "BYOL, SyncBN": [*byol, sync],
                 "BYOL, mixed precision, SyncBN": [*byol, amp, sync],
                 "BYOL, compiled": [*byol, "+config/mscn/speed=compiled"],
-                "Barlow Twins": ["config=mscn/barlow_twins", *of_another_page(short)],
+                "Barlow Twins": ["config=mscn/barlow_twins", *of_another_config(short)],
             }
         )
 
@@ -287,8 +287,8 @@ def variants(rec: Recorder) -> None:
             row["detail"] = f"loss {losses(folder)[-1]:.4f} at the end"
 
 
-def of_another_page(short: list[str]) -> list[str]:
-    """``short`` for a page of ResNet-50 at 224 pixels, on few images."""
+def of_another_config(short: list[str]) -> list[str]:
+    """``short`` for a config of ResNet-50 at 224 pixels, on few images."""
     batch = "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=64"
     kept = [item for item in short if "NUM_NEIGHBORS" not in item]
     return ["+config/mscn/machine=gpu_1", *kept, batch]
@@ -305,9 +305,9 @@ def resume(rec: Recorder) -> None:
     if rec.on_gpu:
         cases += [(simclr, KEY_ALONE), (simclr, DETERMINISTIC), (byol, DETERMINISTIC)]
 
-    def overrides(page: str, way: str) -> list[str]:
+    def overrides(config: str, way: str) -> list[str]:
         return [
-            f"config={page}",
+            f"config={config}",
             f"config.MSCN.DATA={images}",
             *machine(rec),
             *SMALL,
@@ -319,17 +319,17 @@ def resume(rec: Recorder) -> None:
             f"config.REPRODUCIBILITY.CUDDN_DETERMINISTIC={way != AS_IT_IS}",
         ]
 
-    def begin(folder: Path, page: str, way: str) -> subprocess.Popen[bytes]:
+    def begin(folder: Path, config: str, way: str) -> subprocess.Popen[bytes]:
         if way != DETERMINISTIC:
-            return start(folder, overrides(page, way))
+            return start(folder, overrides(config, way))
         workspace = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-        return start(folder, overrides(page, way), DETERMINISTIC_ALGORITHMS, workspace)
+        return start(folder, overrides(config, way), DETERMINISTIC_ALGORITHMS, workspace)
 
-    def unbroken(folder: Path, page: str, way: str) -> str:
-        return finish(begin(folder, page, way), folder)
+    def unbroken(folder: Path, config: str, way: str) -> str:
+        return finish(begin(folder, config, way), folder)
 
-    def killed(folder: Path, page: str, way: str) -> str:
-        process = begin(folder, page, way)
+    def killed(folder: Path, config: str, way: str) -> str:
+        process = begin(folder, config, way)
         steps = 2 * 16 * (40 if rec.on_gpu else 4) // 32
         later = [folder / "run" / f"model_iteration{n}.torch" for n in range(steps // 2, steps)]
         while not any(file.is_file() for file in later):
@@ -337,17 +337,17 @@ def resume(rec: Recorder) -> None:
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        console = finish(begin(folder, page, way), folder)
+        console = finish(begin(folder, config, way), folder)
         require("Resume from file" in console, "it has begun anew")
         return console
 
-    def compare(page: str, way: str) -> None:
-        place = rec.folder / page.split("/")[1] / re.sub(r"\W+", "_", way)
-        with rec.check(f"{page}, SIGKILL and resume, {way}") as row:
+    def compare(config: str, way: str) -> None:
+        place = rec.folder / config.split("/")[1] / re.sub(r"\W+", "_", way)
+        with rec.check(f"{config}, SIGKILL and resume, {way}") as row:
             jobs: list[Callable[..., str]] = [unbroken, unbroken, killed]
             folders = [place / str(number) for number in range(3)]
             with ThreadPoolExecutor(3) as pool:
-                runs = [pool.submit(job, folder, page, way) for job, folder in zip(jobs, folders)]
+                runs = [pool.submit(job, folder, config, way) for job, folder in zip(jobs, folders)]
                 consoles = [run.result() for run in runs]
             first, again, resumed = (weights(folder) for folder in folders)
             missing = sorted(set(NO_DETERMINISTIC_KERNEL.findall("".join(consoles))))
@@ -392,7 +392,7 @@ def part_ways(one: list[float], other: list[float]) -> str:
     return "their losses are equal in all logged digits"
 
 
-def paper_page(rec: Recorder) -> None:
+def paper_config(rec: Recorder) -> None:
     """``mscn/simclr`` itself on one device: the loader's workers, the stage, ResNet-50, LARS."""
     from benchmarks.harness import photographs_as_jpegs
 
@@ -413,9 +413,9 @@ def paper_page(rec: Recorder) -> None:
     ]
     with rec.check("mscn/simclr on one GPU, K = 2, mixed precision, 224 px, batch 128") as row:
         extra = ["+config/mscn/memory=amp"] if rec.on_gpu else ["+config/mscn/memory=one_mask"]
-        launch(rec.folder / "page", [*common, *extra])
-        found = losses(rec.folder / "page")
-        peak = max(line["peak_mem(M)"] for line in logged(rec.folder / "page"))
+        launch(rec.folder / "paper_config", [*common, *extra])
+        found = losses(rec.folder / "paper_config")
+        peak = max(line["peak_mem(M)"] for line in logged(rec.folder / "paper_config"))
         row["detail"] = f"{len(found)} steps, loss {found[0]:.3f} to {found[-1]:.3f}"
         row["detail"] += f", peak memory by VISSL's log {peak / 1024:.1f} GiB"
         require(all(math.isfinite(value) for value in found), row["detail"])

@@ -384,7 +384,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "neighbors at a temperature of 0",
         [f"{M}.ONLINE_EVALUATION.TEMPERATURE=0"],
-        "TEMPERATURE is 0; it must be above 0",
+        "TEMPERATURE is 0; it must be a number above 0",
     ),
     (
         "misspelled evaluation key",
@@ -547,7 +547,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "MoCo at a temperature of 0",
         [*MOCO, f"{L}.moco_loss.temperature=0"],
-        "moco_loss.temperature is 0; it must be above 0",
+        "moco_loss.temperature is 0; it must be a number above 0",
     ),
     (
         "MoCo that runs away",

@@ -1,10 +1,10 @@
-"""Wrong configurations by rule: every key of our pages, each with values that cannot be right.
+"""Wrong configurations by rule: every key of our configs, each with values that cannot be right.
 
-From the keys that a page says or inherits, and the values that stand there, follow mutations
+From the keys that a config says or inherits, and the values that stand there, follow mutations
 whose outcome must be a refusal: null, another type, a number out of its range, a name that is not
 registered, a misspelled key, a key that is missing. What is legitimate all the same is said in
 :data:`LEGITIMATE`. Beside them stand crossings, whose parts are right and do not fit together.
-Nothing is drawn: the same pages give the same configurations.
+Nothing is drawn: the same configs give the same configurations.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.reliability.configs import BYOL, OPT, C, D, H, L, M, S, T, said_
 from mscn_plugin.config.composed import store_schema
 from mscn_plugin.config.folder import config_folder
 
-PAGES = ("mscn/quickstart", "mscn/byol_quickstart")
+CONFIGS = ("mscn/quickstart", "mscn/byol_quickstart")
 
 LEGITIMATE: list[tuple[str, str, str]] = [
     # keys and kinds, both as regular expressions, and why the configuration is right
@@ -52,13 +52,13 @@ class Case:
     """A configuration that must be refused, and where its message has to point.
 
     Attributes:
-        page: VISSL's ``config=``.
+        config: VISSL's ``config=``.
         kind: of the mutation.
         key: that was changed.
-        overrides: behind the page.
+        overrides: behind the config.
     """
 
-    page: str
+    config: str
     kind: str
     key: str
     overrides: tuple[str, ...]
@@ -69,22 +69,22 @@ class Case:
         return any(re.search(rf"\b{re.escape(name)}", said) for name in names[-2:])
 
 
-def cases(pages: Sequence[str] = PAGES) -> list[Case]:
-    """All cases: of each page those of keys that no page before it has with this value."""
+def cases(configs: Sequence[str] = CONFIGS) -> list[Case]:
+    """All cases: of each config those of keys that no config before it has with this value."""
     known: set[tuple[str, str]] = set()
     found: list[Case] = []
-    for page in pages:
-        new = [(k, v) for k, v in keys_of(page) if (k, repr(v)) not in known]
+    for config in configs:
+        new = [(k, v) for k, v in keys_of(config) if (k, repr(v)) not in known]
         known.update((key, repr(value)) for key, value in new)
-        found.extend(case for key, value in new for case in _mutations(page, key, value))
+        found.extend(case for key, value in new for case in _mutations(config, key, value))
     return [case for case in found if not _is_legitimate(case)] + CROSSINGS
 
 
-def keys_of(page: str) -> Iterator[tuple[str, Any]]:
-    """Dotted keys that a page says or inherits, sections and entries of lists too, with values."""
+def keys_of(config: str) -> Iterator[tuple[str, Any]]:
+    """Dotted keys that a config says or inherits, sections and entries of lists too."""
     store_schema()
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        written = OmegaConf.to_container(compose(overrides=[f"+config={page}"]).config)
+        written = OmegaConf.to_container(compose(overrides=[f"+config={config}"]).config)
     yield from _walk("config", written)
 
 
@@ -99,11 +99,11 @@ def _walk(path: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _walk(f"{path}.{index}", inner)
 
 
-def _mutations(page: str, key: str, value: Any) -> Iterator[Case]:
+def _mutations(config: str, key: str, value: Any) -> Iterator[Case]:
     section, _, name = key.rpartition(".")
 
     def case(kind: str, override: str) -> Case:
-        return Case(page, kind, key, (override,))
+        return Case(config, kind, key, (override,))
 
     def put(kind: str, text: str) -> Case:
         return case(kind, f"{key}={text}")
@@ -160,8 +160,8 @@ _RESNET = ("config.MODEL.TRUNK.NAME=resnet", f"{H}=[[mlp,{{dims:[null,64]}}]]")
 _TWICE = "{name:ImgReplicatePil,num_times:2}"
 
 
-def _crossing(kind: str, key: str, *overrides: str, page: str = PAGES[0]) -> Case:
-    return Case(page, f"crossing: {kind}", key, overrides)
+def _crossing(kind: str, key: str, *overrides: str, config: str = CONFIGS[0]) -> Case:
+    return Case(config, f"crossing: {kind}", key, overrides)
 
 
 CROSSINGS: list[Case] = [
@@ -229,7 +229,7 @@ CROSSINGS: list[Case] = [
 
 
 RIGHT: list[tuple[str, ...]] = [
-    *((f"config={page}",) for page in PAGES),
+    *((f"config={config}",) for config in CONFIGS),
     (f"{OPT}.momentum=0",),
     (f"{OPT}.num_epochs=1",),
     (f"{OPT}.name=lars", f"+{OPT}.eta=0.01"),
@@ -247,29 +247,31 @@ RIGHT: list[tuple[str, ...]] = [
 """Configurations that must be taken: checks that refuse everything would be easy."""
 
 
-def run_all(data: Path, pages: Sequence[str] = PAGES, every: int = 1) -> list[dict[str, Any]]:
+def run_all(data: Path, configs: Sequence[str] = CONFIGS, every: int = 1) -> list[dict[str, Any]]:
     """Try every case, or each ``every``-th one; a row for each, with what was said.
 
     The last rows are those of :data:`RIGHT`, of which nothing may be said.
 
     Args:
-        data: a folder of labeled images, in the place of the pages' own data.
+        data: a folder of labeled images, in the place of the configs' own data.
     """
-    taken = cases(pages)[::every]
+    taken = cases(configs)[::every]
     logging.disable(logging.WARNING)
     try:
         wrong = [_try(case, data) for case in taken]
-        return wrong + [_try(Case(pages[0], TAKEN, "", right), data) for right in RIGHT]
+        return wrong + [_try(Case(configs[0], TAKEN, "", right), data) for right in RIGHT]
     finally:
         logging.disable(logging.NOTSET)
 
 
 def _try(case: Case, data: Path) -> dict[str, Any]:
     own = () if case.key == f"{M}.DATA" else (f"{M}.DATA={data}",)
-    page = () if any(o.startswith("config=") for o in case.overrides) else (f"config={case.page}",)
-    row: dict[str, Any] = {"what": case.kind, "overrides": [*page, *case.overrides]}
+    config = (
+        () if any(o.startswith("config=") for o in case.overrides) else (f"config={case.config}",)
+    )
+    row: dict[str, Any] = {"what": case.kind, "overrides": [*config, *case.overrides]}
     try:
-        said = said_of([*page, *own, *case.overrides])
+        said = said_of([*config, *own, *case.overrides])
     except Exception as error:
         said = f"traceback: {type(error).__name__}: {error}"
         return {**row, "said": said, "right": False}

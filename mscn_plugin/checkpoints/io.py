@@ -151,14 +151,6 @@ def training_config(path: str | Path, follow: bool = True) -> dict[str, Any] | N
     return read_yaml(file) if file.is_file() else None
 
 
-def value_at(config: dict[str, Any] | None, path: str) -> Any:
-    """The value at a path of keys with dots between, or None where there is none."""
-    value: Any = config
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
 def last_epoch(folder: Path) -> int | None:
     """Index of the last epoch of the run in ``folder``, or None where its configuration is not."""
     try:

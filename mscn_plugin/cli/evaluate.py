@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=[evaluation.page for suite in SUITES.values() for evaluation in suite],
+        choices=[evaluation.config for suite in SUITES.values() for evaluation in suite],
         metavar="NAME",
         help="some of the suite's evaluations, by the names of their configs",
     )

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 import os
 from collections.abc import Callable
 from typing import Any
 
 from mscn_plugin.config import data, projector_input
-from mscn_plugin.config.checks import checkpoint, machine, mscn, parts, vissl
-from mscn_plugin.config.checks.loss import LOSSES
-from mscn_plugin.config.schedules import fit_schedules
+from mscn_plugin.config.checks import (
+    checkpoint,
+    heads,
+    keys,
+    loss,
+    machine,
+    mscn,
+    optimizer,
+    transforms,
+    vissl,
+)
 from mscn_plugin.schema import complete_settings
 from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
-from mscn_plugin.types import Config, section_like
+from mscn_plugin.types import Config, section_like, value_at
 
 Step = Callable[[Any], None]
 """Infers something of a configuration, or checks it: completed in place, or ConfigError."""
@@ -63,9 +69,8 @@ _PATHS = (
 def expand_paths(cfg: Config) -> None:
     """Put the home folder in the place of a leading ``~`` in every path."""
     for path in _PATHS:
-        *sections, key = path.split(".")
-        section = functools.reduce(operator.getitem, sections, cfg)
-        value = section[key]
+        holder, _, key = path.rpartition(".")
+        section, value = value_at(cfg, holder), value_at(cfg, path)
         if isinstance(value, list):
             section[key] = [os.path.expanduser(e) if isinstance(e, str) else e for e in value]
         elif isinstance(value, str):
@@ -74,39 +79,40 @@ def expand_paths(cfg: Config) -> None:
 
 def infer_num_masks(cfg: Config) -> None:
     """Give the loss the collator's number of masks where the loss has none (null)."""
-    if cfg.LOSS.name not in LOSSES:
+    if cfg.LOSS.name not in loss.LOSSES:
         return
     if cfg.LOSS.get(cfg.LOSS.name) is None:  # VISSL wants a section of every loss
         cfg.LOSS[cfg.LOSS.name] = section_like(cfg, {})
-    loss = cfg.LOSS[cfg.LOSS.name]
-    if loss.get("num_masks") is None:
-        loss["num_masks"] = num_masks_of(cfg.DATA.TRAIN)
+    section = cfg.LOSS[cfg.LOSS.name]
+    if section.get("num_masks") is None:
+        section["num_masks"] = num_masks_of(cfg.DATA.TRAIN)
 
 
 def infer_unmasked_views(cfg: Config) -> None:
     """Let the collator keep the unmasked views where BYOL's target looks at them."""
-    loss, train = cfg.LOSS.get("byol_loss") or {}, cfg.DATA.TRAIN
-    wanted = cfg.LOSS.name == "byol_loss" and loss.get("target_input") == "unmasked"
+    byol, train = cfg.LOSS.get("byol_loss") or {}, cfg.DATA.TRAIN
+    wanted = cfg.LOSS.name == "byol_loss" and byol.get("target_input") == "unmasked"
     if wanted and train.COLLATE_FUNCTION == COLLATOR:
         train.COLLATE_FUNCTION_PARAMS["unmasked_views"] = True
 
 
 STEPS: tuple[Step, ...] = (
-    vissl.check_shape,
+    keys.check,
     complete_settings,
     infer_collator_parameters,
     infer_num_masks,
     infer_unmasked_views,
     expand_paths,
     infer_checkpoint_folder,
-    *vissl.RULES,
-    parts.check_rates,
-    fit_schedules,
-    *parts.RULES,
-    checkpoint.check_checkpoint,
-    *mscn.RULES,
-    parts.check_collators,
+    vissl.check,
+    optimizer.complete,
+    transforms.check,
+    heads.check,
+    checkpoint.check,
+    mscn.check,
+    loss.check,
+    transforms.check_collators,
     projector_input.infer_and_check,
-    *machine.RULES,
+    machine.check,
 )
 """In this order: a step may rely on what those before it have completed or checked."""

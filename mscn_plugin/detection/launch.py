@@ -29,7 +29,7 @@ TOOL = Path(vissl.__file__).parents[1] / "tools" / "object_detection_benchmark.p
 """VISSL's tool, by its path: detectron2 may have a package ``tools`` of its own."""
 NUM_TENSORS = 265
 """Of a ResNet-50 without its classifier and without the counters of batch normalization."""
-PAGES = {"voc": "voc0712_faster_rcnn_c4_24k", "coco": "coco_mask_rcnn_c4_1x"}
+CONFIGS = {"voc": "voc0712_faster_rcnn_c4_24k", "coco": "coco_mask_rcnn_c4_1x"}
 TABLE_4: dict[str, dict[str, tuple[float, ...]]] = {
     "voc": {"supervised": (53.5, 81.3, 58.8), "MSCN": (57.5, 83.0, 64.4)},
     "coco": {
@@ -64,14 +64,14 @@ class Detection(NamedTuple):
     """One run of VISSL's detection tool.
 
     Attributes:
-        page: name of a file in ``configs/detection``.
+        config: name of a file in ``configs/detection``.
         options: detectron2's keys and values in turn, which change the config.
         environment: variables for the tool and for all processes that it starts.
         data_digest: of what is trained and evaluated on.
         data: of the user's own, or None.
     """
 
-    page: str
+    config: str
     options: list[str]
     environment: dict[str, str]
     data_digest: str
@@ -80,7 +80,7 @@ class Detection(NamedTuple):
     @property
     def page_file(self) -> str:
         """The config's path."""
-        return str(config_folder() / "detection" / f"{self.page}.yaml")
+        return str(config_folder() / "detection" / f"{self.config}.yaml")
 
     @property
     def classes(self) -> list[str] | None:
@@ -217,15 +217,15 @@ def detection(
             settings["MODEL.MASK_ON"] = custom.has_masks
         if custom.has_run_lengths:
             settings["INPUT.MASK_FORMAT"] = "bitmask"
-        page, digest = PAGES[custom.layout], custom.digest()
+        config, digest = CONFIGS[custom.layout], custom.digest()
     else:
         custom = None
         root = data or Path(os.environ.get("DETECTRON2_DATASETS", "datasets"))
         digest = check_published(dataset, root)
         environment["DETECTRON2_DATASETS"] = str(root)
-        page = PAGES[dataset]
+        config = CONFIGS[dataset]
     pairs = [text for key, value in settings.items() for text in (key, str(value))]
-    return Detection(page, [*pairs, *overrides], environment, digest, custom)
+    return Detection(config, [*pairs, *overrides], environment, digest, custom)
 
 
 def results(output: Path, num_iterations: int) -> dict[str, float]:

@@ -19,18 +19,18 @@ class Evaluation:
     """One config of ``mscn/benchmark`` and the numbers that it gives.
 
     Attributes:
-        page: its name, and the evaluation's.
+        config: its name, and the evaluation's.
         dataset: the data set that it is about: ``--data <dataset>=<folder>``.
         metrics: title of each number, and the keys that lead to it in a line of ``metrics.json``.
     """
 
-    page: str
+    config: str
     dataset: str
     metrics: Mapping[str, tuple[str, ...]]
 
 
-def _accuracy(page: str, dataset: str, title: str) -> Evaluation:
-    return Evaluation(page, dataset, {title: (METER, "top_1")})
+def _accuracy(config: str, dataset: str, title: str) -> Evaluation:
+    return Evaluation(config, dataset, {title: (METER, "top_1")})
 
 
 _KNN: dict[str, tuple[str, ...]] = {"kNN, top-1": (FROZEN, "knn", "top_1")}

@@ -41,14 +41,14 @@ class Launch(ToolRun):
     slurm: tuple[str, ...] = ()
 
     @property
-    def page(self) -> str:
-        return f"mscn/benchmark/{self.evaluation.page}"
+    def config(self) -> str:
+        return f"mscn/benchmark/{self.evaluation.config}"
 
     @property
     def output(self) -> Path:
-        words = json.dumps([self.digest, self.evaluation.page, *self.overrides])
+        words = json.dumps([self.digest, self.evaluation.config, *self.overrides])
         name = hashlib.sha256(words.encode()).hexdigest()[:10]
-        return self.folder / f"{self.evaluation.page}-{name}"
+        return self.folder / f"{self.evaluation.config}-{name}"
 
     def read_metrics(self) -> dict[str, float] | None:
         """The numbers of the last epoch of this checkpoint; others are no result."""

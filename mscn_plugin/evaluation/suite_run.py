@@ -80,12 +80,12 @@ class SuiteRun:
         # disable=None: no bar where nobody looks.
         with tqdm(total=len(self.evaluations), bar_format=bar_format, disable=None) as bar:
             for place, evaluation in enumerate(self.evaluations):
-                bar.set_description_str(evaluation.page)
+                bar.set_description_str(evaluation.config)
                 launch = self.launch(evaluation, results["sha256"])
                 if launch is not None:
-                    bar.write(f"{evaluation.page}: {launch.output}/console.txt", file=sys.stderr)
+                    bar.write(f"{evaluation.config}: {launch.output}/console.txt", file=sys.stderr)
                 show = functools.partial(_show, bar, place)
-                results["evaluations"][evaluation.page] = _entry(launch, show)
+                results["evaluations"][evaluation.config] = _entry(launch, show)
                 save_json(self.output / "results.json", results)
                 write_text(self.output / "results.md", markdown(results, self.baseline))
                 plot(results, self.baseline, self.output / "results.png")
@@ -95,7 +95,7 @@ class SuiteRun:
         if evaluation.dataset not in self.folders:
             return None
         data = hydra_override("config.MSCN.DATA", self.folders[evaluation.dataset][0])
-        overrides = (*self.machine, *self.run.overrides(evaluation.page), data, *self.overrides)
+        overrides = (*self.machine, *self.run.overrides(evaluation.config), data, *self.overrides)
         return Launch(evaluation, overrides, self.output, digest, slurm_overrides(self.partition))
 
     @property
@@ -115,11 +115,11 @@ class SuiteRun:
 
 def choose(suite: str, names: Sequence[str] | None) -> list[Evaluation]:
     """The evaluations of a suite, or those that ``--only`` names."""
-    pages = {evaluation.page: evaluation for evaluation in SUITES[suite]}
+    configs = {evaluation.config: evaluation for evaluation in SUITES[suite]}
     for name in names or ():
-        if name not in pages:
-            raise ConfigError(f"--only {name}: the suite {suite} has {', '.join(pages)}")
-    return [pages[name] for name in pages if not names or name in names]
+        if name not in configs:
+            raise ConfigError(f"--only {name}: the suite {suite} has {', '.join(configs)}")
+    return [configs[name] for name in configs if not names or name in names]
 
 
 def data_folders(suite: str, named: Sequence[str], run: Run) -> dict[str, tuple[str, str]]:

@@ -80,9 +80,9 @@ class Run:
         """The folder that the run was pre-trained on, as ``config.MSCN.DATA`` named it."""
         return (self.config or {}).get("MSCN", {}).get("DATA") or ""
 
-    def overrides(self, page: str) -> list[str]:
-        """Overrides that give ``mscn/benchmark/<page>`` the run's trunk, crop and filter."""
-        settings = composed(f"mscn/benchmark/{page}")
+    def overrides(self, config: str) -> list[str]:
+        """Overrides that give ``mscn/benchmark/<config>`` the run's trunk, crop and filter."""
+        settings = composed(f"mscn/benchmark/{config}")
         overrides = [
             hydra_override("config.MODEL.WEIGHTS_INIT.PARAMS_FILE", self.checkpoint),
             hydra_override("config.MSCN.PRETRAINING_SIGMA", self.sigma),

@@ -32,7 +32,7 @@ def columns(
         table[PAPER.format(method)] = {
             title: accuracies[counterpart]
             for evaluation in SUITES[results["suite"]]
-            for counterpart in [COUNTERPARTS.get(evaluation.page, evaluation.page)]
+            for counterpart in [COUNTERPARTS.get(evaluation.config, evaluation.config)]
             if counterpart in accuracies
             for title in evaluation.metrics
         }

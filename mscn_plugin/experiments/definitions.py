@@ -1,4 +1,4 @@
-"""What the paper ran in its sections 4 and 4.5: page, overrides, and the accuracy that it reports.
+"""What the paper ran in its sections 4 and 4.5: config, overrides, and its reported accuracy.
 
 Linear probe on ImageNet-1K after 100 epochs, in percent. Each table varies one setting of
 ``mscn/trajectory/10_multimask``, whose accuracy is 67.4.
@@ -22,7 +22,7 @@ class Experiment:
     Attributes:
         name: its name, and that of its folder.
         title: how tables and plots call it.
-        page: its config below ``mscn/trajectory``.
+        config: its config below ``mscn/trajectory``.
         settings: of the collator, in place of the config's.
         sigma: of the filter in pixels of a 224 crop, in place of the config's.
         paper: the paper's accuracy in percent; None where the paper has none.
@@ -30,14 +30,14 @@ class Experiment:
 
     name: str
     title: str
-    page: str
+    config: str
     settings: tuple[tuple[str, Any], ...] = ()
     sigma: float | None = None
     paper: float | None = None
 
 
-def _pages(*rows: tuple[str, str, float | None]) -> list[Experiment]:
-    return [Experiment(page, title, page, paper=paper) for page, title, paper in rows]
+def _experiments(*rows: tuple[str, str, float | None]) -> list[Experiment]:
+    return [Experiment(config, title, config, paper=paper) for config, title, paper in rows]
 
 
 def _values(table: str, title: str, setting: str, paper: dict[float, float]) -> list[Experiment]:
@@ -66,7 +66,7 @@ def around(mean: float) -> Any:
 
 
 SUITES: dict[str, list[Experiment]] = {
-    "trajectory": _pages(
+    "trajectory": _experiments(
         ("01_mask_only", "mask only, same crop", 21.0),
         ("02_high_pass", "+ high-pass filter", 30.2),
         ("03_focal", "+ focal mask", 31.0),
@@ -94,7 +94,9 @@ SUITES: dict[str, list[Experiment]] = {
     "table6": _values(
         "table6", "cells of", "cell_size", {7: 67.1, 14: 67.2, 28: 67.4, 32: 67.4, 56: 67.2}
     ),
-    "table7": _pages(("same_view", "same view", 29.1), ("09_asymmetry", "different views", 65.6)),
+    "table7": _experiments(
+        ("same_view", "same view", 29.1), ("09_asymmetry", "different views", 65.6)
+    ),
     "table8": _values(
         "table8",
         "focal",
@@ -111,11 +113,11 @@ SUITES: dict[str, list[Experiment]] = {
         {0.0: 67.1, 0.5: 67.2, 0.6: 67.2, 0.7: 67.4, 0.8: 67.5, 0.9: 67.5, 1.0: 67.4},
     ),
     # At a small scale with the 7x7 stem: +config.MODEL.TRUNK.SMALL_RESNET.STEM_KERNEL=7
-    "figure2": _pages(
+    "figure2": _experiments(
         ("baseline_standard", "no mask", 66.6),
         ("baseline_naive_mask", "naive mask", 62.4),
         ("control_naive_mask_high_pass", "naive mask + high-pass", None),
     ),
-    "mask_only": _pages(("mask_only_multimask", "masks on the whole picture", None)),
+    "mask_only": _experiments(("mask_only_multimask", "masks on the whole picture", None)),
 }
 """Suites by the names under which the runner knows them."""

@@ -22,19 +22,19 @@ class ExperimentRun(ToolRun):
     """One experiment with one seed; its folder is named after all that it depends on.
 
     Attributes:
-        name: of the page and the seed.
+        name: of the config and the seed.
         folder: of all runs of a scale.
     """
 
     name: str
     folder: Path
-    page: str
+    config: str
     overrides: tuple[str, ...]
     slurm: tuple[str, ...] = ()
 
     @property
     def output(self) -> Path:
-        words = json.dumps([self.page, *self.overrides])
+        words = json.dumps([self.config, *self.overrides])
         digest = hashlib.sha256(words.encode()).hexdigest()[:8]
         return self.folder / f"{self.name}-{digest}"
 

@@ -12,7 +12,7 @@ from typing import Any
 from mscn_plugin.experiments.definitions import Experiment
 
 _SIZES = ("RandomResizedCrop", "Resize", "CenterCrop")
-_PAGES = "mscn/trajectory"
+_FOLDER = "mscn/trajectory"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Scale:
         return overrides
 
 
-def page_of(experiment: Experiment) -> str:
+def config_of(experiment: Experiment) -> str:
     """The config, as VISSL's tool is given it."""
-    return f"{_PAGES}/{experiment.page}"
+    return f"{_FOLDER}/{experiment.config}"
 
 
 def _as_override(value: Any) -> str:

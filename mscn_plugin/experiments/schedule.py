@@ -18,7 +18,7 @@ from mscn_plugin.config.hydra_overrides import hydra_override, slurm_overrides
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.experiments.definitions import SUITES, Experiment
 from mscn_plugin.experiments.runs import ExperimentRun
-from mscn_plugin.experiments.scales import SCALES, page_of
+from mscn_plugin.experiments.scales import SCALES, config_of
 from mscn_plugin.runs.launch import RunFailedError, StoppedError
 
 _DATA = "config.MSCN.DATA"
@@ -69,8 +69,8 @@ class Schedule:
         ]
         if not chosen:
             raise ConfigError(f"--only {' '.join(names or ())}: none of {', '.join(suites)}")
-        pages = {page_of(experiment) for _, experiment in chosen}
-        configs = {page: composed(page) for page in pages}
+        used = {config_of(experiment) for _, experiment in chosen}
+        configs = {name: composed(name) for name in used}
         return [
             Planned(suite, experiment, seed, self._run(experiment, seed, configs))
             for seed in seeds
@@ -78,13 +78,13 @@ class Schedule:
         ]
 
     def _run(self, experiment: Experiment, seed: int, configs: dict[str, Any]) -> ExperimentRun:
-        page = page_of(experiment)
+        config = config_of(experiment)
         data = [hydra_override(_DATA, self.data.resolve())] if self.data else []
-        overrides = SCALES[self.scale].overrides(experiment, configs[page], seed)
+        overrides = SCALES[self.scale].overrides(experiment, configs[config], seed)
         return ExperimentRun(
-            name=f"{experiment.page}-seed{seed}",
+            name=f"{experiment.config}-seed{seed}",
             folder=self.folder,
-            page=page,
+            config=config,
             overrides=(*overrides, *data, *self.overrides),
             slurm=slurm_overrides(self.partition),
         )
@@ -102,7 +102,7 @@ class Schedule:
                 "paper": plan.experiment.paper,
                 "data": self.data.resolve().name if self.data else None,
                 "given": self.overrides,
-                "page": plan.run.page,
+                "config": plan.run.config,
                 # Where the data lie says nothing elsewhere.
                 "overrides": [o for o in plan.run.overrides if not o.startswith(f"{_DATA}=")],
                 "folder": plan.run.output.name,

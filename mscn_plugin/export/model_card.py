@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 
 import mscn_plugin
-from mscn_plugin.checkpoints.io import value_at
 from mscn_plugin.export.check import TOLERANCE
 from mscn_plugin.export.pretrained import Pretrained, describe
 from mscn_plugin.export.results import Result
 from mscn_plugin.models.shapes import trunk_features
+from mscn_plugin.types import value_at
 
 CARD_FILE = "model_card.md"
 

@@ -59,8 +59,8 @@ def of_shapes(ask: Callable[[], T]) -> T:
     meta: Any = torch.device("meta")
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
-            # Shapes are enough where a trunk can do with them, from PyTorch 2.
+            # Shapes are enough where a trunk can do with them.
             with meta:
                 return ask()
-        except (RuntimeError, AttributeError):  # the latter before PyTorch 2
+        except RuntimeError:
             return ask()

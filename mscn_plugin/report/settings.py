@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from mscn_plugin.checkpoints.io import value_at
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.models.high_pass_trunk import PREFIX
+from mscn_plugin.types import value_at
 
 
 class Setting(NamedTuple):

@@ -112,13 +112,13 @@ class ToolRun:
     """What to run, and where. A folder that holds a result is not run again.
 
     Attributes:
-        page: VISSL's ``config=``.
+        config: VISSL's ``config=``.
         overrides: everything on the command line behind the config, but for SLURM's keys.
         output: the run's folder.
         slurm: overrides that send the run to SLURM; empty to run it here.
     """
 
-    page: Any
+    config: Any
     overrides: Any
     output: Any
     slurm: Any
@@ -132,7 +132,7 @@ class ToolRun:
     def arguments(self) -> list[str]:
         """All that is told to VISSL's tool."""
         return [
-            f"config={self.page}",
+            f"config={self.config}",
             *self.overrides,
             hydra_override("config.CHECKPOINT.DIR", self.output),
             *(self._slurm_folder_and_port if self.slurm else []),

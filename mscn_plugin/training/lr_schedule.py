@@ -11,7 +11,7 @@ from classy_vision.optim.param_scheduler import (
     register_param_scheduler,
 )
 
-from mscn_plugin.config.schedules import SCHEDULER
+from mscn_plugin.config.checks.optimizer import SCHEDULER
 
 
 @register_param_scheduler(SCHEDULER)

@@ -35,7 +35,7 @@ def _of_hydra(error: BaseException) -> str:
         return of_configs
     unknown = re.search(r"Could not override '(config\.[\w.]+)'", text)
     if unknown and "vissl" in sys.modules:
-        from mscn_plugin.config.checks.vissl import meant_by
+        from mscn_plugin.config.checks.keys import meant_by
 
         entry = re.fullmatch(r"(.*(?:TRANSFORMS|PARAMS))\.\d+", unknown[1])
         if entry:

@@ -13,12 +13,12 @@ import torch
 from mscn_plugin.config.composed import composed
 from mscn_plugin.vissl.command_line import configs
 
-PAGES = [name[len("mscn/") :] for name in configs() if name.count("/") == 1]
+NAMES = [name[len("mscn/") :] for name in configs() if name.count("/") == 1]
 CPU = "+config/mscn/machine=cpu"
 
 
 @pytest.fixture(scope="module")
-def page(registered):
+def written(registered):
     """A composed config by its name below ``mscn``."""
     parts = functools.cache(composed)
     return lambda name: copy.deepcopy(parts(f"mscn/{name}"))
@@ -35,7 +35,7 @@ def differences(first, second, path=()):
     return set() if first == second else {".".join(path)}
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_page_composes(compose, large_folder, name):
     machine = [] if "quickstart" in name else [CPU]
     config = compose(f"config=mscn/{name}", *machine, f"config.MSCN.DATA={large_folder}")
@@ -51,8 +51,8 @@ def test_every_page_composes(compose, large_folder, name):
         ("byol", {"byol_loss.num_masks"}),
     ],
 )
-def test_the_unmasked_baselines_differ_in_views_alone(page, name, loss):
-    different = differences(page(name), page(f"{name}_unmasked"))
+def test_the_unmasked_baselines_differ_in_views_alone(written, name, loss):
+    different = differences(written(name), written(f"{name}_unmasked"))
     assert {path for path in different if "COLLATE_FUNCTION" not in path} == {
         "DATA.TRAIN.TRANSFORMS",
         "DATA.TEST.TRANSFORMS",
@@ -61,48 +61,52 @@ def test_the_unmasked_baselines_differ_in_views_alone(page, name, loss):
     }
 
 
-def test_the_unmasked_baselines_have_no_filter(compose, page, large_folder):
+def test_the_unmasked_baselines_have_no_filter(compose, written, large_folder):
     high_pass = [{"name": "MSCNHighPass", "sigma": 5.0}]
     data = (CPU, f"config.MSCN.DATA={large_folder}")
     byols = compose("config=mscn/byol", "+config/mscn/augmentations=byol", *data)
-    for masked, name in ((page("simclr"), "simclr"), (byols, "byol")):
-        unmasked = page(f"{name}_unmasked")
+    for masked, name in ((written("simclr"), "simclr"), (byols, "byol")):
+        unmasked = written(f"{name}_unmasked")
         for split in ("TRAIN", "TEST"):
             transforms = unmasked["DATA"][split]["TRANSFORMS"]
             assert masked["DATA"][split]["TRANSFORMS"] == transforms + high_pass
     overlay = "+config/mscn/augmentations=symmetric_unmasked"
     alone = compose("config=mscn/byol_unmasked", overlay, *data).DATA.TRAIN.TRANSFORMS
-    assert page("byol")["DATA"]["TRAIN"]["TRANSFORMS"] == alone + high_pass
+    assert written("byol")["DATA"]["TRAIN"]["TRANSFORMS"] == alone + high_pass
 
 
 @pytest.mark.parametrize("name", ["quickstart", "byol_quickstart"])
 def test_the_unmasked_quickstart_differs_in_filter_and_masks_alone(
-    compose, page, large_folder, name
+    compose, written, large_folder, name
 ):
     overlay = "+config/mscn/augmentations=quickstart_unmasked"
     config = compose(f"config=mscn/{name}", overlay, f"config.MSCN.DATA={large_folder}")
     assert config.LOSS[config.LOSS.name]["num_masks"] == 1
     for split in ("TRAIN", "TEST"):
-        masked = page(name)["DATA"][split]["TRANSFORMS"]
+        masked = written(name)["DATA"][split]["TRANSFORMS"]
         assert [t for t in masked if t["name"] != "MSCNHighPass"] == config.DATA[split].TRANSFORMS
 
 
-MULTIMASK_PAGES = ["simclr", "simclr_100ep", "quickstart", "byol", "byol_100ep", "byol_quickstart"]
+MULTIMASK = ["simclr", "simclr_100ep", "quickstart", "byol", "byol_100ep", "byol_quickstart"]
 
 
-@pytest.mark.parametrize("name", [*MULTIMASK_PAGES, "barlow_twins", "moco"])
-def test_branches_differ_around_the_papers_best_values(page, name):
-    settings = page(name)["DATA"]["TRAIN"]["COLLATE_FUNCTION_PARAMS"]
+@pytest.mark.parametrize("name", [*MULTIMASK, "barlow_twins", "moco"])
+def test_branches_differ_around_the_papers_best_values(written, name):
+    settings = written(name)["DATA"]["TRAIN"]["COLLATE_FUNCTION_PARAMS"]
     focal, channelwise = (0.2, 0.7) if name == "simclr_100ep" else (0.4, 0.8)
     assert sum(settings["focal_probability"]) / 2 == pytest.approx(focal)
     assert sum(settings["channelwise_probability"]) / 2 == pytest.approx(channelwise)
     assert settings["focal_probability"][0] != settings["focal_probability"][1]
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_evaluation_filters_like_pre_training(page, name):
+@pytest.mark.parametrize("name", NAMES)
+def test_evaluation_filters_like_pre_training(written, name):
     sigmas = [
-        [t["sigma"] for t in page(name)["DATA"][split]["TRANSFORMS"] if t["name"] == "MSCNHighPass"]
+        [
+            t["sigma"]
+            for t in written(name)["DATA"][split]["TRANSFORMS"]
+            if t["name"] == "MSCNHighPass"
+        ]
         for split in ("TRAIN", "TEST")
     ]
     assert sigmas[0] == sigmas[1]
@@ -123,7 +127,7 @@ def test_the_learning_rate_that_vissl_applies(
     from mscn_plugin.config import infer
     from mscn_plugin.config.checks import machine
 
-    steps = tuple(step for step in infer.STEPS if step not in machine.RULES)
+    steps = tuple(step for step in infer.STEPS if step is not machine.check)
     monkeypatch.setattr(infer, "STEPS", steps)
     config = compose(
         f"config=mscn/{name}",

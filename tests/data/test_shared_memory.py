@@ -82,7 +82,7 @@ def test_the_need_is_compared_at_the_start(monkeypatch):
 def test_the_need_of_a_configuration(compose, large_folder, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "mscn_plugin.config.checks.shared_memory.check_shared_memory", lambda *a: seen.append(a)
+        "mscn_plugin.config.checks.machine.check_shared_memory", lambda *a: seen.append(a)
     )
     page = ("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}")
     pixels = 3 * 56 * 56

@@ -1,4 +1,4 @@
-"""The pages of configs/detection, as detectron2 reads them."""
+"""The configs of configs/detection, as detectron2 reads them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from mscn_plugin.config.folder import config_folder
 
-PAGES = sorted(file.stem for file in (config_folder() / "detection").glob("*.yaml"))
+CONFIGS = sorted(file.stem for file in (config_folder() / "detection").glob("*.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,10 @@ PAGES = sorted(file.stem for file in (config_folder() / "detection").glob("*.yam
         ),
     ],
 )
-def test_schedules_are_those_of_a4(detection_page, name, rates):
+def test_schedules_are_those_of_a4(detection_config, name, rates):
     from detectron2.solver import build_lr_scheduler, build_optimizer
 
-    cfg = detection_page(name)
+    cfg = detection_config(name)
     optimizer = build_optimizer(cfg, torch.nn.Linear(1, 1))
     scheduler = build_lr_scheduler(cfg, optimizer)
     seen = {}
@@ -43,10 +43,10 @@ def test_schedules_are_those_of_a4(detection_page, name, rates):
     assert cfg.SOLVER.IMS_PER_BATCH == 16
 
 
-def test_every_page_filters_as_pre_training(detection_page):
-    assert PAGES == ["coco_mask_rcnn_c4_1x", "coco_mask_rcnn_c4_2x", "voc0712_faster_rcnn_c4_24k"]
-    for name in PAGES:
-        model = detection_page(name).MODEL
+def test_every_config_filters_as_pre_training(detection_config):
+    assert CONFIGS == ["coco_mask_rcnn_c4_1x", "coco_mask_rcnn_c4_2x", "voc0712_faster_rcnn_c4_24k"]
+    for name in CONFIGS:
+        model = detection_config(name).MODEL
         assert (model.META_ARCHITECTURE, model.MSCN.SIGMA) == ("MSCNGeneralizedRCNN", 5.0)
 
 
@@ -68,7 +68,7 @@ def test_every_page_filters_as_pre_training(detection_page):
         ),
     ],
 )
-def test_pages_are_vissls_but_for_a4(detection_page, name, vissls, differences):
+def test_configs_are_vissls_but_for_a4(detection_config, name, vissls, differences):
     """ "All the configuration files are from the VISSL library" (A.4)."""
     from detectron2.config import get_cfg
 
@@ -77,7 +77,7 @@ def test_pages_are_vissls_but_for_a4(detection_page, name, vissls, differences):
     theirs = get_cfg()
     folder = configs.__path__[0] + "/config/benchmark/object_detection"
     theirs.merge_from_file(f"{folder}/{vissls}.yaml")
-    ours, theirs = flat(detection_page(name)), flat(theirs)
+    ours, theirs = flat(detection_config(name)), flat(theirs)
     assert ours.keys() == theirs.keys()
     different = {key for key in ours if ours[key] != theirs[key]}
     assert different == differences | {"MODEL.META_ARCHITECTURE"}

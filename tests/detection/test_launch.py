@@ -7,7 +7,7 @@ import torch
 from conftest import run_python
 from detection_fixtures import write_coco
 
-from mscn_plugin.detection.launch import PAGES, convert, detection, require_detectron2, results
+from mscn_plugin.detection.launch import CONFIGS, convert, detection, require_detectron2, results
 from mscn_plugin.errors import ConfigError
 
 
@@ -35,7 +35,7 @@ def test_the_conversion_is_vissls_own(resnet_runs, method, tmp_path):
 @pytest.mark.detectron2
 @pytest.mark.parametrize("method", ["simclr", "byol"])
 def test_every_tensor_of_the_checkpoint_is_in_the_detector(
-    detection_tool, detection_page, resnet_runs, method, tmp_path
+    detection_tool, detection_config, resnet_runs, method, tmp_path
 ):
     """What the checkpoint lacks is the heads, and the normalization that VISSL's tool adds."""
     from detectron2.checkpoint import DetectionCheckpointer
@@ -43,7 +43,7 @@ def test_every_tensor_of_the_checkpoint_is_in_the_detector(
 
     checkpoint = resnet_runs[method] / "checkpoint.torch"
     convert(checkpoint, tmp_path / "converted.pth")
-    model = build_model(detection_page(PAGES["coco"], "MODEL.DEVICE", "cpu"))
+    model = build_model(detection_config(CONFIGS["coco"], "MODEL.DEVICE", "cpu"))
     reports = []
 
     class Recorded(DetectionCheckpointer):

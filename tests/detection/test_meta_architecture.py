@@ -17,13 +17,13 @@ SMALL = (
 
 
 @pytest.fixture
-def build(detection_page):
+def build(detection_config):
     """A detector, without the head of VISSL's tool, changed by keys and values."""
     from detectron2.modeling import build_model
 
     def detector(*options):
         torch.manual_seed(0)
-        return build_model(detection_page("voc0712_faster_rcnn_c4_24k", *SMALL, *options))
+        return build_model(detection_config("voc0712_faster_rcnn_c4_24k", *SMALL, *options))
 
     return detector
 

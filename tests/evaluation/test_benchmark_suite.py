@@ -30,9 +30,9 @@ def test_every_suite_is_one_that_the_scheduler_and_its_tool_take(registered, pat
     suite = load(path)
     BenchmarkSuiteScheduler(**suite["params"])
     for benchmark in suite["params"]["benchmarks"]:
-        page = benchmark["config_files"][0].partition("=")[2]
-        assert (config_folder() / "config" / f"{page}.yaml").is_file()
-        assert page.endswith(benchmark["evaluation_name"])
+        config = benchmark["config_files"][0].partition("=")[2]
+        assert (config_folder() / "config" / f"{config}.yaml").is_file()
+        assert config.endswith(benchmark["evaluation_name"])
     # What VISSL's tool asks of slurm_options.
     keys = (
         "NAME COMMENT PARTITION CONSTRAINT TIMEOUT_MIN CPUS_PER_TASK MEM_GB ADDITIONAL_PARAMETERS"

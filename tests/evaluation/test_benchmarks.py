@@ -1,4 +1,4 @@
-"""Every benchmark page through VISSL's launcher: its trunk, and the rates of A.2 and A.3."""
+"""Every benchmark config through VISSL's launcher: its trunk, and the rates of A.2 and A.3."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import torch
 
 from mscn_plugin.vissl.command_line import configs
 
-PAGES = [name.split("/")[-1] for name in configs() if name.startswith("mscn/benchmark/")]
-FROZEN = [page for page in PAGES if "frozen" in page or "neighbor" in page]
-LINEAR = [page for page in PAGES if "linear" in page]
-TUNED = [page for page in PAGES if "percent" in page]
+NAMES = [name.split("/")[-1] for name in configs() if name.startswith("mscn/benchmark/")]
+FROZEN = [name for name in NAMES if "frozen" in name or "neighbor" in name]
+LINEAR = [name for name in NAMES if "linear" in name]
+TUNED = [name for name in NAMES if "percent" in name]
 
 
 @pytest.fixture
 def arguments(checkpoints, image_folder):
-    """What VISSL's tool gets to run a page on a run of seconds."""
+    """What VISSL's tool gets to run a config on a run of seconds."""
 
-    def of(page, method, *overrides):
+    def of(name, method, *overrides):
         from mscn_plugin.evaluation.suites import Run
 
         return [
-            f"config=mscn/benchmark/{page}",
-            *(() if "quick" in page else ("+config/mscn/machine=cpu",)),
-            *Run.of(checkpoints[method]).overrides(page),
+            f"config=mscn/benchmark/{name}",
+            *(() if "quick" in name else ("+config/mscn/machine=cpu",)),
+            *Run.of(checkpoints[method]).overrides(name),
             f"config.MSCN.DATA={image_folder}",
             "config.DATA.NUM_DATALOADER_WORKERS=0",
             "config.CHECKPOINT.DIR=evaluation",
@@ -38,10 +38,10 @@ def arguments(checkpoints, image_folder):
 
 @pytest.fixture
 def evaluate(run_tool, arguments, checkpoints, tmp_path):
-    """Run a page on a run of seconds; returns the trunk before it, and its checkpoint."""
+    """Run a config on a run of seconds; returns the trunk before it, and its checkpoint."""
 
-    def run(page, method, *overrides):
-        run_tool(*arguments(page, method, *overrides))
+    def run(name, method, *overrides):
+        run_tool(*arguments(name, method, *overrides))
         before = torch.load(checkpoints[method] / "checkpoint.torch", weights_only=True)
         after = tmp_path / "evaluation" / "checkpoint.torch"
         return trunk(before), torch.load(after, weights_only=True) if after.is_file() else None
@@ -70,12 +70,12 @@ def rates(folder):
     return {step["iter"]: step["lr"] for step in map(json.loads, lines)}
 
 
-def short_schedule(page):
+def short_schedule(name):
     """Milestones of the four epochs that are run here: VISSL wants as many as the values have."""
     key = "config.OPTIMIZER.param_schedulers.{}.milestones=[{}]"
-    if page in TUNED:
+    if name in TUNED:
         return [key.format(name, "1,2") for name in ("lr", "lr_head")]
-    return [key.format("lr", "1,2,3")] if "imagenet" not in page and "quick" not in page else []
+    return [key.format("lr", "1,2,3")] if "imagenet" not in name and "quick" not in name else []
 
 
 def groups(checkpoint):
@@ -84,15 +84,15 @@ def groups(checkpoint):
     return [(len(g["params"]), g["weight_decay"]) for g in states if g["params"]]
 
 
-def schedule(page, epochs, iteration):
+def schedule(name, epochs, iteration):
     """The rates of A.2, A.3 and of VISSL (Table 3) after so many of the epochs, at batch 256."""
     done = iteration / epochs
-    if "imagenet" in page or "quick" in page:
-        if "linear" in page:
+    if "imagenet" in name or "quick" in name:
+        if "linear" in name:
             return (1 + math.cos(math.pi * done)) / 2
         factor = 0.2 ** ((iteration >= 12) + (iteration >= 16))
         return [0.002 * factor, 0.5 * factor]
-    steps = {"places205": (4, 8, 12), "inaturalist18": (24, 48, 72)}[page.split("_")[0]]
+    steps = {"places205": (4, 8, 12), "inaturalist18": (24, 48, 72)}[name.split("_")[0]]
     return 0.01 * 0.1 ** sum(iteration >= step for step in steps)
 
 
@@ -107,15 +107,15 @@ EPOCHS = {
 }
 
 
-@pytest.mark.parametrize("page", [*LINEAR, *TUNED])
-def test_the_schedule_is_the_papers(compose, arguments, page):
+@pytest.mark.parametrize("name", [*LINEAR, *TUNED])
+def test_the_schedule_is_the_papers(compose, arguments, name):
     """The rates of every epoch, by VISSL's own optimizer, parameter groups and schedulers."""
     from classy_vision.optim import build_optimizer, build_optimizer_schedulers
     from vissl.models import build_model
     from vissl.optimizers import get_optimizer_param_groups
 
-    config = compose(*arguments(page, "simclr", *ONE_STEP))
-    epochs = EPOCHS[page]
+    config = compose(*arguments(name, "simclr", *ONE_STEP))
+    epochs = EPOCHS[name]
     assert config.OPTIMIZER.num_epochs == epochs
     model = build_model(config.MODEL, config.OPTIMIZER)
     optimizer = build_optimizer(config.OPTIMIZER)
@@ -126,24 +126,24 @@ def test_the_schedule_is_the_papers(compose, arguments, page):
         where = iteration / epochs
         optimizer.on_epoch(where=where)
         optimizer.step(where=where)
-        assert optimizer.options_view.lr == pytest.approx(schedule(page, epochs, iteration))
+        assert optimizer.options_view.lr == pytest.approx(schedule(name, epochs, iteration))
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("page", [*LINEAR, *TUNED])
-def test_vissl_trains_what_the_paper_trains(evaluate, tmp_path, page):
+@pytest.mark.parametrize("name", [*LINEAR, *TUNED])
+def test_vissl_trains_what_the_paper_trains(evaluate, tmp_path, name):
     """What is frozen, weight decay on what, which classifier; and the rates are those applied."""
-    before, checkpoint = evaluate(page, "simclr", *ONE_STEP, *FOUR_EPOCHS, *short_schedule(page))
+    before, checkpoint = evaluate(name, "simclr", *ONE_STEP, *FOUR_EPOCHS, *short_schedule(name))
     after, seen = trunk(checkpoint), rates(tmp_path)
-    first = schedule(page, 4, 0)
+    first = schedule(name, 4, 0)
     # VISSL's log has five digits.
     assert seen.keys() == set(range(4))
     assert seen[0] == pytest.approx(first, abs=6e-6)
     assert before.keys() == after.keys()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
-    if page in LINEAR:
+    if name in LINEAR:
         assert not moved  # statistics of batch normalization included
-        decay = 1e-6 if "imagenet" in page or "quick" in page else 5e-4
+        decay = 1e-6 if "imagenet" in name or "quick" in name else 5e-4
         assert groups(checkpoint) == [(2, pytest.approx(decay))]  # weight and bias
     else:
         assert moved == set(before)
@@ -158,29 +158,29 @@ def test_vissl_trains_what_the_paper_trains(evaluate, tmp_path, page):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("page", [*LINEAR, *TUNED])
-def test_every_page_starts_from_byols_trunk(evaluate, page):
+@pytest.mark.parametrize("name", [*LINEAR, *TUNED])
+def test_every_config_starts_from_byols_trunk(evaluate, name):
     """With a rate of 0 fine-tuning leaves the weights as they were loaded."""
-    standing = short_schedule(page)
-    if page in TUNED:
+    standing = short_schedule(name)
+    if name in TUNED:
         for key in ("lr", "lr_head"):
             scheduler = f"config.OPTIMIZER.param_schedulers.{key}"
             standing += [f"{scheduler}.auto_lr_scaling.auto_scale=False"]
             standing += [f"{scheduler}.values=[0,0,0]"]
-    before, checkpoint = evaluate(page, "byol", *ONE_STEP, *FOUR_EPOCHS, *standing)
+    before, checkpoint = evaluate(name, "byol", *ONE_STEP, *FOUR_EPOCHS, *standing)
     after = trunk(checkpoint)
     assert before.keys() == after.keys()
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     for name, tensor in before.items():
-        if page in LINEAR or not name.endswith(statistics):
+        if name in LINEAR or not name.endswith(statistics):
             assert torch.equal(tensor, after[name]), name
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("method", ["simclr", "byol"])
-@pytest.mark.parametrize("page", FROZEN)
-def test_frozen_pages_evaluate_features(evaluate, tmp_path, page, method):
-    evaluate(page, method)
+@pytest.mark.parametrize("name", FROZEN)
+def test_frozen_configs_evaluate_features(evaluate, tmp_path, name, method):
+    evaluate(name, method)
     (line,) = (tmp_path / "evaluation" / "metrics.json").read_text().splitlines()
     results = json.loads(line)["test_frozen_features"]
     assert {"knn"} <= set(results) <= {"knn", "svm"}

@@ -12,8 +12,8 @@ from mscn_plugin.evaluation.definitions import CHECKPOINT_DIGEST, FROZEN, FROZEN
 from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.runs.launch import RunFailedError
 
-LINEAR = next(e for e in SUITES["quick"] if e.page == "quick_linear")
-KNN = next(e for e in SUITES["quick"] if e.page == "quick_frozen")
+LINEAR = next(e for e in SUITES["quick"] if e.config == "quick_linear")
+KNN = next(e for e in SUITES["quick"] if e.config == "quick_frozen")
 
 
 @pytest.fixture

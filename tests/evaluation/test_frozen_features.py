@@ -123,7 +123,7 @@ def test_unreadable_images_are_left_out(extract, image_folder, tmp_path):
 
 
 def test_vissls_own_page_runs_with_one_more_key(run_tool, checkpoints, image_folder, tmp_path):
-    """VISSL's VOC07 SVM page: five layers, pooled by VISSL's maps, from an unedited YAML."""
+    """VISSL's VOC07 SVM config: five layers, pooled by VISSL's maps, from an unedited YAML."""
     run_tool(
         "config=benchmark/linear_image_classification/voc07/eval_resnet_8gpu_transfer_voc07_svm",
         "+config/mscn/transforms=high_pass_svm",
@@ -153,8 +153,8 @@ def narrow_resnet(folder):
 
     mscn_plugin.register()
     width = "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4"
-    page = "config=test/cpu_test/test_cpu_resnet_simclr"
-    cfg = compose_hydra_configuration([page, width])
+    config = "config=test/cpu_test/test_cpu_resnet_simclr"
+    cfg = compose_hydra_configuration([config, width])
     model = convert_to_attrdict(cfg, dump_config=False)[1].MODEL
     weights = {"trunk": build_trunk(model).state_dict(), "heads": {}}
     torch.save({"classy_state_dict": {"base_model": {"model": weights}}}, folder / "narrow.torch")

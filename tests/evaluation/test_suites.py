@@ -15,9 +15,9 @@ pytestmark = pytest.mark.usefixtures("registered")
 
 @pytest.fixture
 def save(tmp_path_factory):
-    """Write a checkpoint with the configuration of a page, changed by keys; returns its path."""
+    """Write a checkpoint with the configuration of a config, changed by keys; returns its path."""
 
-    def write(page=None, sigma=None, **changes):
+    def write(config=None, sigma=None, **changes):
         from mscn_plugin.checkpoints.io import SIGMA_KEY
 
         folder = tmp_path_factory.mktemp("run")
@@ -25,8 +25,8 @@ def save(tmp_path_factory):
         if sigma is not None:
             state[SIGMA_KEY] = torch.tensor(sigma, dtype=torch.float64)
         torch.save({"classy_state_dict": state}, folder / "checkpoint.torch")
-        if page:
-            config = composed(f"mscn/{page}")
+        if config:
+            config = composed(f"mscn/{config}")
             config["MODEL"]["TRUNK"].update(changes)
             (folder / "train_config.yaml").write_text(yaml.safe_dump(config))
         return folder / "checkpoint.torch"
@@ -34,21 +34,23 @@ def save(tmp_path_factory):
     return write
 
 
-def test_every_evaluation_of_a_suite_is_a_page():
+def test_every_evaluation_of_a_suite_is_a_config():
     from mscn_plugin.evaluation.definitions import SUITES
 
-    pages = {e.page for suite in SUITES.values() for e in suite}
-    assert {f"mscn/benchmark/{page}" for page in pages} == {n for n in names() if "benchmark/" in n}
+    configs = {e.config for suite in SUITES.values() for e in suite}
+    assert {f"mscn/benchmark/{config}" for config in configs} == {
+        n for n in names() if "benchmark/" in n
+    }
 
 
-def test_the_papers_run_needs_no_change_of_the_papers_pages(save):
+def test_the_papers_run_needs_no_change_of_the_papers_configs(save):
     from mscn_plugin.evaluation.suites import Run
 
     file = save("simclr", 5.0)
     run = Run.of(file)
     assert (run.sigma, run.crop, run.loss) == (5.0, 224, "mscn_info_nce_loss")
-    page = composed("mscn/benchmark/imagenet1k_linear")
-    trunk = page["MODEL"]["TRUNK"]["RESNETS"]
+    config = composed("mscn/benchmark/imagenet1k_linear")
+    trunk = config["MODEL"]["TRUNK"]["RESNETS"]
     assert run.overrides("imagenet1k_linear") == [
         f"config.MODEL.WEIGHTS_INIT.PARAMS_FILE={file}",
         "config.MSCN.PRETRAINING_SIGMA=5.0",
@@ -80,8 +82,8 @@ def test_pictures_are_decoded_by_the_runs_range(save, compose):
     config = yaml.safe_load((file.parent / "train_config.yaml").read_text())
     config["MSCN"]["PIXEL_RANGE"] = [-0.5, 4095]
     (file.parent / "train_config.yaml").write_text(yaml.safe_dump(config))
-    page, overrides = "config=mscn/benchmark/quick_linear", Run.of(file).overrides("quick_linear")
-    assert compose_hydra_configuration([page, *overrides]).config.MSCN.PIXEL_RANGE == [-0.5, 4095]
+    config, overrides = "config=mscn/benchmark/quick_linear", Run.of(file).overrides("quick_linear")
+    assert compose_hydra_configuration([config, *overrides]).config.MSCN.PIXEL_RANGE == [-0.5, 4095]
 
 
 def test_an_unmasked_run_is_evaluated_without_a_filter(save):
@@ -105,8 +107,8 @@ def test_the_overrides_compose(save, compose, image_folder):
     for file in (save("simclr", 5.0), save("quickstart", 2 / 3), save("byol", 5.0, **regnet)):
         run = Run.of(file)
         for evaluation in SUITES["quick"] + SUITES["paper"]:
-            page = f"config=mscn/benchmark/{evaluation.page}"
-            config = compose_hydra_configuration([page, *run.overrides(evaluation.page)]).config
+            config = f"config=mscn/benchmark/{evaluation.config}"
+            config = compose_hydra_configuration([config, *run.overrides(evaluation.config)]).config
             assert run.config["MODEL"]["TRUNK"]["NAME"] == config.MODEL.TRUNK.NAME
             assert config.DATA.TEST.TRANSFORMS[-1].sigma == run.sigma
 

@@ -39,11 +39,16 @@ def test_the_papers_numbers_are_its_tables():
     """Tables 1 and 3, as the differences that they print."""
     from mscn_plugin.evaluation.paper_results import TABLES
 
-    pages = ("imagenet1k_linear", "imagenet1k_1percent", "places205_linear", "inaturalist18_linear")
+    configs = (
+        "imagenet1k_linear",
+        "imagenet1k_1percent",
+        "places205_linear",
+        "inaturalist18_linear",
+    )
     printed = {"SimCLR": (2.0, 5.7, 1.3, 1.0), "BYOL": (0.1, 2.0, 0.2, -3.3)}
     for method, gains in printed.items():
-        for page, gain in zip(pages, gains):
-            difference = TABLES[f"{method} + MSCN"][page] - TABLES[method][page]
+        for config, gain in zip(configs, gains):
+            difference = TABLES[f"{method} + MSCN"][config] - TABLES[method][config]
             assert difference == pytest.approx(gain, abs=1e-9)
 
 

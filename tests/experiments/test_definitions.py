@@ -48,7 +48,7 @@ def test_names_are_those_of_one_experiment():
     by_name = {}
     for experiments in SUITES.values():
         for experiment in experiments:
-            assert by_name.setdefault(experiment.name, experiment).page == experiment.page
+            assert by_name.setdefault(experiment.name, experiment).config == experiment.config
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_the_small_scale_keeps_the_geometry():
     )
 
 
-def test_a_value_that_the_page_has_is_the_pages_own_run():
+def test_a_value_that_the_config_has_is_the_configs_own_run():
     """So that two suites share it."""
     small = SCALES["small"]
     base = small.overrides(one("trajectory", "10_multimask"), CONFIG, 0)

@@ -8,12 +8,12 @@ from conftest import BYOL_HEADS
 pytestmark = pytest.mark.usefixtures("registered")
 
 
-@pytest.mark.parametrize("page", [("quickstart",), ("byol_quickstart", BYOL_HEADS)])
-def test_settings_come_from_the_configuration(compose, tiny, page):
+@pytest.mark.parametrize("config", [("quickstart",), ("byol_quickstart", BYOL_HEADS)])
+def test_settings_come_from_the_configuration(compose, tiny, config):
     from mscn_plugin.evaluation.suites import Run
     from mscn_plugin.report.settings import important_settings
 
-    config = compose(f"config=mscn/{page[0]}", *tiny, *page[1:])
+    config = compose(f"config=mscn/{config[0]}", *tiny, *config[1:])
     rows = important_settings(Run(Path("run"), Path("run/a.torch"), config, 1.25, 56))
     values = {row.key: row.value for row in rows}
     assert values["LOSS.name"] == config.LOSS.name

@@ -81,7 +81,7 @@ def train(run_tool, image_folder, tmp_path):
 
 
 def heads(*dims: str) -> str:
-    """The page's heads, narrow."""
+    """The config's heads, narrow."""
     return f"config.MODEL.HEAD.PARAMS=[{','.join(f'[mlp,{{dims:{d}}}]' for d in dims)}]"
 
 
@@ -99,14 +99,14 @@ EMBEDDING = {
 
 @pytest.mark.process
 @pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("page", METHODS)
-def test_methods_train_as_their_pages_say(train, page, processes):
-    second, narrow = METHODS[page]
+@pytest.mark.parametrize("config", METHODS)
+def test_methods_train_as_their_configs_say(train, config, processes):
+    second, narrow = METHODS[config]
     checkpoint = train(
         processes,
-        f"config=mscn/{page}",
+        f"config=mscn/{config}",
         narrow,
-        *EMBEDDING.get(page, ()),
+        *EMBEDDING.get(config, ()),
         "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4",
     )
     assert checkpoint["iteration"] == 2

@@ -41,7 +41,7 @@ def test_a_value_that_the_shell_took_apart_is_put_together():
         ([], ["no config is named: add config=<name>", "mscn/quickstart"]),
     ],
 )
-def test_the_pages_are_listed_and_the_nearest_named(registered, arguments, words):
+def test_the_configs_are_listed_and_the_nearest_named(registered, arguments, words):
     said = refusal(arguments)
     assert all(word in said for word in words)
     assert "Config search path" not in said

@@ -24,7 +24,7 @@ def test_vissls_cpu_tests(run_tool, tmp_path, name, overrides):
 
 @pytest.mark.hydra
 @pytest.mark.parametrize(
-    ("page", "overlay"),
+    ("config", "overlay"),
     [
         ("linear_image_classification/imagenet1k/eval_resnet_8gpu_transfer_in1k_linear", ""),
         ("semi_supervised/imagenet1k/eval_resnet_8gpu_transfer_in1k_semi_sup_fulltune", ""),
@@ -33,12 +33,12 @@ def test_vissls_cpu_tests(run_tool, tmp_path, name, overrides):
         ("nearest_neighbor/eval_resnet_8gpu_in1k_kNN", "_center_crop"),
     ],
 )
-def test_overlays_add_the_filter_to_vissls_benchmarks_and_nothing_else(registered, page, overlay):
+def test_overlays_add_the_filter_to_vissls_benchmarks_and_nothing_else(registered, config, overlay):
     from omegaconf import OmegaConf
     from vissl.utils.hydra_config import compose_hydra_configuration
 
     plain, filtered = (
-        OmegaConf.to_container(compose_hydra_configuration([f"config=benchmark/{page}", *more]))
+        OmegaConf.to_container(compose_hydra_configuration([f"config=benchmark/{config}", *more]))
         for more in ((), (f"+config/mscn/transforms=high_pass{overlay}",))
     )
     for split in ("TRAIN", "TEST"):

@@ -30,7 +30,7 @@ from mscn_plugin.types import Config, section_like
 FILE_KEY = "config.MODEL.WEIGHTS_INIT.PARAMS_FILE"
 
 
-def check_checkpoint(cfg: Config) -> None:
+def check(cfg: Config) -> None:
     """Check that the weights fit the trunk and that their filter stands before it.
 
     Fills in the sigma of a ``high_pass_...`` trunk where the configuration leaves it to the

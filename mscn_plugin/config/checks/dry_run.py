@@ -25,8 +25,8 @@ from vissl.data.collators import get_collator
 from vissl.data.ssl_transforms import get_transform
 from vissl.models import build_model
 
+from mscn_plugin.config.checks.build import refusal
 from mscn_plugin.config.checks.loss import LOSSES
-from mscn_plugin.config.checks.parts import refusal
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.models.shapes import of_shapes, trunk_features

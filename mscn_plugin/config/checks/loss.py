@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from torch.nn.modules import loss as torch_losses
 
+from mscn_plugin.allowed import FRACTION, POSITIVE, Allowed, whole
 from mscn_plugin.errors import ConfigError, build_part
 from mscn_plugin.losses.byol import BYOLLoss
 from mscn_plugin.losses.registry import losses
 from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
-from mscn_plugin.types import Config, is_number
+from mscn_plugin.types import Config
 
 OTHER_COLLATORS = (
     "cutmixup_collator",
@@ -46,27 +46,21 @@ _NO_VIEWS = (
 )
 _GIVEN_EMBEDDING = ("barlow_twins_loss", "moco_loss", "simclr_info_nce_loss")
 """Losses of which VISSL does not infer the size of the embeddings."""
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+_RULES: dict[str, Allowed] = {
     **dict.fromkeys(
         (
             *("temperature", "student_temp", "teacher_temp_min", "teacher_temp_max"),
             *("epsilon", "lambda_", "scale_loss"),
         ),
-        (lambda value: value > 0, "above 0"),
+        POSITIVE,
     ),
-    **dict.fromkeys(
-        ("momentum", "ema_center"),
-        (lambda value: 0 <= value <= 1, "a number from 0 to 1"),
-    ),
-    **dict.fromkeys(
-        ("queue_size", "num_iters", "kmeans_iters", "embedding_dim"),
-        (lambda value: isinstance(value, int) and value >= 1, "a whole number of at least 1"),
-    ),
+    **dict.fromkeys(("momentum", "ema_center"), FRACTION),
+    **dict.fromkeys(("queue_size", "num_iters", "kmeans_iters", "embedding_dim"), whole(1)),
 }
 """Of numbers in the sections of VISSL's siamese losses."""
 
 
-def check_loss(cfg: Config) -> None:
+def check(cfg: Config) -> None:
     """Check the loss, and whether collator, model and task give it what it needs.
 
     Raises:
@@ -129,9 +123,8 @@ def _check_vissl_loss(cfg: Config) -> None:
     section: dict[str, Any] = cfg.LOSS[name]
     path = f"config.LOSS.{name}"
     for key, value in section.items():
-        right, wanted = _RULES.get(key, (None, ""))
-        if right is not None and not (is_number(value) and right(value)):
-            raise ConfigError(f"{path}.{key} is {value!r}; it must be {wanted}")
+        if key in _RULES:
+            _RULES[key].check(f"{path}.{key}", value)
     place, holder = path, section
     if "buffer_params" in section:
         place, holder = f"{path}.buffer_params", section["buffer_params"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import Any
@@ -10,9 +11,12 @@ import torch
 
 from mscn_plugin.config.checks.gpu_memory import check_gpu_memory
 from mscn_plugin.config.checks.mscn import crop_size
-from mscn_plugin.config.checks.shared_memory import check_loader_memory
 from mscn_plugin.config.hydra_overrides import is_overridden
+from mscn_plugin.data.shared_memory import check_shared_memory
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.masking.per_branch import NUM_BRANCHES, masks_per_branch
+from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
+from mscn_plugin.transforms.on_device import split_pipeline
 from mscn_plugin.types import Config
 
 
@@ -77,5 +81,33 @@ def _check_devices(cfg: Config) -> None:
     )
 
 
-RULES = (_check_batch, _check_compiler, _check_devices, check_loader_memory)
-"""The messages give the overrides that this machine needs."""
+def _check_loader_memory(cfg: Config) -> None:
+    """Batches that workers have ready must fit, or the run waits for ever within its first ones."""
+    train, size = cfg.DATA.TRAIN, crop_size(cfg.DATA.TRAIN.TRANSFORMS)
+    if cfg.SLURM.USE_SLURM:
+        return
+    height, width = size or (0, 0)
+    views, bytes_per_value = 1, 4  # at least, whatever the collator
+    if train.COLLATE_FUNCTION == COLLATOR:
+        views = sum(masks_per_branch(num_masks_of(train)))
+        with contextlib.suppress(ValueError):
+            if cfg.MSCN.DEVICE_VIEWS is not False and split_pipeline(train):
+                views, bytes_per_value = NUM_BRANCHES, 1
+    check_shared_memory(
+        train.BATCHSIZE_PER_REPLICA * views * 3 * height * width * bytes_per_value,
+        cfg.DISTRIBUTED.NUM_PROC_PER_NODE,
+        cfg.DATA.NUM_DATALOADER_WORKERS,
+    )
+
+
+_RULES = (_check_batch, _check_compiler, _check_devices, _check_loader_memory)
+
+
+def check(cfg: Config) -> None:
+    """Check that this machine, and this batch, can run what a configuration asks for.
+
+    Raises:
+        ConfigError: they cannot; names the overrides that this machine needs.
+    """
+    for rule in _RULES:
+        rule(cfg)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mscn_plugin.checkpoints.sigma import input_sigma
-from mscn_plugin.config.checks.loss import LOSSES, check_loss
+from mscn_plugin.config.checks.loss import LOSSES
 from mscn_plugin.errors import ConfigError, suggestion, with_path
 from mscn_plugin.masking.per_branch import (
     MASK_SETTINGS,
@@ -158,12 +158,14 @@ def _check_loader(cfg: Config) -> None:
         loader_config(cfg)
 
 
-RULES = (
-    _check_small_resnet,
-    _check_sigmas,
-    _check_pixels,
-    _check_collator,
-    check_loss,
-    _check_loader,
-)
-"""Of filter, masks, collator, trunk and loss, by themselves and against each other."""
+_RULES = (_check_small_resnet, _check_sigmas, _check_pixels, _check_collator, _check_loader)
+
+
+def check(cfg: Config) -> None:
+    """Check filter, masks, collator and trunk, by themselves and against each other.
+
+    Raises:
+        ConfigError: a key has a value that it cannot have; the message names both.
+    """
+    for rule in _RULES:
+        rule(cfg)

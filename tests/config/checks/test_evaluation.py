@@ -25,8 +25,8 @@ def saved(compose, large_folder, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("saved")
 
-    def save(sigma=1.25, change=lambda trunk: None, page="mscn/quickstart", extra=()):
-        config = compose(f"config={page}", f"config.MSCN.DATA={large_folder}", *extra)
+    def save(sigma=1.25, change=lambda trunk: None, config="mscn/quickstart", extra=()):
+        config = compose(f"config={config}", f"config.MSCN.DATA={large_folder}", *extra)
         trunk = dict(build_trunk(config.MODEL).state_dict())
         change(trunk)
         state = {"base_model": {"model": {"trunk": trunk, "heads": {}}}}
@@ -244,7 +244,7 @@ def test_unknown_frozen_evaluations_are_refused(linear, saved):
 
 
 class TestVisslsOwnPages:
-    """VISSL's ImageNet page as it is, on a checkpoint of masked pre-training."""
+    """VISSL's ImageNet config as it is, on a checkpoint of masked pre-training."""
 
     @pytest.fixture
     def vissl(self, compose, large_folder):

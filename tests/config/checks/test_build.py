@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mscn_plugin.config.checks.parts import Asked, build
+from mscn_plugin.config.checks.build import Asked, build
 from mscn_plugin.errors import ConfigError
 
 

@@ -1,4 +1,4 @@
-"""The pages of Figure 1: what each changes, and that each trains."""
+"""The configs of Figure 1: what each changes, and that each trains."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import yaml
 from mscn_plugin.config import composed as config
 from mscn_plugin.config.folder import config_folder
 from mscn_plugin.experiments.definitions import SUITES
-from mscn_plugin.experiments.scales import SCALES, page_of
+from mscn_plugin.experiments.scales import SCALES, config_of
 from mscn_plugin.vissl.command_line import configs, is_base
 
-PAGES = [name.split("/")[-1] for name in configs() if name.startswith("mscn/trajectory/")]
+NAMES = [name.split("/")[-1] for name in configs() if name.startswith("mscn/trajectory/")]
 CONFIGS = config_folder() / "config"
 
 
 @pytest.fixture(scope="module")
 def composed(registered):
-    """The ``config`` part of a page, by its name below ``mscn``."""
+    """The ``config`` part of a config, by its name below ``mscn``."""
     parts = functools.cache(config.composed)
-    return lambda page: copy.deepcopy(parts(f"mscn/{page}"))
+    return lambda name: copy.deepcopy(parts(f"mscn/{name}"))
 
 
 def leaves(section, path=()):
@@ -33,19 +33,19 @@ def leaves(section, path=()):
             yield (*path, key), value
 
 
-def test_every_page_is_in_a_suite():
-    used = {experiment.page for suite in SUITES.values() for experiment in suite}
-    assert used == set(PAGES)
+def test_every_config_is_in_a_suite():
+    used = {experiment.config for suite in SUITES.values() for experiment in suite}
+    assert used == set(NAMES)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_differs_from_its_parent_in_the_keys_that_it_names_and_in_all_of_them(composed, page):
-    text = yaml.safe_load((CONFIGS / f"mscn/trajectory/{page}.yaml").read_text())
+@pytest.mark.parametrize("name", NAMES)
+def test_differs_from_its_parent_in_the_keys_that_it_names_and_in_all_of_them(composed, name):
+    text = yaml.safe_load((CONFIGS / f"mscn/trajectory/{name}.yaml").read_text())
     inherited = [entry.lstrip("/").partition("/")[2] for entry in text["defaults"][:-1]]
     parts = [name for name in inherited if is_base(name) or "/augmentations/" in name]
     (parent,) = [name for name in inherited if name not in parts]
     before = dict(leaves(composed(parent.partition("/")[2])))
-    after = dict(leaves(composed(f"trajectory/{page}")))
+    after = dict(leaves(composed(f"trajectory/{name}")))
     said = [text, *(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) for name in parts)]
     named = {path for part in said for path, _ in leaves(part["config"])}
     different = {path for path in {*before, *after} if before.get(path) != after.get(path)}
@@ -55,17 +55,17 @@ def test_differs_from_its_parent_in_the_keys_that_it_names_and_in_all_of_them(co
     assert unchanged <= {("CHECKPOINT", "DIR")}
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_composes_and_passes_all_checks_at_the_papers_size(compose, large_folder, page):
+@pytest.mark.parametrize("name", NAMES)
+def test_composes_and_passes_all_checks_at_the_papers_size(compose, large_folder, name):
     config = compose(
-        f"config=mscn/trajectory/{page}",
+        f"config=mscn/trajectory/{name}",
         f"config.MSCN.DATA={large_folder}",
         "+config/mscn/machine=cpu",
     )
     filtered = any(t["name"] == "MSCNHighPass" for t in config.DATA.TRAIN.TRANSFORMS)
     assert filtered == any(t["name"] == "MSCNHighPass" for t in config.DATA.TEST.TRANSFORMS)
     assert filtered == (
-        page
+        name
         not in (
             "01_mask_only",
             "baseline_crop_only",
@@ -95,9 +95,9 @@ def smoke(composed, image_folder):
     """Arguments that VISSL's tool gets for an experiment at the scale of seconds."""
 
     def arguments(experiment):
-        config = composed(f"trajectory/{experiment.page}")
+        config = composed(f"trajectory/{experiment.config}")
         return [
-            f"config={page_of(experiment)}",
+            f"config={config_of(experiment)}",
             *SCALES["smoke"].overrides(experiment, config, seed=0),
             f"config.MSCN.DATA={image_folder}",
             *IN_SMALL,
@@ -121,10 +121,10 @@ def test_every_experiment_composes_to_its_settings_and_passes_all_checks(compose
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_trains_two_iterations_through_the_launcher(run_tool, smoke, tmp_path, page):
+@pytest.mark.parametrize("name", NAMES)
+def test_every_config_trains_two_iterations_through_the_launcher(run_tool, smoke, tmp_path, name):
     """Its experiments differ from each other in values of settings alone."""
-    experiment = next(e for e in EXPERIMENTS.values() if e.page == page)
+    experiment = next(e for e in EXPERIMENTS.values() if e.config == name)
     run_tool(*smoke(experiment), "config.CHECKPOINT.DIR=run")
     assert (tmp_path / "run" / "model_final_checkpoint_phase0.torch").is_file()
     assert "Total 2 iterations for training" in (tmp_path / "run" / "log.txt").read_text()

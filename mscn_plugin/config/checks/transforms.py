@@ -1,0 +1,108 @@
+"""Checks of the transforms and collators of both splits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from classy_vision.dataset.transforms import TRANSFORM_REGISTRY, build_transform
+from torchvision import transforms as torchvision_transforms
+from vissl.data.collators import COLLATOR_REGISTRY
+
+from mscn_plugin.allowed import (
+    ABOVE_ZERO_TO_ONE,
+    FRACTION,
+    POSITIVE,
+    Allowed,
+    at_least,
+    either,
+    list_of,
+    number,
+    whole,
+)
+from mscn_plugin.config.checks.build import Asked, build, call_of
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.types import Config, is_whole
+
+_WRAPPER_KEYS = ("name", "indices", "transform_type")
+"""Keys of a transform that VISSL's wrapper reads."""
+_SIZES = list_of(whole(1))
+_RULES: dict[str, Allowed] = {
+    "p": either(FRACTION, list_of(FRACTION)),
+    "prob": either(FRACTION, list_of(FRACTION)),
+    "strength": at_least(0),
+    "radius_min": at_least(0),
+    "radius_max": at_least(0),
+    "size": either(whole(1), list_of(whole(1), (1, 2))),
+    "num_times": whole(1),
+    "total_num_crops": whole(1),
+    "num_crops": _SIZES,
+    "size_crops": _SIZES,
+    "interpolation": Allowed("a whole number from 0 to 5", lambda v: is_whole(v) and 0 <= v <= 5),
+    "value": Allowed("given", lambda v: v is not None),  # RandomErasing says what it may be
+    # In units of the range from 0 to 1 that ToTensor gives.
+    "mean": list_of(FRACTION, (1, 3)),
+    "std": list_of(number("above 0 and at most 1", lambda v: 0 < v <= 1), (1, 3)),
+}
+"""Of keys of transforms that the transforms themselves do not check, or in the workers alone."""
+_CROP_RULES = {
+    "scale": list_of(ABOVE_ZERO_TO_ONE, (2,), ordered=True),
+    "ratio": list_of(POSITIVE, (2,), ordered=True),
+}
+_RESIZED_CROPS = ("RandomResizedCrop", "MSCNRandomResizedCrops")
+
+
+def check(cfg: Config) -> None:
+    """Build every transform of both splits.
+
+    Raises:
+        ConfigError: see :func:`mscn_plugin.config.checks.build.build`.
+    """
+    for split in ("TRAIN", "TEST"):
+        _check_transforms(f"config.DATA.{split}.TRANSFORMS", cfg.DATA[split].TRANSFORMS)
+
+
+def _check_transforms(path: str, transforms: list[dict[str, Any]]) -> None:
+    for index, section in enumerate(transforms):
+        place, name = f"{path}[{index}]", section["name"]
+        if section.get("transform_type") is not None:
+            continue  # augly's, built in the dry run
+        nested = section.get("transforms")
+        if isinstance(nested, list):
+            for inner in nested:
+                if not isinstance(inner, dict) or "name" not in inner:
+                    raise ConfigError(f"{place}.transforms has {inner!r}; it must name a transform")
+            _check_transforms(f"{place}.transforms", nested)
+        rules = {**_RULES, **(_CROP_RULES if name in _RESIZED_CROPS else {})}
+        build(place, name, _make_transform, section, _transform(name), _WRAPPER_KEYS, rules)
+        low, high = section.get("radius_min", 0.1), section.get("radius_max", 2.0)
+        if "Blur" in name and low > high:
+            raise ConfigError(f"{place}.radius_min is {low}; it must be at most radius_max, {high}")
+
+
+def _make_transform(section: Asked) -> Any:
+    """As Classy Vision does, which copies the section and would so ask for all of its keys."""
+    registered = TRANSFORM_REGISTRY.get(section["name"])
+    if registered is None:
+        return build_transform(section)
+    section.pop("name")
+    return registered.from_config(section)
+
+
+def _transform(name: str) -> Any:
+    """The class of a transform, of VISSL's registry or of torchvision in its two spellings."""
+    spelled = name if hasattr(torchvision_transforms, name) else name.title().replace("_", "")
+    return TRANSFORM_REGISTRY.get(name) or getattr(torchvision_transforms, spelled, None)
+
+
+def check_collators(cfg: Config) -> None:
+    """Check the parameters of both collators against the functions that take them.
+
+    Raises:
+        ConfigError: see :func:`mscn_plugin.config.checks.build.build`.
+    """
+    for split in ("TRAIN", "TEST"):
+        name, settings = cfg.DATA[split].COLLATE_FUNCTION, cfg.DATA[split].COLLATE_FUNCTION_PARAMS
+        collator = COLLATOR_REGISTRY.get(name)
+        if collator is not None:  # PyTorch's own, which VISSL hands no parameters
+            path = f"config.DATA.{split}.COLLATE_FUNCTION_PARAMS"
+            build(path, name, call_of(collator, []), settings or {}, collator)
