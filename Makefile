@@ -14,12 +14,13 @@ DEPENDENCIES := $(VENV)/.dependencies-$(call hash,$(REQUIREMENT_FILES))
 PROJECT := $(VENV)/.project-$(shell echo $(CURDIR) | cat - setup.py | cksum | cut -d ' ' -f 1)
 DETECTRON2 := $(VENV)/.detectron2-$(call hash,requirements/detectron2.txt requirements/detectron2-wheel.txt)
 PEERS := $(VENV)/.peers-$(call hash,requirements/benchmarks.txt)
+SPHINX := $(VENV)/.sphinx-$(call hash,requirements/docs.txt)
 
 # Two cores; a worker that has nothing left takes from the other.
 PYTEST := -n 2 --dist worksteal
 IN_PROCESS := not (process or new_interpreter or hydra or detectron2 or browser or slurm or gpu)
 
-.PHONY: help demo test check lint chromium slurm setup gpu benchmarks clean
+.PHONY: help demo test check lint docs chromium slurm setup gpu benchmarks clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -28,17 +29,25 @@ help:  ## list the targets
 demo: setup  ## set up, pre-train MSCN on real photographs and write a report of it
 	$(BIN)/mscn demo --output $(RUN)
 
-test: lint chromium slurm  ## set up, then lint, types and all tests, with the slowest at the end
+test: lint $(SPHINX) chromium slurm  ## set up, then lint, types and all tests, with the slowest at the end
 	$(BIN)/python -m pytest $(PYTEST) --durations 25
 
 check: lint  ## lint, types and the unit tests, in a minute: at every save
 	$(BIN)/python -m pytest $(PYTEST) -q -m "$(IN_PROCESS)"
 
-# A real browser looks at the report page, where there is one or root can install it.
+docs: setup $(SPHINX)  ## build the documentation into build/docs/index.html
+	$(BIN)/python -m sphinx -q -W -c docs . build/docs
+
+$(SPHINX): $(DEPENDENCIES)
+	$(PIP) install --quiet -r requirements/docs.txt
+	rm -f $(VENV)/.sphinx-*
+	touch $@
+
+# A real browser looks at the report and the documentation, where there is one or root can install it.
 chromium:  ## install Debian's Chromium where there is none, as root
 	@command -v chromium > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null \
 	    && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium > /dev/null; } \
-	    || echo "No Chromium: the tests that open the report page in it are skipped"
+	    || echo "No Chromium: the tests that open pages in it are skipped"
 
 # Jobs are tested on a real SLURM of one node, whose daemons the tests start with a configuration of
 # their own. Debian's would start with none, and are kept from it.

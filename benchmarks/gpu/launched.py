@@ -111,7 +111,7 @@ def few_photographs(rec: Recorder, of_each: int) -> Path:
 
 
 def quickstart(rec: Recorder) -> None:
-    """The quickstart as the README has it, on the device; then what can be done with its result."""
+    """The quickstart as in docs/, on the device; then what can be done with its result."""
     folder = rec.shared / "quickstart"
     overrides = ["config=mscn/quickstart", *machine(rec)]
     if rec.on_gpu:

@@ -152,7 +152,7 @@ def test_branches_may_pass_the_trunk_one_by_one(run_tool, tiny, device_views):
 @pytest.mark.process
 @pytest.mark.parametrize("memory", ["one_mask", "activation_checkpointing"])
 def test_the_papers_resnet_trains_on_a_cpu(run_tool, tmp_path, memory):
-    """The README's line for a machine without GPU and ImageNet, on a narrower trunk."""
+    """The line of docs/configs.md for a machine without GPU and ImageNet, on a narrower trunk."""
     run_tool(
         "config=mscn/simclr",
         "+config/mscn/machine=cpu",

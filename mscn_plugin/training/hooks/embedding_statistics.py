@@ -107,7 +107,7 @@ class EmbeddingStatisticsHook(MSCNHook):
                 logging.warning(
                     f"iteration {task.iteration}: {NAMES[prefix]} {seen}; the loss can fall "
                     "without anything being learned: try a lower learning rate, and the conditions "
-                    "of BYOL in the README"
+                    "of BYOL in docs/methods.md"
                 )
         line = {"iteration": task.iteration, **flat}
         save_file(line, f"{task.checkpoint_folder}/embedding_statistics.json", verbose=False)

@@ -47,9 +47,9 @@ class NonFiniteHook(MSCNHook):
         indices = _unique(task.last_batch.sample.get("data_idx", []))
         raise RunError(
             f"the loss of iteration {task.iteration} is {task.last_batch.loss.item()}, for a batch "
-            f"of the images {_shortened(indices)}: {file} has the step, and python "
-            "mscn replay names the first part of the model that is not finite; "
-            "checkpoints of earlier iterations are kept"
+            f"of the images {_shortened(indices)}: {file} has the step, and "
+            "mscn replay names the first part of the model that is not finite; checkpoints of "
+            "earlier iterations are kept"
         )
 
     def _check_scale(self, task: Task) -> None:

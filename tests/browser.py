@@ -36,16 +36,24 @@ class Seen(NamedTuple):
         complaints: errors and warnings of console, network and security policy, and exceptions.
         pictures: alternative text and natural width in pixels, 0 for what cannot be shown.
         screenshot: of the whole page.
+        width: of all that is on the page, in pixels: more than the window's where it overflows.
     """
 
     requests: list[str]
     complaints: list[str]
     pictures: list[tuple[str, int]]
     screenshot: Image.Image
+    width: int
 
 
-def look_at(page: Path, profile: Path) -> Seen:
-    """Open a file in a fresh, headless Chromium; ``profile`` is an empty folder for it."""
+def look_at(page: Path, profile: Path, width: int = 1100) -> Seen:
+    """Open a file in a fresh, headless Chromium.
+
+    Args:
+        page: the file.
+        profile: an empty folder for the browser.
+        width: of its window, in pixels.
+    """
     with _Browser(profile) as browser:
         target = browser.ask("Target.createTarget", url="about:blank")["targetId"]
         browser.session = browser.ask("Target.attachToTarget", targetId=target, flatten=True)[
@@ -53,11 +61,16 @@ def look_at(page: Path, profile: Path) -> Seen:
         ]
         for domain in ("Network", "Log", "Runtime", "Page"):
             browser.ask(f"{domain}.enable")
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        browser.ask("Emulation.setDeviceMetricsOverride", **size)
         browser.ask("Page.navigate", url=page.resolve().as_uri())
         browser.wait_for("Page.loadEventFired")
-        pictures = browser.ask(
-            "Runtime.evaluate", expression=_PICTURES, awaitPromise=True, returnByValue=True
-        )["result"]["value"]
+        pictures, content = (
+            browser.ask(
+                "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+            )["result"]["value"]
+            for expression in (_PICTURES, "document.documentElement.scrollWidth")
+        )
         shot = browser.ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]
         browser.ask("Browser.close")
     requests, complaints = [], []
@@ -74,6 +87,7 @@ def look_at(page: Path, profile: Path) -> Seen:
         complaints,
         [(text, width) for text, width in pictures],
         Image.open(io.BytesIO(base64.b64decode(shot))),
+        content,
     )
 
 
