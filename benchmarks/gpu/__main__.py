@@ -1,5 +1,7 @@
 """``python -m benchmarks.gpu [--device cuda|cpu] [--minutes 5] [--output docs] [steps]``.
 
+Exit status: 0 where all checks hold, 1 where one failed, 2 without a GPU.
+
 Writes ``gpu.json`` after every step and ``gpu.md`` beside it. Steps that are not named keep their
 rows from the last run on the same machine.
 """
@@ -195,6 +197,19 @@ class Runner:
                 print(f"--- {path.relative_to(self.scratch)}\n{text[-1500:]}", flush=True)
 
 
+def failed(steps: dict[str, Any]) -> bool:
+    """Whether a step or a check has failed; one that the time did not allow has not."""
+    return any(
+        step["state"] == "failed" or any(row.get("passed") is False for row in step["rows"])
+        for step in steps.values()
+    )
+
+
+def absolute(paths: str) -> str:
+    """The places of a search path, none of them relative to the working directory."""
+    return os.pathsep.join(os.path.abspath(place) for place in paths.split(os.pathsep))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("steps", nargs="*", choices=[*STEPS, []], help="default: all")
@@ -208,11 +223,14 @@ def main() -> None:
     if options.device == "cuda" and not torch.cuda.is_available():
         print("PyTorch sees no GPU here: --device cpu tests the script alone", file=sys.stderr)
         sys.exit(2)
+    if "PYTHONPATH" in os.environ:  # steps and what they start run in folders of their own
+        os.environ["PYTHONPATH"] = absolute(os.environ["PYTHONPATH"])
     with tempfile.TemporaryDirectory() as scratch:
         runner = Runner(options, Path(scratch))
         runner.run()
         runner._write()
     print(f"written: {options.output / 'gpu.json'}, {options.output / 'gpu.md'}")
+    sys.exit(1 if failed(runner.results["steps"]) else 0)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,25 @@ import pytest
 import torch
 from conftest import run_python
 
-from benchmarks.gpu.__main__ import ROOT, STEPS
+from benchmarks.gpu.__main__ import ROOT, STEPS, absolute, failed
 
 
 @pytest.mark.parametrize("name", STEPS)
 def test_every_step_is_there(name):
     module, function = name.split(".")
     assert callable(getattr(importlib.import_module(f"benchmarks.gpu.{module}"), function))
+
+
+def test_a_failed_check_is_told_from_one_that_the_time_did_not_allow():
+    steps = {"a": {"state": "done", "rows": [{"passed": True}, {"error": "no kornia"}]}}
+    assert not failed({**steps, "b": {"state": "ended", "rows": []}})
+    assert failed({**steps, "b": {"state": "failed", "rows": []}})
+    assert failed({**steps, "b": {"state": "done", "rows": [{"passed": False}]}})
+
+
+def test_a_carried_pack_is_found_from_every_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute("site:.:/elsewhere") == f"{tmp_path}/site:{tmp_path}:/elsewhere"
 
 
 @pytest.mark.process
