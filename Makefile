@@ -11,7 +11,7 @@ REQUIREMENT_FILES := $(REQUIREMENTS:%=requirements/%.txt)
 # Stamps are named after what they stand for, so that a change of it, and nothing else, installs again.
 hash = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
 DEPENDENCIES := $(VENV)/.dependencies-$(call hash,$(REQUIREMENT_FILES))
-PROJECT := $(VENV)/.project-$(shell echo $(CURDIR) | cat - setup.py | cksum | cut -d ' ' -f 1)
+PROJECT := $(VENV)/.project-$(shell echo $(CURDIR) | cat - setup.py pyproject.toml | cksum | cut -d ' ' -f 1)
 DETECTRON2 := $(VENV)/.detectron2-$(call hash,requirements/detectron2.txt requirements/detectron2-wheel.txt)
 PEERS := $(VENV)/.peers-$(call hash,requirements/benchmarks.txt)
 SPHINX := $(VENV)/.sphinx-$(call hash,requirements/docs.txt)

@@ -1,22 +1,19 @@
-"""Installs mscn-plugin beside VISSL without touching VISSL's own top-level packages."""
+"""What pyproject.toml cannot say: where ``configs/`` goes, and a README apart from its files."""
 
 import re
 import shutil
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "mscn_plugin/__init__.py").read_text()).group(
-    1
-)
 
 
 class BuildWithConfigs(build_py):
     """Packages ``configs/``, whose name belongs to VISSL's own package, as ``mscn_plugin/configs``.
 
-    A development install reads the folder in place, so it is not a part of ``package_dir``.
+    A development install reads the folder in place, so it is not a part of ``package-dir``.
     """
 
     def run(self):
@@ -27,52 +24,16 @@ class BuildWithConfigs(build_py):
             shutil.copytree(ROOT / "configs", target)
 
 
+def readme():
+    """README.md apart from its files: without their pictures, and of links to them the text."""
+    code, ours = r"(```.*?```|`[^`\n]*`)", r"\]\((?!https?://)[^)]*\)"
+    picture, link = rf"!\[[^\[\]]*{ours}", rf"\[((?:`[^`]*`|[^\[\]`])*){ours}"
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    return re.sub(rf"{code}|{picture}|{link}", r"\1\2", text, flags=re.DOTALL)
+
+
 setup(
-    name="mscn-plugin",
-    version=VERSION,
-    description="Masked Siamese ConvNets (Jing, Zhu, LeCun 2022) as a plugin for VISSL",
-    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description=readme(),
     long_description_content_type="text/markdown",
-    license="MIT",
-    python_requires=">=3.10",
-    # hydra_plugins is a namespace that all Hydra plugins share.
-    packages=[
-        *find_packages(include=["mscn_plugin", "mscn_plugin.*"]),
-        "hydra_plugins.mscn_plugin_path",
-    ],
-    # Said openly, so that setuptools serves a development install by a plain path: Hydra does not
-    # find plugins behind setuptools' import hook.
-    package_dir={"": "."},
-    package_data={"mscn_plugin": ["py.typed"]},
-    # PyTorch's way to be extended without an import; see mscn_plugin/vissl/startup.py.
-    entry_points={
-        "torch.backends": ["mscn_plugin = mscn_plugin.vissl.startup:prepare_vissl"],
-        "console_scripts": ["mscn = mscn_plugin.cli:main"],
-    },
     cmdclass={"build_py": BuildWithConfigs},
-    # VISSL is not named: pip would demand its pins of 2021, which no current Python can meet.
-    install_requires=[
-        "fvcore",
-        "hydra-core>=1.3",
-        "iopath",
-        "jinja2",
-        "matplotlib",
-        "numpy",
-        "opencv-python-headless>=4.5",
-        "pillow",
-        "pyyaml",
-        "scikit-image>=0.18",
-        "scikit-learn>=0.24",
-        "scipy",
-        "tabulate",
-        "tensorboard",
-        "torch>=2.4",
-        "torchvision>=0.19",
-        "tqdm",
-    ],
-    classifiers=[
-        "License :: OSI Approved :: MIT License",
-        "Programming Language :: Python :: 3",
-        "Topic :: Scientific/Engineering :: Artificial Intelligence",
-    ],
 )

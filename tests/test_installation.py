@@ -1,79 +1,213 @@
-"""The wheel: what it holds, and that it leaves VISSL's own packages alone."""
+"""Wheel and source distribution: what they hold, and that what is installed works by itself."""
 
 from __future__ import annotations
 
-import site
+import fnmatch
+import re
+import shutil
 import subprocess
-import sys
+import sysconfig
+import tarfile
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+import warm_python
+from conftest import NEW_INTERPRETER, TINY, tool_environment
+
+import mscn_plugin
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = Path(sysconfig.get_path("purelib"))
+BUILD = """
+import sys
+from setuptools import build_meta
+folder = sys.argv[1]
+build_meta.build_sdist(folder)
+build_meta.build_wheel(folder)
+"""
+IGNORED = (ROOT / ".gitignore").read_text().splitlines()
+ONLY_IN_THE_REPOSITORY = {".ci", ".git", ".gitattributes", ".github", ".gitignore"}
+ONLY_IN_THE_REPOSITORY |= {".pre-commit-config.yaml"}
+WRITTEN_BY_SETUPTOOLS = {"PKG-INFO", "setup.cfg"}
+VISSL = ("vissl", "classy-vision")
+pytestmark = pytest.mark.new_interpreter
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    files = ["setup.py", "pyproject.toml", "README.md", "LICENSE"]
-    folders = ["mscn_plugin", "hydra_plugins", "configs", "extra_scripts", "tests"]
-    source.mkdir()
-    subprocess.run(["cp", "-r", *(str(ROOT / f) for f in files + folders), str(source)], check=True)
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-        + ["--wheel-dir", str(folder), str(source)],
-        check=True,
+@pytest.fixture(scope="session")
+def built(once):
+    """A folder with ``checkout/``, its distributions, and ``again/``, the sdist's own wheel."""
+
+    def build(folder: Path) -> None:
+        checkout = folder / "checkout"
+        shutil.copytree(ROOT, checkout, ignore=ignored)
+        run(NEW_INTERPRETER, "-c", BUILD, folder, cwd=checkout)
+        (sdist,) = folder.glob("*.tar.gz")
+        pip = (NEW_INTERPRETER, "-m", "pip", "wheel", "--no-deps", "--no-index")
+        run(*pip, "--no-build-isolation", "--wheel-dir", folder / "again", sdist)
+
+    return once("distributions", build)
+
+
+def ignored(folder: str, names: list[str]) -> set[str]:
+    """What git does not check in."""
+    patterns = [p.strip("/") for p in IGNORED if p[0] != "/" or Path(folder) == ROOT]
+    return {name for name in names for p in (*patterns, ".git") if fnmatch.fnmatch(name, p)}
+
+
+def wheel_of(folder: Path) -> Path:
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def run(*command, cwd: Path | None = None, code: int = 0) -> str:
+    """Run a process that has to end with ``code``; returns what it printed, or what it said."""
+    result = subprocess.run(
+        [*map(str, command)], cwd=cwd, env=tool_environment(), capture_output=True, text=True
     )
-    return next(folder.glob("*.whl"))
+    assert result.returncode == code, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result.stderr if code and not result.stdout else result.stdout
 
 
-@pytest.mark.new_interpreter
-def test_the_wheel_owns_no_top_level_name_of_vissl(wheel):
+def contents(wheel: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
+        return {name: archive.read(name) for name in archive.namelist() if name[-1] != "/"}
+
+
+def test_the_wheel_owns_no_top_level_name_of_vissl(built):
+    names = contents(wheel_of(built))
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
     assert tops == {"mscn_plugin", "hydra_plugins"}
     assert "hydra_plugins/__init__.py" not in names
     folder = ROOT / "configs"
     shipped = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     packaged = "mscn_plugin/configs/"
-    assert shipped == {n[len(packaged) :] for n in names if n.startswith(packaged) and n[-1] != "/"}
+    assert shipped == {n[len(packaged) :] for n in names if n.startswith(packaged)}
 
 
-@pytest.mark.new_interpreter
-def test_install_use_and_uninstall_beside_vissl(wheel, tmp_path):
-    environment = tmp_path / "venv"
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    python = str(environment / "bin" / "python")
-    (packages,) = [p for p in site.getsitepackages() if "site-packages" in p][:1]
-    # The wheel's own site-packages come first, then those of this environment, VISSL among them.
-    mine = next((environment / "lib").glob("python*")) / "site-packages"
-    (mine / "zz_tests.pth").write_text(packages + "\n")
+def test_the_wheel_of_the_sdist_is_that_of_the_checkout(built):
+    assert contents(wheel_of(built / "again")) == contents(wheel_of(built))
 
-    def run(*arguments: str) -> str:
-        return subprocess.run(
-            [python, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True
-        ).stdout
 
-    def snapshot():
-        files = (path for path in mine.rglob("*") if path.is_file())
-        return sorted(str(f.relative_to(mine)) for f in files if "__pycache__" not in f.parts)
+def test_the_sdist_holds_the_repository(built):
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        held = {m.name.partition("/")[2] for m in archive.getmembers() if m.isfile()}
+    checkout = built / "checkout"
+    files = {p.relative_to(checkout) for p in checkout.rglob("*") if p.is_file()}
+    left = {".egg-info", "build", *ONLY_IN_THE_REPOSITORY}  # setuptools writes the first two
+    wanted = {str(file) for file in files if not {file.parts[0], Path(file.parts[0]).suffix} & left}
+    held = {name for name in held if ".egg-info/" not in name}
+    assert held - WRITTEN_BY_SETUPTOOLS == wanted
 
-    before = snapshot()
-    run("-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel))
+
+def test_its_page_on_an_index_has_no_link_into_the_repository(built):
+    (metadata_file,) = (n for n in contents(wheel_of(built)) if n.endswith("dist-info/METADATA"))
+    page = contents(wheel_of(built))[metadata_file].decode().partition("\n\n")[2]
+    readme = (ROOT / "README.md").read_text()
+    targets = re.findall(r"\]\(([^)]*)\)|(?:src|href)=[\"']([^\"']*)", page)
+    assert all("".join(target).startswith("https://") for target in targets)
+    assert page.splitlines()[0] == readme.splitlines()[0]
+    code = re.findall(r"```.*?```", readme, re.DOTALL)
+    assert all(block in page for block in code)
+
+
+class Environment:
+    """A virtual environment that sees libraries of this one, and has the package's wheel.
+
+    Args:
+        hidden: which libraries it does not see; None for all of them. It never sees the development
+            install.
+    """
+
+    def __init__(self, folder: Path, wheel: Path, hidden: set[str] | None = frozenset()) -> None:
+        run(NEW_INTERPRETER, "-m", "venv", "--without-pip", folder)
+        self.python, self.mscn = folder / "bin" / "python", folder / "bin" / "mscn"
+        (self.packages,) = folder.glob("lib/python*/site-packages")
+        libraries = folder / "libraries"
+        libraries.mkdir()
+        for path in PACKAGES.iterdir() if hidden is not None else ():
+            ours = path.name.startswith(("mscn_plugin", "__editable__")) or path.suffix == ".pth"
+            if not ours and path.name not in hidden:
+                (libraries / path.name).symlink_to(path)
+        (self.packages / "zz_tests.pth").write_text(f"{libraries}\n")
+        self.before = self.files()
+        self.pip("install", "--no-deps", "--no-index", wheel)
+
+    def pip(self, *arguments) -> None:
+        run(NEW_INTERPRETER, "-m", "pip", "--python", self.python, "--quiet", *arguments)
+
+    def files(self) -> list[Path]:
+        files = (path for path in self.packages.rglob("*") if path.is_file())
+        return sorted(path for path in files if "__pycache__" not in path.parts)
+
+
+def test_install_use_and_uninstall_beside_vissl(built, tmp_path):
+    environment = Environment(tmp_path / "venv", wheel_of(built))
     where = run(
+        environment.python,
         "-c",
         "import vissl.data, mscn_plugin, configs, tools, extra_scripts, classy_vision, fairscale\n"
         "from vissl.utils.hydra_config import compose_hydra_configuration\n"
         "compose_hydra_configuration(['config=mscn/simclr', '+config/mscn/machine=cpu'])\n"
         "from mscn_plugin.config.folder import config_folder\n"
         "print(mscn_plugin.__file__, config_folder(), configs.__file__, tools.__file__, sep='\\n')",
+        cwd=tmp_path,
     ).splitlines()
-    assert [line.startswith(str(mine)) for line in where] == [True, True, False, False]
-    command = [environment / "bin" / "mscn", "configs"]
-    listed = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
-    assert "\nmscn/simclr " in listed.stdout
-    run("-m", "pip", "uninstall", "--quiet", "--yes", "mscn-plugin")
-    assert snapshot() == before
+    mine = str(environment.packages)
+    assert [line.startswith(mine) for line in where] == [True, True, False, False]
+    assert run(environment.mscn, "--version") == f"mscn-plugin {mscn_plugin.__version__}\n"
+    environment.pip("uninstall", "--yes", "mscn-plugin")
+    assert environment.files() == environment.before
+
+
+def test_the_commands_of_the_wheel_outside_of_a_checkout(built, image_folder, tmp_path):
+    """By a server that has imported the wheel once, all of its modules."""
+    environment = Environment(tmp_path / "venv", wheel_of(built))
+    tiny = [override.removeprefix("config.") for override in TINY]
+    with warm_python.started(tmp_path / "server", str(environment.python)) as python:
+
+        def mscn(*arguments) -> str:
+            return run(python, environment.mscn, *arguments, cwd=tmp_path)
+
+        assert mscn("doctor").endswith("\nusable\n")
+        assert "\nmscn/simclr " in mscn("configs")
+        demo = mscn("demo", *tiny, "MSCN.TRAIN_SUBSET=0.02", "--output", "demo")
+        assert (tmp_path / "demo" / "report.html").is_file(), demo
+        mscn("train", image_folder, *tiny, "--output", "run")
+        assert "checkpoint:" in mscn("summary", "run")
+        only = ("--only", "quick_frozen", "--output", "evaluated")
+        mscn("evaluate", "run", *only, "--overrides", "config.DATA.NUM_DATALOADER_WORKERS=0")
+        mscn("export", "run", "--output", "exported")
+        mscn("report", "run")
+        mscn("draw", "masks", "--output", "masks.png")
+        mscn("draw", "kernels", "run", "--output", "kernels.png")
+    written = "run/report.html", "evaluated/results.json", "masks.png", "kernels.png"
+    written += "exported/model_card.md", "exported/features.pt"
+    assert [name for name in written if not (tmp_path / name).is_file()] == []
+
+
+def test_without_vissl_it_says_the_two_lines_that_install_it(built, tmp_path):
+    hidden = {f.parts[0] for name in VISSL for f in metadata.files(name)}
+    environment = Environment(tmp_path / "venv", wheel_of(built), hidden)
+    shown = run(environment.mscn, "doctor", code=1)
+    assert "\nvissl " in shown
+    assert shown.endswith("\nnot usable: mscn doctor --fix prints what to do\n")
+    fixes = run(environment.mscn, "doctor", "--fix", code=1).splitlines()
+    pip = f"{environment.python} -m pip install --no-deps"
+    assert [line for line in fixes if line[0] != "#"] == [
+        f"{pip} vissl==0.1.6",
+        f"{pip} --force-reinstall classy-vision==0.7.0",
+    ]
+    error = run(environment.mscn, "train", "mscn/quickstart", cwd=tmp_path, code=1)
+    assert error == "mscn train: vissl is not installed; mscn doctor shows what is missing\n"
+
+
+def test_alone_it_says_what_it_needs(built, tmp_path):
+    environment = Environment(tmp_path / "venv", wheel_of(built), hidden=None)
+    fixes = run(environment.mscn, "doctor", "--fix", code=1).splitlines()
+    wanted = [text for text in metadata.requires("mscn-plugin") if "extra ==" not in text]
+    installed = [line.split("'")[1] if "'" in line else line.split()[-1] for line in fixes]
+    assert installed[: len(wanted)] == wanted
+    assert "evaluate" in run(environment.mscn, "--help")

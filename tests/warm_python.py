@@ -92,14 +92,14 @@ IMPORTED = (
 
 
 @contextlib.contextmanager
-def started(folder: Path):
-    """Start a server; yields the path of the program that takes the place of ``python``."""
+def started(folder: Path, python: str = sys.executable):
+    """Start a server of ``python``; yields the path of the program that takes its place."""
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "python"
-    program.write_text(CLIENT.format(python=sys.executable, folder=str(folder)))
+    program.write_text(CLIENT.format(python=python, folder=str(folder)))
     program.chmod(0o755)
     server = subprocess.Popen(
-        [sys.executable, __file__, str(program)],
+        [python, __file__, str(program)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={key: v for key, v in os.environ.items() if key not in ("WORLD_SIZE", "RANK")},

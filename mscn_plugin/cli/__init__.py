@@ -148,6 +148,10 @@ def _run(program: str, options: argparse.Namespace) -> None:
     except BrokenPipeError:  # as in "mscn configs | head"; nothing is left to flush at the exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (error.name or __package__).partition(".")[0] == "mscn_plugin":
+            raise
+        sys.exit(f"{program}: {error.name} is not installed; mscn doctor shows what is missing")
     except Exception as error:
         message = message_of(error)
         if message is None and isinstance(error, OSError):

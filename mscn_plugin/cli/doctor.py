@@ -13,24 +13,22 @@ from __future__ import annotations
 import argparse
 import platform
 import re
+import shlex
 import shutil
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import NamedTuple
 
 from mscn_plugin import __version__
+from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.formats import LIBRARIES
 
 # In this order: VISSL's metadata pins libraries of 2021, and its wheel holds a copy of Classy
-# Vision that no longer imports.
-VISSL = {
-    "setuptools<81": "",
-    "parameterized": "",
-    "submitit": "",
-    "vissl==0.1.6": "--no-deps ",
-    "classy-vision==0.7.0": "--no-deps --force-reinstall ",
-}
-"""What VISSL needs beside our own requirements, and the options of pip for it."""
+# Vision that no longer imports, over the one that is there.
+CLASSY_VISION = "classy-vision==0.7.0"
+VISSL = {"vissl==0.1.6": "--no-deps", CLASSY_VISION: "--no-deps --force-reinstall"}
+"""What our own requirements cannot name, and the options of pip for it."""
 DETECTRON2 = "git+https://github.com/facebookresearch/detectron2.git"
 OPTIONAL = {
     **{
@@ -39,7 +37,6 @@ OPTIONAL = {
     },
     "detectron2": "detect, draw detections",
     "pycocotools": "detect",
-    "argcomplete": "completion",
 }
 _SAME = {"opencv-python-headless": "opencv-python", "detectron2": "sal-detectron2"}
 _LITTLE_SHARED_MEMORY = 2**30  # bytes; containers have 64 MiB by default
@@ -58,6 +55,12 @@ class Row(NamedTuple):
     missing: bool = False
     fix: str = ""
 
+    def line(self) -> str:
+        """What a shell is told: to install what is needed; all else is a comment."""
+        if self.missing and self.fix:
+            return self.fix
+        return f"# {self.note}: {self.fix}" if self.fix else f"# {self.part}: {self.found}"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -70,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
     missing = any(row.missing for row in rows)
     rows += [] if missing else machine()
     if options.fix:
-        fixes = [("" if row.missing else f"# {row.note}: ") + row.fix for row in rows if row.fix]
+        fixes = [row.line() for row in rows if row.missing or row.fix]
         print("\n".join(fixes) if fixes else "# nothing is missing")
     else:
         width = max(len(row.part) for row in rows)
@@ -85,13 +88,18 @@ def run(options: argparse.Namespace) -> None:
 def libraries() -> list[Row]:
     """Python, this package, and all that it does not work without."""
     rows = [Row("Python", platform.python_version()), Row("mscn-plugin", __version__)]
-    own = [text for text in metadata.requires("mscn-plugin") or () if "extra ==" not in text]
-    for requirement, options in {**dict.fromkeys(own, ""), **VISSL}.items():
+    own = dict.fromkeys((text for text in requirements() if "extra ==" not in text), "")
+    for requirement, options in {**own, **VISSL}.items():
         name, found = version(requirement)
         good = satisfies(found, requirement)
-        fix = "" if good else f"pip install {options}'{requirement}'"
         note = "" if good else f"needed: {requirement}"
+        fix = "" if good else pip(requirement, options)
         rows.append(Row(name, found or "missing", note, not good, fix))
+    vissl, classy_vision = rows[-2:]
+    if vissl.missing and not classy_vision.missing:
+        rows[-1] = classy_vision._replace(
+            note="again, after VISSL", missing=True, fix=pip(CLASSY_VISION, VISSL[CLASSY_VISION])
+        )
     return rows
 
 
@@ -100,10 +108,8 @@ def optional_libraries() -> list[Row]:
     rows = []
     for library, purpose in OPTIONAL.items():
         name, found = version(library)
-        if library == "detectron2":
-            fix = f"pip install --no-build-isolation '{DETECTRON2}'"
-        else:
-            fix = f"pip install --no-deps {library}"  # timm asks for what it needs for downloads
+        source = library == "detectron2"
+        fix = pip(DETECTRON2, "--no-build-isolation") if source else pip(library)
         note = f"for mscn {purpose}"
         rows.append(Row(name, found or "missing", note, fix="" if found else fix))
     return rows
@@ -126,7 +132,9 @@ def machine() -> list[Row]:
     compiler = shutil.which("g++")
     rows.append(Row("C++ compiler", compiler or "none", "for MSCN.COMPILE_TRUNK on a CPU"))
     error = state_of_vissl()
-    rows.append(Row("VISSL", error or "takes this package", missing=error is not None))
+    copied = error is not None and "Kinetics400" in error  # what VISSL's copy asks torchvision for
+    fix = pip(CLASSY_VISION, VISSL[CLASSY_VISION]) if copied else ""
+    rows.append(Row("VISSL", error or "takes this package", "", error is not None, fix))
     return rows
 
 
@@ -140,6 +148,28 @@ def state_of_vissl() -> str | None:
         return unknown_hook()
     except Exception as error:  # whatever its libraries of 2021 meet
         return f"{type(error).__name__}: {error}"
+
+
+def requirements() -> list[str]:
+    """What this package asks for, as its metadata has it.
+
+    Raises:
+        ConfigError: it is imported from a folder, and not installed.
+    """
+    try:
+        return metadata.requires("mscn-plugin") or []
+    except metadata.PackageNotFoundError:
+        folder = Path(__file__).parents[2]
+        raise ConfigError(f"{folder} is not installed: {pip(str(folder))}") from None
+
+
+def pip(requirement: str, options: str = "") -> str:
+    """A line of a shell that installs for this Python, whose environment need not be active."""
+    found, folder = shutil.which("pip"), Path(sys.executable).parent
+    program = (
+        "pip" if found and Path(found).parent == folder else f"{shlex.quote(sys.executable)} -m pip"
+    )
+    return " ".join(filter(None, (program, "install", options, shlex.quote(requirement))))
 
 
 def version(requirement: str) -> tuple[str, str | None]:

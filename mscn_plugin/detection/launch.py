@@ -42,7 +42,7 @@ METRICS = ("bbox/AP", "bbox/AP50", "bbox/AP75", "segm/AP", "segm/AP50", "segm/AP
 """detectron2's names of them."""
 INSTALL = (
     "detectron2 is not installed: pip install --no-build-isolation "
-    "'git+https://github.com/facebookresearch/detectron2.git' (some minutes; docs/detection.md)"
+    "'git+https://github.com/facebookresearch/detectron2.git' (it is compiled, some minutes)"
 )
 _OWN_KEYS = {
     "MODEL.MSCN.SIGMA": "it is pre-training's; --sigma says it for checkpoints that do not",

@@ -107,7 +107,4 @@ def check_libraries(name: str) -> None:
     missing = [library for library in libraries if importlib.util.find_spec(library) is None]
     if missing:
         names = " ".join(missing)
-        raise ConfigError(
-            f"--format {name} needs {names}: pip install --no-deps -r "
-            f"requirements/export.txt, or pip install {names}"
-        )
+        raise ConfigError(f"--format {name} needs {names}: pip install {names}")

@@ -108,6 +108,17 @@ def test_errors_that_a_user_can_act_on_are_one_line(script_signals, monkeypatch,
         cli.main(["summary", "run"])
 
 
+@pytest.mark.parametrize("command", ["train", "report"])
+def test_a_missing_library_is_named(script_signals, monkeypatch, command):
+    def fail(options):
+        raise ModuleNotFoundError("No module named 'vissl'", name="vissl")
+
+    monkeypatch.setattr(cli.module_of(command), "run", fail)
+    message = f"^mscn {command}: vissl is not installed; mscn doctor shows what is missing$"
+    with pytest.raises(SystemExit, match=message):
+        cli.main([command, "run"])
+
+
 def test_other_errors_keep_their_traceback(script_signals, monkeypatch):
     monkeypatch.setattr(cli.module_of("summary"), "run", lambda options: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -11,7 +11,6 @@ import pytest
 
 
 def test_the_line_is_for_the_shell(mscn, capsys):
-    pytest.importorskip("argcomplete")
     mscn("completion bash")
     assert capsys.readouterr().out == ('eval "$(register-python-argcomplete --shell bash mscn)"\n')
     mscn("completion zsh")
@@ -28,7 +27,6 @@ def test_the_line_is_for_the_shell(mscn, capsys):
     ],
 )
 def test_words_are_completed(tmp_path, line, word):
-    pytest.importorskip("argcomplete")
     result = tmp_path / "result"
     subprocess.run(
         [sys.executable, "-m", "mscn_plugin.cli"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from importlib import metadata
 
 import pytest
@@ -46,7 +48,7 @@ def test_a_usable_environment(mscn, capsys, registered):
 @pytest.mark.parametrize(
     ("name", "version", "line"),
     [
-        ("classy-vision", None, "--no-deps --force-reinstall 'classy-vision==0.7.0'"),
+        ("classy-vision", None, "--no-deps --force-reinstall classy-vision==0.7.0"),
         ("setuptools", "82.0.1", "'setuptools<81'"),
         ("hydra-core", "1.0.7", "'hydra-core>=1.3'"),
     ],
@@ -61,21 +63,61 @@ def test_what_is_missing_is_said_and_mended(mscn, capsys, missing, name, version
     status, text = run(mscn, capsys, "--fix")
     assert status == 1
     commands = [row for row in text.splitlines() if not row.startswith("#")]
-    assert commands == [f"pip install {line}"]
+    assert [command.partition("pip install ")[2] for command in commands] == [line]
 
 
 def test_what_is_optional_is_mended_as_a_comment(mscn, capsys, missing, registered):
     missing("onnx")
     status, text = run(mscn, capsys, "--fix")
     assert status == 0
-    assert "# for mscn export onnx: pip install --no-deps onnx\n" in text
+    assert re.search("^# for mscn export onnx: .*pip install onnx$", text, re.MULTILINE)
 
 
-def test_a_vissl_that_does_not_take_the_package(mscn, capsys, monkeypatch, registered):
-    monkeypatch.setattr("mscn_plugin.vissl.compat.unknown_hook", lambda: "is too new")
+def test_classy_vision_comes_after_vissl_whose_wheel_overwrites_it(mscn, capsys, missing):
+    missing("vissl")
+    status, text = run(mscn, capsys, "--fix")
+    assert status == 1
+    commands = [line.partition("install ")[2] for line in text.splitlines() if line[0] != "#"]
+    assert commands == [
+        "--no-deps vissl==0.1.6",
+        "--no-deps --force-reinstall classy-vision==0.7.0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ("cannot import name 'Kinetics400'", "--no-deps --force-reinstall classy-vision==0.7.0"),
+        ("is too new", "# VISSL: is too new"),
+    ],
+)
+def test_a_vissl_that_does_not_take_the_package(mscn, capsys, monkeypatch, registered, error, line):
+    monkeypatch.setattr("mscn_plugin.vissl.compat.unknown_hook", lambda: error)
     status, text = run(mscn, capsys)
     assert status == 1
-    assert "is too new" in text
+    assert error in text
+    status, text = run(mscn, capsys, "--fix")
+    assert status == 1
+    assert text.endswith(f"{line}\n")
+
+
+def test_lines_are_for_the_python_that_prints_them(monkeypatch, tmp_path):
+    """Whose environment need not be the one that is active."""
+    python = tmp_path / "my venv" / "python"
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: "/usr/bin/pip")
+    assert doctor.pip("a<2") == f"'{python}' -m pip install 'a<2'"
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: str(python.with_name("pip")))
+    assert doctor.pip("a==2", "--no-deps") == "pip install --no-deps a==2"
+
+
+def test_a_package_that_is_not_installed_says_so(mscn, monkeypatch):
+    def requires(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "requires", requires)
+    with pytest.raises(SystemExit, match=r"^mscn doctor: \S+ is not installed: .* -m pip install "):
+        mscn("doctor")
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,8 @@ class EmbeddingStatisticsHook(MSCNHook):
             for seen in watch.look(of, spread, settled=is_settled(task), late=is_late(task)):
                 logging.warning(
                     f"iteration {task.iteration}: {NAMES[prefix]} {seen}; the loss can fall "
-                    "without anything being learned: try a lower learning rate, and the conditions "
-                    "of BYOL in docs/methods.md"
+                    "without anything being learned: try a lower learning rate; BYOL needs heads "
+                    "with use_bias False and BASE_MODEL_NAME mscn_branchwise_model"
                 )
         line = {"iteration": task.iteration, **flat}
         save_file(line, f"{task.checkpoint_folder}/embedding_statistics.json", verbose=False)
