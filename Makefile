@@ -64,7 +64,7 @@ lint: setup $(DETECTRON2)  ## ruff and mypy
 setup: $(DEPENDENCIES) $(PROJECT)  ## make the virtual environment
 
 $(DEPENDENCIES):
-	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), f'Python 3.10 or later is needed (PYTHON=...), this is {sys.version}'"
+	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), f'The pins of requirements need Python 3.11 or later (PYTHON=...), this is {sys.version}'"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet -r requirements/torch.txt
 	$(PIP) install --quiet -r requirements/libraries.txt

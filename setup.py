@@ -17,11 +17,12 @@ class BuildWithConfigs(build_py):
     """
 
     def run(self):
+        if getattr(self, "editable_mode", False):
+            super().run()
+            return
+        shutil.rmtree(self.build_lib, ignore_errors=True)  # with what has been removed since
         super().run()
-        if not getattr(self, "editable_mode", False):
-            target = Path(self.build_lib) / "mscn_plugin" / "configs"
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(ROOT / "configs", target)
+        shutil.copytree(ROOT / "configs", Path(self.build_lib) / "mscn_plugin" / "configs")
 
 
 def readme():

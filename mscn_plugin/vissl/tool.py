@@ -13,6 +13,7 @@ from pathlib import Path
 from vissl.config import AttrDict
 
 from mscn_plugin.config.hydra_overrides import hydra_override
+from mscn_plugin.errors import ConfigError
 from mscn_plugin.runs.launch import tool
 from mscn_plugin.training.signals import heeded_by_run
 
@@ -32,6 +33,7 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
 
     Raises:
         SystemExit: as in VISSL's tool.
+        ConfigError: SLURM takes no job.
         Exception: what Hydra and the checks raise; nothing was written.
     """
     overrides = [*overrides, *_as_rank_of_torchrun()]
@@ -53,7 +55,8 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
         with contextlib.nullcontext() if verbose else stdout_in(log):
             print(said.getvalue(), end="")
             if config.SLURM.USE_SLURM:
-                job = launch_distributed_on_slurm(engine_name=args.engine_name, cfg=config)
+                with _refusal_in_one_line(config.SLURM.PARTITION):
+                    job = launch_distributed_on_slurm(engine_name=args.engine_name, cfg=config)
             else:
                 launch_distributed(
                     cfg=config,
@@ -66,6 +69,20 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
         if job is not None and not verbose:
             print(f"SUBMITTED: {job.job_id}")
     return config
+
+
+@contextlib.contextmanager
+def _refusal_in_one_line(partition: str) -> Iterator[None]:
+    """Raise ConfigError where ``sbatch`` takes no job, with what it says."""
+    from submitit.core.utils import FailedJobError
+
+    try:
+        yield
+    except FailedJobError as error:
+        reason = str(error).strip().removeprefix("sbatch: error: ").splitlines()[0]
+        raise ConfigError(
+            f"config.SLURM.PARTITION is {partition!r}, and SLURM takes no job: {reason}"
+        ) from None
 
 
 def _as_rank_of_torchrun() -> list[str]:

@@ -80,6 +80,27 @@ def test_a_preempted_job_is_requeued_goes_on_and_can_be_canceled(slurm, run_tool
     assert errors.read_text().count("mscn-plugin: ended on request") == 3
 
 
+def test_what_slurm_refuses_is_said_in_one_line(slurm, tiny, tmp_path):
+    command = ("train", "mscn/quickstart", "--slurm", "nowhere", *tiny, "SLURM.LOG_FOLDER=log")
+    result = run_command(*command, cwd=tmp_path)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1] == (  # behind what sbatch itself prints
+        "mscn train: config.SLURM.PARTITION is 'nowhere', and SLURM takes no job: "
+        "invalid partition specified: nowhere"
+    )
+
+
+def test_nodes_and_gpus_are_what_slurm_is_asked_for(slurm, tiny, tmp_path):
+    command = ("train", "mscn/quickstart", "--slurm", "here", "--nodes", "2", "--gpus", "2")
+    result = run_command(*command, *tiny, "SLURM.LOG_FOLDER=log", cwd=tmp_path, check=True)
+    job = result.stdout.splitlines()[-1].removeprefix("SUBMITTED: ")
+    asked = slurm("scontrol", "show", "job", "--oneliner", job)
+    slurm("scancel", job)
+    assert " NumNodes=2-2 " in asked
+    assert " TresPerNode=gres:gpu:2" in asked
+
+
 def test_an_evaluation_is_submitted_and_waited_for(slurm, checkpoints, tmp_path):
     result = run_command(
         *("evaluate", checkpoints["simclr"], "--only", "quick_frozen", "--slurm", "here"),
