@@ -95,7 +95,7 @@ NVIDIA's published training throughput; **no figure of this page was measured on
   {measured.masked_in_workers(1):.0f}, {measured.masked_in_workers(2):.0f}, {measured.masked_in_workers(4):.0f} and {measured.masked_in_workers(8):.0f} with filter and masks in
   the workers (K = 1, 2, 4, 8; K = 1 and 4 measured, the others on the line through them); VISSL's SimCLR
   without masks {measured.vissl:.0f}. "Cores" is how many keep a GPU busy; the configurations start {WORKERS} workers per GPU.
-- **Bytes.** {measured.kilobytes:.0f} kB per image with the masks on the device (two views in uint8 and the draws),
+- **Bytes.** {measured.kilobytes:.0f} kB per image with the masks on the device (two views in uint8 and the masks as numbers),
   {measured.kilobytes_vissl:.0f} kB for SimCLR's two float32 views, 2 K x {VIEW_KB:.0f} kB with masks in the workers.
 - **Device stage, computed.** The filter is 26 million multiply-adds per view, ResNet-50's forward and backward
   pass 12,300: 0.2% of the arithmetic at K = 1, less for more masks. Filter, masks and noise read and write

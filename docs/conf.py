@@ -9,7 +9,7 @@ root_doc = "docs/index"
 
 # The source folder is the repository, so that links between README.md, docs/ and the code are the
 # same ones on a code host and here.
-include_patterns = ["*.md", "docs/**.md", "notebooks/**.md"]
+include_patterns = ["*.md", "docs/**.md"]
 exclude_patterns = ["build", ".*", "runs"]
 templates_path = ["templates"]
 html_additional_pages = {"index": "to_docs.html"}

@@ -285,7 +285,9 @@ def _streams(rec: Recorder) -> None:
         data: Any = [torch.full((size,), float(number)) for number in range(count)]
         return DataloaderAsyncGPUWrapper(DataLoader(data, batch_size=1, pin_memory=True))
 
-    with rec.check("batches of VISSL's asynchronous loader stay whole until they are read") as row:
+    with rec.check(
+        "batches of VISSL's asynchronous loader stay as they are until they are read"
+    ) as row:
         theirs, ours = wrong(loader()), wrong(ResumableLoader(loader(), 0, 0))
         row["detail"] = f"overwritten: {ours} of {count}; by VISSL's loader alone {theirs}"
         require(ours == 0, row["detail"])

@@ -532,13 +532,13 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         f"{C}=null takes all out, which {{}} does not",
     ),
     (
-        "an address that a page leaves open",
+        "an address that a config leaves open",
         ["config.DISTRIBUTED.RUN_ID=xxxxxxxx"],
         "config.DISTRIBUTED.RUN_ID is 'xxxxxxxx'; it must be auto, or <host>:<port> of the first "
         "node; on one machine add config.DISTRIBUTED.RUN_ID=auto",
     ),
     (
-        "a page of VISSL as it is",
+        "a config of VISSL as it is",
         ["config=pretrain/simclr/simclr_8node_resnet", f"+{M}.DATA=empty"],
         "on one machine add config.DISTRIBUTED.RUN_ID=auto config.DISTRIBUTED.NUM_NODES=1",
     ),
@@ -743,7 +743,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     ),
     ("misspelled VISSL section", ["config.OPTIMISER.num_epochs=1"], "OPTIMISER"),
     (
-        "misspelled page",
+        "misspelled config",
         ["config=mscn/quikstart"],
         "Could not find 'config/mscn/quikstart'; did you mean mscn/quickstart?",
     ),

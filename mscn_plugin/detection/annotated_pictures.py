@@ -111,7 +111,7 @@ def check_files(pictures: Sequence[Picture], findings: Findings) -> None:
                     _compare(picture, header, findings)
                     continue
                 findings.refuse(
-                    "picture cannot be read: put the whole file there, or delete it with its "
+                    "picture cannot be read: put the complete file there, or delete it with its "
                     "annotation",
                     f"{picture.file} ({header})",
                 )

@@ -173,7 +173,7 @@ class DetectionData:
         images: list[dict[str, Any]] = []
         objects: list[dict[str, Any]] = []
         for identity, picture in enumerate(self.splits[split], 1):
-            assert picture.size is not None, "the folder was found whole"
+            assert picture.size is not None, "the folder was found complete"
             width, height = picture.size
             file = str(picture.file)
             images.append({"id": identity, "file_name": file, "width": width, "height": height})
@@ -406,7 +406,7 @@ def _check_run_lengths(mask: dict[str, Any], size: tuple[int, int]) -> None:
 
 def _voc_element(picture: Picture, objects: Sequence[Annotation]) -> ElementTree.Element:
     root = ElementTree.Element("annotation")
-    assert picture.size is not None, "the folder was found whole"
+    assert picture.size is not None, "the folder was found complete"
     _add(root, "filename", picture.file.name)
     size = ElementTree.SubElement(root, "size")
     for side, pixels in zip(("width", "height"), picture.size):

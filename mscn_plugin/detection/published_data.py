@@ -47,7 +47,7 @@ def check_published(dataset: str, root: Path) -> str:
         try:
             pictures = list(read(root / file))
         except (OSError, ValueError, KeyError, TypeError, ElementTree.ParseError) as error:
-            raise ConfigError(f"{root / file} cannot be read whole ({error})") from None
+            raise ConfigError(f"{root / file} cannot be read to its end ({error})") from None
         check_files(pictures, findings)
     findings.raise_refusals(root)
     return digest.hexdigest()

@@ -177,7 +177,7 @@ def _check_names(cfg: Config, tensors: dict[str, Any]) -> None:
             raise ConfigError(
                 f"{FILE_KEY} is {file!r}, which {what} {len(keys)} tensors that the trunk {name} "
                 f"{'has' if keys is missing else 'lacks'}, such as {keys[0]}: the file must be "
-                "whole, and config.MODEL.TRUNK pre-training's"
+                "complete, and config.MODEL.TRUNK pre-training's"
             )
     for key, shape in expected.items():
         if tuple(tensors[key].shape) != shape:
