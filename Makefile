@@ -6,7 +6,7 @@ RUN ?= runs/mscn_quickstart
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-REQUIREMENTS := torch libraries vissl classy-vision export
+REQUIREMENTS := torch libraries vissl classy-vision export tracking notebooks
 REQUIREMENT_FILES := $(REQUIREMENTS:%=requirements/%.txt)
 # Stamps are named after what they stand for, so that a change of it, and nothing else, installs again.
 hash = $(shell cat $(1) | cksum | cut -d ' ' -f 1)
@@ -20,7 +20,7 @@ SPHINX := $(VENV)/.sphinx-$(call hash,requirements/docs.txt)
 PYTEST := -n 2 --dist worksteal
 IN_PROCESS := not (process or new_interpreter or hydra or detectron2 or browser or slurm or gpu)
 
-.PHONY: help demo test check lint docs chromium slurm setup gpu benchmarks clean
+.PHONY: help demo test check lint docs chromium slurm setup gpu benchmarks notebooks clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -70,7 +70,7 @@ $(DEPENDENCIES):
 	$(PIP) install --quiet -r requirements/libraries.txt
 	$(PIP) install --quiet --no-deps -r requirements/vissl.txt
 	$(PIP) install --quiet --no-deps --force-reinstall -r requirements/classy-vision.txt
-	$(PIP) install --quiet --no-deps -r requirements/export.txt
+	$(PIP) install --quiet --no-deps $(foreach part,export tracking notebooks,-r requirements/$(part).txt)
 	rm -f $(VENV)/.dependencies-*
 	touch $@
 
@@ -101,6 +101,9 @@ $(PEERS): $(DEPENDENCIES)
 	$(PIP) install --quiet --no-deps -r requirements/benchmarks.txt
 	rm -f $(VENV)/.peers-*
 	touch $@
+
+notebooks: setup  ## run the notebooks again, and keep what they print and draw in them
+	$(BIN)/python -W ignore notebooks/execute.py
 
 clean:  ## remove what building and testing left; runs and the environment stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -59,6 +59,17 @@ FILLED_IN = Allowed(
 )
 SIGMA = checked_by("null or at least 0 pixels", lambda value: value is None or check_sigma(value))
 PIXELS = checked_by("null, or the values of black and white, such as [0, 4095]", check_pixel_range)
+SERVICES = ("wandb", "mlflow")
+SOME_SERVICES = Allowed(
+    f"a list of some of {', '.join(SERVICES)}, or empty",
+    lambda value: (
+        isinstance(value, list)
+        and all(service in SERVICES for service in value)
+        and len(set(value)) == len(value)
+    ),
+)
+TEXT = Allowed("text", lambda value: isinstance(value, str))
+NAME = Allowed("text, not empty", lambda value: isinstance(value, str) and value.strip() != "")
 SOME_EVALUATIONS = Allowed(
     f"a list of some of {', '.join(EVALUATIONS)}",
     lambda value: isinstance(value, list) and bool(value) and all(v in EVALUATIONS for v in value),
@@ -117,6 +128,24 @@ SCHEMA: Section = {
         "auto",
         SWITCH_OR_AUTO,
         "a bar of the run; auto: where the output is a terminal",
+        weights=False,
+    ),
+    "TRACKING": Key(
+        [],
+        SOME_SERVICES,
+        "services that the run is written to beside TensorBoard: Weights & Biases, MLflow "
+        "(docs/tracking.md)",
+        weights=False,
+    ),
+    "TRACKING_PROJECT": Key("mscn", NAME, "W&B's project, MLflow's experiment", weights=False),
+    "TRACKING_NAME": Key(
+        "", TEXT, "the run's name there; empty: that of its folder", weights=False
+    ),
+    "TRACKING_DIR": Key(
+        "",
+        TEXT,
+        "folder of W&B's files and of MLflow's `mlflow.db`; empty: what `WANDB_DIR` and "
+        "`MLFLOW_TRACKING_URI` say, or else the run's folder",
         weights=False,
     ),
     # Accuracy of the frozen trunk on labeled images while pre-training goes on.

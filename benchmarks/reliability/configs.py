@@ -401,6 +401,27 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         [f"{M}.ONLINE_EVALUATION.NETWORK=teacher"],
         "NETWORK is 'teacher'; it must be online or",
     ),
+    (
+        "a service that is no list",
+        [f"{M}.TRACKING=wandb"],
+        f"{M}.TRACKING is 'wandb'; it must be a list of some of wandb, mlflow, or empty",
+    ),
+    ("a service that there is not", [f"{M}.TRACKING=[comet]"], f"{M}.TRACKING is ['comet']; it"),
+    (
+        "a service named twice",
+        [f"{M}.TRACKING=[mlflow,mlflow]"],
+        f"{M}.TRACKING is ['mlflow', 'mlflow']; it must be",
+    ),
+    (
+        "a project without a name",
+        [f"{M}.TRACKING_PROJECT=''"],
+        f"{M}.TRACKING_PROJECT is ''; it must be text, not empty",
+    ),
+    (
+        "a folder that is a number",
+        [f"{M}.TRACKING_DIR=3"],
+        f"{M}.TRACKING_DIR is 3; it must be text",
+    ),
     # What a configuration says twice
     (
         "two training sets",

@@ -15,6 +15,7 @@ from mscn_plugin.config.checks import (
     machine,
     mscn,
     optimizer,
+    tracking,
     transforms,
     vissl,
 )
@@ -59,7 +60,7 @@ def infer_checkpoint_folder(cfg: Config) -> None:
 
 _PATHS = (
     *("CHECKPOINT.DIR", "MODEL.WEIGHTS_INIT.PARAMS_FILE", "SLURM.LOG_FOLDER"),
-    *("MSCN.DATA", "MSCN.TRAIN_SUBSET", "EXTRACT_FEATURES.OUTPUT_DIR"),
+    *("MSCN.DATA", "MSCN.TRAIN_SUBSET", "MSCN.TRACKING_DIR", "EXTRACT_FEATURES.OUTPUT_DIR"),
     *("HOOKS.TENSORBOARD_SETUP.LOG_DIR", "PROFILING.OUTPUT_FOLDER"),
     *(f"DATA.{split}.{key}_PATHS" for split in ("TRAIN", "TEST") for key in ("DATA", "LABEL")),
 )
@@ -114,5 +115,6 @@ STEPS: tuple[Step, ...] = (
     transforms.check_collators,
     projector_input.infer_and_check,
     machine.check,
+    tracking.check,
 )
 """In this order: a step may rely on what those before it have completed or checked."""

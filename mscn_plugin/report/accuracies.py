@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mscn_plugin.checkpoints.run_folder import measured_on
 from mscn_plugin.experiments.runs import METRICS
 from mscn_plugin.report.history import History
 
+BASELINES = ("random trunk, same input", "color histogram", "chance")
+"""Titles of what is to be beaten."""
 NONE = (
     "The run has no online evaluation: its images have no labels, "
     "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS is 0, or it ended before the first one."
@@ -34,10 +38,10 @@ def accuracy_rows(
         other = "" if epochs in (None, seen) else f" (this checkpoint, after {epochs}, has none)"
         rows.append((f"pre-trained trunk, {seen} epochs{other}", last["online_evaluation"]))
     if same[0]["train_phase_idx"] < 0:
-        rows.append(("random trunk, same input", same[0]["online_evaluation"]))
+        rows.append((BASELINES[0], same[0]["online_evaluation"]))
     if "color_histogram" in last:
-        rows.append(("color histogram", last["color_histogram"]))
-        rows.append(("chance", dict.fromkeys(METRICS.values(), last["chance"])))
+        rows.append((BASELINES[1], last["color_histogram"]))
+        rows.append((BASELINES[2], dict.fromkeys(METRICS.values(), last["chance"])))
     return rows
 
 
@@ -48,3 +52,17 @@ def about_accuracies(history: History, epochs: int | None = None) -> str:
         return NONE
     text = measured_on(evaluations[-1])
     return f"{text[0].upper()}{text[1:]}."
+
+
+def in_percent(values: dict[str, float]) -> list[str]:
+    """The accuracies as text, in the order of ``METRICS``; "-" for one that is missing."""
+    return [f"{values[key]:.1f}" if key in values else "-" for key in METRICS.values()]
+
+
+def images_in_short(evaluations: list[dict[str, Any]]) -> str:
+    """How many images of which split the last evaluation was measured on and learned from."""
+    if not evaluations or "images" not in evaluations[-1]:
+        return "not known"
+    images = evaluations[-1]["images"]
+    split = "held-out images" if images["held_out"] else "validation images"
+    return f"{images['val']['number']} {split}, classifiers of {images['train']['number']}"

@@ -12,6 +12,10 @@ from matplotlib.figure import Figure
 
 from mscn_plugin.report.history import History
 
+LEAST_TO_SMOOTH = 20
+"""Points of a series from which on it is smoothed; the running mean is over a tenth of them."""
+DASHES = ("dashed", "dotted")
+
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
@@ -22,6 +26,9 @@ class Curve:
         series: by name, its points as ``(xs, ys)``; one series is drawn without its name.
         markers: whether the points are few enough to be shown.
         from_zero: whether the distance to 0 means something.
+        smoothed: whether the series are noisy; drawn as a running mean, with themselves behind.
+        levels: by name, values to be compared with, drawn as dashed lines.
+        colors: of the series by name, in Matplotlib's terms; others have their place's.
     """
 
     title: str
@@ -30,19 +37,30 @@ class Curve:
     series: dict[str, tuple[list[float], list[float]]]
     markers: bool = False
     from_zero: bool = False
+    smoothed: bool = False
+    levels: dict[str, float] = dataclasses.field(default_factory=dict)
+    colors: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def draw(self, axis: Any) -> None:
         """Draw the curve on an axis of Matplotlib."""
-        for name, (xs, ys) in self.series.items():
-            axis.plot(xs, ys, label=name, marker="o" if self.markers or len(xs) == 1 else None)
+        for number, (name, (xs, ys)) in enumerate(self.series.items()):
+            style: dict[str, Any] = {"color": self.colors.get(name, f"C{number}")}
+            if self.markers or len(xs) == 1:
+                style["marker"] = "o"
+            if self.smoothed and len(ys) >= LEAST_TO_SMOOTH:
+                axis.plot(xs, ys, linewidth=0.8, alpha=0.35, **style)
+                ys = running_mean(ys)
+            axis.plot(xs, ys, label=name, **style)
+        for number, (name, level) in enumerate(self.levels.items()):
+            axis.axhline(level, label=name, color="0.35", linewidth=1, linestyle=DASHES[number % 2])
         axis.set(title=self.title, xlabel=self.xlabel, ylabel=self.ylabel)
         axis.grid(color="0.9")
         if self.xlabel == "epoch":
             axis.xaxis.get_major_locator().set_params(integer=True)
         if self.from_zero:
             axis.set_ylim(bottom=0)
-        if len(self.series) > 1:
-            axis.legend()
+        if len(self.series) + len(self.levels) > 1:
+            axis.legend(fontsize="small")
 
     def svg(self) -> bytes:
         """The plot as an SVG that refers to no other file; the same curve gives the same bytes."""
@@ -59,6 +77,7 @@ class Curve:
             f"{name} from {ys[0]:.4g} at {self.xlabel} {xs[0]:g} to {ys[-1]:.4g} at {xs[-1]:g}"
             for name, (xs, ys) in self.series.items()
         ]
+        parts += [f"{name} {level:.4g}" for name, level in self.levels.items()]
         return f"Plot of the {self.title}: {'; '.join(parts)}"
 
 
@@ -70,7 +89,13 @@ def curves(history: History) -> list[Curve]:
         for line in history.evaluations
     ]
     found = (
-        Curve("pre-training loss", "iteration", "loss", _series(steps, "iter", loss="loss")),
+        Curve(
+            "pre-training loss",
+            "iteration",
+            "loss",
+            _series(steps, "iter", loss="loss"),
+            smoothed=True,
+        ),
         Curve(
             "learning rate",
             "iteration",
@@ -84,6 +109,7 @@ def curves(history: History) -> list[Curve]:
             "accuracy in %",
             _series(epochs, "epoch", knn="kNN", linear_probe="linear probe"),
             markers=True,
+            levels=_to_beat(history),
         ),
         Curve(
             "spread of the embedding, 0: collapsed",
@@ -94,6 +120,22 @@ def curves(history: History) -> list[Curve]:
         ),
     )
     return [curve for curve in found if curve.series]
+
+
+def running_mean(values: Sequence[float]) -> list[float]:
+    """Mean of a tenth of the series around each value, of less at the ends; NaN stays NaN."""
+    reach = max(1, len(values) // 20)
+    windows = (values[max(0, i - reach) : i + reach + 1] for i in range(len(values)))
+    return [sum(window) / len(window) for window in windows]
+
+
+def _to_beat(history: History) -> dict[str, float]:
+    """What the last evaluation's accuracies are to beat."""
+    last = history.evaluations[-1] if history.evaluations else {}
+    levels = {"chance": last["chance"]} if "chance" in last else {}
+    if "color_histogram" in last:
+        levels["kNN of color histograms"] = last["color_histogram"]["knn"]
+    return levels
 
 
 def side_by_side(drawn: Sequence[Curve]) -> Figure:

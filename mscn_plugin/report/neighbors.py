@@ -41,12 +41,15 @@ class Neighbor:
         image: what the trunk sees of it, before normalization and filter.
         label: name of its class.
         similarity: cosine of the features' angle to the query's.
+        top: percentage of all pairs of a validation and a training image that are at least as
+            similar. The cosines of one trunk lie close together, often near 1.
         same_class: whether its class is the query's.
     """
 
     image: Image.Image
     label: str
     similarity: float
+    top: float
     same_class: bool
 
 
@@ -68,12 +71,14 @@ class Neighborhood:
         searched: number of training images among which the neighbors are.
         judged: number of validation images of which the share is taken.
         share: percentage of their neighbors that are of their class.
+        chance: the same of training images at random.
     """
 
     queries: list[Query]
     searched: int
     judged: int
     share: float
+    chance: float
 
 
 def nearest_neighbors(
@@ -120,9 +125,9 @@ def nearest_neighbors(
     (train, train_labels), (val, val_labels) = images.features(
         pretrained.features, torch.device("cpu")
     )
-    similarities, indices = most_similar(
-        torch.from_numpy(val), torch.from_numpy(train), NUM_NEIGHBORS
-    )
+    cosines = cosine_similarities(torch.from_numpy(val), torch.from_numpy(train))
+    similarities, indices = cosines.topk(min(NUM_NEIGHBORS, len(train)), dim=1)
+    tops = percentage_as_large(similarities, cosines)
     same_class = train_labels[indices.numpy()] == val_labels[:, None]
     names = next((found.classes for split in folders.values() for found in split), [])
 
@@ -138,16 +143,23 @@ def nearest_neighbors(
                     _picture(pictures.train[index]),
                     name(int(train_labels[index])),
                     similarity,
+                    top,
                     bool(same),
                 )
-                for index, similarity, same in zip(
-                    indices[query].tolist(), similarities[query].tolist(), same_class[query]
+                for index, similarity, top, same in zip(
+                    indices[query].tolist(),
+                    similarities[query].tolist(),
+                    tops[query].tolist(),
+                    same_class[query],
                 )
             ],
         )
         for query in shown(val_labels.tolist())
     ]
-    return Neighborhood(queries, len(train), len(val), 100 * float(same_class.mean()))
+    chance = (train_labels[None] == val_labels[:, None]).mean()
+    return Neighborhood(
+        queries, len(train), len(val), 100 * float(same_class.mean()), 100 * float(chance)
+    )
 
 
 def shown(labels: Sequence[int], count: int = NUM_QUERIES) -> list[int]:
@@ -157,20 +169,16 @@ def shown(labels: Sequence[int], count: int = NUM_QUERIES) -> list[int]:
     return [*firsts, *others][:count]
 
 
-def most_similar(queries: Tensor, images: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Cosine similarities and indices of the k nearest images, in descending order.
+def cosine_similarities(queries: Tensor, images: Tensor) -> Tensor:
+    """Cosines ``[Q, N]`` of the features ``[Q, F]`` and ``[N, F]``."""
+    return F.normalize(queries, dim=1) @ F.normalize(images, dim=1).T
 
-    Args:
-        queries: ``[Q, F]``.
-        images: ``[N, F]``.
-        k: all N where there are fewer.
 
-    Returns:
-        Two tensors ``[Q, min(k, N)]``.
-    """
-    cosines = F.normalize(queries, dim=1) @ F.normalize(images, dim=1).T
-    values, indices = cosines.topk(min(k, len(images)), dim=1)
-    return values, indices
+def percentage_as_large(values: Tensor, everything: Tensor) -> Tensor:
+    """Of each of ``values``, the percentage of ``everything`` that is at least as large."""
+    ordered = everything.flatten().sort().values
+    smaller = torch.searchsorted(ordered, values.contiguous())
+    return 100 * (len(ordered) - smaller) / len(ordered)
 
 
 def _point_to_data(cfg: Config, data: str | None) -> Folders:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import torch
 from PIL import Image
 
 from mscn_plugin.checkpoints.io import CheckpointError
 from mscn_plugin.errors import ConfigError, RunError
 from mscn_plugin.evaluation.suites import Run
-from mscn_plugin.experiments.runs import METRICS
 from mscn_plugin.export.pretrained import Pretrained, describe, load_pretrained
 from mscn_plugin.files import write_text
-from mscn_plugin.report.accuracies import NONE, about_accuracies, accuracy_rows
+from mscn_plugin.report.accuracies import (
+    NONE,
+    about_accuracies,
+    accuracy_rows,
+    images_in_short,
+    in_percent,
+)
 from mscn_plugin.report.curves import curves
 from mscn_plugin.report.history import History
 from mscn_plugin.report.kernels import blank_kernels, first_kernels, kernel_sheet
@@ -27,9 +31,10 @@ from mscn_plugin.report.pictures import (
     png,
 )
 from mscn_plugin.report.settings import important_settings
-from mscn_plugin.report.template import TEMPLATE
+from mscn_plugin.report.template import filled
 
 FILE_NAME = "report.html"
+LEAST_KERNEL = 5  # pixels: a stem of 3 x 3 shows specks of color
 THUMBNAIL_SIDE = 208  # pixels, twice what the page shows, for dense screens
 
 
@@ -60,7 +65,7 @@ def write_report(
     max_images = MAX_TRAIN_IMAGES if max_images is None else max_images
     if max_images < 1:
         raise ConfigError(f"--max-images is {max_images}; it must be at least 1")
-    run = _read_run(path)
+    run = read_run(path)
     output = run.folder / FILE_NAME if output is None else output
     if output.is_dir():
         raise ConfigError(f"--output {output} is a folder; it must be a file")
@@ -96,13 +101,11 @@ def render(
         **_accuracies(run.config, history, pretrained.epochs),
         **_neighbors(run.config, pretrained, data, max_images),
     }
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(TEMPLATE).render(content)
+    return filled("report", content)
 
 
-def _read_run(path: Path) -> Run:
+def read_run(path: Path) -> Run:
+    """The run of ``path``, with its configuration; errors as for :func:`write_report`."""
     run = Run.of(path)
     if run.config is None:
         raise CheckpointError(
@@ -127,10 +130,7 @@ def _about(run: Run, pretrained: Pretrained) -> str:
 def _accuracies(config: dict[str, Any], history: History, epochs: int | None) -> dict[str, Any]:
     """Those up to the checkpoint, which has seen ``epochs``."""
     rows = [
-        {
-            "title": title,
-            **{key: f"{values[key]:.1f}" if key in values else "-" for key in METRICS.values()},
-        }
+        {"title": title, "values": in_percent(values)}
         for title, values in accuracy_rows(history, epochs)
     ]
     network = config["MSCN"].get("ONLINE_EVALUATION", {}).get("NETWORK", "online")
@@ -138,7 +138,12 @@ def _accuracies(config: dict[str, Any], history: History, epochs: int | None) ->
         f"From the run's own online evaluations of the {network} network: k nearest neighbors and "
         f"a logistic regression on the trunk's features. {about_accuracies(history, epochs)}"
     )
-    return {"accuracies": rows, "accuracies_caption": caption, "no_accuracies": NONE}
+    return {
+        "accuracies": rows,
+        "accuracies_caption": caption,
+        "measured": images_in_short(history.evaluations_until(epochs)),
+        "no_accuracies": NONE,
+    }
 
 
 def _kernels(checkpoint: Path) -> dict[str, str] | None:
@@ -148,6 +153,12 @@ def _kernels(checkpoint: Path) -> dict[str, str] | None:
         return None
     count, _, height, width = kernels.shape
     blank = int(blank_kernels(kernels).sum())
+    if max(height, width) < LEAST_KERNEL:
+        return {
+            "too_small": f"Not drawn: the {count} kernels of the trunk's first convolution are of "
+            f"{height} x {width} pixels, too few for a pattern to be seen in them. {blank} are "
+            "blank, with a norm under a tenth of the median."
+        }
     sheet = (kernel_sheet(kernels).permute(1, 2, 0) * 255).round().to(torch.uint8)
     return {
         "source": png(Image.fromarray(sheet.numpy())),
@@ -174,8 +185,9 @@ def _summary(found: Neighborhood) -> str:
     return (
         "The training images whose features, of the online network's trunk, point most nearly the "
         f"way of a validation image's, among {found.searched}. Of such neighbors of "
-        f"{found.judged} validation images, {found.share:.1f}% are of the image's own class; below "
-        "are the first few of those images, of different classes where there are enough."
+        f"{found.judged} validation images, {found.share:.1f}% are of the image's own class, of "
+        f"images at random {found.chance:.1f}% (chance); below are the first few of those images, "
+        "of different classes where there are enough."
     )
 
 
@@ -189,6 +201,7 @@ def _rows(found: Neighborhood) -> list[dict[str, Any]]:
                     "source": jpeg(neighbor.image, THUMBNAIL_SIDE),
                     "label": neighbor.label,
                     "similarity": f"{neighbor.similarity:.3f}",
+                    "top": f"top {neighbor.top:.2g}%",
                     "same_class": neighbor.same_class,
                 }
                 for neighbor in query.neighbors

@@ -1,6 +1,12 @@
-"""The page around a report's content, for Jinja2 with ``autoescape``."""
+"""The pages around the content of reports, for Jinja2 with ``autoescape``."""
 
-TEMPLATE = """\
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+
+_BASE = """\
 <!DOCTYPE html>
 <html lang="en">
 <head>
@@ -12,18 +18,22 @@ TEMPLATE = """\
 <title>{{ title }}</title>
 <style>
 :root { color-scheme: light; }
-body { margin: 0 auto; max-width: 66rem; padding: 1.5rem; background: #fff; color: #1a1a1a;
+body { margin: 0 auto; max-width: 92rem; padding: 1.5rem; background: #fff; color: #1a1a1a;
   font: 1rem/1.5 system-ui, sans-serif; }
 h1, h2 { line-height: 1.2; }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc; padding-bottom: .25rem; }
-p, figcaption, caption { max-width: 48rem; }
+p, figcaption, caption { max-width: 60rem; }
 img { max-width: 100%; height: auto; }
 table { border-collapse: collapse; }
-caption, figcaption { text-align: left; color: #4a4a4a; padding-bottom: .5rem; }
+caption, figcaption, .note { text-align: left; color: #4a4a4a; padding-bottom: .5rem; }
+.note { margin: 0; overflow-wrap: anywhere; }
 th, td { text-align: left; vertical-align: top; padding: .3rem 1rem .3rem 0;
   border-top: 1px solid #ddd; overflow-wrap: anywhere; }
 th { font-weight: 600; }
+th { overflow-wrap: normal; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.number { white-space: nowrap; }
+.accuracies td:last-child { min-width: 10rem; }
 code, pre { font: .85rem/1.4 ui-monospace, monospace; }
 pre { overflow-x: auto; background: #f5f5f5; padding: 1rem; }
 summary { cursor: pointer; }
@@ -41,6 +51,9 @@ figure { margin: 1rem 0; }
 .query img { outline: 2px solid #1a1a1a; outline-offset: -2px; }
 .same { color: #14532d; font-weight: 600; }
 .other { color: #7f1d1d; }
+.cosine { color: #4a4a4a; }
+.neighbors td span { display: block; }
+.swatch { display: inline-block; width: .8rem; height: .8rem; border-radius: 50%; }
 </style>
 </head>
 <body>
@@ -49,19 +62,33 @@ figure { margin: 1rem 0; }
 <p>{{ about }}</p>
 </header>
 <main>
+{% block content %}{% endblock %}
+</main>
+</body>
+</html>
+"""
+
+_REPORT = """\
+{% extends "base" %}
+{% block content %}
 <h2 id="accuracies">Accuracy of the frozen trunk</h2>
 {% if accuracies %}
-<table>
-<caption>{{ accuracies_caption }}</caption>
+<p class="note">{{ accuracies_caption }}</p>
+<div class="scroll" role="region" aria-labelledby="accuracies" tabindex="0">
+<table class="accuracies">
 <thead><tr><th scope="col">trunk</th><th scope="col" class="number">kNN, %</th>
-<th scope="col" class="number">linear probe, %</th></tr></thead>
+<th scope="col" class="number">linear probe, %</th><th scope="col">measured on</th></tr></thead>
 <tbody>
 {% for row in accuracies %}
-<tr><th scope="row">{{ row.title }}</th><td class="number">{{ row.knn }}</td>
-<td class="number">{{ row.linear_probe }}</td></tr>
+<tr><th scope="row">{{ row.title }}</th>
+{% for value in row["values"] %}
+<td class="number">{{ value }}</td>
+{% endfor %}
+<td>{{ measured }}</td></tr>
 {% endfor %}
 </tbody>
 </table>
+</div>
 {% else %}
 <p>{{ no_accuracies }}</p>
 {% endif %}
@@ -90,7 +117,9 @@ column. Gray is the value 0, no information.</figcaption>
 {% endif %}
 
 <h2 id="kernels">First layer</h2>
-{% if kernels %}
+{% if kernels and "too_small" in kernels %}
+<p>{{ kernels.too_small }}</p>
+{% elif kernels %}
 <figure>
 <figcaption>{{ kernels.caption }}</figcaption>
 <img src="{{ kernels.source }}" alt="{{ kernels.text }}">
@@ -102,10 +131,11 @@ column. Gray is the value 0, no information.</figcaption>
 <h2 id="neighbors">Nearest neighbors</h2>
 {% if queries %}
 <p>{{ neighbors_text }}</p>
+<p class="note">Below each neighbor stand its class (= that of the validation image, &ne; another
+one), its place among all pairs of a validation and a training image, and its cosine. Cosines of one
+trunk lie close together: the place says whether a neighbor is nearer than others are.</p>
 <div class="scroll" role="region" aria-labelledby="neighbors" tabindex="0">
 <table class="neighbors">
-<caption>Cosine similarity and class below each neighbor; = is the class of the validation image,
-&ne; another one.</caption>
 <thead><tr><th scope="col">validation image</th>
 {% for neighbor in queries[0].neighbors %}
 <th scope="col">{{ loop.index }}</th>
@@ -117,14 +147,13 @@ column. Gray is the value 0, no information.</figcaption>
  alt="Validation image of the class {{ query.label }}">{{ query.label }}</th>
 {% for neighbor in query.neighbors %}
 <td><img src="{{ neighbor.source }}"
- alt="Training image of the class {{ neighbor.label }}, similarity {{ neighbor.similarity }}">
-{{ neighbor.similarity }}
+ alt="Training image of the class {{ neighbor.label }}, {{ neighbor.top }} of all pairs">
 {% if neighbor.same_class %}
 <span class="same">= {{ neighbor.label }}</span>
 {% else %}
 <span class="other">&ne; {{ neighbor.label }}</span>
 {% endif %}
-</td>
+<span>{{ neighbor.top }}</span> <span class="cosine">{{ neighbor.similarity }}</span></td>
 {% endfor %}
 </tr>
 {% endfor %}
@@ -153,7 +182,81 @@ column. Gray is the value 0, no information.</figcaption>
 <summary>All of <code>train_config.yaml</code></summary>
 <pre>{{ configuration }}</pre>
 </details>
-</main>
-</body>
-</html>
+{% endblock %}
 """
+
+_COMPARISON = """\
+{% extends "base" %}
+{% block content %}
+<h2 id="accuracies">Accuracies of the frozen trunks</h2>
+<p class="note">The last online evaluation of each run, in percent, beside what it is to beat on the
+same images. Rows that were measured on other images do not compare.</p>
+<div class="scroll" role="region" aria-labelledby="accuracies" tabindex="0">
+<table class="accuracies">
+<thead><tr><th scope="col">run</th><th scope="col" class="number">epochs</th>
+{% for title in columns %}
+<th scope="col" class="number">{{ title }}</th>
+{% endfor %}
+<th scope="col">measured on</th></tr></thead>
+<tbody>
+{% for run in runs %}
+<tr><th scope="row"><span class="swatch" style="background: {{ run.color }}"></span>
+{{ run.name }}</th><td class="number">{{ run.epochs }}</td>
+{% for value in run["values"] %}
+<td class="number">{{ value }}</td>
+{% endfor %}
+<td>{{ run.measured }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+
+<h2 id="curves">Training</h2>
+<div class="curves">
+{% for curve in curves %}
+<figure><img src="{{ curve.source }}" alt="{{ curve.text }}"></figure>
+{% endfor %}
+</div>
+{% if not curves %}
+<p>None of the runs has logs with a loss or an accuracy yet.</p>
+{% endif %}
+
+<h2 id="settings">Settings that differ</h2>
+{% if differences %}
+<div class="scroll" role="region" aria-labelledby="settings" tabindex="0">
+<table>
+<caption>Those that change the weights; keys stand below <code>config</code>.</caption>
+<thead><tr><th scope="col">key</th>
+{% for run in runs %}
+<th scope="col">{{ run.name }}</th>
+{% endfor %}
+</tr></thead>
+<tbody>
+{% for row in differences %}
+<tr><th scope="row"><code>{{ row.key }}</code></th>
+{% for value in row["values"] %}
+<td>{{ value }}</td>
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% else %}
+<p>None of those that change the weights.</p>
+{% endif %}
+{% endblock %}
+"""
+
+_PAGES = jinja2.Environment(
+    loader=jinja2.DictLoader({"base": _BASE, "report": _REPORT, "comparison": _COMPARISON}),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def filled(page: str, content: dict[str, Any]) -> str:
+    """A page, "report" or "comparison", with its content."""
+    return _PAGES.get_template(page).render(content)

@@ -38,6 +38,8 @@ from mscn_plugin.training.hooks.out_of_memory import OutOfMemoryHook
 from mscn_plugin.training.hooks.progress_bar import ProgressBarHook
 from mscn_plugin.training.hooks.run_length import RunLengthHook
 from mscn_plugin.training.hooks.target_network import TargetNetworkHook
+from mscn_plugin.training.hooks.tracking_mlflow import MLflowHook
+from mscn_plugin.training.hooks.tracking_wandb import WandbHook
 from mscn_plugin.training.hooks.unreadable_images import UnreadableImagesHook
 from mscn_plugin.training.ranks import Ranks
 from mscn_plugin.training.resumable_loader import ResumableLoader
@@ -45,6 +47,7 @@ from mscn_plugin.transforms.loader_pipeline import loader_config
 from mscn_plugin.transforms.on_device import DeviceViewsLoader
 from mscn_plugin.types import Config
 
+_SERVICES = {hook.service: hook for hook in (WandbHook, MLflowHook)}
 _VISSLS_NAN_CHECKS = (CheckNanLossHook, CheckNanModelOutputHook)
 
 
@@ -108,7 +111,9 @@ class MSCNTask(SelfSupervisionTask):
         Two take the place of VISSL's: checkpoints that are whole, and checks for NaN.
         """
         kept = [_whole_checkpoints(h) for h in hooks if not isinstance(h, _VISSLS_NAN_CHECKS)]
+        services = [_SERVICES[name] for name in self.config.MSCN.TRACKING]
         mine = (
+            *services,
             NonFiniteHook,
             OutOfMemoryHook,
             UnreadableImagesHook,

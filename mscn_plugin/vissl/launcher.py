@@ -34,6 +34,7 @@ from mscn_plugin.checkpoints.run_folder import (
 from mscn_plugin.config.checks.mscn import uses_mscn
 from mscn_plugin.files import remove_abandoned
 from mscn_plugin.runs import lock
+from mscn_plugin.training.hooks.tracking import ends_marked
 from mscn_plugin.training.signals import EXIT_CODES, die_with_parent, exit_code, interruption
 from mscn_plugin.types import Config
 from mscn_plugin.vissl.config_hook import check_images_again
@@ -55,7 +56,8 @@ def distributed_worker(local_rank: int, cfg: Config, *args: Any, **kwargs: Any) 
         interruption.listen()
         die_with_parent()
     mscn_plugin.register()
-    _vissl["_distributed_worker"](local_rank, cfg, *args, **kwargs)
+    with ends_marked():
+        _vissl["_distributed_worker"](local_rank, cfg, *args, **kwargs)
 
 
 class ResumableSlurmJob(distributed_launcher._ResumableSlurmJob):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mscn_plugin.report.accuracies import about_accuracies, accuracy_rows
+from mscn_plugin.report.accuracies import about_accuracies, accuracy_rows, images_in_short
 from mscn_plugin.report.history import History
 
 IMAGES = {
@@ -57,6 +57,18 @@ def test_the_images_are_named(images, parts):
     about = about_accuracies(history(line(0, 30.0, images)))
     assert about.startswith("Measured on ")
     assert all(part in about for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        ([line(0, 30.0)], "12 validation images, classifiers of 32"),
+        ([line(0, 30.0), line(1, 30.0, HELD_OUT)], "7 held-out images, classifiers of 32"),
+        ([], "not known"),
+    ],
+)
+def test_the_images_in_short(lines, text):
+    assert images_in_short(lines) == text
 
 
 def test_they_are_read_from_a_runs_folder(tmp_path):

@@ -25,13 +25,19 @@ def run(compose, tiny, tmp_path):
 
 
 def test_cosine_similarity_orders_the_images():
-    from mscn_plugin.report.neighbors import most_similar
+    from mscn_plugin.report.neighbors import cosine_similarities
 
     images = torch.tensor([[0.0, 5.0], [3.0, 0.0], [-1.0, 0.0], [1.0, 1.0]])
-    values, indices = most_similar(torch.tensor([[2.0, 0.0]]), images, 3)
-    assert indices.tolist() == [[1, 3, 0]]
-    assert values[0].tolist() == pytest.approx([1, 0.5**0.5, 0])
-    assert most_similar(images, images, 9)[0].shape == (4, 4)
+    cosines = cosine_similarities(torch.tensor([[2.0, 0.0]]), images)
+    assert cosines[0].tolist() == pytest.approx([0, 1, -1, 0.5**0.5])
+
+
+def test_a_similarity_has_its_place_among_all():
+    from mscn_plugin.report.neighbors import percentage_as_large
+
+    everything = torch.tensor([[0.991, 0.992], [0.993, 0.992]])
+    tops = percentage_as_large(torch.tensor([[0.993, 0.992], [0.991, 0.993]]), everything)
+    assert tops.tolist() == [[25, 75], [100, 25]]
 
 
 def test_images_of_different_classes_are_shown_first():
@@ -57,7 +63,11 @@ def test_neighbors_are_those_of_the_trunks_features(run):
         normalized = F.normalize(F.to_tensor(image), steps.mean, steps.std)
         return pretrained.features(normalized[None])[0].numpy()
 
+    assert found.chance == pytest.approx(25)
     for query in found.queries:
+        tops = [neighbor.top for neighbor in query.neighbors]
+        assert tops == sorted(tops)
+        assert 0.26 < tops[0] <= tops[-1] <= 100  # one of 32 x 12 pairs at least
         x = features(query.image)
         similarities = [neighbor.similarity for neighbor in query.neighbors]
         assert similarities == sorted(similarities, reverse=True)

@@ -49,9 +49,9 @@ def test_the_page_has_all_of_a_run_and_stands_alone(run):
     assert file == run / "report.html"
     page = file.read_text(encoding="utf-8")
     elements = Elements(page)
-    # Curves, masked views, kernels, and six validation images with six neighbors each.
+    # Curves, masked views, and six validation images with six neighbors each; no kernels of 3 x 3.
     pictures = elements.named("img")
-    assert len(pictures) == 4 + 1 + 1 + 6 * 7
+    assert len(pictures) == 4 + 1 + 6 * 7
     assert all(picture["src"].startswith("data:image/") for picture in pictures)
     assert all(picture["alt"] for picture in pictures)
     assert not elements.named("script")
@@ -65,6 +65,9 @@ def test_the_page_has_all_of_a_run_and_stands_alone(run):
         "random trunk",
         "20.0",
         "after 2 of 1 epochs",
+        "kernels of the trunk's first convolution are of 3 x 3 pixels, too few",
+        "top 0.",
+        "of images at random 25.0% (chance)",
     ):
         assert text in elements.text
     assert "mscn_info_nce_loss" in elements.text
@@ -115,7 +118,7 @@ def test_a_run_that_left_little_still_has_a_page(run):
     config["DATA"]["TRAIN"]["DATA_PATHS"] = ["/moved/train"]
     file.write_text(yaml.dump(config))
     elements = Elements(write_report(run).read_text())
-    assert len(elements.named("img")) == 1
+    assert not elements.named("img")
     for text in (
         "The run has no online evaluation",
         "no logs with a loss",
@@ -157,18 +160,29 @@ def test_what_is_no_run_is_one_sentence(run, tmp_path, image_folder):
 
 @pytest.mark.browser
 @needs_chromium
-def test_a_browser_shows_it_offline_and_without_complaint(run, tmp_path):
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_shows_it_offline_and_without_complaint(run, tmp_path, width):
     from mscn_plugin.report.page import write_report
 
-    seen = look_at(write_report(run), tmp_path / "profile")
+    seen = look_at(write_report(run), tmp_path / "profile", width)
+    assert seen.width <= width
     assert seen.complaints == []
     assert seen.requests
     assert all(url.startswith("data:") for url in seen.requests)
-    assert len(seen.pictures) == 4 + 1 + 1 + 6 * 7
+    assert len(seen.pictures) == 4 + 1 + 6 * 7
     assert all(text and width > 0 for text, width in seen.pictures)
     pixels = np.asarray(seen.screenshot.convert("L"))
     assert pixels[0, 0] == 255
     assert pixels.min() < 60
+
+
+def test_kernels_are_drawn_where_there_is_something_to_see(compose, tiny, tmp_path):
+    from mscn_plugin.report.page import write_report
+
+    stem = "+config.MODEL.TRUNK.SMALL_RESNET.STEM_KERNEL=7"
+    folder = write_run(tmp_path / "run", compose("config=mscn/quickstart", *tiny, stem))
+    alternatives = [img["alt"] for img in Elements(write_report(folder).read_text()).named("img")]
+    assert "Grid of the 4 first-layer kernels, 7 x 7 pixels each" in alternatives
 
 
 @pytest.mark.browser
@@ -193,5 +207,5 @@ def test_a_real_run_has_a_page(checkpoints, name, tmp_path):
     from mscn_plugin.report.page import write_report
 
     elements = Elements(write_report(checkpoints[name], tmp_path / "a.html").read_text())
-    assert len(elements.named("img")) == 3 + 1 + 1 + 6 * 7
+    assert len(elements.named("img")) == 3 + 1 + 6 * 7
     assert "after 1 of 1 epochs" in elements.text

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from classy_vision.generic.distributed_util import is_primary
 from classy_vision.hooks import ClassyHook
-from vissl.hooks import SSLTensorboardHook
 
 from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.transforms.collate import num_masks_of
@@ -26,20 +22,6 @@ class MSCNHook(ClassyHook):
     on_phase_end = ClassyHook._noop
     on_end = ClassyHook._noop
     on_exception = ClassyHook._noop
-
-
-def tensorboard_writer(task: Task) -> Any | None:
-    """The SummaryWriter of VISSL's TensorBoard hook on the primary rank, or None without one."""
-    hooks: list[Any] = [hook for hook in task.hooks if isinstance(hook, SSLTensorboardHook)]
-    return hooks[0].tb_writer if hooks and is_primary() else None
-
-
-def add_scalars(task: Task, group: str, values: dict[str, float], step: int) -> None:
-    """Write ``values`` to TensorBoard as ``group/name``, where VISSL's TensorBoard hook is on."""
-    writer = tensorboard_writer(task)
-    if writer is not None:
-        for name, value in values.items():
-            writer.add_scalar(f"{group}/{name}", value, step)
 
 
 def is_logging_step(task: Task) -> bool:

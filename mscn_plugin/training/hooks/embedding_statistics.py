@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from vissl.utils.io import save_file
 
 from mscn_plugin.losses.byol import BYOLLoss
-from mscn_plugin.training.hooks.base import MSCNHook, add_scalars, is_logging_step, masks_of
+from mscn_plugin.training.hooks.base import MSCNHook, is_logging_step, masks_of
+from mscn_plugin.training.hooks.tracking import add_scalars
 from mscn_plugin.types import Task
 
 _TINY = 1e-12
@@ -76,7 +77,7 @@ class EmbeddingStatisticsHook(MSCNHook):
 
     The embedding is the model's output; with MoCo that and the keys of the other branch; with
     BYOL the target network's projection, and beside it the predictor's output (``prediction_...``).
-    They go to the log, to TensorBoard (``Embedding/...``) and, one JSON line each, to
+    They go to the log, to tracking (``Embedding/...``) and, one JSON line each, to
     ``embedding_statistics.json`` in the checkpoint folder. A collapse is warned of.
     """
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mscn_plugin.checkpoints.sigma import input_sigma
 from mscn_plugin.files import save_figure
-from mscn_plugin.training.hooks.base import MSCNHook, masks_of, tensorboard_writer
+from mscn_plugin.training.hooks.base import MSCNHook, masks_of
 from mscn_plugin.training.hooks.contact_sheet import (
     Group,
     contact_sheet,
@@ -22,6 +22,7 @@ from mscn_plugin.training.hooks.contact_sheet import (
     pixels_of,
     stretched,
 )
+from mscn_plugin.training.hooks.tracking import add_picture
 from mscn_plugin.transforms.collate import COLLATOR
 from mscn_plugin.types import Config, Task
 
@@ -60,7 +61,7 @@ def sheet_of_views(
 
 
 class MaskedViewsPictureHook(MSCNHook):
-    """Writes ``masked_views.png`` to the checkpoint folder, and to TensorBoard, at the start."""
+    """Writes ``masked_views.png`` to the checkpoint folder, and to tracking, at the start."""
 
     def on_forward(self, task: Task) -> None:
         num_images = task.config.MSCN.PICTURE_IMAGES
@@ -85,9 +86,7 @@ class MaskedViewsPictureHook(MSCNHook):
         path = f"{task.checkpoint_folder}/{FILE_NAME}"
         save_figure(figure, Path(path), dpi="figure")
         logging.info(f"picture of the masked views: {path}")
-        writer = tensorboard_writer(task)
-        if writer:
-            writer.add_image("masked_views", pixels_of(figure), task.iteration, dataformats="HWC")
+        add_picture(task, "masked_views", pixels_of(figure))
 
 
 def caption_of(config: Config) -> str:

@@ -39,7 +39,8 @@ from mscn_plugin.data.readable_images import UNREADABLE, ReadableImagesDataset
 from mscn_plugin.data.shared_memory import collate_for_trainer
 from mscn_plugin.data.sources import FOLDER
 from mscn_plugin.models.classifiers import Labeled, knn_accuracy, probe_accuracy
-from mscn_plugin.training.hooks.base import MSCNHook, add_scalars
+from mscn_plugin.training.hooks.base import MSCNHook
+from mscn_plugin.training.hooks.tracking import add_scalars
 from mscn_plugin.training.signals import interruption, shield_loader_worker
 from mscn_plugin.types import Config, Task
 
@@ -58,8 +59,8 @@ def accuracies(
 class OnlineEvaluationHook(MSCNHook):
     """Evaluates the trunk before the first epoch, every few epochs, and at the end.
 
-    All ranks compute features; the first rank fits and reports, like VISSL's meters, to the log
-    and to ``metrics.json``, and to TensorBoard (``Online/...``). Beside the accuracies stand the
+    All ranks compute features; the first rank fits and reports, like VISSL's meters, to the log,
+    to ``metrics.json``, and to tracking (``Online/...``). Beside the accuracies stand the
     images that they were measured on, and what chance and a color histogram reach on these.
     """
 
@@ -126,7 +127,10 @@ class OnlineEvaluationHook(MSCNHook):
             line = {**line, "online_evaluation": values, **self.baselines}
             logging.info(f"online_evaluation: {measured_on(line)}")
             save_file(line, str(metrics), verbose=False)
-            add_scalars(task, "Online", values, epoch)
+            chance = {"chance": self.baselines["chance"]}
+            colors = self.baselines["color_histogram"].items()
+            baselines = {**chance, **{f"color_histogram_{name}": value for name, value in colors}}
+            add_scalars(task, "Online", {**values, **baselines}, epoch + 1, axis="epoch")
         task.ranks.wait()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 
 from mscn_plugin.masking.per_branch import MASK_SETTINGS
-from mscn_plugin.training.hooks.base import MSCNHook, add_scalars, is_logging_step
+from mscn_plugin.training.hooks.base import MSCNHook, is_logging_step
+from mscn_plugin.training.hooks.tracking import add_scalars
 from mscn_plugin.types import Config, Task
 
 

@@ -1,0 +1,122 @@
+"""Several runs on one page."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from browser import CHROMIUM, look_at
+from run_folders import write_lines, write_run
+
+from mscn_plugin import ConfigError
+from mscn_plugin.report.history import History
+
+pytestmark = pytest.mark.usefixtures("registered")
+
+
+def evaluation(epoch, knn):
+    return {
+        "train_phase_idx": epoch,
+        "online_evaluation": {"knn": knn, "linear_probe": knn + 1},
+        "images": {
+            "train": {"number": 32, "path": "/x/train"},
+            "val": {"number": 12, "path": "/x/val"},
+            "held_out": False,
+        },
+        "chance": 25.0,
+        "color_histogram": {"knn": 30.0, "linear_probe": 31.0},
+    }
+
+
+@pytest.fixture
+def runs(compose, tiny, tmp_path):
+    """Two runs, "a" and "b", of which one has another temperature, filter and evaluation."""
+    other = ("config.LOSS.mscn_info_nce_loss.temperature=0.3", "config.LOG_FREQUENCY=3")
+    other += tuple(
+        f"config.DATA.{split}.sigma=2" for split in ("TRAIN.TRANSFORMS.7", "TEST.TRANSFORMS.4")
+    )
+    first = write_run(tmp_path / "runs" / "a", compose("config=mscn/quickstart", *tiny))
+    second = write_run(tmp_path / "runs" / "b", compose("config=mscn/quickstart", *tiny, *other))
+    write_lines(second / "metrics.json", evaluation(-1, 20.0), evaluation(1, 50.0))
+    return [first, second]
+
+
+def test_accuracies_curves_and_settings_side_by_side(runs, tmp_path):
+    from mscn_plugin.report.comparison import write_comparison
+
+    file = write_comparison(runs)
+    assert file == tmp_path / "runs" / "comparison.html"
+    page = file.read_text()
+    for text in (
+        "2 pre-training runs",
+        "12 validation images, classifiers of 32",
+        "not known",
+        "41.3",
+        "50.0",
+        "random trunk: kNN",
+        "<code>LOSS.mscn_info_nce_loss.temperature</code>",
+        "<code>DATA.TRAIN.TRANSFORMS.7.sigma</code>",
+    ):
+        assert text in page, text
+    assert page.count("<img") == 5  # loss, rate, kNN, linear probe, spread
+    assert "LOG_FREQUENCY" not in page  # it changes nothing that is learned
+    assert "CHECKPOINT.DIR" not in page
+    assert write_comparison(runs, tmp_path / "new" / "x.html").read_text() == page
+
+
+def test_each_run_keeps_its_color_in_every_plot():
+    from mscn_plugin.report.comparison import joint_curves
+
+    steps = [{"iter": 0, "loss": 5.0, "lr": 0.1}]
+    both = {
+        "a": History(steps, [], []),
+        "b": History(steps, [], [{"iteration": 0, "std": 0.1, "prediction_std": 0.2}]),
+    }
+    loss, rate, embedding, prediction = joint_curves(both)
+    assert list(loss.series) == list(rate.series) == ["a", "b"]
+    assert [embedding.title, prediction.title] == [
+        "spread of the embedding, 0: collapsed: embedding",
+        "spread of the embedding, 0: collapsed: prediction",
+    ]
+    assert list(embedding.series) == list(prediction.series) == ["b"]
+    assert {tuple(curve.colors.items()) for curve in (loss, embedding)} == {
+        (("a", "C0"), ("b", "C1"))
+    }
+    assert all(b"<svg" in curve.svg() for curve in (loss, embedding))
+
+
+def test_runs_of_one_configuration_do_not_differ(runs, tmp_path):
+    from mscn_plugin.report.comparison import write_comparison
+
+    again = tmp_path / "elsewhere" / "a"
+    shutil.copytree(runs[0], again, symlinks=True)
+    page = write_comparison([runs[0], again]).read_text()
+    assert "None of those that change the weights." in page
+    assert "runs/a, elsewhere/a" in page
+
+
+def test_what_cannot_be_compared_is_one_message(runs, tmp_path):
+    from mscn_plugin.report.comparison import write_comparison
+
+    with pytest.raises(ConfigError, match="is named twice"):
+        write_comparison([runs[0], runs[0] / "model_phase1.torch"])
+    with pytest.raises(ConfigError, match="is a folder; it must be a file"):
+        write_comparison(runs, tmp_path)
+    (runs[1] / "train_config.yaml").write_text("{MSCN: {}, LOSS: {name: x}, MODEL: {}}")
+    with pytest.raises(ConfigError, match="is no configuration of VISSL"):
+        write_comparison(runs)
+    (runs[1] / "train_config.yaml").unlink()
+    with pytest.raises(ConfigError, match="has no train_config.yaml beside it"):
+        write_comparison(runs)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_shows_it(runs, tmp_path, width):
+    from mscn_plugin.report.comparison import write_comparison
+
+    seen = look_at(write_comparison(runs), tmp_path / "profile", width)
+    assert (seen.complaints, len(seen.pictures)) == ([], 5)
+    assert seen.width <= width
+    assert all(text and pixels > 0 for text, pixels in seen.pictures)
