@@ -19,7 +19,7 @@ from PIL import Image
 from torch import nn
 
 from mscn_plugin.checkpoints.complete import (
-    load_whole,
+    load_complete,
     newest_checkpoint,
     refuse_damaged,
     refuse_links,
@@ -159,7 +159,7 @@ def test_other_archives_are_no_checkpoints(tmp_path, kind):
     with pytest.raises(CheckpointError, match="TorchScript|tar archive|compressed"):
         load_checkpoint(file)
     with pytest.raises(CheckpointError, match="TorchScript|tar archive|compressed"):
-        load_whole(file)  # never mapped as if it were weights
+        load_complete(file)  # never mapped as if it were weights
 
 
 CONFIGURATIONS = {

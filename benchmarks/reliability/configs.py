@@ -784,8 +784,8 @@ def said_of(overrides: Sequence[str]) -> str | None:
     """
     from mscn_plugin.vissl.config_hook import refusal
 
-    page = [] if any(o.startswith("config=") for o in overrides) else ["config=mscn/quickstart"]
-    return refusal([*page, *overrides])
+    config = [] if any(o.startswith("config=") for o in overrides) else ["config=mscn/quickstart"]
+    return refusal([*config, *overrides])
 
 
 def check_all(folder: Path, data: Path) -> list[dict[str, Any]]:

@@ -19,9 +19,9 @@ from benchmarks.reliability.runs import (
     Setting,
     differences_of,
     finish,
+    messages_of,
     output_of,
     result_of,
-    sentences_of,
     started,
 )
 from mscn_plugin.checkpoints.io import load_checkpoint
@@ -178,7 +178,7 @@ def interfere(
             time.sleep(0.1)
             left = _members(process.pid)
             seconds = time.monotonic() - start
-    said = sentences_of(run)
+    said = messages_of(run)
     restart = finish(run, overrides)
     differing = differences_of(run, result_of(expected))
     return End(what, code, seconds, len(left), said, restart, differing)
@@ -251,7 +251,7 @@ def fill_disk(folder: Path, data: Path, epochs: int = 16) -> dict[str, Any]:
     expected, run = folder / "with_room", folder / "full"
     finish(expected, overrides)
     code = finish(run, overrides, FULL_DISK)
-    said = sentences_of(run)
+    said = messages_of(run)
     left = [path.name for path in run.glob("*.torch")] + [p.name for p in run.glob(".staging*")]
     restart = finish(run, overrides)
     differing = differences_of(run, result_of(expected))

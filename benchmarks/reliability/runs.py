@@ -155,7 +155,7 @@ def output_of(folder: Path) -> str:
     return folder.with_suffix(".txt").read_text(errors="replace")
 
 
-def sentences_of(folder: Path) -> list[str]:
+def messages_of(folder: Path) -> list[str]:
     """The lines of it with which the plugin has ended a run."""
     lines = output_of(folder).splitlines()
     return [line for line in lines if line.startswith("mscn-plugin: ")]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.reliability.runs import Setting, finish, output_of, sentences_of, write_images
+from benchmarks.reliability.runs import Setting, finish, messages_of, output_of, write_images
 from mscn_plugin.checkpoints.run_folder import json_lines
 
 SIZE = 48
@@ -93,7 +93,7 @@ def train_on_zoo(folder: Path, workers: int, share: float | None = None) -> dict
     code = finish(run, overrides, WITHOUT_PRIVILEGE)
     lines = json_lines(run / "metrics.json")
     counted = [line["unreadable_images"] for line in lines if "unreadable_images" in line]
-    said = sentences_of(run)
+    said = messages_of(run)
     named = "left out a folder that cannot be read" in output_of(run)
     stops = len(unreadable) > allowed * SIZE
     remove_zoo(folder / "zoo")

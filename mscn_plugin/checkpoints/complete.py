@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and the search for the newest whole one."""
+"""Checkpoints that are complete or not there, and the search for the newest complete one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAME = re.compile(r"model_(iteration|phase|final_checkpoint_phase)(\d+)\.torch"
 
 @contextlib.contextmanager
 def staged(folder: Path) -> Iterator[Path]:
-    """Yield a folder to write checkpoints into; on leaving they appear in ``folder``, whole.
+    """Yield a folder to write checkpoints into; on leaving they appear in ``folder``, complete.
 
     Each file is synced to the disk, renamed, and linked by ``checkpoint.torch``, relative so that
     the folder can be moved. A kill at any moment leaves the former checkpoint and link, or the new.
@@ -79,7 +79,7 @@ def _link(folder: Path, name: str, staging: Path) -> None:
     sync(folder)
 
 
-def load_whole(path: Path) -> dict[str, Any]:
+def load_complete(path: Path) -> dict[str, Any]:
     """Load a checkpoint of ``mscn_task`` after checking that nothing in it is damaged.
 
     Raises:
@@ -97,7 +97,7 @@ def load_whole(path: Path) -> dict[str, Any]:
 
 
 def newest_checkpoint(folder: Path, nth: int = 1, skip_final: bool = False) -> Path | None:
-    """The newest whole checkpoint of a run by its iteration; damaged ones are named in a warning.
+    """The newest complete checkpoint of a run by its iteration; damaged ones are warned of.
 
     Args:
         nth: take the nth newest, or the oldest if there are fewer (VISSL's
@@ -106,7 +106,7 @@ def newest_checkpoint(folder: Path, nth: int = 1, skip_final: bool = False) -> P
     """
     nth = max(1, nth)
     numbered = [(_NAME.fullmatch(path.name), path) for path in folder.glob("model_*.torch")]
-    whole: list[tuple[int, bool, Path]] = []
+    complete: list[tuple[int, bool, Path]] = []
     for kind in ("iteration", "phase", "final_checkpoint_phase"):
         of_kind = [(int(m[2]), path) for m, path in numbered if m and m[1] == kind]
         if skip_final and kind.startswith("final"):
@@ -115,14 +115,14 @@ def newest_checkpoint(folder: Path, nth: int = 1, skip_final: bool = False) -> P
         for _, path in sorted(of_kind, reverse=True):
             try:
                 # At the same iteration that of the finished epoch is further.
-                found.append((load_whole(path)["iteration"], kind != "iteration", path))
+                found.append((load_complete(path)["iteration"], kind != "iteration", path))
             except CheckpointError as error:
                 logging.warning(f"passing over a damaged checkpoint: {error}")
             if len(found) == nth:
                 break
-        whole += found
-    whole.sort(reverse=True)
-    return whole[:nth][-1][-1] if whole else None
+        complete += found
+    complete.sort(reverse=True)
+    return complete[:nth][-1][-1] if complete else None
 
 
 def refuse_links(folder: Path, staged: bool) -> None:
@@ -161,7 +161,7 @@ def refuse_damaged(settings: Config, folder: Path) -> None:
     reason = ""
     for path in files:
         try:
-            load_whole(path)
+            load_complete(path)
             return
         except CheckpointError as error:
             reason = str(error)

@@ -115,7 +115,7 @@ def pin_machine(checkpoint: dict[str, Any]) -> None:
 
 
 def another_recipe(cfg: Config, checkpoint: Path, only: str = "") -> tuple[str, Any, Any] | None:
-    """The first key in which a whole checkpoint's recipe differs: name, value there, and here.
+    """The first key in which a complete checkpoint's recipe differs: name, value there, and here.
 
     Args:
         only: the beginning of the keys to look at.

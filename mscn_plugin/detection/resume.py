@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mscn_plugin.checkpoints.complete import load_whole
+from mscn_plugin.checkpoints.complete import load_complete
 from mscn_plugin.checkpoints.fingerprint import flat
 from mscn_plugin.checkpoints.io import CheckpointError
 from mscn_plugin.checkpoints.run_folder import json_lines
@@ -99,7 +99,7 @@ def rewind(output: Path) -> list[str]:
         if damage:
             said.append(f"passing over a damaged checkpoint: {damage}")
             continue
-        chosen, iteration = file, load_whole(file)["iteration"]
+        chosen, iteration = file, load_complete(file)["iteration"]
         said.append(f"going on from {file}, after iteration {iteration}")
         break
     last = output / _LAST
@@ -125,7 +125,7 @@ def checkpoints(output: Path) -> list[Path]:
 def _damage(file: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     try:
-        load_whole(file)
+        load_complete(file)
     except CheckpointError as error:
         return str(error)
     return None

@@ -34,7 +34,15 @@ COUNTERPARTS = {"quick_linear": "imagenet1k_linear"}
 """Evaluations of the quick suite that follow one of the paper's, on other data."""
 
 
+_METHODS = {
+    "mscn_info_nce_loss": "SimCLR",
+    "simclr_info_nce_loss": "SimCLR",
+    "byol_loss": "BYOL",
+}
+"""The paper's method by the loss of a run."""
+
+
 def paper_rows(loss: str | None) -> dict[str, dict[str, float]]:
-    """The rows that stand beside a run with the loss of this name: its method's two."""
-    method = "BYOL" if loss == "byol_loss" else "SimCLR"
-    return {name: TABLES[name] for name in (method, f"{method} + MSCN")}
+    """The rows that stand beside a run with the loss of this name: its method's two, or none."""
+    method = _METHODS.get(loss or "")
+    return {name: TABLES[name] for name in (method, f"{method} + MSCN")} if method else {}

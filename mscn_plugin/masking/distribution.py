@@ -53,28 +53,37 @@ class MaskDistribution:
     noise_std: float = 0.225
 
     def kinds(self) -> tuple[tuple[MaskKind, float], ...]:
-        """The kinds of masks and their probabilities; the first one's is what the others leave."""
+        """The kinds of masks and their probabilities.
+
+        Nobody reads the first one's, since it is what the others leave.
+        """
         return (
             (GridMask(self.ratio, self.cell_size), 1 - self.focal_probability),
             (FocalMask(self.ratio, self.focal_size), self.focal_probability),
         )
 
+    def _sampled_kinds(self) -> tuple[tuple[MaskKind, float], ...]:
+        """Those that are sampled: another kind than grid and focal where it can be chosen.
+
+        The random numbers of a run without it are then the same.
+        """
+        first, second, *more = self.kinds()
+        return first, second, *(kind for kind in more if kind[1] > 0)
+
     def __post_init__(self) -> None:
         self._check_real("ratio", lambda v: 0 <= v < 1, "a fraction from 0 to below 1")
-        for field in dataclasses.fields(self):
-            if field.name.endswith("_probability"):
-                self._check_real(field.name, lambda v: 0 <= v <= 1, "a probability from 0 to 1")
+        names = [f.name for f in dataclasses.fields(self) if f.name.endswith("_probability")]
+        for name in names:
+            self._check_real(name, lambda v: 0 <= v <= 1, "a probability from 0 to 1")
         self._check_real("noise_std", lambda v: 0 <= v < math.inf, "at least 0 and finite")
-        total = sum(probability for _, probability in self.kinds()[1:])  # each checks its settings
-        if total > 1:
-            raise ValueError(
-                f"focal_probability is {self.focal_probability!r}; with those of other kinds of "
-                f"masks it is {total:g} in all, and must be at most 1"
-            )
+        if sum(probability for _, probability in self.kinds()[1:]) > 1:  # each checks its settings
+            names.remove("channelwise_probability")
+            values = " and ".join(f"{name} {getattr(self, name)!r}" for name in names)
+            raise ValueError(f"{values} are together above 1; each image gets one kind of mask")
 
     def check_size(self, size: Sequence[int]) -> None:
         """Raise ValueError if cells or boxes do not fit in an image of ``size`` (H, W)."""
-        for kind, _ in self.kinds():
+        for kind, _ in self._sampled_kinds():
             kind.check_size(size)
 
     def focal_side(self, side: int) -> int:
@@ -107,10 +116,7 @@ class MaskDistribution:
             ValueError: cells or boxes are larger than the image.
         """
         self.check_size(size)
-        first, second, *more = self.kinds()
-        # Grid and focal masks are sampled in any case, another kind where it can be chosen: the
-        # random numbers of a run without it are the same.
-        kinds, probabilities = zip(first, second, *(kind for kind in more if kind[1] > 0))
+        kinds, probabilities = zip(*self._sampled_kinds())
         choice = torch.rand(num_samples, generator=generator)
         kind = torch.zeros(num_samples, dtype=torch.uint8)
         reached = 0.0

@@ -51,7 +51,7 @@ _SERVICES = {hook.service: hook for hook in (WandbHook, MLflowHook)}
 _VISSLS_NAN_CHECKS = (CheckNanLossHook, CheckNanModelOutputHook)
 
 
-def _whole_checkpoints(hook: ClassyHook) -> ClassyHook:
+def _complete_checkpoints(hook: ClassyHook) -> ClassyHook:
     return CheckpointHook(hook.world_size) if type(hook) is LogLossMetricsCheckpointHook else hook
 
 
@@ -108,9 +108,9 @@ class MSCNTask(SelfSupervisionTask):
     def set_hooks(self, hooks: list[ClassyHook]) -> MSCNTask:
         """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done.
 
-        Two take the place of VISSL's: checkpoints that are whole, and checks for NaN.
+        Two take the place of VISSL's: checkpoints that are complete, and checks for NaN.
         """
-        kept = [_whole_checkpoints(h) for h in hooks if not isinstance(h, _VISSLS_NAN_CHECKS)]
+        kept = [_complete_checkpoints(h) for h in hooks if not isinstance(h, _VISSLS_NAN_CHECKS)]
         services = [_SERVICES[name] for name in self.config.MSCN.TRACKING]
         mine = (
             *services,

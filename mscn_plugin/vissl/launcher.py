@@ -19,7 +19,7 @@ from vissl.utils import distributed_launcher
 import mscn_plugin
 from mscn_plugin.checkpoints.complete import (
     is_final,
-    load_whole,
+    load_complete,
     newest_checkpoint,
     refuse_damaged,
     set_aside,
@@ -150,7 +150,7 @@ def get_resume_checkpoint(cfg: Config, checkpoint_folder: str) -> str | None:
     if newest is None:
         refuse_damaged(settings, folder)
     if os.environ.get("RANK", "0") == "0":
-        cut_logs(folder, load_whole(newest)["iteration"] if newest else 0)
+        cut_logs(folder, load_complete(newest)["iteration"] if newest else 0)
     if newest is None:
         return None
     logging.info(f"Resume from file: {newest}")

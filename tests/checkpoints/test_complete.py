@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mscn_plugin.checkpoints.complete import (
-    load_whole,
+    load_complete,
     newest_checkpoint,
     refuse_damaged,
     staged,
@@ -44,7 +44,7 @@ class TestStaged:
         ]
         assert os.readlink(tmp_path / "checkpoint.torch") == "model_phase0.torch"
         moved = tmp_path.rename(tmp_path.with_name("moved"))
-        assert load_whole(moved / "checkpoint.torch")["iteration"] == 4
+        assert load_complete(moved / "checkpoint.torch")["iteration"] == 4
 
     def test_a_file_is_on_the_disk_before_its_name_and_the_name_before_it_counts(
         self, tmp_path, monkeypatch
@@ -118,7 +118,7 @@ class TestLoadWhole:
         file = write(tmp_path, "model_phase0.torch", 4)
         file.write_bytes(file.read_bytes()[:length])
         with pytest.raises(CheckpointError, match="damaged"):
-            load_whole(file)
+            load_complete(file)
 
     @settings(max_examples=60, deadline=None)
     @given(position=st.integers(0, 2000 * 4 - 1), bit=st.integers(0, 7))
@@ -129,7 +129,7 @@ class TestLoadWhole:
         whole[start + position] ^= 1 << bit
         file.write_bytes(whole)
         with pytest.raises(CheckpointError, match="checksum"):
-            load_whole(file)
+            load_complete(file)
 
     def test_any_damage_is_an_error_or_changes_nothing(self, tmp_path):
         """A flipped bit in every byte: of the weights, of the archive around them."""
@@ -142,7 +142,7 @@ class TestLoadWhole:
             damaged[position] ^= 1 << (position % 8)
             file.write_bytes(damaged)
             try:
-                loaded = load_whole(file)
+                loaded = load_complete(file)
             except CheckpointError:
                 refused += 1
                 continue
@@ -159,7 +159,7 @@ class TestLoadWhole:
         for start in range(0, len(whole), max(size, 97)):
             file.write_bytes(whole[:start] + bytes(size) + whole[start + size :])
             try:
-                loaded = load_whole(file)
+                loaded = load_complete(file)
             except CheckpointError:
                 continue
             assert loaded["iteration"] == 4
@@ -181,18 +181,18 @@ class TestLoadWhole:
         file = tmp_path / "model_phase0.torch"
         torch.save(content(4), file, _use_new_zipfile_serialization=False)
         with pytest.raises(CheckpointError, match="without checksums"):
-            load_whole(file)
+            load_complete(file)
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf")])
     def test_values_that_are_not_finite_are_damage(self, tmp_path, value):
         file = write(tmp_path, "model_phase0.torch", 4, value)
         with pytest.raises(CheckpointError, match=r"base_model\.w that are not finite"):
-            load_whole(file)
+            load_complete(file)
 
     def test_a_file_without_an_iteration_is_no_checkpoint(self, tmp_path):
         torch.save({"weights": torch.ones(2)}, tmp_path / "model_phase0.torch")
         with pytest.raises(CheckpointError, match="no iteration"):
-            load_whole(tmp_path / "model_phase0.torch")
+            load_complete(tmp_path / "model_phase0.torch")
 
 
 class TestNewest:

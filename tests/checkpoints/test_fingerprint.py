@@ -62,9 +62,9 @@ def test_any_other_key_is_refused_with_the_ways_out(config, run):
         section[path[-1]] += 1
         with pytest.raises(ConfigError) as refused:
             refuse_another_recipe(changed)
-        sentence = str(refused.value)
-        assert sentence.startswith(f"config.{'.'.join(path)} is {section[path[-1]]}, but ")
-        assert "AUTO_RESUME=False" in sentence
+        message = str(refused.value)
+        assert message.startswith(f"config.{'.'.join(path)} is {section[path[-1]]}, but ")
+        assert "AUTO_RESUME=False" in message
         changed.MSCN.RESUME_CHANGED = True
         refuse_another_recipe(changed)
 

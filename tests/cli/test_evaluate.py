@@ -11,6 +11,8 @@ import shutil
 import pytest
 from conftest import run_command
 
+from mscn_plugin.evaluation.definitions import SUITES
+
 pytestmark = pytest.mark.process
 
 QUICK = (
@@ -39,7 +41,7 @@ def test_the_quick_suite_ends_with_a_table_and_is_reused(run, tmp_path):
     for name in ("results.json", "results.md", "results.png"):
         assert (run / "evaluation" / name).is_file()
     done = results(run)
-    assert list(done) == ["quick_frozen", "quick_10percent", "quick_linear"]
+    assert list(done) == [evaluation.config for evaluation in SUITES["quick"]]
     assert all(0 <= v <= 100 for entry in done.values() for v in entry["metrics"].values())
     assert "| linear probe, top-1 " in first.stdout
     # The data were the run's own; the second time nothing is run.

@@ -11,7 +11,7 @@ import pytest
 from conftest import tool, tool_environment, wait_for
 
 from mscn_plugin import ConfigError
-from mscn_plugin.checkpoints.complete import load_whole
+from mscn_plugin.checkpoints.complete import load_complete
 
 
 @pytest.mark.process
@@ -40,7 +40,7 @@ def test_ctrl_c_writes_a_checkpoint_and_is_not_success(tiny, tmp_path, compose, 
     newest = max((tmp_path / "run").glob("model_*.torch"), key=lambda path: path.stat().st_mtime)
     assert (tmp_path / "run" / "checkpoint.torch").resolve() == newest  # of the step, or the epoch
     steps = [int(step) for step in re.findall(r" iter: ([0-9]+);", said)]
-    assert load_whole(newest)["iteration"] >= max(steps)
+    assert load_complete(newest)["iteration"] >= max(steps)
     compose(*arguments)  # the folder is free again
 
 

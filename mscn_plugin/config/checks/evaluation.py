@@ -42,6 +42,13 @@ def check_classes(cfg: Config, folders: dict[str, list[Contents]]) -> None:
             "config.DATA.TEST.DATA_PATHS is empty, and config.DATA.TRAIN is no folder of which an "
             "evaluation could hold images out"
         )
+    for path in data.TEST.DATA_PATHS:
+        if path in data.TRAIN.DATA_PATHS:
+            raise ConfigError(
+                f"config.DATA.TEST.DATA_PATHS is {list(data.TEST.DATA_PATHS)}, and {path!r} is in "
+                "config.DATA.TRAIN.DATA_PATHS, too: accuracies would be those of training images; "
+                "it must name others"
+            )
     remedy = "" if evaluation else "; or add config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0"
     check_same_classes(cfg, folders, remedy)
     if cfg.LOSS.name != CROSS_ENTROPY:

@@ -1,4 +1,4 @@
-"""VISSL's checkpoints, written whole, and on request before the process ends."""
+"""VISSL's checkpoints, written completely, and on request before the process ends."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def caption_of(config: Config) -> str:
         )
     if config.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR:
         parts.append(
-            "A mask puts noise over cells of a grid or around a box, in all colors at once or in "
-            "each by itself. The loss makes the views of an image similar across the branches."
+            "Masks put noise over parts of the views, in all colors at once or in each by "
+            "itself. The loss makes the views of an image similar across the branches."
         )
     return " ".join([*parts, "Contrast is stretched."])

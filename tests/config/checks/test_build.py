@@ -94,8 +94,8 @@ def test_parts_of_a_configuration_are_left_as_they_are(compose, large_folder):
     from mscn_plugin.config.composed import composed
 
     cfg = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}")
-    page = composed("mscn/quickstart")
-    assert page["DATA"]["TRAIN"]["TRANSFORMS"] == cfg.DATA.TRAIN.TRANSFORMS
+    written = composed("mscn/quickstart")
+    assert written["DATA"]["TRAIN"]["TRANSFORMS"] == cfg.DATA.TRAIN.TRANSFORMS
     assert "lr" not in cfg.OPTIMIZER
 
 

@@ -166,7 +166,7 @@ def test_the_paper_run_as_written_says_what_this_machine_needs(run_tool, tmp_pat
         "config.SLURM.USE_SLURM=true",
     ):
         assert needed in sentence
-    if os.cpu_count() < 8:  # the page's workers
+    if os.cpu_count() < 8:  # the config's workers
         assert f"config.DATA.NUM_DATALOADER_WORKERS={os.cpu_count()} " in sentence
     assert not list(tmp_path.iterdir())
 
@@ -210,10 +210,10 @@ def test_mocos_queue_takes_whole_batches(compose, large_folder):
 
 
 def test_a_loss_without_a_section_has_the_defaults(compose, large_folder):
-    """As in a VISSL page in which LOSS.name alone is changed."""
+    """As in a config of VISSL in which LOSS.name alone is changed."""
     data = f"config.MSCN.DATA={large_folder}"
-    for page, loss in (("byol_quickstart", "byol_loss"), ("quickstart", "mscn_info_nce_loss")):
-        config = compose(f"config=mscn/{page}", data, f"~config.LOSS.{loss}")
+    for name, loss in (("byol_quickstart", "byol_loss"), ("quickstart", "mscn_info_nce_loss")):
+        config = compose(f"config=mscn/{name}", data, f"~config.LOSS.{loss}")
         assert config.LOSS[loss] == {"num_masks": 2}
 
 
@@ -227,9 +227,9 @@ def test_the_target_sees_unmasked_views_if_asked_to(compose, large_folder):
 
 def test_the_projectors_input_follows_the_trunk(compose, large_folder):
     data = f"config.MSCN.DATA={large_folder}"
-    for page in ("simclr", "byol", "moco"):
+    for name in ("simclr", "byol", "moco"):
         config = compose(
-            f"config=mscn/{page}",
+            f"config=mscn/{name}",
             "+config/mscn/machine=cpu",
             "+config/mscn/models=regnet400mf",
             data,

@@ -109,7 +109,7 @@ def test_the_caption_says_what_was_done(compose, large_folder):
     data = f"config.MSCN.DATA={large_folder}"
     caption = caption_of(compose("config=mscn/quickstart", data))
     assert "sigma 1.25 pixels" in caption
-    assert "noise over cells of a grid or around a box" in caption
+    assert "noise over parts of the views" in caption
     page = ("config=mscn/simclr_unmasked", "+config/mscn/machine=cpu")
     caption = caption_of(compose(*page, data))
     assert "sigma" not in caption
