@@ -418,7 +418,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         f"{M}.TRACKING_PROJECT is ''; it must be text, not empty",
     ),
     (
-        "a folder that is a number",
+        "a folder of tracking that is a number",
         [f"{M}.TRACKING_DIR=3"],
         f"{M}.TRACKING_DIR is 3; it must be text",
     ),
