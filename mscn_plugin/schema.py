@@ -133,8 +133,7 @@ SCHEMA: Section = {
     "TRACKING": Key(
         [],
         SOME_SERVICES,
-        "services that the run is written to beside TensorBoard: Weights & Biases, MLflow "
-        "(docs/tracking.md)",
+        "services that the run is written to beside TensorBoard: Weights & Biases, MLflow",
         weights=False,
     ),
     "TRACKING_PROJECT": Key("mscn", NAME, "W&B's project, MLflow's experiment", weights=False),
