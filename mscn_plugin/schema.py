@@ -80,8 +80,16 @@ SCHEMA: Section = {
         "",
         FOLDER,
         "the images: in one folder, in a sub-folder for each class, or in `train/` and `val/` (or "
-        "`valid/`, `test/`) of that kind; photographs: pictures that ship with scikit-image and "
-        "scikit-learn; empty: VISSL's `DATA.*` as given",
+        "`valid/`, `test/`) of that kind; packed by `mscn pack`, or shards and Parquet files of "
+        "others, by their folder or a pattern; photographs: pictures that ship with scikit-image "
+        "and scikit-learn; empty: VISSL's `DATA.*` as given",
+    ),
+    "CACHE": Key(
+        "none",
+        one_of("none", "memory"),
+        "memory: each training image is decoded once, and kept in memory that the processes of a "
+        "machine share; refused where it has no room for them",
+        weights=False,
     ),
     "TRAIN_SUBSET": Key(
         1.0,

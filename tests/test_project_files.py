@@ -57,7 +57,9 @@ def pins() -> dict[str, str]:
 def test_all_that_is_imported_is_declared():
     ours = imported(ROOT / "mscn_plugin") | imported(ROOT / "hydra_plugins")
     declared = names(PROJECT["dependencies"])
-    for_some = names(EXTRAS["export"] + EXTRAS["detection"] + EXTRAS["tracking"])
+    for_some = names(
+        EXTRAS["export"] + EXTRAS["detection"] + EXTRAS["parquet"] + EXTRAS["tracking"]
+    )
     assert ours - declared - for_some == {*BY_HAND, "mscn_plugin"}
     packages = Path(sys.modules["torch"].__file__).parents[1]
     vissls = imported(packages / "vissl") | imported(packages / "classy_vision")

@@ -320,6 +320,18 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     ),
     ("a folder without images", [f"{M}.DATA=empty"], "MSCN.DATA"),
     (
+        "shards that are not there",
+        [f"{M}.DATA='empty/{{000..002}}.tar'"],
+        "000.tar, which is missing, and 2 more files are missing",
+    ),
+    (
+        "a shard that is none",
+        [f"{M}.DATA=''", f"{D}.DATA_SOURCES=[tar_shards]", f"{D}.DATA_PATHS=[empty]"],
+        f"{D}.DATA_PATHS names 'empty', which holds no .tar files",
+    ),
+    ("an address", [f"{M}.DATA='s3://x/0.tar'"], "the files must lie on a disk of this machine"),
+    ("a cache on a disk", [f"{M}.CACHE=disk"], f"{M}.CACHE is 'disk'; it must be none or memory"),
+    (
         "a list of images that is none",
         [f"{M}.DATA=''", f"{D}.DATA_SOURCES=[disk_filelist]", f"{D}.DATA_PATHS=[a_file]"],
         f"{D}.DATA_PATHS names 'a_file', which cannot be read as a list",

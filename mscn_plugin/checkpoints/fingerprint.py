@@ -14,6 +14,7 @@ import torch
 from mscn_plugin import schema
 from mscn_plugin.checkpoints.complete import newest_checkpoint
 from mscn_plugin.checkpoints.io import VISSL_UNPICKLES, load_checkpoint
+from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.types import Config
 
@@ -62,9 +63,9 @@ _CHANGES = {
 def recipe_of(cfg: Config) -> dict[str, Any]:
     """The keys of ``cfg`` that decide the weights, flat: ``OPTIMIZER.num_epochs``, for instance."""
     recipe = _deciding(cfg, dict(flat(cfg)))
-    folder = str(cfg.MSCN.DATA)
-    if os.path.isdir(folder):
-        recipe["MSCN.DATA"] = os.path.abspath(folder)
+    data = str(cfg.MSCN.DATA)
+    if data not in ("", PHOTOGRAPHS):
+        recipe["MSCN.DATA"] = os.path.abspath(data)
     as_text: dict[str, Any] = json.loads(json.dumps(recipe, default=str))
     return as_text
 

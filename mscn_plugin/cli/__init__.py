@@ -37,6 +37,7 @@ COMMANDS = (
     "draw experiments",
     "target",
     "subset",
+    "pack",
     "replay",
     "configs",
     "doctor",

@@ -37,6 +37,7 @@ OPTIONAL = {
     },
     "detectron2": "detect, draw detections",
     "pycocotools": "detect",
+    "pyarrow": "train, evaluate, pack, on Parquet files",
 }
 _SAME = {"opencv-python-headless": "opencv-python", "detectron2": "sal-detectron2"}
 _LITTLE_SHARED_MEMORY = 2**30  # bytes; containers have 64 MiB by default

@@ -80,7 +80,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def run(options: argparse.Namespace) -> None:
-    from mscn_plugin.data.image_folder import measured_images
+    from mscn_plugin.data.sources import measured_images
     from mscn_plugin.experiments.results import by_suite, merged, save, table
     from mscn_plugin.experiments.schedule import Schedule, run_all
     from mscn_plugin.runs.launch import check_stopped, stopped_by_signals

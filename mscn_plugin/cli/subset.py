@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder",
         type=user_path,
-        help="one sub-folder of images per class; of a data set, train/ is taken",
+        help="one sub-folder of images per class, or packed images; of a data set, train/ is taken",
     )
     parser.add_argument("subset", help="a fraction of each class, or a text file that lists images")
     parser.add_argument("--output", type=user_path, required=True, help="the folder to write to")
@@ -29,19 +29,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from mscn_plugin.data.image_folder import contents, split_folders
+    from mscn_plugin.data.sources import SOURCES, contents_of, find_splits
     from mscn_plugin.data.train_subset import train_subset, write_lists
 
     try:
         subset = float(options.subset)
     except ValueError:
         subset = options.subset
-    folder = options.folder
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder")
-    found = contents(split_folders(folder.resolve()).train)
+    if not any(source.exists(str(options.folder)) for source in SOURCES.values()):
+        raise ConfigError(f"{options.folder} is not a folder")
+    splits = find_splits(str(options.folder.resolve()), "the folder")
+    found = contents_of(splits)
     if not found.labeled:
-        raise ConfigError(f"{folder} has no two sub-folders of images, of whose labels to take")
+        unlabeled = SOURCES[splits.source].unlabeled
+        raise ConfigError(f"{options.folder} {unlabeled}, of whose labels to take")
     try:
         paths, labels = train_subset(found, subset, options.seed)
     except ValueError as error:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from vissl.data.dataset_catalog import VisslDatasetCatalog, get_data_files
 
-from mscn_plugin.config.checks.evaluation import check_classes, is_evaluation
+from mscn_plugin.config.checks.cache import check_cache
+from mscn_plugin.config.checks.evaluation import check_classes, is_evaluation, makes_lists
 from mscn_plugin.config.hydra_overrides import is_overridden
 from mscn_plugin.data.image_folder import (
     PHOTOGRAPHS,
     WANTED,
     Contents,
-    find_splits,
     fingerprint,
     held_out_fifth,
 )
-from mscn_plugin.data.sources import FOLDER, SOURCES
+from mscn_plugin.data.index import IndexedImages
+from mscn_plugin.data.sources import SOURCES, find_splits, size_listed
 from mscn_plugin.data.train_subset import (
     as_arrays,
     check_fraction,
@@ -58,12 +60,11 @@ def find_images(cfg: Config) -> ImageLists:
 
 
 def resolve(cfg: Config) -> Folders:
-    """Point ``DATA.TRAIN`` and ``DATA.TEST`` to the folders that ``MSCN.DATA`` names.
+    """Point ``DATA.TRAIN`` and ``DATA.TEST`` to the images that ``MSCN.DATA`` names.
 
-    ``MSCN.DATA`` is a folder of images, one with a sub-folder per class, one that holds training
-    and validation images (:func:`~mscn_plugin.data.image_folder.split_folders`), ``photographs``,
-    or empty, which leaves VISSL's own keys as they are. Where a split has no labels its
-    ``LABEL_SOURCES`` are emptied: pre-training needs none.
+    ``MSCN.DATA`` is what :func:`~mscn_plugin.data.sources.find_splits` takes, or empty, which
+    leaves VISSL's own keys as they are. Where a split has no labels its ``LABEL_SOURCES`` are
+    emptied: pre-training needs none.
 
     Raises:
         ConfigError: a folder or list is missing, unreadable, or holds no images; an evaluation's
@@ -71,8 +72,8 @@ def resolve(cfg: Config) -> Folders:
     """
     if cfg.MSCN.DATA:
         splits = find_splits(str(cfg.MSCN.DATA), _KEY)
-        _use_folder(cfg, "TRAIN", splits.train)
-        _use_folder(cfg, "TEST", splits.val)
+        _use_folder(cfg, "TRAIN", splits.source, splits.train)
+        _use_folder(cfg, "TEST", splits.source, splits.val)
     folders = {"TRAIN": _check_split(cfg, "TRAIN"), "TEST": []}
     if cfg.DATA.TEST.DATA_SOURCES:
         folders["TEST"] = _check_split(cfg, "TEST")
@@ -114,15 +115,29 @@ def take_stock(cfg: Config, folders: Folders, chosen: Images | None = None) -> N
         ConfigError: an epoch has no batch: fewer images than all ranks take, and the rest dropped.
     """
     cfg.MSCN["TRAINING_IMAGES"] = None
-    paths = _training_paths(cfg, folders) if chosen is None else chosen[0].tolist()
+    paths: Sequence[Any] | None = None if chosen is None else chosen[0].tolist()
+    packed = _only_packed(cfg, folders) if chosen is None else None
+    if chosen is None:
+        paths = packed or _training_paths(cfg, folders)
     if paths is None:
+        if cfg.MSCN.CACHE == "memory":
+            raise ConfigError(
+                "config.MSCN.CACHE is memory, which needs images that are files; "
+                f"config.DATA.TRAIN.DATA_SOURCES is {list(cfg.DATA.TRAIN.DATA_SOURCES)}"
+            )
         return
     _check_number(cfg, len(paths))
     _check_neighbors(cfg, len(paths))
+    check_cache(cfg, paths)
     if cfg.TRAINER.TASK_NAME == "mscn_task":
-        roots = tuple(os.path.join(folder.folder, "") for folder in folders["TRAIN"])
-        names = [path[len(next(filter(path.startswith, roots), "")) :] for path in paths]
-        cfg.MSCN["TRAINING_IMAGES"] = fingerprint(names, list(map(_size, paths)))
+        found = packed.origin.fingerprint if packed else _fingerprint(folders, list(paths))
+        cfg.MSCN["TRAINING_IMAGES"] = dict(found)
+
+
+def _fingerprint(folders: Folders, paths: list[str]) -> dict[str, Any]:
+    roots = tuple(os.path.join(folder.folder, "") for folder in folders["TRAIN"])
+    names = [path[len(next(filter(path.startswith, roots), "")) :] for path in paths]
+    return fingerprint(names, list(map(size_listed, paths)))
 
 
 def use_lists(cfg: Config, lists: ImageLists) -> None:
@@ -141,13 +156,21 @@ def use_lists(cfg: Config, lists: ImageLists) -> None:
 
 def _only_folder(cfg: Config, folders: Folders) -> Contents:
     """The folder of which a part is taken."""
-    if list(cfg.DATA.TRAIN.DATA_SOURCES) != [FOLDER]:
+    if not makes_lists(cfg):
         raise ConfigError(
             f"config.MSCN.TRAIN_SUBSET is {cfg.MSCN.TRAIN_SUBSET!r}, which takes a part of a "
             f"folder; config.DATA.TRAIN.DATA_SOURCES is {list(cfg.DATA.TRAIN.DATA_SOURCES)}: set "
             f"{_KEY}"
         )
     return folders["TRAIN"][0]
+
+
+def _only_packed(cfg: Config, folders: Folders) -> IndexedImages | None:
+    """The training images, where they are all those of one index."""
+    if len(cfg.DATA.TRAIN.DATA_SOURCES) != 1 or not folders["TRAIN"]:
+        return None
+    images = folders["TRAIN"][0].images
+    return images if isinstance(images, IndexedImages) else None
 
 
 def _training_paths(cfg: Config, folders: Folders) -> list[str] | None:
@@ -162,13 +185,6 @@ def _training_paths(cfg: Config, folders: Folders) -> list[str] | None:
         old, new = train.REMOVE_IMG_PATH_PREFIX, train.NEW_IMG_PATH_PREFIX
         paths = [path.replace(old, new) if path.startswith(old) else path for path in paths]
     return paths
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return -1
 
 
 def _check_number(cfg: Config, images: int) -> None:
@@ -230,8 +246,8 @@ def _takes_all(cfg: Config) -> bool:
     return not isinstance(subset, str) and with_path("config.MSCN", check_fraction, subset) == 1
 
 
-def _use_folder(cfg: Config, name: str, folder: Path | None) -> None:
-    """Let a split read a folder, or nothing.
+def _use_folder(cfg: Config, name: str, source: str, folder: Path | None) -> None:
+    """Let a split read a folder or pattern by a source, or nothing.
 
     Raises:
         ConfigError: the user has given another value of a key that this replaces.
@@ -240,8 +256,8 @@ def _use_folder(cfg: Config, name: str, folder: Path | None) -> None:
     ours = {
         "DATA_PATHS": [str(path) for path in present],
         "LABEL_PATHS": [str(path) for path in present],
-        "DATA_SOURCES": [FOLDER for _ in present],
-        "LABEL_SOURCES": [FOLDER for _ in present],
+        "DATA_SOURCES": [source for _ in present],
+        "LABEL_SOURCES": [source for _ in present],
         "DATASET_NAMES": ["image_folder" for _ in present],
         "COPY_TO_LOCAL_DISK": False,  # VISSL's copying of a folder fails
     }
@@ -325,7 +341,7 @@ def _check_labels(cfg: Config, name: str, folders: list[Contents]) -> None:
             _go_without_labels(cfg, name, f"{key}.LABEL_SOURCES is {labels} with {data}")
         elif labels in SOURCES and folder and len(folder.classes) < needed:
             where = f"{_KEY if cfg.MSCN.DATA else key + '.DATA_PATHS'} names {folder.folder!r}"
-            _go_without_labels(cfg, name, f"{where}, which has no two sub-folders of images")
+            _go_without_labels(cfg, name, f"{where}, which {SOURCES[data].unlabeled}")
         elif labels == "disk_filelist" and split.LABEL_PATHS:
             images = len(folder.images) if folder else len(read_list(paths[place]))
             files = split.LABEL_PATHS[place]  # several where an image has several labels

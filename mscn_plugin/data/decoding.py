@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from mscn_plugin.errors import RunError
 from mscn_plugin.types import is_number
 
 PixelRange = Sequence[float] | None
@@ -107,6 +108,11 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange = None) -> Image.Image:
     return picture if turn is None else picture.transpose(turn)
 
 
+def is_deep(image: Image.Image) -> bool:
+    """Whether an opened image has more than 8 bits per channel."""
+    return image.mode == "F" or image.mode.startswith("I") or ";16" in _raw_mode(image)
+
+
 def nearly_blank(picture: Image.Image, levels: int = BLANK_LEVELS) -> bool:
     """Whether :data:`BLANK_SHARE` of an RGB picture's pixels lies within ``levels`` levels."""
     # Nearly all pictures show their levels in a few pixels, which takes no time.
@@ -139,6 +145,7 @@ class EncodedImage:
 
     Attributes:
         nearly_blank: whether the picture is, as soon as it is decoded.
+        reducible: whether it can be decoded at a part of its size.
     """
 
     def __init__(self, image: Image.Image, pixel_range: PixelRange = None, path: str = "") -> None:
@@ -150,7 +157,7 @@ class EncodedImage:
         is_jpeg = image.format == "JPEG" and image.mode == "RGB"
         self._turn = _turn(image) if is_jpeg else None
         # Reduced, the last pixels of other sizes are cut, and would come first when turned.
-        self._reducible = is_jpeg and (
+        self.reducible = is_jpeg and (
             self._turn is None or all(side % 8 == 0 for side in image.size)
         )
 
@@ -161,7 +168,7 @@ class EncodedImage:
         Raises:
             UnreadableImageError: the file cannot be decoded.
         """
-        if not self._reducible:
+        if not self.reducible:
             return self.decode().picture.size
         width, height = self.image.size
         return (height, width) if self._turn in _SWAPPING else (width, height)
@@ -180,7 +187,7 @@ class EncodedImage:
             return self._decoded
         image, scale = self.image, 1.0
         unchanged = image.mode in ("RGB", "L") and not _has_alpha(image)
-        if self._reducible and reduction >= 2:
+        if self.reducible and reduction >= 2:
             width, height = image.size
             drafted = image.draft("RGB", (width // reduction, height // reduction))
             # The picture's extent in reduced pixels, of which the last may be cut.
@@ -201,9 +208,14 @@ def printable(path: str) -> str:
 
 @contextlib.contextmanager
 def reading(path: str) -> Iterator[None]:
-    """Turn the many kinds of exception that Pillow raises into :class:`UnreadableImageError`."""
+    """Turn the many kinds of exception that Pillow raises into :class:`UnreadableImageError`.
+
+    RunError, of a source that is damaged as a whole, stays one.
+    """
     try:
         yield
+    except RunError:
+        raise
     except Exception as error:
         text = f"{path}: {type(error).__name__}: {error}"
         raise UnreadableImageError(printable(text)) from error

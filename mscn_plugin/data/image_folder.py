@@ -19,9 +19,10 @@ from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from mscn_plugin.data.decoding import printable
-from mscn_plugin.data.photographs import build_photographs
-from mscn_plugin.errors import ConfigError
+from mscn_plugin.data.index import IndexedImages
 
+FOLDER = "disk_folder"
+"""Name of the source of image folders, VISSL's."""
 PHOTOGRAPHS = "photographs"
 """In the place of a folder: the pictures that come with the installed packages."""
 WANTED = (
@@ -35,10 +36,10 @@ _OF_SYSTEMS = (
 )
 """Names of folders that operating systems leave, in lower case."""
 _SUFFIX = r"(ing|ation)?[-_ ]?(set|images|data|\d{4})?"
-_TRAIN, _VAL, _TEST = (
+TRAIN, VAL, TEST = (
     re.compile(name + _SUFFIX, re.IGNORECASE) for name in ("train", "(val|valid|dev)", "test")
 )
-_SPLIT_NAMES = (_TRAIN, _VAL, _TEST)
+SPLIT_NAMES = (TRAIN, VAL, TEST)
 _MAX_KINDS = 8  # kinds of left-out files in one message
 
 
@@ -64,19 +65,27 @@ class Contents:
     Attributes:
         folder: its path.
         classes: names of the sub-folders with images, sorted; a label is a place in this list.
-        images: path and label of each image, in the order of torchvision's ImageFolder.
+        images: path and label of each image, in the order of torchvision's ImageFolder; of packed
+            images those that they were packed from have.
         left_out: kinds of what was not taken, with their numbers.
     """
 
     folder: str
     classes: list[str]
-    images: list[tuple[str, int]]
+    images: Sequence[tuple[str, int]]
     left_out: dict[str, int]
 
     @property
     def labeled(self) -> bool:
         """Whether there are classes to tell apart."""
         return len(self.classes) > 1
+
+    def labels(self) -> np.ndarray:
+        """The images' labels, int64 ``[N]``."""
+        if isinstance(self.images, IndexedImages):
+            labels: np.ndarray = self.images.origin.labels.astype(np.int64)
+            return labels
+        return np.array([label for _, label in self.images], dtype=np.int64)
 
     def in_words(self) -> str:
         """How many images there are of how many classes, where, and what was left out."""
@@ -141,10 +150,10 @@ def _images(folder: str, left_out: dict[str, int]) -> Iterator[tuple[str, list[s
 
 def class_names(folder: str | Path) -> list[str]:
     """``Contents.classes`` of a folder, without listing its images."""
-    return [name for name in _sub_folders(folder) if _has_images(Path(folder, name))]
+    return [name for name in sub_folders(folder) if _has_images(Path(folder, name))]
 
 
-def _sub_folders(folder: str | Path) -> list[str]:
+def sub_folders(folder: str | Path) -> list[str]:
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if e.is_dir() and not is_hidden(e.name))
 
@@ -175,12 +184,14 @@ class Splits:
         train: the training images.
         val: images for validation, whose classes may differ from those of ``train``; None: none.
         unused: names of further folders with images.
+        source: name of the source that reads them.
     """
 
     folder: Path
     train: Path
     val: Path | None
     unused: Sequence[str]
+    source: str = FOLDER
 
     def in_words(self) -> str:
         """One line that says it."""
@@ -201,10 +212,10 @@ def split_folders(folder: Path) -> Splits:
     Raises:
         ValueError: there is validation data, of classes, and no ``train``.
     """
-    here = _unwrapped(folder, keep=_SPLIT_NAMES)
+    here = _unwrapped(folder, keep=SPLIT_NAMES)
     names = class_names(here)
-    val_names = [n for pattern in (_VAL, _TEST) for n in _matching(pattern, names)]
-    train_names = _matching(_TRAIN, _sub_folders(here))
+    val_names = [n for pattern in (VAL, TEST) for n in matching(pattern, names)]
+    train_names = matching(TRAIN, sub_folders(here))
     others = set(names) - {*train_names, *val_names}
     if not train_names:
         for name in val_names:
@@ -229,56 +240,7 @@ def _labeled_like(known: set[str], folder: Path) -> bool:
     return len(known) > 1 and (len(classes) > 1 or bool(known.intersection(classes)))
 
 
-def find_splits(data: str, key: str) -> Splits:
-    """:func:`split_folders` of what the option or configuration key ``key`` names.
-
-    Raises:
-        ConfigError: it is no folder, cannot be read, or has validation images alone.
-    """
-    folder = build_photographs() if data == PHOTOGRAPHS else Path(data).expanduser().absolute()
-    if not folder.is_dir():
-        raise ConfigError(f"{key} is {data!r}, which is not a folder; it must be a {WANTED}")
-    try:
-        return split_folders(folder)
-    except OSError as error:
-        raise ConfigError(f"{key} is {data!r}, which cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigError(f"{key} is {data!r}; {error}") from None
-
-
-def measured_images(data: str, key: str) -> str:
-    """Say on which images of a data set evaluations are measured, of how many classes.
-
-    Raises:
-        ConfigError: it has no labels, its splits' classes differ, or :func:`find_splits` fails.
-    """
-    splits = find_splits(data, key)
-    train = contents(splits.train)
-    if not train.labeled:
-        raise ConfigError(
-            f"{key} is {data!r}, and {train.folder} has no two sub-folders of images; an "
-            "evaluation needs labels"
-        )
-    chance = f"chance {100 / len(train.classes):.1f}"
-    if splits.val is None:
-        kept, held_out = map(len, held_out_fifth(len(train.images)))
-        return (
-            f"{held_out} of the {len(train.images)} images of {len(train.classes)} classes in "
-            f"{train.folder}, held out from the classifiers, which learn from the other {kept}; a "
-            f"trunk that was pre-trained on the folder has seen them, without labels; {chance}"
-        )
-    val = contents(splits.val)
-    odd = sorted(set(train.classes) ^ set(val.classes))
-    if odd:
-        lacking = val.folder if odd[0] in train.classes else train.folder
-        raise ConfigError(
-            f"{key} is {data!r}, whose splits must have the same classes; {lacking} has no "
-            f"{odd[0]!r}"
-        )
-    return f"{val.in_words()}; the classifiers learn from {train.in_words()}; {chance}"
-
-
-def _matching(pattern: Pattern[str], names: list[str]) -> list[str]:
+def matching(pattern: Pattern[str], names: list[str]) -> list[str]:
     """The names that are the pattern's, plain ones first."""
     found = [name for name in names if pattern.fullmatch(name)]
     return sorted(found, key=lambda name: (name != "train", len(name), name))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import functools
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,10 @@ from vissl.data.ssl_dataset import GenericSSLDataset
 from vissl.trainer import train_task
 
 from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError, printable, reading
-from mscn_plugin.data.image_folder import split_folders
+from mscn_plugin.data.image_folder import PHOTOGRAPHS
+from mscn_plugin.data.memory_cache import HeldImage, MemoryCache, make_cache
 from mscn_plugin.data.seeding import seed_generators
-from mscn_plugin.data.sources import SOURCES
+from mscn_plugin.data.sources import SOURCES, find_splits, open_listed
 from mscn_plugin.errors import RunError
 from mscn_plugin.types import Config
 
@@ -162,6 +162,7 @@ class ImageFiles(abc.ABC):
 
     cfg: Config
     split: str
+    cache: MemoryCache | None = None
     _last: EncodedImage | None = None
 
     @abc.abstractmethod
@@ -179,7 +180,16 @@ class ImageFiles(abc.ABC):
         return self._last if undecoded else self._last.decode().picture, True
 
     def encoded(self, index: int) -> EncodedImage:
-        """The opened file; raises UnreadableImageError."""
+        """The file, opened or decoded before; raises UnreadableImageError."""
+        if self.cache is not None:
+            return HeldImage(self.cache, index, functools.partial(self._file, index))
+        return self._file(index)
+
+    def hold_in_memory(self, number: int) -> None:
+        """Keep the images, so many, as they are decoded; raises RunError where there is no room."""
+        self.cache = make_cache(self._file, number)
+
+    def _file(self, index: int) -> EncodedImage:
         path = self.path_of(index)
         with reading(path):
             return EncodedImage(self._open(index), self.cfg["MSCN"].get("PIXEL_RANGE"), path)
@@ -202,9 +212,9 @@ class SourceImages(ImageFiles):
             self.contents = self.source.contents(path)
         except ValueError as error:  # since the start, when it was checked
             raise RunError(f"config.DATA.{split}: {path!r} {error}") from None
-        data = Path(cfg.get("MSCN", {}).get("DATA") or "").expanduser()
-        if data != Path() and data.is_dir():
-            _say_once(split_folders(data).in_words())
+        data = cfg.get("MSCN", {}).get("DATA")
+        if data and data != PHOTOGRAPHS:
+            _say_once(find_splits(str(data), "config.MSCN.DATA").in_words())
         level = logging.WARNING if self.contents.left_out else logging.INFO
         _say_once(f"{split}: {self.contents.in_words()}", level)
 
@@ -223,7 +233,7 @@ class SourceImages(ImageFiles):
 
     def labels(self) -> np.ndarray:
         """The images' labels, int64 ``[N]``."""
-        return np.array([label for _, label in self.contents.images], dtype=np.int64)
+        return self.contents.labels()
 
 
 class ListedImages(ImageFiles, DiskImageDataset):
@@ -236,7 +246,7 @@ class ListedImages(ImageFiles, DiskImageDataset):
         return str(self._replace_img_path_prefix(path, self._remove_prefix, self._new_prefix))
 
     def _open(self, index: int) -> Image.Image:
-        return Image.open(self.path_of(index))
+        return open_listed(self.path_of(index))
 
 
 def nearly_blank_warning(path: str) -> str:
@@ -258,11 +268,20 @@ def _say_once(text: str, level: int = logging.INFO) -> None:
         logging.log(level, printable(text))
 
 
+def dataset_of(cfg: Config, split: str) -> ReadableImagesDataset:
+    """The dataset of a split for epoch after epoch, with ``MSCN.CACHE`` for training images."""
+    dataset = ReadableImagesDataset(cfg, split)
+    if split == "TRAIN" and cfg["MSCN"].get("CACHE") == "memory":
+        for source in dataset.data_objs:
+            source.hold_in_memory(len(source))
+    return dataset
+
+
 @functools.wraps(_vissl_build_dataset)
 def build_dataset(cfg: Config, split: str, **options: Any) -> GenericSSLDataset:
     """VISSL's dataset; for a configuration with a part of MSCN, evaluations among them, ours."""
     if "MSCN" in cfg:
-        return ReadableImagesDataset(cfg, split)
+        return dataset_of(cfg, split)
     return _vissl_build_dataset(cfg, split, **options)
 
 

@@ -1,58 +1,43 @@
 """The sources of images that ``DATA_SOURCES`` and ``LABEL_SOURCES`` can name, beside VISSL's own.
 
 A new source is a class below :class:`ImageSource`: from then on configurations can name it, and
-checks, training, evaluations and reports take its images and labels.
+checks, training, evaluations and reports take its images and labels. ``MSCN.DATA`` takes what a
+source says the splits of.
 """
 
 from __future__ import annotations
 
-import abc
 import os
-from typing import ClassVar
+from pathlib import Path
 
 from PIL import Image
 
-from mscn_plugin.data.image_folder import WANTED, Contents, contents, image_extensions
+from mscn_plugin.data.image_folder import (
+    FOLDER,
+    PHOTOGRAPHS,
+    WANTED,
+    Contents,
+    Splits,
+    contents,
+    held_out_fifth,
+    image_extensions,
+    split_folders,
+)
+from mscn_plugin.data.image_source import SOURCES, ImageSource
+from mscn_plugin.data.packed import TarSource, root_of
+from mscn_plugin.data.parquet import ParquetSource
+from mscn_plugin.data.photographs import build_photographs
+from mscn_plugin.errors import ConfigError
 
-FOLDER = "disk_folder"
-"""What ``MSCN.DATA`` names, and of which lists of files can be made."""
-
-
-class ImageSource(abc.ABC):
-    """A kind of place that holds images, with labels or without.
-
-    Attributes:
-        name: what configurations call it.
-    """
-
-    name: ClassVar[str]
-
-    def __init_subclass__(cls) -> None:
-        SOURCES[cls.name] = cls
-
-    @classmethod
-    @abc.abstractmethod
-    def contents(cls, path: str) -> Contents:
-        """The images at ``path``, an entry of ``DATA_PATHS``, with their labels and classes.
-
-        Raises:
-            ValueError: there are none; the message is what follows on "which".
-        """
-
-    @classmethod
-    @abc.abstractmethod
-    def open(cls, path: str, image: str) -> Image.Image:
-        """One of the images, by its name in :meth:`contents`: opened, not yet decoded."""
-
-
-SOURCES: dict[str, type[ImageSource]] = {}
-"""The sources by their names."""
+__all__ = ["SOURCES", "ImageFolderSource", "ImageSource", "ParquetSource", "TarSource"]
 
 
 class ImageFolderSource(ImageSource):
     """A folder of image files, with a sub-folder per class where it has labels."""
 
     name = FOLDER
+    lists = True
+    unlabeled = "has no two sub-folders of images"
 
     @classmethod
     def contents(cls, path: str) -> Contents:
@@ -73,3 +58,96 @@ class ImageFolderSource(ImageSource):
     @classmethod
     def open(cls, path: str, image: str) -> Image.Image:
         return Image.open(image)
+
+    @classmethod
+    def content(cls, path: str, image: str) -> bytes:
+        return Path(image).read_bytes()
+
+
+def find_splits(data: str, key: str) -> Splits:
+    """The training and validation images of what an option or configuration key names.
+
+    Args:
+        data: a folder of images, of shards or of Parquet files, a file of these or a pattern, or
+            ``photographs``.
+        key: the option or key.
+
+    Raises:
+        ConfigError: it is none of these, cannot be read, or has validation images alone.
+    """
+    path = build_photographs() if data == PHOTOGRAPHS else Path(data).expanduser().absolute()
+    try:
+        for source in SOURCES.values():
+            splits = source.splits(str(path) if "://" not in data else data)
+            if splits is not None:
+                return splits
+    except OSError as error:
+        raise ConfigError(f"{key} is {data!r}, which cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{key} is {data!r}, which {error}") from None
+    if path.is_dir():
+        try:
+            return split_folders(path)
+        except ValueError as error:
+            raise ConfigError(f"{key} is {data!r}; {error}") from None
+    raise ConfigError(f"{key} is {data!r}, which is not a folder; it must be a {WANTED}")
+
+
+def contents_of(splits: Splits, val: bool = False) -> Contents:
+    """The images of a split, of which there must be some.
+
+    Raises:
+        ConfigError: there are none, or they cannot be read.
+    """
+    path = str(splits.val if val else splits.train)
+    try:
+        return SOURCES[splits.source].contents(path)
+    except ValueError as error:
+        raise ConfigError(f"{path} {error}") from None
+
+
+def measured_images(data: str, key: str) -> str:
+    """Say on which images of a data set evaluations are measured, of how many classes.
+
+    Raises:
+        ConfigError: it has no labels, its splits' classes differ, or :func:`find_splits` fails.
+    """
+    splits = find_splits(data, key)
+    train = contents_of(splits)
+    if not train.labeled:
+        raise ConfigError(
+            f"{key} is {data!r}, and {train.folder} {SOURCES[splits.source].unlabeled}; an "
+            "evaluation needs labels"
+        )
+    chance = f"chance {100 / len(train.classes):.1f}"
+    if splits.val is None:
+        kept, held_out = map(len, held_out_fifth(len(train.images)))
+        return (
+            f"{held_out} of the {len(train.images)} images of {len(train.classes)} classes in "
+            f"{train.folder}, held out from the classifiers, which learn from the other {kept}; a "
+            f"trunk that was pre-trained on the folder has seen them, without labels; {chance}"
+        )
+    val = contents_of(splits, val=True)
+    odd = sorted(set(train.classes) ^ set(val.classes))
+    if odd:
+        lacking = val.folder if odd[0] in train.classes else train.folder
+        raise ConfigError(
+            f"{key} is {data!r}, whose splits must have the same classes; {lacking} has no "
+            f"{odd[0]!r}"
+        )
+    return f"{val.in_words()}; the classifiers learn from {train.in_words()}; {chance}"
+
+
+def open_listed(path: str) -> Image.Image:
+    """An image by its name in :class:`Contents` alone, as lists of images have it."""
+    found = None if os.path.isfile(path) else root_of(os.path.dirname(path))
+    return found[0].open(found[1], path) if found else Image.open(path)
+
+
+def size_listed(path: str) -> int:
+    """Bytes of an image by its name alone; -1 where they are not known."""
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        found = root_of(os.path.dirname(path))
+        return found[0].size(found[1], path) if found else -1

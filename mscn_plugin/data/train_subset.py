@@ -67,7 +67,7 @@ def check_fraction(subset: object) -> float:
     )
 
 
-def _drawn(images: list[tuple[str, int]], fraction: float, seed: int) -> list[tuple[str, int]]:
+def _drawn(images: Sequence[tuple[str, int]], fraction: float, seed: int) -> list[tuple[str, int]]:
     random = np.random.RandomState(seed)
     of_class: dict[int, list[str]] = {}
     for path, label in sorted(images):
@@ -79,7 +79,9 @@ def _drawn(images: list[tuple[str, int]], fraction: float, seed: int) -> list[tu
     ]
 
 
-def _listed(folder: Path, images: list[tuple[str, int]], listing: Path) -> list[tuple[str, int]]:
+def _listed(
+    folder: Path, images: Sequence[tuple[str, int]], listing: Path
+) -> list[tuple[str, int]]:
     if not listing.is_file():
         raise ValueError(f"TRAIN_SUBSET is {str(listing)!r}, which is not a file")
     known: dict[str, tuple[str, int]] = {}

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import os
 
+from mscn_plugin.data.parallel import die_with_parent
 from mscn_plugin.errors import print_errors_plainly
-from mscn_plugin.training.signals import die_with_parent
 
 MODULE = __name__
 RESUME_VARIABLE = "MSCN_DETECTION_RESUME"

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from mscn_plugin.checkpoints.run_folder import file_digest, user_path
 from mscn_plugin.config.hydra_overrides import hydra_override, slurm_overrides
-from mscn_plugin.data.image_folder import PHOTOGRAPHS, measured_images
+from mscn_plugin.data.image_folder import PHOTOGRAPHS
+from mscn_plugin.data.sources import measured_images
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import SUITES, Evaluation
 from mscn_plugin.evaluation.launch import Launch

@@ -191,7 +191,7 @@ def _point_to_data(cfg: Config, data: str | None) -> Folders:
         (split, path)
         for split in ("TRAIN", "TEST")
         for path in [*cfg.DATA[split].DATA_PATHS, *cfg.DATA[split].LABEL_PATHS]
-        if not Path(path).exists()
+        if not _exists(path, cfg.DATA[split].DATA_SOURCES)
     ]
     if data is None and missing and cfg.MSCN.DATA == PHOTOGRAPHS:
         data = PHOTOGRAPHS  # built from installed packages, on any machine
@@ -223,6 +223,10 @@ def _point_to_data(cfg: Config, data: str | None) -> Folders:
         ]
         for split in ("TRAIN", "TEST")
     }
+
+
+def _exists(path: str, sources: Sequence[str]) -> bool:
+    return Path(path).exists() or any(SOURCES[n].exists(path) for n in sources if n in SOURCES)
 
 
 def _picture(sample: Any) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Signals that ask a run or a script to end, and the end of processes whose parent has died.
+"""Signals that ask a run or a script to end.
 
 Imports nothing heavy: commands call :func:`end_on_signals` before they import PyTorch.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import multiprocessing
-import multiprocessing.connection
 import os
 import signal
 import subprocess
@@ -16,6 +15,8 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+
+from mscn_plugin.data.parallel import die_with_parent
 
 EXIT_CODE = 75
 """Exit code of a run that was asked to end and can go on: EX_TEMPFAIL, "try again later"."""
@@ -234,22 +235,6 @@ def _write(line: str) -> None:
     # A handler may have interrupted a write to the same stream, and the terminal may be gone.
     with contextlib.suppress(OSError):
         os.write(2, f"{line}\n".encode())
-
-
-def die_with_parent() -> None:
-    """End this process, a child of ``multiprocessing``, as soon as the one that started it is gone.
-
-    A forkserver lies between a loader's worker and its rank and survives the rank for minutes;
-    what the child sees of the rank itself is the end of a pipe.
-    """
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_wait_and_die, args=(parent.sentinel,), daemon=True).start()
-
-
-def _wait_and_die(sentinel: Any) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextlib.contextmanager

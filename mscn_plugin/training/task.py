@@ -27,7 +27,7 @@ from mscn_plugin.checkpoints.fingerprint import (
 )
 from mscn_plugin.checkpoints.io import SIGMA_KEY
 from mscn_plugin.checkpoints.sigma import input_sigma
-from mscn_plugin.data.readable_images import ReadableImagesDataset
+from mscn_plugin.data.readable_images import dataset_of
 from mscn_plugin.schema import complete_settings
 from mscn_plugin.training.hooks.checkpoints import CheckpointHook
 from mscn_plugin.training.hooks.embedding_statistics import EmbeddingStatisticsHook
@@ -153,7 +153,7 @@ class MSCNTask(SelfSupervisionTask):
         """VISSL's datasets of all splits, with unreadable images skipped."""
         datasets, keys = {}, {}
         for split in self.available_splits:
-            datasets[split.lower()] = ReadableImagesDataset(self.loader_config, split)
+            datasets[split.lower()] = dataset_of(self.loader_config, split)
             section = self.config.DATA[split]
             keys = {"input": section.INPUT_KEY_NAMES, "target": section.TARGET_KEY_NAMES}
         return datasets, keys

@@ -32,10 +32,11 @@ from mscn_plugin.checkpoints.run_folder import (
     mend_logs,
 )
 from mscn_plugin.config.checks.mscn import uses_mscn
+from mscn_plugin.data.parallel import die_with_parent
 from mscn_plugin.files import remove_abandoned
 from mscn_plugin.runs import lock
 from mscn_plugin.training.hooks.tracking import ends_marked
-from mscn_plugin.training.signals import EXIT_CODES, die_with_parent, exit_code, interruption
+from mscn_plugin.training.signals import EXIT_CODES, exit_code, interruption
 from mscn_plugin.types import Config
 from mscn_plugin.vissl.config_hook import check_images_again
 from mscn_plugin.vissl.error_messages import message_of

@@ -37,6 +37,7 @@ ARGUMENTS = {
     "experiments": ["table7"],
     "target": ["run", "out"],
     "subset": ["folder", "0.1", "--output", "out"],
+    "pack": ["folder", "out"],
 }
 """That a command takes, where these are not one path."""
 

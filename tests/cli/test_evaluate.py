@@ -11,6 +11,7 @@ import shutil
 import pytest
 from conftest import run_command
 
+from mscn_plugin.data.pack import Settings, pack
 from mscn_plugin.evaluation.definitions import SUITES
 
 pytestmark = pytest.mark.process
@@ -134,6 +135,19 @@ def test_a_folder_of_classes_is_evaluated_on_the_held_out_fifth(run, image_folde
     assert said in result.stdout
     assert "chance 25.0" in result.stdout
     assert said in (run / "evaluation" / "results.md").read_text()
+    assert results(run)["quick_frozen"]["metrics"]
+
+
+def test_packed_images_are_evaluated_as_the_folder_is(run, image_folder, tmp_path):
+    """Held out, too, which goes through lists of their names."""
+    pack(str(image_folder / "train"), tmp_path / "packed", Settings(images_per_shard=10))
+    result = evaluate(
+        run, "--only", "quick_frozen", "--data", tmp_path / "packed", "--overrides", *QUICK,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    said = f"Measured on: 7 of the 32 images of 4 classes in {tmp_path}/packed, held out from"
+    assert said in result.stdout
     assert results(run)["quick_frozen"]["metrics"]
 
 

@@ -12,12 +12,12 @@ from torchvision.datasets import ImageFolder
 from mscn_plugin.data.image_folder import (
     class_names,
     contents,
-    find_splits,
     fingerprint,
     held_out_fifth,
     image_extensions,
     split_folders,
 )
+from mscn_plugin.data.sources import find_splits
 from mscn_plugin.errors import ConfigError
 
 

@@ -94,6 +94,24 @@ def test_the_search_can_be_shortened_and_the_data_replaced(run, image_folder):
         nearest_neighbors(pretrained, config, str(image_folder / "none"))
 
 
+def test_packed_images_have_the_neighbors_of_the_folder(run, image_folder, tmp_path):
+    from mscn_plugin.data.pack import Settings, pack
+    from mscn_plugin.report.neighbors import nearest_neighbors
+
+    pretrained, config = run
+    pack(str(image_folder), tmp_path / "packed", Settings(images_per_shard=10))
+    one, other = (
+        nearest_neighbors(pretrained, config, str(data))
+        for data in (image_folder, tmp_path / "packed")
+    )
+    assert (one.searched, one.judged, one.share) == (other.searched, other.judged, other.share)
+    for query, same in zip(one.queries, other.queries):
+        assert query.label == same.label
+        assert query.image.tobytes() == same.image.tobytes()
+        found = [neighbor.similarity for neighbor in query.neighbors]
+        assert found == [neighbor.similarity for neighbor in same.neighbors]
+
+
 def test_labels_of_two_folders_are_compared_by_name(run, image_folder, tmp_path):
     """The places of classes differ where one is missing; every share would be wrong."""
     from mscn_plugin.report.neighbors import nearest_neighbors

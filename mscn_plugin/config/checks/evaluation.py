@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mscn_plugin.data.image_folder import Contents
-from mscn_plugin.data.sources import FOLDER, SOURCES
+from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.data.train_subset import read_list
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.types import Config
@@ -19,6 +19,12 @@ CROSS_ENTROPY = "cross_entropy_multiple_output_single_target"
 def is_evaluation(cfg: Config) -> bool:
     """Whether a configuration evaluates a trunk on labels, frozen or fine-tuned."""
     return bool(cfg.MODEL.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON) or cfg.LOSS.name == CROSS_ENTROPY
+
+
+def makes_lists(cfg: Config) -> bool:
+    """Whether the training images are of one source, of whose images lists can be made."""
+    names = list(cfg.DATA.TRAIN.DATA_SOURCES)
+    return len(names) == 1 and names[0] in SOURCES and SOURCES[names[0]].lists
 
 
 def check_classes(cfg: Config, folders: dict[str, list[Contents]]) -> None:
@@ -37,7 +43,7 @@ def check_classes(cfg: Config, folders: dict[str, list[Contents]]) -> None:
     online = bool(cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS)
     if not evaluation and not (online and data.TRAIN.LABEL_SOURCES and data.TEST.LABEL_SOURCES):
         return
-    if evaluation and not data.TEST.DATA_SOURCES and list(data.TRAIN.DATA_SOURCES) != [FOLDER]:
+    if evaluation and not data.TEST.DATA_SOURCES and not makes_lists(cfg):
         raise ConfigError(
             "config.DATA.TEST.DATA_PATHS is empty, and config.DATA.TRAIN is no folder of which an "
             "evaluation could hold images out"

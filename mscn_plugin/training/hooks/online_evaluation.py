@@ -33,11 +33,11 @@ from torch.utils.data import DataLoader, Subset
 from vissl.utils.io import save_file
 
 from mscn_plugin.checkpoints.run_folder import evaluated_epochs, json_lines, measured_on
-from mscn_plugin.data.image_folder import contents, held_out_fifth
+from mscn_plugin.data.image_folder import held_out_fifth
 from mscn_plugin.data.photographs import color_histogram
 from mscn_plugin.data.readable_images import UNREADABLE, ReadableImagesDataset
 from mscn_plugin.data.shared_memory import collate_for_trainer
-from mscn_plugin.data.sources import FOLDER
+from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.models.classifiers import Labeled, knn_accuracy, probe_accuracy
 from mscn_plugin.training.hooks.base import MSCNHook
 from mscn_plugin.training.hooks.tracking import add_scalars
@@ -203,10 +203,9 @@ def _path_of(images: Subset) -> str:
 def _why(config: Config) -> str:
     """Why the training images have no labels: the folder's fault, or the configuration's."""
     train = config.DATA.TRAIN
-    if list(train.DATA_SOURCES) == [FOLDER] and train.DATA_PATHS:
-        folder = train.DATA_PATHS[0]
-        if not contents(folder).labeled:
-            return f"{folder} has no two sub-folders of images, one for each class"
+    for name, path in zip(train.DATA_SOURCES, train.DATA_PATHS):
+        if name in SOURCES and not SOURCES[name].contents(path).labeled:
+            return f"{path} {SOURCES[name].unlabeled}"
     return "config.DATA.TRAIN.LABEL_SOURCES is empty"
 
 

@@ -1,0 +1,44 @@
+"""Check that decoded images have room in memory where they are to be kept there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError, reading
+from mscn_plugin.data.memory_cache import held_bytes, refusal
+from mscn_plugin.data.sources import open_listed
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.types import Config
+
+_MEASURED = 1000
+"""Of more images the mean is taken of so many, at equal distances."""
+
+
+def check_cache(cfg: Config, images: Sequence[Any]) -> None:
+    """Compare what ``MSCN.CACHE`` needs with the memory that is left.
+
+    The ranks do it again, with all images, on the machines that they run on.
+
+    Args:
+        images: paths, or paths with labels.
+
+    Raises:
+        ConfigError: it is not enough; the message has both numbers.
+    """
+    if cfg.MSCN.CACHE == "none" or cfg.SLURM.USE_SLURM:
+        return
+    number = len(images)
+    places = range(0, number, -(-number // _MEASURED))
+    total = 0
+    for place in places:
+        path = images[place] if isinstance(images[place], str) else images[place][0]
+        try:
+            with reading(path), open_listed(path) as image:
+                total += sum(held_bytes(EncodedImage(image)))
+        except UnreadableImageError:
+            continue
+    about = "about " if len(places) < number else ""
+    message = refusal(total * number / len(places), number, about)
+    if message is not None:
+        raise ConfigError(message)

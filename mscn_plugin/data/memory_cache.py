@@ -1,0 +1,226 @@
+"""Decoded images in memory that the processes of a machine share: ``MSCN.CACHE: memory``.
+
+An image is decoded when it is first asked for, in whichever process that is, and for all of them.
+JPEGs that a crop asks for at a half, a quarter or an eighth of their size are kept in these sizes,
+too, so that every crop has the pixels that it has without the cache.
+"""
+
+from __future__ import annotations
+
+import itertools
+import mmap
+import os
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch.distributed as dist
+from PIL import Image
+
+from mscn_plugin.data.decoding import Decoded, EncodedImage, UnreadableImageError
+from mscn_plugin.errors import RunError
+
+_REDUCTIONS = (1, 2, 4, 8)
+"""Of which each image has a place for the pixels; the JPEG format has no others."""
+_ALIGNMENT = 64
+
+
+def held_bytes(file: EncodedImage) -> list[int]:
+    """How many bytes the decoded image takes, in each of the sizes in which it is kept."""
+    width, height = file.image.size
+    kept = _REDUCTIONS if file.reducible else _REDUCTIONS[:1]
+    return [-(-width // r) * -(-height // r) * 3 for r in kept]
+
+
+def available_memory() -> int:
+    """Bytes that this machine, or the container that this process is in, has left."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for line in _lines("/proc/meminfo"):
+        if line.startswith("MemAvailable:"):
+            found.append(int(line.split()[1]) * 1024)
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        (
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        ),
+    ):
+        numbers = [*_lines(limit), *_lines(used)]
+        if len(numbers) == 2 and all(number.isdigit() for number in numbers):
+            found.append(max(0, int(numbers[0]) - int(numbers[1])))
+    return min(found)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []
+
+
+def refusal(needed: float, images: int, about: str = "") -> str | None:
+    """What is wrong with a cache of so many bytes on this machine, or None."""
+    available = available_memory()
+    if needed <= available:
+        return None
+    return (
+        f"config.MSCN.CACHE is memory, which for {images} decoded images needs {about}"
+        f"{needed / 1e9:.3g} GB, and this machine has {available / 1e9:.3g} GB left: set it to "
+        "none, or make the images smaller (mscn pack --short-side)"
+    )
+
+
+class MemoryCache:
+    """Decoded images by their places in a source.
+
+    Args:
+        sizes: for each image what :func:`held_bytes` says, none for one that is unreadable.
+        upright: width and height of each image, 0 where decoding says it, int ``[N, 2]``.
+        path: of the memory that another process of this machine has made; empty: it is made here.
+    """
+
+    def __init__(self, sizes: Iterable[list[int]], upright: np.ndarray, path: str = "") -> None:
+        self.upright = upright
+        number, most = len(upright), len(_REDUCTIONS)
+        # Where each size of each image ends, and where it begins: that of the one before.
+        padded = [[*size, *[0] * (most - len(size))] for size in sizes]
+        self.ends = np.cumsum(np.array(padded, np.int64).reshape(-1)).reshape(number, most)
+        shapes = {
+            # For each reduction that may be asked for the size that it gives, counted from 1.
+            "kept": ((number, _REDUCTIONS[-1] + 1), "u1"),
+            "shapes": ((number, most, 2), "i4"),
+            "scales": ((number, most), "f8"),
+            "blank": ((number, most), "u1"),
+        }
+        places, end = {}, int(self.ends[-1, -1]) if number else 0
+        for name, (shape, kind) in shapes.items():
+            places[name] = end = -(-end // _ALIGNMENT) * _ALIGNMENT
+            end += int(np.prod(shape)) * np.dtype(kind).itemsize
+        if path:
+            self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        else:  # memory without a name, which is gone with the last process that has it
+            self.descriptor = os.memfd_create("mscn_cache")
+            os.ftruncate(self.descriptor, max(end, 1))
+        memory = mmap.mmap(self.descriptor, 0)
+        self._pixels = np.frombuffer(memory, np.uint8)
+        self._kept, self._shapes, self._scales, self._blank = (
+            np.frombuffer(memory, kind, int(np.prod(shape)), places[name]).reshape(shape)
+            for name, (shape, kind) in shapes.items()
+        )
+
+    @property
+    def path(self) -> str:
+        """Where other processes of this machine find the memory, while this one lives."""
+        return f"/proc/{os.getpid()}/fd/{self.descriptor}"
+
+    def __reduce__(self) -> Any:
+        return _attached, (self.ends, self.upright, self.path)
+
+    def get(self, place: int, reduction: int) -> tuple[Decoded, bool] | None:
+        """An image as it was decoded before, and whether it is nearly blank."""
+        kept = int(self._kept[place, reduction]) - 1
+        if kept < 0:
+            return None
+        height, width = self._shapes[place, kept]
+        pixels = self._place(place, kept)[: 3 * height * width].reshape(height, width, 3)
+        decoded = Decoded(Image.fromarray(pixels), float(self._scales[place, kept]))
+        return decoded, bool(self._blank[place, kept])
+
+    def put(self, place: int, reduction: int, decoded: Decoded, blank: bool) -> None:
+        """Keep an image, decoded with this reduction, if there is a place for its size."""
+        kept = round(np.log2(1 / decoded.scale))
+        pixels = np.asarray(decoded.picture)
+        if not 0 <= kept < len(_REDUCTIONS) or pixels.size > len(self._place(place, kept)):
+            return
+        self._place(place, kept)[: pixels.size] = pixels.reshape(-1)
+        self._shapes[place, kept] = pixels.shape[:2]
+        self._scales[place, kept] = decoded.scale
+        self._blank[place, kept] = blank
+        self._kept[place, reduction] = kept + 1  # last: another process may look meanwhile
+
+    def _place(self, place: int, kept: int) -> np.ndarray:
+        flat = place * len(_REDUCTIONS) + kept
+        ends = self.ends.reshape(-1)
+        return self._pixels[ends[flat - 1] if flat else 0 : ends[flat]]
+
+
+def _attached(ends: np.ndarray, upright: np.ndarray, path: str) -> MemoryCache:
+    sizes = np.diff(ends.reshape(-1), prepend=0).reshape(ends.shape).tolist()
+    return MemoryCache(sizes, upright, path)
+
+
+class HeldImage(EncodedImage):
+    """An image file that is decoded if its pixels are not in memory.
+
+    Args:
+        cache: of the source.
+        place: of the image in the source.
+        load: opens the file.
+    """
+
+    def __init__(self, cache: MemoryCache, place: int, load: Callable[[], EncodedImage]) -> None:
+        self.cache, self.place, self.load = cache, place, load
+        self.nearly_blank = False
+        self._decoded: Decoded | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        width, height = map(int, self.cache.upright[self.place])
+        return (width, height) if width else self.decode().picture.size
+
+    def decode(self, reduction: int = 1) -> Decoded:
+        if self._decoded is None:
+            reduction = min(max(reduction, 1), _REDUCTIONS[-1])
+            found = self.cache.get(self.place, reduction)
+            if found is None:
+                file = self.load()
+                found = file.decode(reduction), file.nearly_blank
+                self.cache.put(self.place, reduction, *found)
+            self._decoded, self.nearly_blank = found
+        return self._decoded
+
+
+def make_cache(load: Callable[[int], EncodedImage], number: int) -> MemoryCache:
+    """A cache for the images of a source, which all ranks of a machine share.
+
+    Args:
+        load: opens the image with this place; may raise UnreadableImageError.
+
+    Raises:
+        RunError: on all ranks, where a machine has not enough memory.
+    """
+    sizes: list[list[int]] = []
+    upright = np.zeros((number, 2), np.int32)
+    for place in range(number):
+        try:
+            file = load(place)
+        except UnreadableImageError:
+            sizes.append([])
+            continue
+        sizes.append(held_bytes(file))
+        upright[place] = file.size if file.reducible else 0
+        file.image.close()
+    machine = socket.gethostname()
+    machines = _of_all_ranks(machine)
+    owner = machines.index(machine)
+    cache, message = None, None
+    if owner == (dist.get_rank() if dist.is_initialized() else 0):
+        message = refusal(sum(itertools.chain(*sizes)), number)
+        cache = MemoryCache(sizes, upright) if message is None else None
+    answers = _of_all_ranks((cache.path if cache else "", message))
+    for _, message in answers:
+        if message is not None:
+            raise RunError(message)
+    shared = cache or MemoryCache(sizes, upright, answers[owner][0])
+    _of_all_ranks(None)  # the owner lives until all have it
+    return shared
+
+
+def _of_all_ranks(value: Any) -> list[Any]:
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values

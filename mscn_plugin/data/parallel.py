@@ -1,0 +1,56 @@
+"""Work that several processes share, and that ends with the process that asked for it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@contextlib.contextmanager
+def in_processes(
+    function: Callable[[Item], Result], items: Sequence[Item], processes: int
+) -> Iterator[Iterator[Result]]:
+    """Yield the results of ``function`` for each of ``items``, in any order.
+
+    Args:
+        processes: 1, or where there is one item: in this process.
+    """
+    processes = min(processes, len(items))
+    if processes <= 1:
+        yield map(function, items)
+        return
+    with multiprocessing.get_context("fork").Pool(processes, _begin) as pool:
+        yield pool.imap_unordered(function, items)
+
+
+def _begin() -> None:
+    """A signal of the terminal ends the process that asked, which ends this one."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    die_with_parent()
+
+
+def die_with_parent() -> None:
+    """End this process, a child of ``multiprocessing``, as soon as the one that started it is gone.
+
+    A forkserver lies between a loader's worker and its rank and survives the rank for minutes;
+    what the child sees of the rank itself is the end of a pipe.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_wait_and_die, args=(parent.sentinel,), daemon=True).start()
+
+
+def _wait_and_die(sentinel: Any) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,172 @@
+"""Decoded images in memory: the same pixels, decoded once, shared, and refused without room."""
+
+from __future__ import annotations
+
+import functools
+import io
+import multiprocessing
+import pickle
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mscn_plugin.data import memory_cache
+from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError
+from mscn_plugin.data.memory_cache import HeldImage, MemoryCache, make_cache
+from mscn_plugin.errors import ConfigError, RunError
+
+
+def files():
+    """JPEGs of odd sizes, turned ones, a gray and a transparent one."""
+    numbers = np.random.RandomState(0)
+    pixels = [numbers.randint(0, 256, (h, w, 3), np.uint8) for h, w in ((97, 203), (160, 96))]
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    contents = []
+    for place in range(6):
+        picture = Image.fromarray(pixels[place % 2])
+        kinds = [("JPEG", {}), ("JPEG", {}), ("JPEG", {"exif": turned}), ("JPEG", {"exif": turned})]
+        kind, options = [*kinds, ("PNG", {}), ("PNG", {})][place]
+        picture = picture.convert("L") if place == 4 else picture
+        picture = picture.convert("RGBA") if place == 5 else picture
+        stream = io.BytesIO()
+        picture.save(stream, kind, **options)
+        contents.append(stream.getvalue())
+    return contents
+
+
+FILES = files()
+
+
+def load(place):
+    return EncodedImage(Image.open(io.BytesIO(FILES[place])))
+
+
+def held(cache, place, loader=load):
+    return HeldImage(cache, place, functools.partial(loader, place))
+
+
+def never(place):
+    raise AssertionError("decoded again")
+
+
+def test_every_size_is_what_the_file_decodes_to():
+    cache = make_cache(load, len(FILES))
+    asked = [(place, reduction) for place in range(len(FILES)) for reduction in (*range(10), 20)]
+    random.Random(0).shuffle(asked)
+    for loader in (load, never):
+        for place, reduction in asked:
+            own, file = held(cache, place, loader), load(place)
+            assert own.size == file.size
+            assert own.size == file.size
+            decoded = load(place).decode(reduction)
+            kept = held(cache, place, loader).decode(reduction)
+            assert kept.scale == decoded.scale
+            assert kept.picture.size == decoded.picture.size
+            assert kept.picture.tobytes() == decoded.picture.tobytes()
+    blank = EncodedImage(Image.new("RGB", (8, 8)))
+    cache = make_cache(lambda _: EncodedImage(Image.new("RGB", (8, 8))), 1)
+    for _ in range(2):
+        image = HeldImage(cache, 0, lambda: blank)
+        image.decode()
+        assert image.nearly_blank
+
+
+def test_a_picture_that_is_changed_is_not_the_one_that_is_kept():
+    cache = make_cache(load, len(FILES))
+    before = held(cache, 0).decode().picture.tobytes()
+    held(cache, 0, never).decode().picture.paste((0, 0, 0), (0, 0, 50, 50))
+    assert held(cache, 0, never).decode().picture.tobytes() == before
+
+
+def fill(cache, place):
+    held(cache, place).decode()
+
+
+@pytest.mark.parametrize("method", ["fork", "pickled"])
+def test_processes_share_the_memory(method):
+    cache = make_cache(load, len(FILES))
+    if method == "fork":
+        worker = multiprocessing.get_context("fork").Process(target=fill, args=(cache, 3))
+        worker.start()
+        worker.join()
+    else:
+        sent = pickle.dumps(cache)
+        assert len(sent) < 2000
+        fill(pickle.loads(sent), 3)
+    expected = load(3).decode().picture.tobytes()
+    assert held(cache, 3, never).decode().picture.tobytes() == expected
+
+
+def test_an_unreadable_image_stays_one():
+    def some(place):
+        if place == 1:
+            raise UnreadableImageError("x")
+        return load(place)
+
+    cache = make_cache(some, 3)
+    for place in (0, 2):
+        held(cache, place, some).decode()
+        assert held(cache, place, never).decode().picture.size == load(place).size
+    for _ in range(2):
+        with pytest.raises(UnreadableImageError):
+            held(cache, 1, some).decode()
+
+
+def test_what_does_not_fit_is_not_kept():
+    """Such as an image that has become larger since."""
+    cache = MemoryCache([[12]], np.zeros((1, 2), np.int32))
+    large = EncodedImage(Image.new("RGB", (9, 9)))
+    assert HeldImage(cache, 0, lambda: large).decode().picture.size == (9, 9)
+    assert cache.get(0, 1) is None
+
+
+def test_without_room_it_is_refused_with_both_numbers(monkeypatch, compose, image_folder):
+    assert memory_cache.available_memory() > 2**20
+    monkeypatch.setattr(memory_cache, "available_memory", lambda: 300_000)
+    both = r"CACHE is memory, which for 32 decoded images needs 0.000393 GB, .* has 0.0003 GB left"
+    with pytest.raises(ConfigError, match=both):
+        compose(*overrides(image_folder))
+    monkeypatch.setattr(memory_cache, "available_memory", lambda: 1000)
+    with pytest.raises(RunError, match=r"for 6 decoded images needs 0.0\d+ GB"):
+        make_cache(load, len(FILES))
+
+
+def overrides(data, *more):
+    return (
+        *("config=mscn/quickstart", f"config.MSCN.DATA={data}", "config.MSCN.CACHE=memory"),
+        "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8",
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+        *more,
+    )
+
+
+def test_training_samples_are_the_same_with_and_without(compose, image_folder, monkeypatch):
+    from vissl.trainer import train_task
+
+    from mscn_plugin.transforms.loader_pipeline import loader_config
+
+    config, _ = loader_config(compose(*overrides(image_folder)))
+    kept = train_task.build_dataset(config, "TRAIN")
+    config.MSCN.CACHE = "none"
+    plain = train_task.build_dataset(config, "TRAIN")
+    assert (kept.data_objs[0].cache is not None, plain.data_objs[0].cache) == (True, None)
+    for epoch in range(3):
+        kept.epoch = plain.epoch = epoch
+        for index in (0, 5, 31):
+            for one, other in zip(kept[index]["data"], plain[index]["data"]):
+                assert torch.equal(torch.as_tensor(np.array(one)), torch.as_tensor(np.array(other)))
+    monkeypatch.setattr(type(kept.data_objs[0]), "_open", never)
+    assert kept[5]["data_valid"] == [1] * len(kept[5]["data_valid"])
+
+
+def test_images_that_are_no_files_are_refused(compose):
+    more = [f"config.DATA.TRAIN.{key}=[synthetic]" for key in ("DATA_SOURCES", "DATASET_NAMES")]
+    with pytest.raises(ConfigError, match="CACHE is memory, which needs images that are files"):
+        compose(
+            *overrides("''", *more, "config.DATA.TRAIN.LABEL_SOURCES=[]"),
+            "config.DATA.TEST.DATA_SOURCES=[]",
+        )

@@ -1,0 +1,141 @@
+"""Parquet files of images, as Hugging Face's datasets writes them."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mscn_plugin.data import packed, parquet
+from mscn_plugin.data.pack import Settings, pack
+from mscn_plugin.data.sources import contents_of, find_splits, open_listed
+from mscn_plugin.errors import ConfigError, RunError
+
+arrow = pytest.importorskip("pyarrow")
+
+
+def picture(level):
+    stream = io.BytesIO()
+    Image.fromarray(np.full((8, 8, 3), level, np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write(path, images, labels=None, names=None, image="image", label="label"):
+    """As ``datasets`` does: small row groups, and the classes' names beside the schema."""
+    from pyarrow import parquet as files
+
+    columns = {image: images}
+    if labels is not None:
+        columns[label] = labels
+    table = arrow.table(columns)
+    if names:
+        features = {"info": {"features": {label: {"names": names, "_type": "ClassLabel"}}}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_table(table, path, row_group_size=3)
+    return path
+
+
+def rows(first, last):
+    return [{"bytes": picture(n), "path": f"{n}.png"} for n in range(first, last)]
+
+
+def taken(data):
+    splits = find_splits(str(data), "KEY")
+    return splits, contents_of(splits)
+
+
+@pytest.fixture
+def hugging(tmp_path):
+    names = ["ant", "bee", "cat"]
+    for number in range(2):
+        path = tmp_path / "x" / "data" / f"train-0000{number}-of-00002.parquet"
+        write(path, rows(7 * number, 7 * number + 7), [0, 1] * 3 + [0], names)
+    write(tmp_path / "x/data/validation-00000-of-00001.parquet", rows(20, 24), [0, 1, 1, 0], names)
+    write(tmp_path / "x/data/test-00000-of-00001.parquet", rows(30, 32), [-1, -1], names)
+    (tmp_path / "x" / "README.md").touch()
+    return tmp_path / "x"
+
+
+def test_a_data_set_of_hugging_face(hugging):
+    splits, found = taken(hugging)
+    assert splits.source == "parquet"
+    assert splits.val == hugging / "data" / "*validation*.parquet"
+    assert list(splits.unused) == ["test"]
+    assert found.classes == ["ant", "bee", "cat"]  # also those that have no image
+    assert len(found.images) == 14
+    for place in (0, 13, 3, 6, 7, 2):
+        path, label = found.images[place]
+        assert path.endswith(f".parquet/{place}.png")
+        assert label == place % 7 % 2
+        assert open_listed(path).getpixel((0, 0)) == (place, place, place)
+
+
+def test_other_columns_and_no_names(tmp_path):
+    data = write(tmp_path / "a.parquet", [picture(1), picture(2)], ["x", "y"], image="img")
+    _, found = taken(data)
+    assert [path for path, _ in found.images] == [f"{data}/a/0000000{n}" for n in range(2)]
+    assert found.classes == ["x", "y"]
+    nameless = [{"bytes": picture(n), "path": None} for n in range(2)]
+    _, found = taken(write(tmp_path / "b.parquet", nameless))
+    assert not found.labeled
+    assert open_listed(found.images[1][0]).getpixel((0, 0)) == (1, 1, 1)
+    _, found = taken(write(tmp_path / "c.parquet", nameless, [4, 9], label="fine_label"))
+    assert found.classes == ["4", "9"]
+
+
+def test_what_cannot_be_used_is_refused(tmp_path, monkeypatch):
+    whole = write(tmp_path / "a.parquet", rows(0, 4), [0, 1, 0, 1])
+    write(tmp_path / "b.parquet", ["text"], [1], image="text")
+    write(tmp_path / "c.parquet", rows(0, 2), [0.5, 1.0])
+    (tmp_path / "d.parquet").write_bytes(whole.read_bytes()[:-100])
+    for name, message in (
+        ("b", r"which has no column of images, {bytes, path}: text, label"),
+        ("c", "whose column 'label' is neither number nor word"),
+        ("d", "which is damaged or truncated: "),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            taken(tmp_path / f"{name}.parquet")
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match="which needs pyarrow: pip install pyarrow"):
+        taken(whole)
+
+
+@pytest.mark.parametrize("what", ["missing", "truncated", "changed"])
+def test_a_file_that_changes_in_mid_run_stops_it(tmp_path, what):
+    path = write(tmp_path / "a.parquet", rows(0, 9), [0, 1, 2] * 3)
+    _, found = taken(path)
+    assert open_listed(found.images[0][0]).size == (8, 8)
+    if what == "missing":
+        path.unlink()
+    elif what == "truncated":
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        write(path, rows(100, 109), [0, 1, 2] * 3)
+    for _ in range(2):  # also of what has been read before
+        with pytest.raises(RunError, match=r"a.parquet is missing or has changed since"):
+            open_listed(found.images[0][0])
+
+
+def test_few_files_and_row_groups_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "_MAX_FILES", 2)
+    for number in range(4):
+        write(tmp_path / "x" / f"{number}.parquet", rows(9 * number, 9 * number + 9))
+    _, found = taken(tmp_path / "x")
+    for place in (0, 35, 1, 20, 10, 8, 0):
+        assert open_listed(found.images[place][0]).getpixel((0, 0)) == (place,) * 3
+    assert len(parquet._files) == 2
+    assert all(len(file.groups) <= parquet._KEPT_GROUPS for file in parquet._files.values())
+
+
+def test_it_can_be_packed(hugging, tmp_path):
+    pack(str(hugging), tmp_path / "out", Settings())
+    (_, found), (_, original) = taken(tmp_path / "out"), taken(hugging)
+    assert found.classes == original.classes
+    for (path, label), (same, same_label) in zip(found.images, original.images):
+        assert label == same_label
+        assert open_listed(path).tobytes() == open_listed(same).tobytes()
+    assert packed.root_of(str(tmp_path / "out" / "train"))[0].name == "tar_shards"
