@@ -9,7 +9,7 @@ Shape shorthand: B images, V = 2 branches, K0 and K1 masks, C, H, W channels, he
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from mscn_plugin.masking.per_branch import (
     mask_distributions,
     masks_per_branch,
 )
+from mscn_plugin.transforms.sampled_views import SampledView
 from mscn_plugin.types import Config
 
 COLLATOR = "mscn_multimask_collator"
@@ -104,9 +105,11 @@ def mscn_mask_drawing_collator(
     """The first step of :func:`mscn_multimask_collator`: unmasked views and sampled masks.
 
     Returns:
-        A batch without repetitions: ``data`` the views ``[V, B, C, H, W]`` of any dtype, ``masks``
-        a list with the :class:`~mscn_plugin.masking.MaskParameters` of each branch (``K * B``
-        masks, mask 0 of all images first), ``label``, ``data_valid`` and ``data_idx`` ``[V, B]``.
+        A batch without repetitions: ``data`` the views ``[V, B, C, H, W]`` of any dtype,
+        ``augmentations`` float32 ``[V, B, P]``, the parameters of those that are still to be
+        applied, if there are any, ``masks`` a list with the
+        :class:`~mscn_plugin.masking.MaskParameters` of each branch (``K * B`` masks, mask 0 of all
+        images first), ``label``, ``data_valid`` and ``data_idx`` ``[V, B]``.
         Its size in bytes does not grow with K but for the masks, some 300 bytes each.
 
     Raises:
@@ -115,13 +118,20 @@ def mscn_mask_drawing_collator(
     counts = masks_per_branch(num_masks, NUM_BRANCHES)
     masks_of = {k: v for k, v in settings.items() if k not in LAYOUT_SETTINGS}
     distributions = mask_distributions(NUM_BRANCHES, masks_of)
-    views = torch.stack([torch.stack(images) for images in zip(*map(_views_of, batch))])
+    of_branches: list[Sequence[Any]] = list(zip(*map(_views_of, batch)))
+    parameters = None
+    if isinstance(of_branches[0][0], SampledView):
+        parameters = torch.tensor([[view.parameters for view in images] for images in of_branches])
+        of_branches = [[view.pixels for view in images] for images in of_branches]
+    views = torch.stack([torch.stack(list(images)) for images in of_branches])
     channels, *size = views.shape[2:]
     collated: dict[str, Any] = {
         key: torch.as_tensor([[sample[key][v] for sample in batch] for v in range(NUM_BRANCHES)])
         for key in _PER_VIEW
     }
     collated["data"] = views
+    if parameters is not None:
+        collated["augmentations"] = parameters
     collated["masks"] = [
         masks.sample(count * len(batch), size, channels)
         for count, masks in zip(counts, distributions)
@@ -165,8 +175,8 @@ def mask_batch(
     return collated
 
 
-def _views_of(sample: dict[str, Any]) -> list[Tensor]:
-    views: list[Tensor] = sample["data"]
+def _views_of(sample: dict[str, Any]) -> list[Any]:
+    views: list[Any] = sample["data"]
     if len(views) != NUM_BRANCHES:
         raise ValueError(
             f"mscn_multimask_collator got {len(views)} views of an image; it needs two: "
