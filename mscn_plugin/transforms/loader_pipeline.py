@@ -8,7 +8,7 @@ import logging
 
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.transforms.on_device import DeviceViews, split_augmentations, split_pipeline
-from mscn_plugin.transforms.opencv import with_fast_augmentations
+from mscn_plugin.transforms.opencv import with_fast_augmentations, with_tensors
 from mscn_plugin.types import Config
 
 
@@ -40,7 +40,7 @@ def loader_config(config: Config) -> tuple[Config, DeviceViews | None]:
                     f"config.MSCN.DEVICE_VIEWS is True, but {reason}; or set DEVICE_VIEWS to auto"
                 ) from None
     stage, who = _divide_augmentations(config, stage, reason)
-    _apply_fast_augmentations(config)
+    _apply_fast_augmentations(config, to_tensors=stage is not None)
     logging.info(f"the standard augmentations are applied by {who}")
     steps = [transform["name"] for transform in config.DATA.TRAIN.TRANSFORMS]
     logging.info(f"the loader's workers run {', '.join(steps)} and {where}")
@@ -86,7 +86,7 @@ def _divide_augmentations(
     return with_augmentations, f"the training device, for {why}"
 
 
-def _apply_fast_augmentations(config: Config) -> None:
+def _apply_fast_augmentations(config: Config, to_tensors: bool) -> None:
     if not config.MSCN.FAST_AUGMENTATIONS:
         return
     train = config.DATA.TRAIN
@@ -96,3 +96,5 @@ def _apply_fast_augmentations(config: Config) -> None:
             "config.MSCN.FAST_AUGMENTATIONS is True, which needs OpenCV: pip install "
             "opencv-python-headless, or set it to False"
         )
+    if to_tensors:
+        train.TRANSFORMS = with_tensors(train.TRANSFORMS)
