@@ -145,6 +145,7 @@ def mask_batch(
     batch: dict[str, Any],
     layout: BatchLayout = BatchLayout(),
     prepare: Callable[[Tensor], Tensor] = lambda views: views,
+    empty: Callable[..., Tensor] = torch.empty,
 ) -> dict[str, Any]:
     """The second step of :func:`mscn_multimask_collator`, on the device of ``batch["data"]``.
 
@@ -152,11 +153,12 @@ def mask_batch(
         batch: what :func:`mscn_mask_drawing_collator` returns.
         layout: how the result is laid out.
         prepare: what comes before the masks: from views ``[b, C, H, W]`` to float32 ones.
+        empty: makes the tensor for the masked views, as ``torch.empty`` does.
     """
     views = batch["data"]
     num_images = views.shape[1]
     counts = [len(masks) // num_images for masks in batch["masks"]]
-    data = torch.empty((sum(counts) * num_images, *views.shape[2:]), device=views.device)
+    data = empty((sum(counts) * num_images, *views.shape[2:]), device=views.device)
     branches = list(data.split([count * num_images for count in counts]))
     unmasked = data.new_empty(views.shape) if layout.unmasked_views else None
     for index, (view, masks, branch) in enumerate(zip(views, batch["masks"], branches)):

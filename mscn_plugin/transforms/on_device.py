@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from mscn_plugin.masking import high_pass
 from mscn_plugin.transforms.augmentations import Augmentation, augment
+from mscn_plugin.transforms.buffers import ReusedBuffers
 from mscn_plugin.transforms.collate import COLLATOR, BatchLayout, mask_batch
 from mscn_plugin.transforms.sampled_views import SAMPLED, is_known, steps_of
 from mscn_plugin.transforms.transforms import MSCNHighPass, settings_of
@@ -55,16 +57,23 @@ class DeviceViews:
     def filtered(self, views: Tensor) -> Tensor:
         """Normalize and filter ``[..., C, H, W]`` of uint8; returns float32 on the same device."""
         mean, std = (_levels(values, views.device) for values in (self.mean, self.std))
-        return high_pass((views - mean) / std, self.sigma)
+        normalized = views.to(torch.float32, copy=True).sub_(mean).div_(std)
+        return high_pass(normalized, self.sigma)
 
     @torch.no_grad()
-    def __call__(self, batch: dict[str, Any], device: str | torch.device) -> dict[str, Any]:
+    def __call__(
+        self,
+        batch: dict[str, Any],
+        device: str | torch.device,
+        empty: Callable[..., Tensor] = torch.empty,
+    ) -> dict[str, Any]:
         """Turn a batch of the sampling collator into one of the masking collator, on ``device``.
 
         Args:
             batch: ``data`` uint8 ``[V, B, C, H, W]``, see
                 :func:`~mscn_plugin.transforms.collate.mscn_mask_drawing_collator`.
             device: where to; the batch may be there already.
+            empty: makes the tensor for the masked views, as ``torch.empty`` does.
 
         Returns:
             What :func:`~mscn_plugin.transforms.collate.mscn_multimask_collator` returns: the same
@@ -75,7 +84,7 @@ class DeviceViews:
             views, parameters = batch["data"], batch["augmentations"].flatten(0, 1)
             augmented = augment(views.flatten(0, 1), parameters, self.augmentations)
             batch = {**batch, "data": augmented.view_as(views)}
-        return mask_batch(batch, self.layout, prepare=self.filtered)
+        return mask_batch(batch, self.layout, self.filtered, empty)
 
 
 @functools.cache
@@ -91,16 +100,23 @@ class DeviceViewsLoader:
     VISSL asks both for their length.
     """
 
-    def __init__(self, dataloader: Any, stage: DeviceViews, device: str | torch.device) -> None:
+    def __init__(
+        self,
+        dataloader: Any,
+        stage: DeviceViews,
+        device: str | torch.device,
+        buffers: ReusedBuffers | None = None,
+    ) -> None:
         self.dataloader = dataloader
         self.stage = stage
         self.device = device
+        self.buffers = buffers or ReusedBuffers()
 
     def __iter__(self) -> DeviceViewsLoader:
-        return DeviceViewsLoader(iter(self.dataloader), self.stage, self.device)
+        return DeviceViewsLoader(iter(self.dataloader), self.stage, self.device, self.buffers)
 
     def __next__(self) -> dict[str, Any]:
-        return self.stage(next(self.dataloader), self.device)
+        return self.stage(next(self.dataloader), self.device, self.buffers.empty)
 
     def __len__(self) -> int:
         return len(self.dataloader)

@@ -126,7 +126,9 @@ def _like(pixels: np.ndarray, view: View) -> View:
     return Image.fromarray(pixels)
 
 
-# Pillow truncates where it blends; OpenCV rounds. Tables and the shift by one half truncate, too.
+# Pillow truncates where it blends; OpenCV rounds, which a shift by one half makes the same. Half
+# levels are rounded to even ones: they are shifted by a little less.
+_TRUNCATE = -0.4999
 
 
 def _brightness(pixels: np.ndarray, factor: float) -> np.ndarray:
@@ -140,14 +142,13 @@ def _contrast(pixels: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _blend_with(gray: int, pixels: np.ndarray, factor: float) -> np.ndarray:
-    levels = np.arange(256, dtype=np.float32)
-    table = np.clip(gray + factor * (levels - gray), 0, 255).astype(np.uint8)
-    return np.asarray(opencv().LUT(pixels, table))
+    shift = gray * (1 - factor) + _TRUNCATE
+    return np.asarray(opencv().addWeighted(pixels, factor, pixels, 0, shift))
 
 
 def _saturation(pixels: np.ndarray, factor: float) -> np.ndarray:
     luma = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    matrix = np.full((3, 4), -0.5, dtype=np.float32)
+    matrix = np.full((3, 4), _TRUNCATE, dtype=np.float32)
     matrix[:, :3] = factor * np.eye(3, dtype=np.float32) + (1 - factor) * luma
     return np.asarray(opencv().transform(pixels, matrix))
 
