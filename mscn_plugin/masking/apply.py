@@ -86,15 +86,15 @@ def _mask_into(
         masked: takes them, ``[K, N, C, H, W]``, each mask's part contiguous.
         images, masks, generator: as in :func:`apply_masks`.
     """
-    hidden = masks.hidden().view(masked.shape)
-    counts = masks.num_hidden()
+    hidden, counts = masks.hidden(), masks.num_hidden().tolist()
     # A normal number costs more than all else: only those that are seen.
-    values = torch.empty(int(counts.sum()), dtype=torch.float32).normal_(generator=generator)
-    values *= masks.noise_std.repeat_interleave(counts)
-    of_masks = counts.view(len(masked), -1).sum(dim=1).tolist()
-    for index, noise in enumerate(values.to(images.dtype).split(of_masks)):
-        out, where = masked[index], hidden[index]
-        out.copy_(images)
+    values = torch.empty(sum(counts), dtype=torch.float32).normal_(generator=generator)
+    of_samples = zip(hidden, values.split(counts), masks.noise_std.tolist())
+    for place, (where, noise, std) in enumerate(of_samples):
+        mask, image = divmod(place, len(images))
+        out = masked[mask, image]
+        out.copy_(images[image])
+        noise = noise.mul_(std).to(images.dtype)
         if out.requires_grad or out.dtype == torch.bfloat16:  # which NumPy does not know
             out.masked_scatter_(where, noise)
         else:  # a quarter of PyTorch's time: NumPy goes from run to run

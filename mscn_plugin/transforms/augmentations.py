@@ -233,9 +233,9 @@ def _blend(views: Tensor, factors: Tensor, chosen: Tensor) -> Tensor:
     kept = _per_view(1 - shares.sum(dim=1))
     gray = _gray(views).round_()
     mean = gray.mean(dim=(1, 2, 3)).add_(0.5).floor_()
-    added = gray * _per_view(shares[:, 2]) + _per_view(shares[:, 1] * mean)
     # Pillow truncates. The thousandth is for whole numbers that float32 misses.
-    return (views * kept).add_(added).add_(1e-3).clamp_(0, 255.5).to(torch.uint8)
+    added = gray.mul_(_per_view(shares[:, 2])).add_(_per_view(shares[:, 1] * mean + 1e-3))
+    return (views * kept).add_(added).clamp_(0, 255.5).to(torch.uint8)
 
 
 def _shift_hue(views: Tensor, shift: Tensor) -> Tensor:
