@@ -94,7 +94,7 @@ $(DETECTRON2): $(DEPENDENCIES)
 gpu: setup  ## check and measure everything on this machine's GPU, in MINUTES=5; writes docs/gpu.*
 	$(BIN)/python -W ignore -m benchmarks.gpu --device cuda --minutes $(or $(MINUTES),5)
 
-benchmarks: setup $(PEERS)  ## speed beside torchvision, kornia, OpenCV, lightly and VISSL, 20 minutes
+benchmarks: setup $(PEERS)  ## speed beside torchvision, kornia, OpenCV, lightly, DALI and VISSL, 25 minutes
 	$(BIN)/python -W ignore -m benchmarks $(NAMES)
 
 $(PEERS): $(DEPENDENCIES)

@@ -22,7 +22,7 @@ from benchmarks import cost_model
 from benchmarks.harness import machine
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-NAMES = ("masking", "augmentations", "loader", "step", "loss", "model", "startup")
+NAMES = ("masking", "augmentations", "peers", "loader", "step", "loss", "model", "startup")
 
 
 def run(name: str) -> dict[str, Any]:
@@ -68,6 +68,8 @@ def write_markdown(results: dict[str, Any]) -> None:
         if name in results:
             module = __import__(f"benchmarks.{name}", fromlist=["__doc__"])
             parts += [f"## {name}", (module.__doc__ or "").strip(), table(results[name]["rows"])]
+            if name == "peers":
+                parts.append("![Images per second of one core](images_per_second.png)")
             parts.append("; ".join(results[name]["machine"].values()) + ".")
     (DOCS / "benchmarks.md").write_text("\n\n".join(parts) + "\n")
 
@@ -96,6 +98,25 @@ def draw(results: dict[str, Any]) -> None:
     figure.savefig(DOCS / "benchmarks.png", dpi=120)
 
 
+def draw_peers(rows: list[dict[str, Any]]) -> None:
+    """Images per second of one core, the quickest at the top."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    medians = {row["what"]: statistics.median(row["values"]) for row in rows}
+    names = sorted(medians, key=lambda name: medians[name])
+    colors = ["#d95f02" if name.startswith("MSCN") else "#4878a8" for name in names]
+    figure, axes = plt.subplots(figsize=(9, 0.4 * len(names) + 1), constrained_layout=True)
+    bars = axes.barh(names, [medians[name] for name in names], color=colors, height=0.65)
+    axes.bar_label(bars, fmt="%.0f", padding=3)
+    axes.set_xlabel("images/s of one core")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.margins(x=0.1)
+    figure.savefig(DOCS / "images_per_second.png", dpi=120)
+
+
 def main(names: list[str]) -> None:
     path = DOCS / "benchmarks.json"
     results = json.loads(path.read_text()) if path.is_file() else {}
@@ -104,7 +125,9 @@ def main(names: list[str]) -> None:
         path.write_text(json.dumps(results, indent=1) + "\n")
     write_markdown(results)
     draw(results)
-    if "loader" in results:
+    if "peers" in results:
+        draw_peers(results["peers"]["rows"])
+    if {"loader", "peers"} <= set(results):
         cost_model.main(results, DOCS / "cost_model.md")
     print(f"written: {path}, benchmarks.md, benchmarks.png")
 

@@ -19,6 +19,32 @@ MASKS = (1, 2, 4, 8)
 VIEW_KB = 3 * 224 * 224 * 4 / 1e3
 
 
+H200 = "MSCN, mixed precision, channels_last, K = {}: images"
+"""Rows of ``docs/gpu.json``: whole training steps of ResNet-50, measured on an H200.
+
+An H100 has the same cores, and less and slower memory.
+"""
+
+
+def cores_of_an_h100(peers: list[dict[str, Any]], gpu: dict[str, Any]) -> str:
+    """A table of how many cores feed it, from measured steps and measured loaders."""
+    rates = {row["what"]: statistics.median(row["values"]) for row in peers}
+    loaders = {
+        "augmentations on the device": rates["MSCN's worker alone, augmentations on the device"],
+        "augmentations in the workers": rates["MSCN's worker alone, augmentations and all"],
+        "VISSL SimCLR": rates["VISSL SimCLR"],
+        "DALI SimCLR, CPU": rates["DALI SimCLR"],
+    }
+    steps = {row["name"]: row["values"] for row in gpu["steps"]["speed.step"]["rows"]}
+    lines = []
+    for k in (1, 2, 4):
+        needed = statistics.median(steps[H200.format(k)])
+        cores = [f"{needed / rate:.1f}" for rate in loaders.values()]
+        lines.append([k, f"{needed:.0f}", *cores])
+    headers = ["K", "images/s", *(f"cores, {name}" for name in loaders)]
+    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+
+
 class Measured:
     """Figures of the loader's benchmark: images per second and core, kilobytes per image."""
 
@@ -43,7 +69,7 @@ class Measured:
         return 1 / (self.seconds_without_masks + num_masks * self.seconds_per_mask)
 
 
-def text(rows: list[dict[str, Any]], machine: dict[str, str]) -> str:
+def text(rows: list[dict[str, Any]], machine: dict[str, str], h100: str) -> str:
     measured = Measured(rows)
     lines, limited = [], {"device": [], "workers": [], "vissl": []}
     for gpu, views in GPUS.items():
@@ -84,9 +110,21 @@ def text(rows: list[dict[str, Any]], machine: dict[str, str]) -> str:
     table = tabulate(lines, headers, tablefmt="github", disable_numparse=True)
     return f"""# Cost model of the paper's run
 
+## How many cores an H100 needs
+
+ResNet-50, 224 pixels, mixed precision, channels_last. The images/s are whole training steps with a batch of
+128 images, **measured on an H200** ([gpu.md](gpu.md)), which has an H100's cores and faster memory; the rates of
+one core are those of [benchmarks.md](benchmarks.md), "peers". The augmentations on the device are **not measured on a GPU**:
+computed, they read and write some 500 bytes per value of a view, 20 to 25 microseconds per unmasked view, 12% of the
+step at K = 1, 6% at K = 2 and 3% at K = 4. With cores to spare, `AUGMENT_ON=worker` spares them.
+
+{h100}
+
+## The paper's GPUs
+
 What one of the paper's 32 GPUs (ResNet-50, 224 pixels, batch 128 per GPU, section 5) has to be fed with,
 and where the bottleneck sits. Written by `make benchmarks` from figures measured on one CPU and from
-NVIDIA's published training throughput; **no figure of this page was measured on a GPU** ([gpu.md](gpu.md) has some).
+NVIDIA's published training throughput; **no figure of this section was measured on a GPU**.
 
 - **Model.** A GPU that trains v views per second takes v / (2 K) images per second: K masks of two views
   each. v is NVIDIA's figure for one GPU ([ResNet-50 v1.5, PyTorch, container 21.03](https://github.com/NVIDIA/DeepLearningExamples/tree/master/PyTorch/Classification/ConvNets/resnet50v1.5)):
@@ -117,7 +155,9 @@ Measured on: {"; ".join(machine.values())}.
 
 def main(results: dict[str, Any], path: Any) -> None:
     loader = results["loader"]
-    path.write_text(text(loader["rows"], loader["machine"]))
+    gpu = json.loads((path.parent / "gpu.json").read_text())
+    h100 = cores_of_an_h100(results["peers"]["rows"], gpu)
+    path.write_text(text(loader["rows"], loader["machine"], h100))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ PACKAGES = (
     "opencv-python-headless",
     "kornia",
     "lightly",
+    "nvidia-dali-cuda120",
+    "webdataset",
     "pillow",
 )
 

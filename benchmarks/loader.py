@@ -54,15 +54,6 @@ def loader_of(overrides: list[str], images: Path, workers: int, folder: Path) ->
     return task.build_dataloaders(pin_memory=False)["train"]
 
 
-def lightly_loader(images: Path, workers: int) -> Any:
-    from lightly.transforms import SimCLRTransform
-    from torch.utils.data import DataLoader
-    from torchvision.datasets import ImageFolder
-
-    dataset = ImageFolder(str(images / "train"), SimCLRTransform(input_size=224))
-    return DataLoader(dataset, BATCH, num_workers=workers, drop_last=True)
-
-
 def images_per_second(loader: Any) -> float:
     """Throughput behind the first batches, which a new worker's start and prefetching distort."""
     torch.manual_seed(0)
@@ -96,9 +87,6 @@ def rows() -> list[Row]:
                 name: lambda o=overrides, w=workers: loader_of(o, images, w, folder)
                 for name, overrides in CONFIGURATIONS.items()
             }
-            builders["lightly SimCLRTransform, no masks"] = lambda w=workers: lightly_loader(
-                images, w
-            )
             with quiet():
                 loaders = {f"{key}, {where}": build() for key, build in builders.items()}
                 alone = f"MSCN, any K, {where}, stage on another device"

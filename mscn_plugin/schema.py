@@ -118,6 +118,13 @@ SCHEMA: Section = {
         "normalization, filter, masks and noise on the training device, from uint8 views, in place "
         "of the loader's workers; auto: wherever the pipeline allows it",
     ),
+    "AUGMENT_ON": Key(
+        "auto",
+        one_of("worker", "device", "auto"),
+        "who applies flips, jitter, grayscale, blur and solarization: the loader's workers, or the "
+        "training device, from parameters that the workers sample; auto: the device where it is a "
+        "GPU and the pipeline allows it",
+    ),
     "FAST_AUGMENTATIONS": Key(
         True,
         SWITCH,

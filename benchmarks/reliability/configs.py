@@ -366,6 +366,16 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         f"{M}.DEVICE_VIEWS is 0; it must be True or False or",
     ),
     (
+        "augmentations on a GPU by its name",
+        [f"{M}.AUGMENT_ON=gpu"],
+        f"{M}.AUGMENT_ON is 'gpu'; it must be worker or device or auto",
+    ),
+    (
+        "augmentations on the device, views in the workers",
+        [f"{M}.AUGMENT_ON=device", f"{M}.DEVICE_VIEWS=False"],
+        f"{M}.AUGMENT_ON is device, but {M}.DEVICE_VIEWS is False, which leaves no views to",
+    ),
+    (
         "a bar that is a number",
         [f"{M}.PROGRESS_BAR=7"],
         f"{M}.PROGRESS_BAR is 7; it must be True or False or",

@@ -35,6 +35,7 @@ class Setting:
         by_iteration: checkpoints at every second iteration too, with VISSL's stateful sampler.
         epochs: of four iterations of 12 images.
         evaluations: epochs from one online evaluation to the next; 0: there are none.
+        augment_on: ``device`` or ``worker``.
     """
 
     method: str = "simclr"
@@ -43,9 +44,11 @@ class Setting:
     by_iteration: bool = False
     epochs: int = 16
     evaluations: int = 2
+    augment_on: str = "worker"
 
     def __str__(self) -> str:
         views = "on the device" if self.device_views else "in the loader"
+        views += " and augmented there" if self.augment_on == "device" else ""
         return (
             f"{self.method}, {self.workers} workers, views {views}, checkpoints by "
             f"{'iteration' if self.by_iteration else 'epoch'}"
@@ -76,6 +79,7 @@ class Setting:
             f"{train}.BATCHSIZE_PER_REPLICA=12",
             f"config.DATA.NUM_DATALOADER_WORKERS={self.workers}",
             f"config.MSCN.DEVICE_VIEWS={self.device_views}",
+            f"config.MSCN.AUGMENT_ON={self.augment_on}",
             f"config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS={self.evaluations}",
             "config.HOOKS.TENSORBOARD_SETUP.USE_TENSORBOARD=False",
             f"config.OPTIMIZER.num_epochs={self.epochs}",

@@ -164,6 +164,7 @@ class HeldImage(EncodedImage):
         self.cache, self.place, self.load = cache, place, load
         self.nearly_blank = False
         self._decoded: Decoded | None = None
+        self._is_jpeg = False  # its pixels come from memory, however they are asked for
 
     @property
     def size(self) -> tuple[int, int]:

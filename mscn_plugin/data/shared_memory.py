@@ -6,10 +6,12 @@ nobody sees, and the trainer waits for ever: here the collator does it, whose er
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -39,20 +41,39 @@ def collate_for_trainer(collate: Callable[[Samples], Batch], samples: Samples) -
     """
     batch = collate(samples)
     if get_worker_info() is not None:
-        try:
+        with _handing_over():
             for tensor in _tensors(batch):
                 tensor.share_memory_()
-        except (OSError, RuntimeError) as error:
-            if os.strerror(errno.EMFILE) in str(error):
-                raise RunError(
-                    "a loader's worker has no file descriptor left to hand a batch over: raise "
-                    "the limit (ulimit -n 65536), or set config.DATA.NUM_DATALOADER_WORKERS=0"
-                ) from error
-            raise RunError(
-                f"a loader's worker could not hand a batch over: {FOLDER} has {_free()} left "
-                f"({str(error).splitlines()[0]}); {_REMEDY}"
-            ) from error
     return batch
+
+
+def empty_for_trainer(size: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """A tensor to be filled, in shared memory where a worker makes it: a batch is written once.
+
+    Raises:
+        RunError: there is no room for it, or no file descriptor.
+    """
+    if get_worker_info() is None:
+        return torch.empty(size, dtype=dtype)
+    with _handing_over():
+        storage = torch.UntypedStorage._new_shared(math.prod(size) * dtype.itemsize)
+        return torch.empty(0, dtype=dtype).set_(storage).view(size)
+
+
+@contextlib.contextmanager
+def _handing_over() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if os.strerror(errno.EMFILE) in str(error):
+            raise RunError(
+                "a loader's worker has no file descriptor left to hand a batch over: raise the "
+                "limit (ulimit -n 65536), or set config.DATA.NUM_DATALOADER_WORKERS=0"
+            ) from error
+        raise RunError(
+            f"a loader's worker could not hand a batch over: {FOLDER} has {_free()} left "
+            f"({str(error).splitlines()[0]}); {_REMEDY}"
+        ) from error
 
 
 def check_shared_memory(batch_bytes: int, loaders: int, workers: int) -> None:

@@ -60,14 +60,11 @@ def apply_masks(
     if remainder:
         raise ValueError(f"there are {len(masks)} masks, not a multiple of {len(images)} images")
     masks = masks.to(images.device)
-    hidden = masks.hidden()
     if noise is None and images.device.type == "cpu":
-        # A normal number costs more than all else: only those that are seen.
-        counts = masks.num_hidden()
-        values = torch.empty(int(counts.sum()), dtype=torch.float32).normal_(generator=generator)
-        values *= masks.noise_std.repeat_interleave(counts)
-        repeated = images.repeat(num_masks, 1, 1, 1)
-        return repeated.masked_scatter_(hidden, values.to(images.dtype))
+        masked = images.new_empty(num_masks, *images.shape)
+        _mask_into(masked, images, masks, generator)
+        return masked.flatten(0, 1)
+    hidden = masks.hidden()
     std = masks.noise_std[:, None, None, None]
     if noise is None:
         # For every pixel: counting the hidden ones would make the host wait for an accelerator.
@@ -78,6 +75,30 @@ def apply_masks(
     by_mask = (num_masks, len(images), *expected)
     scaled = scaled.to(images.dtype).view(by_mask)
     return torch.where(hidden.view(by_mask), scaled, images).flatten(0, 1)
+
+
+def _mask_into(
+    masked: Tensor, images: Tensor, masks: MaskParameters, generator: torch.Generator | None
+) -> None:
+    """Write the masked images where they are wanted, on a CPU: one pass for each mask.
+
+    Args:
+        masked: takes them, ``[K, N, C, H, W]``, each mask's part contiguous.
+        images, masks, generator: as in :func:`apply_masks`.
+    """
+    hidden, counts = masks.hidden(), masks.num_hidden().tolist()
+    # A normal number costs more than all else: only those that are seen.
+    values = torch.empty(sum(counts), dtype=torch.float32).normal_(generator=generator)
+    of_samples = zip(hidden, values.split(counts), masks.noise_std.tolist())
+    for place, (where, noise, std) in enumerate(of_samples):
+        mask, image = divmod(place, len(images))
+        out = masked[mask, image]
+        out.copy_(images[image])
+        noise = noise.mul_(std).to(images.dtype)
+        if out.requires_grad or out.dtype == torch.bfloat16:  # which NumPy does not know
+            out.masked_scatter_(where, noise)
+        else:  # a quarter of PyTorch's time: NumPy goes from run to run
+            out.numpy()[where.numpy()] = noise.numpy()
 
 
 def apply_in_chunks(
@@ -110,5 +131,8 @@ def apply_in_chunks(
         ready = prepare(images[part])
         if prepared is not None:
             prepared[part] = ready
-        of_part = apply_masks(ready, masks[order[:, part].flatten()], generator)
-        masked[:, part] = of_part.view(len(order), -1, *images.shape[1:])
+        of_part = masks[order[:, part].flatten()]
+        if images.device.type == "cpu":
+            _mask_into(masked[:, part], ready, of_part, generator)
+        else:
+            masked[:, part] = apply_masks(ready, of_part, generator).view_as(masked[:, part])

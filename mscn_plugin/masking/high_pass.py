@@ -62,7 +62,7 @@ def high_pass(images: Tensor, sigma: float) -> Tensor:
     if sigma == 0:
         return images
     height, width = images.shape[-2:]
-    with torch.autocast(images.device.type, enabled=False), _full_precision():
+    with torch.autocast(images.device.type, enabled=False), full_precision():
         x = images.float().reshape(-1, height, width)
         blurred = torch.cat(
             [b.weights @ x[:, b.begin : b.end] for b in _blocks(height, sigma, x.device)], dim=1
@@ -87,7 +87,7 @@ def check_sigma(sigma: float) -> float:
 
 
 @contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
+def full_precision() -> Iterator[None]:
     """Float32 products with all their digits, whatever the process allows elsewhere."""
     if not hasattr(torch.backends, "fp32_precision"):  # PyTorch before 2.9
         precision = torch.get_float32_matmul_precision()

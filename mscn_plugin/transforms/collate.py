@@ -9,13 +9,14 @@ Shape shorthand: B images, V = 2 branches, K0 and K1 masks, C, H, W channels, he
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from vissl.data.collators import register_collator
 
+from mscn_plugin.data.shared_memory import empty_for_trainer
 from mscn_plugin.masking.apply import apply_in_chunks
 from mscn_plugin.masking.per_branch import (
     NUM_BRANCHES,
@@ -23,6 +24,8 @@ from mscn_plugin.masking.per_branch import (
     mask_distributions,
     masks_per_branch,
 )
+from mscn_plugin.transforms.opencv import opencv
+from mscn_plugin.transforms.sampled_views import SampledView
 from mscn_plugin.types import Config
 
 COLLATOR = "mscn_multimask_collator"
@@ -104,9 +107,11 @@ def mscn_mask_drawing_collator(
     """The first step of :func:`mscn_multimask_collator`: unmasked views and sampled masks.
 
     Returns:
-        A batch without repetitions: ``data`` the views ``[V, B, C, H, W]`` of any dtype, ``masks``
-        a list with the :class:`~mscn_plugin.masking.MaskParameters` of each branch (``K * B``
-        masks, mask 0 of all images first), ``label``, ``data_valid`` and ``data_idx`` ``[V, B]``.
+        A batch without repetitions: ``data`` the views ``[V, B, C, H, W]`` of any dtype,
+        ``augmentations`` float32 ``[V, B, P]``, the parameters of those that are still to be
+        applied, if there are any, ``masks`` a list with the
+        :class:`~mscn_plugin.masking.MaskParameters` of each branch (``K * B`` masks, mask 0 of all
+        images first), ``label``, ``data_valid`` and ``data_idx`` ``[V, B]``.
         Its size in bytes does not grow with K but for the masks, some 300 bytes each.
 
     Raises:
@@ -115,13 +120,20 @@ def mscn_mask_drawing_collator(
     counts = masks_per_branch(num_masks, NUM_BRANCHES)
     masks_of = {k: v for k, v in settings.items() if k not in LAYOUT_SETTINGS}
     distributions = mask_distributions(NUM_BRANCHES, masks_of)
-    views = torch.stack([torch.stack(images) for images in zip(*map(_views_of, batch))])
+    of_branches: list[Sequence[Any]] = list(zip(*map(_views_of, batch)))
+    parameters = None
+    if isinstance(of_branches[0][0], SampledView):
+        parameters = torch.tensor([[view.parameters for view in images] for images in of_branches])
+        of_branches = [[view.pixels for view in images] for images in of_branches]
+    views = _stacked(of_branches)
     channels, *size = views.shape[2:]
     collated: dict[str, Any] = {
         key: torch.as_tensor([[sample[key][v] for sample in batch] for v in range(NUM_BRANCHES)])
         for key in _PER_VIEW
     }
     collated["data"] = views
+    if parameters is not None:
+        collated["augmentations"] = parameters
     collated["masks"] = [
         masks.sample(count * len(batch), size, channels)
         for count, masks in zip(counts, distributions)
@@ -133,6 +145,7 @@ def mask_batch(
     batch: dict[str, Any],
     layout: BatchLayout = BatchLayout(),
     prepare: Callable[[Tensor], Tensor] = lambda views: views,
+    empty: Callable[..., Tensor] = torch.empty,
 ) -> dict[str, Any]:
     """The second step of :func:`mscn_multimask_collator`, on the device of ``batch["data"]``.
 
@@ -140,11 +153,12 @@ def mask_batch(
         batch: what :func:`mscn_mask_drawing_collator` returns.
         layout: how the result is laid out.
         prepare: what comes before the masks: from views ``[b, C, H, W]`` to float32 ones.
+        empty: makes the tensor for the masked views, as ``torch.empty`` does.
     """
     views = batch["data"]
     num_images = views.shape[1]
     counts = [len(masks) // num_images for masks in batch["masks"]]
-    data = torch.empty((sum(counts) * num_images, *views.shape[2:]), device=views.device)
+    data = empty((sum(counts) * num_images, *views.shape[2:]), device=views.device)
     branches = list(data.split([count * num_images for count in counts]))
     unmasked = data.new_empty(views.shape) if layout.unmasked_views else None
     for index, (view, masks, branch) in enumerate(zip(views, batch["masks"], branches)):
@@ -165,8 +179,28 @@ def mask_batch(
     return collated
 
 
-def _views_of(sample: dict[str, Any]) -> list[Tensor]:
-    views: list[Tensor] = sample["data"]
+def _stacked(of_branches: Sequence[Sequence[Tensor]]) -> Tensor:
+    """The views of all branches as ``[V, B, C, H, W]``, where the trainer can read them."""
+    first = of_branches[0][0]
+    size = (len(of_branches), len(of_branches[0]), *first.shape)
+    views = empty_for_trainer(size, first.dtype)
+    for images, of_branch in zip(of_branches, views):
+        for image, out in zip(images, of_branch):
+            if image.shape != first.shape:
+                raise ValueError(
+                    f"views of {tuple(first.shape)} and {tuple(image.shape)} cannot be one batch: "
+                    "crop or resize them to one size"
+                )
+            pixels = image.permute(1, 2, 0)
+            if image.dtype == torch.uint8 and pixels.is_contiguous() and not image.is_contiguous():
+                opencv().split(pixels.numpy(), list(out.numpy()))  # a quarter of PyTorch's time
+            else:
+                out.copy_(image)
+    return views
+
+
+def _views_of(sample: dict[str, Any]) -> list[Any]:
+    views: list[Any] = sample["data"]
     if len(views) != NUM_BRANCHES:
         raise ValueError(
             f"mscn_multimask_collator got {len(views)} views of an image; it needs two: "

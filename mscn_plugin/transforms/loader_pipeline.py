@@ -7,13 +7,13 @@ import importlib.util
 import logging
 
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.transforms.on_device import DeviceViews, split_pipeline
-from mscn_plugin.transforms.opencv import with_fast_augmentations
+from mscn_plugin.transforms.on_device import DeviceViews, split_augmentations, split_pipeline
+from mscn_plugin.transforms.opencv import with_fast_augmentations, with_tensors
 from mscn_plugin.types import Config
 
 
 def loader_config(config: Config) -> tuple[Config, DeviceViews | None]:
-    """Apply ``MSCN.FAST_AUGMENTATIONS`` and ``MSCN.DEVICE_VIEWS`` to ``DATA.TRAIN``.
+    """Apply ``MSCN.DEVICE_VIEWS``, ``AUGMENT_ON`` and ``FAST_AUGMENTATIONS`` to ``DATA.TRAIN``.
 
     Args:
         config: a completed configuration; it is not changed.
@@ -22,30 +22,79 @@ def loader_config(config: Config) -> tuple[Config, DeviceViews | None]:
         The configuration for the training loader, and the stage behind it, if there is one.
 
     Raises:
-        ConfigError: a switch is True where it cannot be.
+        ConfigError: a switch asks for what cannot be.
     """
     config = copy.deepcopy(config)
-    train = config.DATA.TRAIN
-    if config.MSCN.FAST_AUGMENTATIONS:
-        given, train.TRANSFORMS = train.TRANSFORMS, with_fast_augmentations(train.TRANSFORMS)
-        if given != train.TRANSFORMS and importlib.util.find_spec("cv2") is None:
-            raise ConfigError(
-                "config.MSCN.FAST_AUGMENTATIONS is True, which needs OpenCV: pip install "
-                "opencv-python-headless, or set it to False"
-            )
     asked, stage = config.MSCN.DEVICE_VIEWS, None
     where = f"finish the views, for config.MSCN.DEVICE_VIEWS is {asked}"
+    reason = f"config.MSCN.DEVICE_VIEWS is {asked}, which leaves no views to the device"
     if asked is not False:
         try:
-            config.DATA.TRAIN, stage = split_pipeline(train)
+            config.DATA.TRAIN, stage = split_pipeline(config.DATA.TRAIN)
             where = "leave normalization, filter and masks to the training device"
         except ValueError as error:
-            reason = f"but config.DATA.TRAIN.{error}"
-            where = f"{where}, {reason}"
+            reason = f"config.DATA.TRAIN.{error}"
+            where = f"{where}, but {reason}"
             if asked is True:
                 raise ConfigError(
-                    f"config.MSCN.DEVICE_VIEWS is True, {reason}; or set DEVICE_VIEWS to auto"
+                    f"config.MSCN.DEVICE_VIEWS is True, but {reason}; or set DEVICE_VIEWS to auto"
                 ) from None
+    stage, who = _divide_augmentations(config, stage, reason)
+    _apply_fast_augmentations(config, to_tensors=stage is not None)
+    logging.info(f"the standard augmentations are applied by {who}")
     steps = [transform["name"] for transform in config.DATA.TRAIN.TRANSFORMS]
     logging.info(f"the loader's workers run {', '.join(steps)} and {where}")
     return config, stage
+
+
+def _divide_augmentations(
+    config: Config, stage: DeviceViews | None, no_stage: str
+) -> tuple[DeviceViews | None, str]:
+    """Leave the augmentations of ``config`` to ``stage`` where ``AUGMENT_ON`` says so.
+
+    Args:
+        no_stage: the reason why there is no stage, where there is none.
+
+    Returns:
+        The stage, and who applies them and why, for the log.
+
+    Raises:
+        ConfigError: the device is asked for, and cannot.
+    """
+    asked, device = config.MSCN.AUGMENT_ON, config.MACHINE.DEVICE
+    given = f"config.MSCN.AUGMENT_ON is {asked}"
+    if asked == "worker":
+        return stage, f"the loader's workers, for {given}"
+    if asked == "auto" and device != "gpu":
+        return stage, (
+            f"the loader's workers, for {given} and config.MACHINE.DEVICE is {device}, which is no "
+            "faster than they are"
+        )
+    try:
+        if stage is None:
+            raise ValueError(no_stage)
+        train, with_augmentations = split_augmentations(config.DATA.TRAIN, stage)
+    except ValueError as error:
+        reason = str(error) if stage is None else f"config.DATA.TRAIN.{error}"
+        if asked == "device":
+            raise ConfigError(
+                f"{given}, but {reason}; or set AUGMENT_ON to auto or worker"
+            ) from None
+        return stage, f"the loader's workers, for {given}, but {reason}"
+    config.DATA.TRAIN = train
+    why = given if asked == "device" else f"{given} and config.MACHINE.DEVICE is {device}"
+    return with_augmentations, f"the training device, for {why}"
+
+
+def _apply_fast_augmentations(config: Config, to_tensors: bool) -> None:
+    if not config.MSCN.FAST_AUGMENTATIONS:
+        return
+    train = config.DATA.TRAIN
+    given, train.TRANSFORMS = train.TRANSFORMS, with_fast_augmentations(train.TRANSFORMS)
+    if given != train.TRANSFORMS and importlib.util.find_spec("cv2") is None:
+        raise ConfigError(
+            "config.MSCN.FAST_AUGMENTATIONS is True, which needs OpenCV: pip install "
+            "opencv-python-headless, or set it to False"
+        )
+    if to_tensors:
+        train.TRANSFORMS = with_tensors(train.TRANSFORMS)

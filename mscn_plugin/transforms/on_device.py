@@ -1,10 +1,10 @@
 """The end of the view pipeline as one stage on the training device.
 
-Normalization, filter, masks and noise are the same few operations for every pixel. The loader's
-workers stop before them: they send each view once, as uint8, with the masks as a few numbers, and
-this stage does the rest for the whole batch, after the copy to the device and before the
-training step, hence outside of autocast. What travels is a quarter of two float32 views, whatever
-the number of masks.
+Normalization, filter, masks and noise, and the standard augmentations before them, are the same few
+operations for every pixel. The loader's workers stop before them: they send each view once, as
+uint8, with the masks and the augmentations as a few numbers, and this stage does the rest for the
+whole batch, after the copy to the device and before the training step, hence outside of autocast.
+What travels is a quarter of two float32 views, whatever the number of masks.
 
 Shape shorthand: B images, V = 2 branches, K0 and K1 masks, C, H, W channels, height, width.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,7 +22,10 @@ from classy_vision.generic.util import recursive_copy_to_device
 from torch import Tensor
 
 from mscn_plugin.masking import high_pass
+from mscn_plugin.transforms.augmentations import Augmentation, augment
+from mscn_plugin.transforms.buffers import ReusedBuffers
 from mscn_plugin.transforms.collate import COLLATOR, BatchLayout, mask_batch
+from mscn_plugin.transforms.sampled_views import SAMPLED, is_known, steps_of
 from mscn_plugin.transforms.transforms import MSCNHighPass, settings_of
 from mscn_plugin.types import Config
 
@@ -41,33 +45,46 @@ class DeviceViews:
         std: per channel, in the same units, above 0.
         sigma: width of the high-pass filter in pixels; 0: no filter.
         layout: how the batch is handed to the trainer.
+        augmentations: what comes before all of it, with the parameters that the workers sampled.
     """
 
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     sigma: float = 0.0
     layout: BatchLayout = dataclasses.field(default_factory=BatchLayout)
+    augmentations: tuple[Augmentation, ...] = ()
 
     def filtered(self, views: Tensor) -> Tensor:
         """Normalize and filter ``[..., C, H, W]`` of uint8; returns float32 on the same device."""
         mean, std = (_levels(values, views.device) for values in (self.mean, self.std))
-        return high_pass((views - mean) / std, self.sigma)
+        normalized = views.to(torch.float32, copy=True).sub_(mean).div_(std)
+        return high_pass(normalized, self.sigma)
 
     @torch.no_grad()
-    def __call__(self, batch: dict[str, Any], device: str | torch.device) -> dict[str, Any]:
+    def __call__(
+        self,
+        batch: dict[str, Any],
+        device: str | torch.device,
+        empty: Callable[..., Tensor] = torch.empty,
+    ) -> dict[str, Any]:
         """Turn a batch of the sampling collator into one of the masking collator, on ``device``.
 
         Args:
             batch: ``data`` uint8 ``[V, B, C, H, W]``, see
                 :func:`~mscn_plugin.transforms.collate.mscn_mask_drawing_collator`.
             device: where to; the batch may be there already.
+            empty: makes the tensor for the masked views, as ``torch.empty`` does.
 
         Returns:
             What :func:`~mscn_plugin.transforms.collate.mscn_multimask_collator` returns: the same
-            views as its own to 1e-5, given the same masks and noise.
+            views as its own to 1e-5, given the same augmented views, masks and noise.
         """
         batch = recursive_copy_to_device(batch, non_blocking=True, device=torch.device(device))
-        return mask_batch(batch, self.layout, prepare=self.filtered)
+        if self.augmentations:
+            views, parameters = batch["data"], batch["augmentations"].flatten(0, 1)
+            augmented = augment(views.flatten(0, 1), parameters, self.augmentations)
+            batch = {**batch, "data": augmented.view_as(views)}
+        return mask_batch(batch, self.layout, self.filtered, empty)
 
 
 @functools.cache
@@ -83,16 +100,23 @@ class DeviceViewsLoader:
     VISSL asks both for their length.
     """
 
-    def __init__(self, dataloader: Any, stage: DeviceViews, device: str | torch.device) -> None:
+    def __init__(
+        self,
+        dataloader: Any,
+        stage: DeviceViews,
+        device: str | torch.device,
+        buffers: ReusedBuffers | None = None,
+    ) -> None:
         self.dataloader = dataloader
         self.stage = stage
         self.device = device
+        self.buffers = buffers or ReusedBuffers()
 
     def __iter__(self) -> DeviceViewsLoader:
-        return DeviceViewsLoader(iter(self.dataloader), self.stage, self.device)
+        return DeviceViewsLoader(iter(self.dataloader), self.stage, self.device, self.buffers)
 
     def __next__(self) -> dict[str, Any]:
-        return self.stage(next(self.dataloader), self.device)
+        return self.stage(next(self.dataloader), self.device, self.buffers.empty)
 
     def __len__(self) -> int:
         return len(self.dataloader)
@@ -143,3 +167,36 @@ def split_pipeline(train: Config) -> tuple[Config, DeviceViews]:
     workers.TRANSFORMS = [*workers.TRANSFORMS[:start], {"name": "PILToTensor"}]
     workers.COLLATE_FUNCTION = COLLATORS[train.COLLATE_FUNCTION]
     return workers, stage
+
+
+def split_augmentations(train: Config, stage: DeviceViews) -> tuple[Config, DeviceViews]:
+    """Leave the standard augmentations to the device, too.
+
+    Args:
+        train: the workers' section by :func:`split_pipeline`; it is not changed.
+        stage: the one that belongs to it.
+
+    Returns:
+        The section with the augmentations' parameters sampled, and the stage that applies them;
+        both as they were where there are no augmentations.
+
+    Raises:
+        ValueError: between the augmentations stands what the stage does not know; the message
+            starts with its key.
+    """
+    transforms = train.TRANSFORMS[:-1]  # behind them comes PILToTensor
+    names = [transform["name"] for transform in transforms]
+    known = [is_known(transform) for transform in transforms]
+    if True not in known:
+        return train, stage
+    first = known.index(True)
+    for index in range(first, len(names)):
+        if not known[index]:
+            raise ValueError(
+                f"TRANSFORMS[{index}] is {names[index]}, which is applied by the loader's workers "
+                f"alone, behind {names[first]}"
+            )
+    workers, moved = copy.deepcopy(train), copy.deepcopy(transforms[first:])
+    workers.TRANSFORMS = [*transforms[:first], {"name": SAMPLED, "transforms": moved}]
+    parts = tuple(part for step in steps_of(moved) for part in step.augmentations)
+    return workers, dataclasses.replace(stage, augmentations=parts)

@@ -12,6 +12,7 @@ from mscn_plugin.errors import ConfigError
 REGISTERING_MODULES = (
     "mscn_plugin.transforms.transforms",
     "mscn_plugin.transforms.opencv",
+    "mscn_plugin.transforms.sampled_views",
     "mscn_plugin.transforms.collate",
     "mscn_plugin.models.branchwise",
     "mscn_plugin.models.small_resnet",

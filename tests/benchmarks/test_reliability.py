@@ -29,7 +29,7 @@ def undisturbed(tmp_path_factory):
     "setting",
     [
         Setting("simclr", 0, device_views=False, by_iteration=True, epochs=5),
-        Setting("byol", 2, epochs=5),
+        Setting("byol", 2, epochs=5, augment_on="device"),
     ],
     ids=str,
 )

@@ -18,6 +18,7 @@ from mscn_plugin.data.decoding import (
     UnreadableImageError,
     check_pixel_range,
     nearly_blank,
+    reading,
     to_rgb,
 )
 
@@ -372,3 +373,75 @@ def test_wrong_ranges_are_refused(value):
 def test_ranges():
     assert check_pixel_range(None) is None
     assert check_pixel_range([-1, 0.5]) == (-1, 0.5)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(
+    "options", [{}, {"subsampling": 0}, {"subsampling": 1}, {"progressive": True}, {"quality": 30}]
+)
+def test_pixels_are_pillows(tmp_path, mode, options):
+    path = tmp_path / "x.jpg"
+    Image.fromarray(PHOTOGRAPH).convert(mode).save(path, **options)
+    file = EncodedImage(Image.open(path))
+    assert np.array_equal(file.pixels().permute(1, 2, 0), to_rgb(Image.open(path)))
+    assert not file.nearly_blank
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_pixels_are_upright(tmp_path, turn):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    Image.fromarray(PHOTOGRAPH).save(tmp_path / "x.jpg", exif=exif)
+    pixels = EncodedImage(Image.open(tmp_path / "x.jpg")).pixels()
+    assert np.array_equal(pixels.permute(1, 2, 0), to_rgb(Image.open(tmp_path / "x.jpg")))
+
+
+def damaged(content):
+    """Cut off, shortened, with noise and with other bits, at random places."""
+    random = np.random.RandomState(0)
+    for _ in range(25):
+        yield content[: random.randint(200, len(content))]
+        first = random.randint(20, len(content) - 60)
+        start = content[:first]
+        yield start + content[first + 20 :]
+        yield start + random.bytes(40) + content[first + 40 :]
+        yield start + bytes([content[first] ^ 1 << random.randint(8)]) + content[first + 1 :]
+
+
+def test_damaged_jpegs_are_what_pillow_says():
+    stream, outcomes = io.BytesIO(), []
+    Image.fromarray(PHOTOGRAPH).save(stream, "JPEG")
+    for content in damaged(stream.getvalue()):
+        pixels = []
+        for read in (lambda f: f.decode().picture, lambda f: f.pixels().permute(1, 2, 0).numpy()):
+            try:
+                with reading("x"):
+                    pixels.append(np.asarray(read(EncodedImage(Image.open(io.BytesIO(content))))))
+            except UnreadableImageError:
+                pixels.append(None)
+        theirs, ours = pixels
+        assert (theirs is None) == (ours is None)
+        assert theirs is None or np.array_equal(theirs, ours)
+        outcomes.append(theirs is None)
+    assert 20 < sum(outcomes) < 80
+
+
+def test_blank_jpegs_are_seen(tmp_path):
+    dot = np.zeros((100, 100, 3), np.uint8)
+    dot[9, 9] = 255  # one of the few pixels that are looked at first
+    for name, picture in (
+        ("white", Image.new("RGB", (50, 40), "white")),
+        ("dot", Image.fromarray(dot)),
+    ):
+        picture.save(tmp_path / f"{name}.jpg")
+        by_pillow, file = (EncodedImage(Image.open(tmp_path / f"{name}.jpg")) for _ in range(2))
+        by_pillow.decode()
+        file.pixels()
+        assert file.nearly_blank == by_pillow.nearly_blank == (name == "white")
+
+
+def test_a_loaded_jpeg_has_pixels(tmp_path):
+    Image.fromarray(PHOTOGRAPH).save(tmp_path / "x.jpg")
+    image = Image.open(tmp_path / "x.jpg")
+    image.load()
+    assert EncodedImage(image).pixels().shape == (3, *PHOTOGRAPH.shape[:2])

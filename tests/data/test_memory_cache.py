@@ -67,6 +67,7 @@ def test_every_size_is_what_the_file_decodes_to():
             assert kept.scale == decoded.scale
             assert kept.picture.size == decoded.picture.size
             assert kept.picture.tobytes() == decoded.picture.tobytes()
+            assert torch.equal(held(cache, place, loader).pixels(), load(place).pixels())
     blank = EncodedImage(Image.new("RGB", (8, 8)))
     cache = make_cache(lambda _: EncodedImage(Image.new("RGB", (8, 8))), 1)
     for _ in range(2):

@@ -12,7 +12,11 @@ from torch.utils.data import DataLoader
 
 from mscn_plugin import ConfigError
 from mscn_plugin.data import shared_memory
-from mscn_plugin.data.shared_memory import check_shared_memory, collate_for_trainer
+from mscn_plugin.data.shared_memory import (
+    check_shared_memory,
+    collate_for_trainer,
+    empty_for_trainer,
+)
 from mscn_plugin.errors import RunError, message_of
 
 
@@ -93,3 +97,29 @@ def test_the_need_of_a_configuration(compose, large_folder, monkeypatch):
         config = compose(*page, *more, "config.DATA.NUM_DATALOADER_WORKERS=3")
         images = config.DATA.TRAIN.BATCHSIZE_PER_REPLICA
         assert seen[-1] == (images * batch_bytes, config.DISTRIBUTED.NUM_PROC_PER_NODE, 3)
+
+
+def fill(samples):
+    batch = empty_for_trainer((len(samples), 3), torch.uint8)
+    for row, sample in zip(batch, samples):
+        row.copy_(sample)
+    return batch
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_is_written_where_the_trainer_reads_it(workers):
+    samples = [torch.full((3,), n) for n in range(4)]
+    loader = DataLoader(samples, 2, num_workers=workers, collate_fn=fill)
+    for number, batch in enumerate(loader):
+        assert batch.tolist() == [[2 * number] * 3, [2 * number + 1] * 3]
+        assert batch.is_shared() == (workers > 0)
+
+
+def test_a_batch_without_room_is_an_error(monkeypatch):
+    def refuse(*sizes, **options):
+        raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+
+    monkeypatch.setattr(torch.UntypedStorage, "_new_shared", refuse)
+    monkeypatch.setattr(shared_memory, "get_worker_info", lambda: SimpleNamespace())
+    with pytest.raises(RunError, match="could not hand a batch over.*shm-size"):
+        empty_for_trainer((2, 3), torch.uint8)

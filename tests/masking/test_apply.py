@@ -119,3 +119,16 @@ def test_refuses_masks_of_another_size():
         apply_masks(images.byte(), sampled)
     with pytest.raises(ValueError, match="are 6 masks, not a multiple of 4 images"):
         apply_masks(torch.zeros(4, 3, 64, 64), MaskDistribution().sample(6, (64, 64)))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_masks_are_written_one_by_one_with_the_noise_of_all(dtype):
+    """The noise of a seed stays: it was drawn for all masks at once and scattered in one go."""
+    images = torch.randn(3, 3, 40, 40).to(dtype)
+    masks = MaskDistribution(cell_size=8).sample(4 * 3, (40, 40))
+    masked = apply_masks(images, masks, torch.Generator().manual_seed(5))
+    counts = masks.num_hidden()
+    values = torch.empty(int(counts.sum())).normal_(generator=torch.Generator().manual_seed(5))
+    values *= masks.noise_std.repeat_interleave(counts)
+    expected = images.repeat(4, 1, 1, 1).masked_scatter_(masks.hidden(), values.to(dtype))
+    assert torch.equal(masked, expected)

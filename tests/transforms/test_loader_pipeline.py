@@ -35,7 +35,8 @@ def test_both_switches(compose, tiny, fast, device):
     assert ("ImgPilColorDistortion" in names(workers)) != fast
     on_device = device is not False
     assert (stage is not None) == on_device
-    assert names(workers)[-1] == ("PILToTensor" if on_device else "MSCNHighPass")
+    last = "PILToTensor" if not fast else "MSCNGaussianBlur"  # which hands tensors over
+    assert names(workers)[-1] == (last if on_device else "MSCNHighPass")
     if stage:
         assert stage.sigma == 1.25
         assert stage.std == (0.229, 0.224, 0.225)
@@ -73,7 +74,7 @@ def test_a_machine_without_opencv_is_told_so(compose, tiny, monkeypatch):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ((), "MSCNGaussianBlur, PILToTensor and leave normalization, filter and masks to the"),
+        ((), "MSCNGaussianBlur and leave normalization, filter and masks to the"),
         (("config.MSCN.DEVICE_VIEWS=False",), "finish the views, for .*DEVICE_VIEWS is False$"),
         (SIMCLR, "finish the views, for .* is auto, but config.DATA.TRAIN.COLLATE_FUNCTION is sim"),
     ],
@@ -85,3 +86,65 @@ def test_the_log_says_who_does_what_and_why(compose, tiny, caplog, overrides, me
     with caplog.at_level("INFO"):
         loader_config(config)
     assert re.search(message, caplog.messages[-1])
+
+
+UNKNOWN = (
+    "config.DATA.TRAIN.TRANSFORMS=[{name: ImgReplicatePil, num_times: 2}, "
+    "{name: RandomResizedCrop, size: 56}, {name: RandomHorizontalFlip}, "
+    "{name: RandomRotation, degrees: 5}, {name: ImgPilColorDistortion, strength: 1.0}, "
+    "{name: ToTensor}, {name: MSCNHighPass, sigma: 1.25}]"
+)
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "moved", "reason"),
+    [
+        (
+            "cpu",
+            "auto",
+            False,
+            "workers, for .*ON is auto and config.MACHINE.DEVICE is cpu",
+        ),
+        ("cpu", "worker", False, "workers, for config.MSCN.AUGMENT_ON is worker$"),
+        ("cpu", "device", True, "training device, for config.MSCN.AUGMENT_ON is device$"),
+        ("gpu", "auto", True, "training device, for .*is auto and config.MACHINE.DEVICE is gpu$"),
+        ("gpu", "worker", False, "workers, for config.MSCN.AUGMENT_ON is worker$"),
+    ],
+)
+def test_who_augments_and_why(compose, tiny, caplog, device, asked, moved, reason):
+    from mscn_plugin.transforms.loader_pipeline import loader_config
+
+    config = compose("config=mscn/quickstart", *tiny, f"config.MSCN.AUGMENT_ON={asked}")
+    config.MACHINE.DEVICE = device
+    before = copy.deepcopy(config)
+    with caplog.at_level("INFO"):
+        workers, stage = loader_config(config)
+    assert config == before
+    assert re.search(f"^the standard augmentations .* the .*{reason}", caplog.messages[-2])
+    expected = ["MSCNRandomResizedCrops", "MSCNSampleAugmentations"]
+    assert (names(workers) == expected) == moved
+    assert bool(stage.augmentations) == moved
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        ((UNKNOWN,), "config.DATA.TRAIN.TRANSFORMS[3] is RandomRotation, which is applied by the "),
+        (SIMCLR, "config.DATA.TRAIN.COLLATE_FUNCTION is simclr_collator; it must be"),
+        (("config.MSCN.DEVICE_VIEWS=False",), "config.MSCN.DEVICE_VIEWS is False, which leaves no"),
+    ],
+)
+def test_augmentations_that_cannot_be_moved(compose, tiny, caplog, overrides, reason):
+    from mscn_plugin.transforms.loader_pipeline import loader_config
+
+    with pytest.raises(ConfigError) as error:
+        compose("config=mscn/quickstart", *tiny, *overrides, "config.MSCN.AUGMENT_ON=device")
+    assert str(error.value).startswith(f"config.MSCN.AUGMENT_ON is device, but {reason}")
+    assert str(error.value).endswith("; or set AUGMENT_ON to auto or worker")
+    config = compose("config=mscn/quickstart", *tiny, *overrides)
+    config.MACHINE.DEVICE = "gpu"
+    with caplog.at_level("INFO"):
+        workers, stage = loader_config(config)
+    assert f"workers, for config.MSCN.AUGMENT_ON is auto, but {reason}" in caplog.messages[-2]
+    assert "MSCNSampleAugmentations" not in names(workers)
+    assert stage is None or not stage.augmentations

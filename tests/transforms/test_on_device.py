@@ -187,3 +187,21 @@ def test_the_loader_forwards_all_else(pictures):
     assert len(iter(loader)) == 3
     for _ in range(2):
         assert [len(batch["data"][0]) for batch in loader] == [32, 32, 16]
+
+
+def test_a_batch_that_is_held_stays_as_it_is(pictures):
+    """The stage writes into the memory of batches that are gone, and into no other."""
+    from mscn_plugin.transforms.on_device import DeviceViewsLoader, split_pipeline
+
+    workers, stage = split_pipeline(train_section([{"name": "ToTensor"}, NORMALIZE, HIGH_PASS]))
+    samples, collator = samples_and_collator(workers, pictures)
+    inner = DataLoader(samples, batch_size=4, collate_fn=collator)
+    held, copies, places = [], [], set()
+    for number, batch in enumerate(DeviceViewsLoader(inner, stage, "cpu")):
+        places.add(batch["data"][0].data_ptr())
+        if number in (0, 3):
+            held.append(batch["data"][0][2:])
+            copies.append(held[-1].clone())
+        del batch
+    assert all(torch.equal(*pair) for pair in zip(held, copies))
+    assert len(places) < 5

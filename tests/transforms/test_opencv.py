@@ -125,12 +125,38 @@ def test_blur_is_a_gaussian():
     assert np.array_equal(sharp(Image.fromarray(pixels)), pixels)
 
 
-def test_without_reduction_crops_are_torchvisions_bit_for_bit(jpeg):
-    steps = [{"name": "ImgReplicatePil"}, {"name": "RandomResizedCrop", "size": 224}]
+@pytest.mark.parametrize("interpolation", [0, 1, 2, 3])
+def test_without_reduction_crops_are_torchvisions_to_a_level(jpeg, interpolation):
+    """Nearest, Lanczos, bilinear, bicubic."""
+    crop = {"name": "RandomResizedCrop", "size": 224, "interpolation": interpolation}
+    steps = [{"name": "ImgReplicatePil"}, crop]
     for seed in range(10):
         theirs = views_of(steps, Image.open(jpeg).convert("RGB"), seed)
         ours = views_of(fast(steps), Image.open(jpeg), seed)
-        assert all(np.array_equal(a, b) for a, b in zip(theirs, ours))
+        assert all(np.abs(a - b).max() <= 1 for a, b in zip(theirs, ours))
+
+
+@pytest.mark.parametrize("size", [96, 40])
+def test_tensors_are_the_pictures(jpeg, size):
+    """Crops, flip, jitter, gray and blur, without Pillow in between; of a reduced picture, too."""
+    from mscn_plugin.transforms.opencv import with_tensors
+
+    steps = [VISSLS[0], {"name": "RandomResizedCrop", "size": size}, *VISSLS[2:]]
+    pipeline = [*fast(steps), {"name": "PILToTensor"}]
+    assert [t["name"] for t in with_tensors(pipeline)] == [t["name"] for t in fast(steps)]
+    for seed in range(30):
+        pictures = views_of(pipeline, Image.open(jpeg), seed)
+        tensors = views_of(with_tensors(pipeline), Image.open(jpeg), seed)
+        for a, b in zip(pictures, tensors):
+            assert a.shape == b.shape == (3, size, size)
+            assert np.abs(a - b).mean() < 0.1  # gray is rounded otherwise here and there
+
+
+def test_tensors_only_where_all_take_them():
+    from mscn_plugin.transforms.opencv import with_tensors
+
+    for pipeline in ([*fast(VISSLS), {"name": "Pad", "padding": 1}], VISSLS):
+        assert with_tensors(pipeline) == pipeline
 
 
 @pytest.mark.parametrize("side", [512, 509])
@@ -153,7 +179,8 @@ def test_large_crops_are_decoded_at_a_reduced_size(tmp_path, side, size, reducti
     theirs = views_of(steps, Image.open(jpeg).convert("RGB"), 0)
     decoded.clear()
     ours = views_of(fast(steps), Image.open(jpeg), 0)
-    assert decoded[0] == (-(-side // reduction),) * 2
+    # The whole picture is decoded by torchvision.
+    assert decoded[:1] == ([(-(-side // reduction),) * 2] if reduction > 1 else [])
     for a, b in zip(theirs, ours):
         assert np.abs(a - b).mean() < 4
         # Not displaced: any shift by a pixel is farther away than the picture itself.
@@ -170,7 +197,7 @@ def test_one_small_crop_keeps_the_whole_resolution(jpeg, monkeypatch):
     monkeypatch.setattr(Image.Image, "draft", None)
     small = crops(Image.open(jpeg))[1]
     expected = Image.open(jpeg).crop((100, 100, 180, 180)).resize((64, 64), Image.BILINEAR)
-    assert np.array_equal(small, expected)
+    assert np.abs(np.asarray(small).astype(int) - np.asarray(expected)).max() <= 1
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P"])
@@ -179,9 +206,8 @@ def test_other_modes_become_rgb(tmp_path, mode):
     photograph().convert(mode).save(path)
     steps = [{"name": "ImgReplicatePil"}, {"name": "RandomResizedCrop", "size": 56}]
     theirs = views_of(steps, Image.open(path).convert("RGB"), 0)
-    assert all(
-        np.array_equal(*pair) for pair in zip(theirs, views_of(fast(steps), Image.open(path), 0))
-    )
+    ours = views_of(fast(steps), Image.open(path), 0)
+    assert all(np.abs(a - b).max() <= 1 for a, b in zip(theirs, ours))
 
 
 def test_gray_pictures_are_jittered_by_torchvision():
