@@ -22,16 +22,16 @@ import contextlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
-from torchvision.io import decode_jpeg
 
 from mscn_plugin.errors import RunError
 from mscn_plugin.types import is_number
+
+if TYPE_CHECKING:  # a second of import, which figures and the quickstart's photographs do without
+    from torch import Tensor
 
 PixelRange = Sequence[float] | None
 """The values of black and white in pictures of more than 8 bits, or None where none are stated."""
@@ -242,6 +242,8 @@ class EncodedImage:
 
 
 def _as_tensor(picture: Image.Image) -> Tensor:
+    import torch
+
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
@@ -249,6 +251,9 @@ def _jpeg_pixels(image: Image.Image) -> Tensor | None:
     """The pixels of an opened JPEG as they lie in the file; None where torchvision refuses it."""
     if getattr(image, "fp", None) is None:  # it is loaded already
         return None
+    import torch
+    from torchvision.io import decode_jpeg
+
     content = torch.frombuffer(bytearray(_content(image)), dtype=torch.uint8)
     try:
         pixels: Tensor = decode_jpeg(content)
