@@ -20,7 +20,7 @@ from mscn_plugin.config.checks import (
     vissl,
 )
 from mscn_plugin.schema import complete_settings
-from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
+from mscn_plugin.transforms.collate import COLLATOR, num_masks_of, num_views_of
 from mscn_plugin.types import Config, section_like, value_at
 
 Step = Callable[[Any], None]
@@ -97,6 +97,15 @@ def infer_unmasked_views(cfg: Config) -> None:
         train.COLLATE_FUNCTION_PARAMS["unmasked_views"] = True
 
 
+def infer_num_views(cfg: Config) -> None:
+    """Make a view for each mask where the collator wants it (``view_per_mask``)."""
+    train = cfg.DATA.TRAIN
+    if train.COLLATE_FUNCTION == COLLATOR:
+        for transform in train.TRANSFORMS:
+            if transform["name"] in mscn.REPLICATING:
+                transform["num_times"] = num_views_of(train)
+
+
 STEPS: tuple[Step, ...] = (
     keys.check,
     complete_settings,
@@ -111,6 +120,7 @@ STEPS: tuple[Step, ...] = (
     heads.check,
     checkpoint.check,
     mscn.check,
+    infer_num_views,
     loss.check,
     transforms.check_collators,
     projector_input.infer_and_check,
