@@ -62,7 +62,14 @@ def table(rows: Rows, layout: str) -> str:
     for line, name in zip(lines, dict.fromkeys(row["experiment"] for row in rows)):
         if line[-1] is not None:
             line[-1] = f"{line[-1]:.1f}{'*' if name in derived else ''}"
-    text = tabulate(lines, headers=headers, tablefmt=layout, missingval="-", disable_numparse=True)
+    text = tabulate(
+        lines,
+        headers=headers,
+        tablefmt=layout,
+        floatfmt=".1f",
+        missingval="-",
+        disable_numparse=[len(headers) - 1],  # the paper's column has marks
+    )
     if not derived:
         return str(text)
     mark = "\\*" if layout == "github" else "*"
@@ -188,7 +195,7 @@ def plot(rows: Rows, path: Path, title: str) -> None:
             mark = "*" if name in derived else ""
             axes[-1].text(paper + 1, place, f"{paper:.1f}{mark}", va="center", fontsize=8)
     note = "\n* derived, not printed there" if derived else ""
-    axes[-1].set(xlabel=f"linear probe of A.2, % (the paper, ImageNet){note}", xlim=(0, 85))
+    axes[-1].set(xlabel=f"the paper, linear probe, %{note}", xlim=(0, 85))
     axes[0].set_yticks(range(len(names)), labels)
     axes[0].invert_yaxis()
     for axis in axes:
