@@ -1,5 +1,7 @@
 """Run the paper's experiments, at its size or a small one, and set them beside its numbers.
 
+The numbers beside the paper's are of a run's online evaluation, a kNN and a probe on a sample of
+images. The paper's are A.2's linear evaluation: mscn evaluate RUN --suite paper.
 Each run goes through VISSL's tool into a folder of its own; finished runs are skipped and
 interrupted ones resumed. Ctrl-C and SIGTERM (exit codes 130 and 75) let the runs at work write a
 checkpoint, and begin no others. Writes results.json, results.csv with one line for each run and

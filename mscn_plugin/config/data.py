@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ from mscn_plugin.errors import ConfigError, with_path
 from mscn_plugin.types import Config
 
 _KEY = "config.MSCN.DATA"
+_IMAGENET = 1000
+"""Classes of ImageNet-1K."""
 
 Folders = dict[str, list[Contents]]
 """The image folders of the splits ``TRAIN`` and ``TEST``."""
@@ -100,9 +103,22 @@ def choose_images(cfg: Config, folders: Folders) -> ImageLists:
             available = dataclasses.replace(available, images=kept)
             train, val = as_arrays(kept), as_arrays(held_out)
         if not takes_all:
+            warn_of_drawn_labels(cfg, len(available.classes or ()))
             train = with_path("config.MSCN", train_subset, available, cfg.MSCN.TRAIN_SUBSET)
     take_stock(cfg, folders, train)
     return ImageLists(train, val)
+
+
+def warn_of_drawn_labels(cfg: Config, num_classes: int) -> None:
+    """Say that a drawn part of ImageNet's labels is not the one behind published numbers."""
+    subset = cfg.MSCN.TRAIN_SUBSET
+    if is_evaluation(cfg) and not isinstance(subset, str) and num_classes == _IMAGENET:
+        logging.warning(
+            f"config.MSCN.TRAIN_SUBSET is {subset}: that part of each class's images is drawn by a "
+            "fixed seed. Published numbers of 1% and 10% of ImageNet's labels, those of A.3's "
+            "protocol among them, are of SimCLR's lists: config.MSCN.TRAIN_SUBSET=<1percent.txt>, "
+            "of imagenet_subsets/ of github.com/google-research/simclr"
+        )
 
 
 def take_stock(cfg: Config, folders: Folders, chosen: Images | None = None) -> None:

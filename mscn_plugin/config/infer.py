@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +20,9 @@ from mscn_plugin.config.checks import (
     transforms,
     vissl,
 )
+from mscn_plugin.masking.per_branch import NUM_BRANCHES, masks_per_branch
 from mscn_plugin.schema import complete_settings
-from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
+from mscn_plugin.transforms.collate import COLLATOR, num_masks_of, num_views_of
 from mscn_plugin.types import Config, section_like, value_at
 
 Step = Callable[[Any], None]
@@ -97,6 +99,23 @@ def infer_unmasked_views(cfg: Config) -> None:
         train.COLLATE_FUNCTION_PARAMS["unmasked_views"] = True
 
 
+def infer_num_views(cfg: Config) -> None:
+    """Make a view for each mask where the collator wants it (``view_per_mask``).
+
+    Probabilities by branch become those of the branch's views.
+    """
+    train = cfg.DATA.TRAIN
+    if train.COLLATE_FUNCTION != COLLATOR:
+        return
+    num_views, counts = num_views_of(train), masks_per_branch(num_masks_of(train))
+    for transform in train.TRANSFORMS:
+        if transform["name"] in mscn.REPLICATING:
+            transform["num_times"] = num_views
+        if len(transform.get("prob", ())) == NUM_BRANCHES < num_views:
+            by_view = [[p] * count for p, count in zip(transform["prob"], counts)]
+            transform["prob"] = [*itertools.chain(*by_view)]
+
+
 STEPS: tuple[Step, ...] = (
     keys.check,
     complete_settings,
@@ -111,6 +130,7 @@ STEPS: tuple[Step, ...] = (
     heads.check,
     checkpoint.check,
     mscn.check,
+    infer_num_views,
     loss.check,
     transforms.check_collators,
     projector_input.infer_and_check,

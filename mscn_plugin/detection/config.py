@@ -13,9 +13,9 @@ def add_mscn_config(cfg: Config) -> None:
 
     cfg.MODEL.MSCN = CfgNode()
     # Sigma of the high-pass filter in front of MSCNGeneralizedRCNN, in pixels of the image as the
-    # detector sees it. It must equal pre-training's: 5 in the paper (Table 9). 0: no filter. That
-    # detection filters at all is not stated in the paper (A.4): chosen because the encoder has seen
-    # nothing else.
+    # detector sees it. It must equal pre-training's: 5 in section 4.3. 0: no filter. That detection
+    # filters at all is not stated in the paper (A.4 names none): chosen because the encoder has
+    # seen nothing else.
     cfg.MODEL.MSCN.SIGMA = 5.0
 
 

@@ -16,8 +16,10 @@ from mscn_plugin.types import Config
 
 @META_ARCH_REGISTRY.register()
 class MSCNGeneralizedRCNN(GeneralizedRCNN):
-    """``GeneralizedRCNN`` whose images pass pre-training's filter (A.4, Table 9).
+    """``GeneralizedRCNN`` whose images pass pre-training's filter.
 
+    That detection filters is not stated in the paper (A.4 does not mention it): chosen because the
+    encoder has seen filtered images alone, and A.2 and A.3 filter in their evaluations.
     Each image is filtered by itself, normalized and before it is padded to the batch: a filter
     behind the padding would see an edge that the image does not have, and another one in every
     batch. The filter has no parameters, so that checkpoints are those of ``GeneralizedRCNN``; with

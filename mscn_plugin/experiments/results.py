@@ -22,6 +22,10 @@ from mscn_plugin.experiments.runs import METRICS, UNTRAINED
 from mscn_plugin.files import replacing, save_figure, save_json, write_text
 
 Rows = list[dict[str, Any]]
+PAPER = "the paper, linear probe of A.2"
+"""Heading of the paper's column: 100 epochs on all of ImageNet-1K, where the numbers beside it are
+of the online evaluation, on the images that are named below the tables. A.2's own evaluation of a
+run is ``mscn evaluate RUN --suite paper``."""
 
 
 def mean_and_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
@@ -51,11 +55,37 @@ def _as_text(mean: float, half: float) -> str:
 
 
 def table(rows: Rows, layout: str) -> str:
-    """:func:`summary` of one suite, in one of ``tabulate``'s layouts."""
-    headers = [rows[0]["suite"], "seeds", *METRICS, *UNTRAINED, "the paper"]
-    return str(
-        tabulate(summary(rows), headers=headers, tablefmt=layout, floatfmt=".1f", missingval="-")
+    """:func:`summary` of one suite, in one of ``tabulate``'s layouts, with notes below it."""
+    headers = [rows[0]["suite"], "seeds", *map(_shown, (*METRICS, *UNTRAINED)), PAPER]
+    derived = _derived(rows)
+    lines = summary(rows)
+    for line, name in zip(lines, dict.fromkeys(row["experiment"] for row in rows)):
+        if line[-1] is not None:
+            line[-1] = f"{line[-1]:.1f}{'*' if name in derived else ''}"
+    text = tabulate(
+        lines,
+        headers=headers,
+        tablefmt=layout,
+        floatfmt=".1f",
+        missingval="-",
+        disable_numparse=[len(headers) - 1],  # the paper's column has marks
     )
+    if not derived:
+        return str(text)
+    mark = "\\*" if layout == "github" else "*"
+    return f"{text}\n\n{mark} Not printed in the paper: {', '.join(derived.values())}."
+
+
+def _shown(metric: str) -> str:
+    """A metric's title in tables and plots: the probe of a run is not A.2's."""
+    return metric.replace("linear probe", "online probe")
+
+
+def _derived(rows: Rows) -> dict[str, str]:
+    """How the paper's numbers that it does not print follow, by the experiments of one suite."""
+    experiments = SUITES.get(rows[0]["suite"], [])
+    there = {row["experiment"] for row in rows}
+    return {e.name: e.derived for e in experiments if e.derived and e.name in there}
 
 
 def by_suite(rows: Rows) -> dict[str, Rows]:
@@ -138,6 +168,7 @@ def plot(rows: Rows, path: Path, title: str) -> None:
         sharey=True,
         constrained_layout=True,
     )
+    derived = _derived(rows)
     labels = [next(r["title"] for r in rows if r["experiment"] == name) for name in names]
     for axis, metric in zip(axes, METRICS):
         for place, name in enumerate(names):
@@ -156,13 +187,15 @@ def plot(rows: Rows, path: Path, title: str) -> None:
             before = [m[f"{metric}, untrained"] for m in done if f"{metric}, untrained" in m]
             if before:
                 axis.plot(np.mean(before), place, "|", ms=12, mew=2, color="tab:red")
-        axis.set(xlabel=f"{metric}, % (here)", xlim=(0, None))
+        axis.set(xlabel=f"{_shown(metric)}, % (here)", xlim=(0, None))
     for place, name in enumerate(names):
         paper = next(row["paper"] for row in rows if row["experiment"] == name)
         if paper is not None:
             axes[-1].barh(place, paper, height=0.7, color="tab:orange")
-            axes[-1].text(paper + 1, place, f"{paper:.1f}", va="center", fontsize=8)
-    axes[-1].set(xlabel="linear probe, % (the paper, ImageNet)", xlim=(0, 85))
+            mark = "*" if name in derived else ""
+            axes[-1].text(paper + 1, place, f"{paper:.1f}{mark}", va="center", fontsize=8)
+    note = "\n* derived, not printed there" if derived else ""
+    axes[-1].set(xlabel=f"the paper, linear probe, %{note}", xlim=(0, 85))
     axes[0].set_yticks(range(len(names)), labels)
     axes[0].invert_yaxis()
     for axis in axes:

@@ -40,8 +40,10 @@ class Scale:
         if self.factor != 1:
             cell = given.get("cell_size", collator["cell_size"])
             given["cell_size"] = max(1, round(cell * self.factor))
+            if "focal_size" in given:
+                given["focal_size"] = max(1, round(given["focal_size"] * self.factor))
         # A value that the config has is not named: two tables share the run.
-        changed = {key: value for key, value in given.items() if value != collator[key]}
+        changed = {key: value for key, value in given.items() if value != collator.get(key)}
         return [
             *([f"+config/{self.overlay}"] if self.overlay else []),
             *self._geometry(experiment, config),

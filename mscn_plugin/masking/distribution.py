@@ -25,7 +25,8 @@ class MaskDistribution:
     Attributes:
         ratio: mean fraction of grid cells dropped, in [0, 1). Table 5: 0.15 is best, 0.30 was
             used while designing.
-        cell_size: side of a grid cell in pixels, at least 1. Table 6: 32 is best at 224 px.
+        cell_size: side of a grid cell in pixels, at least 1. Table 6: 28 and 32 are best at
+            224 px; 32 is section 4.3's.
         focal_probability: probability in [0, 1] that a sample gets a focal mask instead of a
             grid mask. Table 8: 0.4 is best, 0.2 was used while designing.
         focal_size: side in pixels of the box that a focal mask keeps, or None for the box that
@@ -40,6 +41,12 @@ class MaskDistribution:
             in units of normalized pixels, at least 0; 0 makes them zero. Section 4.4 varies it
             between the branches and states no value: the default is the middle of the configs'
             0.15 and 0.30.
+        ratio_rounding: "random", a number of cells whose mean is exactly ``ratio``, or "nearest",
+            the same whole number in every mask: of 49 cells at 0.30 ("a fixed 30% masking ratio",
+            section 4.3) 14 or 15, 14.7 in the mean, or 15. Which is not stated in the paper.
+        focal: "box", a square anywhere in the image ("a random crop without resizing", section
+            4.3), or "cells", a block of whole cells ("a special case of a random grid mask",
+            Figure 3). Which is not stated in the paper; the mean area is the same.
 
     Raises:
         ValueError: a value is outside of its range; the message starts with the field's name.
@@ -51,6 +58,8 @@ class MaskDistribution:
     focal_size: int | None = None
     channelwise_probability: float = 0.8
     noise_std: float = 0.225
+    ratio_rounding: str = "random"
+    focal: str = "box"
 
     def kinds(self) -> tuple[tuple[MaskKind, float], ...]:
         """The kinds of masks and their probabilities.
@@ -58,8 +67,11 @@ class MaskDistribution:
         Nobody reads the first one's, since it is what the others leave.
         """
         return (
-            (GridMask(self.ratio, self.cell_size), 1 - self.focal_probability),
-            (FocalMask(self.ratio, self.focal_size), self.focal_probability),
+            (GridMask(self.ratio, self.cell_size, self.ratio_rounding), 1 - self.focal_probability),
+            (
+                FocalMask(self.ratio, self.focal_size, self.focal, self.cell_size),
+                self.focal_probability,
+            ),
         )
 
     def _sampled_kinds(self) -> tuple[tuple[MaskKind, float], ...]:

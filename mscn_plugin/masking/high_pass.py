@@ -52,7 +52,7 @@ def high_pass(images: Tensor, sigma: float) -> Tensor:
         TypeError: the images are not floating point.
         ValueError: sigma is negative or not finite, or there are fewer than two dimensions.
 
-    Paper: section 4.3 (sigma = 5 at 224 pixels), Table 9, A.2.
+    Paper: section 4.3 (sigma = 5 at 224 pixels), Table 9, and in evaluations A.2 and A.3.
     """
     if not images.is_floating_point():
         raise TypeError(f"high_pass needs floating-point images, got {images.dtype}")

@@ -27,9 +27,10 @@ class WarmupCosineScheduler(ClassyParamScheduler):
         start_value: the rate at the end of the warm-up, the paper's "base learning rate" (4.8
             for SimCLR at a batch of 4096, A.1); above 0.
         num_epochs: epochs of the run; Classy Vision fills it in.
-        end_value: the rate at the end; at least 0. Not stated in the paper: 0, as in SimCLR.
+        end_value: the rate at the end; from 0 to ``start_value``. A.1 follows Barlow Twins'
+            protocol, which ends at 0.001 of ``start_value``.
         warmup_epochs: epochs of warm-up, at least 0 and below ``num_epochs``; 10 in the paper.
-        warmup_start_value: the rate of the first step; at least 0. Not stated in the paper: 0.
+        warmup_start_value: the rate of the first step; at least 0. Barlow Twins' is 0.
         update_interval: per step, or per epoch.
 
     Raises:
@@ -56,6 +57,10 @@ class WarmupCosineScheduler(ClassyParamScheduler):
         for name, value in (("end_value", end_value), ("warmup_start_value", warmup_start_value)):
             if not value >= 0:
                 raise ValueError(f"{name} is {value}; it must be at least 0")
+        if end_value > start_value:
+            raise ValueError(
+                f"end_value is {end_value}; it must be at most start_value, {start_value}"
+            )
         if not 0 <= warmup_epochs < num_epochs:
             raise ValueError(
                 f"warmup_epochs is {warmup_epochs}; it must be at least 0 and below "

@@ -43,6 +43,9 @@ class BatchLayout:
             both share the batch statistics, as in SimCLR. Not stated in the paper.
         momentum_branch: ``data`` is branch 0 alone, and branch 1 is ``data_momentum``, as VISSL's
             MoCo hook expects it.
+        view_per_mask: each mask has a view of its own, with an augmentation of its own ("generates
+            multiple views", Figure 5; "similar to multicrops", section 4.5): an image has
+            K0 + K1 views, those of branch 0 first. Else the masks of a branch share its view.
         unmasked_views: beside the masked views, ``unmasked_views`` holds both views of each
             image without masks, ``[V * B, C, H, W]``, or a list like ``data``.
     """
@@ -50,6 +53,14 @@ class BatchLayout:
     split_branches: bool = False
     momentum_branch: bool = False
     unmasked_views: bool = False
+    view_per_mask: bool = False
+
+    def __post_init__(self) -> None:
+        if self.unmasked_views and self.view_per_mask:
+            raise ValueError(
+                "view_per_mask is True; with unmasked_views (byol_loss's target_input: unmasked) "
+                "it must be False: that target sees one view for each branch"
+            )
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> BatchLayout:
@@ -69,6 +80,13 @@ def num_masks_of(train: Config) -> NumMasks:
     return num_masks
 
 
+def num_views_of(train: Config) -> int:
+    """How many augmented views of an image the collator of a ``DATA.TRAIN`` takes."""
+    if not (train.COLLATE_FUNCTION_PARAMS or {}).get("view_per_mask"):
+        return NUM_BRANCHES
+    return sum(masks_per_branch(num_masks_of(train)))
+
+
 @register_collator(COLLATOR)
 def mscn_multimask_collator(
     batch: list[dict[str, Any]],
@@ -81,7 +99,8 @@ def mscn_multimask_collator(
     (``MSCNHighPass``); each image has masks of its own.
 
     Args:
-        batch: B samples of VISSL, ``sample["data"]`` the two views ``[C, H, W]`` of an image.
+        batch: B samples of VISSL, ``sample["data"]`` the two views ``[C, H, W]`` of an image, or
+            K0 + K1 of them with ``view_per_mask``.
         num_masks: K, or ``[K0, K1]``. The number is not stated in the paper; 2 doubles the
             number of views, K = 1 turns multimasks off.
         settings: see :class:`~mscn_plugin.masking.MaskDistribution`; each one value for both
@@ -118,9 +137,12 @@ def mscn_mask_drawing_collator(
         ValueError: as :func:`mscn_multimask_collator`.
     """
     counts = masks_per_branch(num_masks, NUM_BRANCHES)
+    num_views = sum(counts) if BatchLayout.of(settings).view_per_mask else NUM_BRANCHES
     masks_of = {k: v for k, v in settings.items() if k not in LAYOUT_SETTINGS}
     distributions = mask_distributions(NUM_BRANCHES, masks_of)
-    of_branches: list[Sequence[Any]] = list(zip(*map(_views_of, batch)))
+    of_branches: list[Sequence[Any]] = list(
+        zip(*(_views_of(sample, num_views) for sample in batch))
+    )
     parameters = None
     if isinstance(of_branches[0][0], SampledView):
         parameters = torch.tensor([[view.parameters for view in images] for images in of_branches])
@@ -128,7 +150,7 @@ def mscn_mask_drawing_collator(
     views = _stacked(of_branches)
     channels, *size = views.shape[2:]
     collated: dict[str, Any] = {
-        key: torch.as_tensor([[sample[key][v] for sample in batch] for v in range(NUM_BRANCHES)])
+        key: torch.as_tensor([[sample[key][v] for sample in batch] for v in range(num_views)])
         for key in _PER_VIEW
     }
     collated["data"] = views
@@ -161,12 +183,15 @@ def mask_batch(
     data = empty((sum(counts) * num_images, *views.shape[2:]), device=views.device)
     branches = list(data.split([count * num_images for count in counts]))
     unmasked = data.new_empty(views.shape) if layout.unmasked_views else None
-    for index, (view, masks, branch) in enumerate(zip(views, batch["masks"], branches)):
+    views_of = views.split(counts) if layout.view_per_mask else views.split(1)
+    for index, (of_branch, masks, branch) in enumerate(zip(views_of, batch["masks"], branches)):
+        images = of_branch.flatten(0, 1)
         prepared = None if unmasked is None else unmasked[index]
-        apply_in_chunks(view, masks, branch.view(-1, *view.shape), prepare, prepared)
+        apply_in_chunks(images, masks, branch.view(-1, *images.shape), prepare, prepared)
     in_data = counts[:1] if layout.momentum_branch else counts
+    repeats = [1] * sum(in_data) if layout.view_per_mask else in_data
     collated: dict[str, list[Any]] = {
-        key: [torch.cat([column.repeat(k) for column, k in zip(batch[key], in_data)])]
+        key: [torch.cat([column.repeat(k) for column, k in zip(batch[key], repeats)])]
         for key in _PER_VIEW
     }
     collated["data"] = [branches if layout.split_branches else data]
@@ -199,11 +224,11 @@ def _stacked(of_branches: Sequence[Sequence[Tensor]]) -> Tensor:
     return views
 
 
-def _views_of(sample: dict[str, Any]) -> list[Any]:
+def _views_of(sample: dict[str, Any], num_views: int) -> list[Any]:
     views: list[Any] = sample["data"]
-    if len(views) != NUM_BRANCHES:
+    if len(views) != num_views:
         raise ValueError(
-            f"mscn_multimask_collator got {len(views)} views of an image; it needs two: "
-            "ImgReplicatePil with num_times: 2"
+            f"mscn_multimask_collator got {len(views)} views of an image; it needs {num_views}: "
+            f"ImgReplicatePil with num_times: {num_views}"
         )
     return views

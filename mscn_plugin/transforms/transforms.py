@@ -38,7 +38,8 @@ class MSCNHighPass(FromSettings, ClassyTransform):
 
     Args:
         sigma: standard deviation of the Gaussian in pixels, at least 0 (0: no filter). The paper
-            uses 5 for crops of 224 px, in pre-training and in every evaluation (Table 9).
+            has 5 for crops of 224 px (section 4.3), the same in pre-training and evaluation
+            (supplement B, "High-pass Sigma"; A.2, A.3). Of detection it says nothing.
     """
 
     def __init__(self, sigma: float = 5.0) -> None:

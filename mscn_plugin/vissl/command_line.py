@@ -15,7 +15,9 @@ from pathlib import Path
 from mscn_plugin.config.folder import config_folder
 from mscn_plugin.config.hydra_overrides import line_to_type
 
-_OVERLAYS = ("augmentations", "machine", "memory", "models", "scale", "speed", "transforms")
+_OVERLAYS = (
+    *("augmentations", "machine", "memory", "models", "readings", "scale", "speed", "transforms"),
+)
 """Folders of ``mscn/`` whose files change a config and are none themselves."""
 _TOOL = "run_distributed_engines"
 _KEY = re.compile(r"\+{0,2}[\w./@-]+")

@@ -155,8 +155,9 @@ def test_the_learning_rate_that_vissl_applies(
     assert rate_at(0.0) == 0.0
     assert rate_at(warmup / 2) == pytest.approx(peak / 2)
     assert rate_at(warmup) == pytest.approx(peak)
-    assert rate_at(0.5) == pytest.approx(peak * (1 + half) / 2)
-    assert rate_at((steps - 1) / steps) == pytest.approx(0.0, abs=1e-6 * peak)
+    last = 0.001 * peak  # "the training protocol in [51]" (A.1)
+    assert rate_at(0.5) == pytest.approx(last + (peak - last) * (1 + half) / 2)
+    assert rate_at((steps - 1) / steps) == pytest.approx(last, abs=1e-6 * peak)
     assert max(rate_at(i / 1000) for i in range(1000)) == pytest.approx(peak, rel=1e-6)
 
 

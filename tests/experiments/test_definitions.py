@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from mscn_plugin.experiments.definitions import SUITES, around
+from mscn_plugin.experiments.definitions import BASE_RATIO, SUITES, around
 from mscn_plugin.experiments.scales import SCALES
+from mscn_plugin.masking import MaskDistribution
 
 CONFIG = {
     "DATA": {
@@ -44,6 +45,26 @@ def test_the_papers_numbers_are_those_of_its_tables():
     ]
 
 
+def test_table_5_varies_the_grid_alone():
+    """ "Fraction of randomly dropped grids": a focal mask is of the base's size in all rows."""
+    base = MaskDistribution(ratio=BASE_RATIO).focal_side
+    for experiment in SUITES["table5"]:
+        settings = dict(experiment.settings)
+        masks = MaskDistribution(**settings)
+        assert masks.focal_side(224) == base(224) == 187
+        overrides = SCALES["small"].overrides(experiment, CONFIG, 0)
+        if settings["ratio"] != BASE_RATIO:
+            assert f"{PARAMS}.focal_size={base(56)}" in overrides
+
+
+def test_numbers_that_the_paper_does_not_print_say_how_they_follow():
+    derived = {e.name: e.paper for suite in SUITES.values() for e in suite if e.derived}
+    assert derived == {"baseline_standard": 66.6, "baseline_naive_mask": 62.4}
+    for experiment in (e for suite in SUITES.values() for e in suite if e.derived):
+        first, second = experiment.derived.partition(" (")[0].split(" - ")
+        assert float(first) - float(second) == pytest.approx(experiment.paper)
+
+
 def test_names_are_those_of_one_experiment():
     by_name = {}
     for experiments in SUITES.values():
@@ -62,6 +83,7 @@ def test_the_papers_scale_changes_what_the_table_varies_alone():
     paper = SCALES["paper"]
     assert paper.overrides(one("table5", "table5_0.5"), CONFIG, 3) == [
         f"{PARAMS}.ratio=0.5",
+        f"{PARAMS}.focal_size=187",
         "config.SEED_VALUE=3",
     ]
     assert paper.overrides(one("table9", "table9_7"), CONFIG, 0) == [

@@ -111,8 +111,8 @@ def test_every_experiment_composes_to_its_settings_and_passes_all_checks(compose
     experiment = EXPERIMENTS[name]
     config = compose(*smoke(experiment))
     settings = dict(experiment.settings)
-    if "cell_size" in settings:
-        settings["cell_size"] = max(1, round(settings["cell_size"] * SCALES["smoke"].factor))
+    for key in {"cell_size", "focal_size"} & settings.keys():
+        settings[key] = max(1, round(settings[key] * SCALES["smoke"].factor))
     masks = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS
     assert {key: masks[key] for key in settings} == settings
     if experiment.sigma is not None:

@@ -160,6 +160,8 @@ def test_earlier_names_hold():
         ("focal_size", 0),
         ("noise_std", -1),
         ("noise_std", float("inf")),
+        ("focal", "cell"),
+        ("ratio_rounding", None),
     ],
 )
 def test_refuses_values_out_of_range(name, value):
@@ -172,3 +174,43 @@ def test_refuses_cells_and_boxes_larger_than_the_image():
         MaskDistribution(cell_size=60).sample(1, (56, 80))
     with pytest.raises(ValueError, match="focal_size is 57"):
         MaskDistribution(focal_size=57).sample(1, (56, 80))
+
+
+@pytest.mark.parametrize(("ratio", "number"), [(0.15, 7), (0.3, 15), (0.5, 25)])
+def test_the_number_of_dropped_cells_can_be_the_same_in_all_masks(ratio, number):
+    """ "A fixed 30% masking ratio" (4.3); 24.5 cells are rounded up."""
+    masks = MaskDistribution(ratio=ratio, ratio_rounding="nearest")
+    cells = masks.sample(2000, (224, 224)).dropped_cells[:, 0]
+    assert (cells.flatten(1).sum(dim=1) == number).all()
+    assert all(within(float(p), number / 49, 2000) for p in cells.float().mean(dim=0).flatten())
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.15, 0.3, 0.9])
+def test_focal_mask_can_keep_a_block_of_whole_cells(ratio):
+    """ "A special case of a random grid mask" (Figure 3), of the box's area in the mean."""
+    masks = MaskDistribution(ratio=ratio, focal="cells", focal_probability=1.0)
+    sampled = masks.sample(SAMPLES, (224, 224))
+    tops, lefts, *sides = (sampled.kept_boxes[:, 0] / 32).unbind(dim=1)
+    exact = 7 * math.sqrt(1 - ratio)
+    for corner, side in ((tops, sides[0]), (lefts, sides[1])):
+        assert set(side.tolist()) <= {math.floor(exact), math.floor(exact) + 1}
+        assert within(float((side == math.floor(exact)).float().mean()), 1 - exact % 1)
+        for length in side.unique().tolist():  # any place is as likely as any other
+            places, number = corner[side == length], int((side == length).sum())
+            for place in range(7 - int(length) + 1):
+                share = float((places == place).float().mean())
+                assert within(share, 1 / (8 - length), number)
+    area = (sides[0] * sides[1]) / 49
+    assert float(area.mean()) == pytest.approx(1 - ratio, abs=5 * float(area.std()) / 100 + 1e-6)
+    cells = sampled[:50].keep().view(50, 3, 7, 32, 7, 32).float().mean(dim=(3, 5))
+    assert set(cells.flatten().tolist()) <= {0.0, 1.0}
+
+
+def test_a_block_of_cells_is_as_large_as_focal_size_in_the_mean_and_fits():
+    settings = {"focal": "cells", "focal_probability": 1.0, "cell_size": 8}
+    boxes = MaskDistribution(focal_size=20, **settings).sample(SAMPLES, (30, 30)).kept_boxes
+    assert set(boxes[..., 2:].flatten().tolist()) == {16, 24}
+    assert within(float((boxes[:, 0, 2] == 24).float().mean()), 0.5)
+    assert int((boxes[..., :2] + boxes[..., 2:]).max()) == 32  # the last cells are cut
+    least = MaskDistribution(ratio=0.99, **settings).sample(100, (56, 56)).kept_boxes
+    assert (least[..., 2:] == 8).all()

@@ -73,6 +73,36 @@ def test_one_branch_can_be_the_momentum_encoders(collate):
     assert batch["data_idx"][0].tolist() == [100, 101, 102, 103]
 
 
+@pytest.mark.parametrize(("num_masks", "counts"), [(1, [1, 1]), (2, [2, 2]), ([1, 3], [1, 3])])
+def test_each_mask_can_have_a_view_of_its_own(collate, num_masks, counts):
+    """Figure 5: "generates multiple views", and masks on each; those of branch 0 come first."""
+    views = sum(counts)
+    samples = [
+        {
+            "data": [torch.full((3, SIZE, SIZE), 10.0 * (v + 1) + i) for v in range(views)],
+            **{key: [first + i] * views for key, first in (("label", 0), ("data_idx", 100))},
+            "data_valid": [1] * views,
+        }
+        for i in range(4)
+    ]
+    settings = {"num_masks": num_masks, "view_per_mask": True, "noise_std": 0.0, "ratio": [0, 0.3]}
+    batch = collate(samples, **settings)
+    (data,) = batch["data"]
+    expected = [10.0 * (v + 1) + i for v in range(views) for i in range(4)]
+    assert data.flatten(1).max(dim=1).values.tolist() == pytest.approx(expected)
+    assert len(data) == views * 4
+    hidden = (data == 0).flatten(1).float().mean(dim=1)
+    assert hidden[: counts[0] * 4].max() == 0  # the settings are the branches'
+    assert hidden[counts[0] * 4 :].min() > 0.1
+    assert batch["label"][0].tolist() == list(range(4)) * views
+    (split,) = collate(samples, split_branches=True, **settings)["data"]
+    assert [len(branch) for branch in split] == [count * 4 for count in counts]
+    with pytest.raises(ValueError, match=f"got 5 views of an image; it needs {views}"):
+        collate([{**s, "data": [s["data"][0]] * 5} for s in samples], **settings)
+    with pytest.raises(ValueError, match=r"view_per_mask is True; .* it must be False"):
+        collate(samples, unmasked_views=True, **settings)
+
+
 @pytest.mark.parametrize("split", [False, True])
 def test_unmasked_views_can_come_along(collate, split):
     settings = {"num_masks": [1, 3], "split_branches": split, "ratio": 0.5}
@@ -155,5 +185,5 @@ def test_refuses_wrong_settings(collate, settings, message):
 
 def test_refuses_a_single_view(collate):
     batch = [{**sample, "data": sample["data"][:1]} for sample in constant_batch()]
-    with pytest.raises(ValueError, match="needs two"):
+    with pytest.raises(ValueError, match="needs 2"):
         collate(batch)

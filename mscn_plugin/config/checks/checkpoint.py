@@ -122,7 +122,7 @@ def stated_sigma(cfg: Config, checkpoint: dict[str, Any]) -> float | None:
 
 
 def check_sigma(cfg: Config, sigma: float | None) -> None:
-    """Check that the images of both splits pass pre-training's filter (Table 9, A.2).
+    """Check that the images of both splits pass pre-training's filter (supplement B; A.2, A.3).
 
     Raises:
         ConfigError: they pass another one, or none.

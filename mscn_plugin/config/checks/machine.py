@@ -14,8 +14,8 @@ from mscn_plugin.config.checks.mscn import crop_size
 from mscn_plugin.config.hydra_overrides import is_overridden
 from mscn_plugin.data.shared_memory import check_shared_memory
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.masking.per_branch import NUM_BRANCHES, masks_per_branch
-from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
+from mscn_plugin.masking.per_branch import masks_per_branch
+from mscn_plugin.transforms.collate import COLLATOR, num_masks_of, num_views_of
 from mscn_plugin.transforms.on_device import split_pipeline
 from mscn_plugin.types import Config
 
@@ -92,7 +92,7 @@ def _check_loader_memory(cfg: Config) -> None:
         views = sum(masks_per_branch(num_masks_of(train)))
         with contextlib.suppress(ValueError):
             if cfg.MSCN.DEVICE_VIEWS is not False and split_pipeline(train):
-                views, bytes_per_value = NUM_BRANCHES, 1
+                views, bytes_per_value = num_views_of(train), 1
     check_shared_memory(
         train.BATCHSIZE_PER_REPLICA * views * 3 * height * width * bytes_per_value,
         cfg.DISTRIBUTED.NUM_PROC_PER_NODE,

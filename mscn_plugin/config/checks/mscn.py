@@ -16,12 +16,12 @@ from mscn_plugin.masking.per_branch import (
 )
 from mscn_plugin.models.high_pass_trunk import PREFIX
 from mscn_plugin.models.small_resnet import trunk_settings
-from mscn_plugin.transforms.collate import COLLATOR, LAYOUT_SETTINGS
+from mscn_plugin.transforms.collate import COLLATOR, LAYOUT_SETTINGS, BatchLayout, num_views_of
 from mscn_plugin.transforms.loader_pipeline import loader_config
 from mscn_plugin.transforms.on_device import COLLATORS
 from mscn_plugin.types import Config
 
-_REPLICATING = ("ImgReplicatePil", "MSCNRandomResizedCrops")
+REPLICATING = ("ImgReplicatePil", "MSCNRandomResizedCrops")
 _CROPS = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
 
 
@@ -118,16 +118,19 @@ def _check_collator(cfg: Config) -> None:
         value = settings.pop(key, False)
         if not isinstance(value, bool):
             raise ConfigError(f"{path}.{key} is {value!r}; it must be True or False")
+    with_path(path, BatchLayout.of, train.COLLATE_FUNCTION_PARAMS)
     distributions = with_path(path, mask_distributions, NUM_BRANCHES, settings)
     size = crop_size(train.TRANSFORMS)
     for masks in distributions if size else []:
         with_path(path, masks.check_size, size)
+    num_views = num_views_of(train)
     for index, transform in enumerate(train.TRANSFORMS):
         views = transform.get("num_times", NUM_BRANCHES)
-        if transform.get("name") in _REPLICATING and views != NUM_BRANCHES:
+        if transform.get("name") in REPLICATING and views not in (num_views, NUM_BRANCHES):
             raise ConfigError(
-                f"config.DATA.TRAIN.TRANSFORMS[{index}].num_times is {views}; {COLLATOR} takes two "
-                "views of an image: it must be 2 (num_masks is what there may be more of)"
+                f"config.DATA.TRAIN.TRANSFORMS[{index}].num_times is {views}; {COLLATOR} takes "
+                f"{num_views} views of an image: it must be {num_views} (num_masks is what there "
+                "may be more of)"
             )
 
 

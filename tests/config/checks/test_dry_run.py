@@ -19,7 +19,7 @@ def cfg(compose, large_folder):
 
 def test_what_does_not_fit_together_is_named(cfg):
     for change, message in (
-        (lambda: cfg.DATA.TRAIN.TRANSFORMS.pop(0), "got 1 views of an image; it needs two"),
+        (lambda: cfg.DATA.TRAIN.TRANSFORMS.pop(0), "got 1 views of an image; it needs 2"),
         (lambda: cfg.DATA.TEST.TRANSFORMS.pop(), "of an image"),
     ):
         change()

@@ -301,3 +301,56 @@ def test_other_configurations_are_left_alone(compose, monkeypatch):
     monkeypatch.setattr(config_hook, "prepare_config", lambda cfg: pytest.fail("touched"))
     config = compose("config=test/cpu_test/test_cpu_resnet_simclr")
     assert "MSCN" not in config
+
+
+def test_a_view_for_each_mask_is_made_and_checked(compose, large_folder):
+    """The dry run passes a batch through transforms, collator and model."""
+    arguments = (*SMALL, f"config.MSCN.DATA={large_folder}", "+config/mscn/readings=view_per_mask")
+    transforms = compose(*arguments, f"{COLLATOR}.num_masks=[1,2]").DATA.TRAIN.TRANSFORMS
+    assert transforms[0]["num_times"] == 3
+    byols = ("config=mscn/byol", "+config/mscn/machine=cpu", "+config/mscn/augmentations=byol")
+    transforms = compose(*byols, *arguments[len(SMALL) :], f"{COLLATOR}.num_masks=[1,2]")
+    by_view = [t["prob"] for t in transforms.DATA.TRAIN.TRANSFORMS if "prob" in t]
+    assert by_view == [[1.0, 0.1, 0.1], [0.0, 0.2, 0.2]]
+    with pytest.raises(ConfigError, match=r"num_times is 3; .* takes 4 views .* it must be 4"):
+        compose(*arguments, "config.DATA.TRAIN.TRANSFORMS.0.num_times=3")
+    with pytest.raises(ConfigError, match=r"PARAMS.view_per_mask is True; with unmasked_views"):
+        compose(
+            "config=mscn/byol_quickstart",
+            *(*SMALL[1:], *arguments[len(SMALL) :]),
+            f"{BYOL}.target_input=unmasked",
+        )
+
+
+@pytest.mark.parametrize("reading", ["focal_cells", "same_number_of_cells"])
+def test_other_readings_of_the_masks_compose_over_any_config(compose, large_folder, reading):
+    data = f"config.MSCN.DATA={large_folder}"
+    config = compose(*SMALL, data, f"+config/mscn/readings={reading}")
+    masks = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS
+    assert (masks.get("focal"), masks.get("ratio_rounding")) in (
+        ("cells", None),
+        (None, "nearest"),
+    )
+
+
+def test_a_drawn_part_of_imagenets_labels_is_not_the_published_one(caplog):
+    from types import SimpleNamespace
+
+    from mscn_plugin.config.data import warn_of_drawn_labels
+
+    def warnings(subset, num_classes, loss="cross_entropy_multiple_output_single_target"):
+        settings = SimpleNamespace(EVAL_MODE_ON=False)
+        config = SimpleNamespace(
+            MSCN=SimpleNamespace(TRAIN_SUBSET=subset),
+            MODEL=SimpleNamespace(FEATURE_EVAL_SETTINGS=settings),
+            LOSS=SimpleNamespace(name=loss),
+        )
+        caplog.clear()
+        warn_of_drawn_labels(config, num_classes)
+        return caplog.text
+
+    assert "TRAIN_SUBSET is 0.01" in warnings(0.01, 1000)
+    assert "1percent.txt" in warnings(0.01, 1000)
+    assert not warnings("1percent.txt", 1000)
+    assert not warnings(0.01, 16)
+    assert not warnings(0.1, 1000, "mscn_info_nce_loss")
