@@ -68,9 +68,10 @@ def blocks_of(markdown: str) -> Iterator[Block]:
 
 
 def commands_of(block: Block) -> list[list[str]]:
-    """The words of each command."""
+    """The words of each command, without what it is piped into."""
     lines = block.text.replace("\\\n", " ").splitlines()
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
+    commands = [shlex.split(line.partition(" | ")[0], comments=True) for line in lines]
+    return [words for words in commands if words]
 
 
 def of(*languages: str) -> list[Path]:
