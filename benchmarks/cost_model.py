@@ -112,7 +112,7 @@ def text(rows: list[dict[str, Any]], machine: dict[str, str], h100: str) -> str:
 
 ## How many cores an H100 needs
 
-ResNet-50, 224 pixels, mixed precision, channels_last. The images/s are whole training steps with a batch of
+ResNet-50, 224 pixels, mixed precision, channels_last. The images/s are those of complete training steps with a batch of
 128 images, **measured on an H200** ([gpu.md](gpu.md)), which has an H100's cores and faster memory; the rates of
 one core are those of [benchmarks.md](benchmarks.md), "peers". The augmentations on the device are **not measured on a GPU**:
 computed, they read and write some 500 bytes per value of a view, 20 to 25 microseconds per unmasked view, 12% of the
