@@ -138,7 +138,7 @@ def save(folder: Path, rows: Rows) -> None:
             where = row["suite"], row["experiment"], row["seed"]
             for metric, accuracy in row.get("metrics", {}).items():
                 paper = row["paper"] if metric == "linear probe" else None
-                lines.writerow([*where, metric, accuracy, paper])
+                lines.writerow([*where, _shown(metric), accuracy, paper])
     present(folder, rows)
 
 
