@@ -75,7 +75,7 @@ def test_a_kind_that_cannot_be_chosen_takes_no_random_number():
 def test_its_settings_are_checked_like_all_others():
     with pytest.raises(ValueError, match=r"column_probability is 1.5; .* a probability"):
         WithColumns(column_probability=1.5)
-    with pytest.raises(ValueError, match=r"focal_probability 0.7 and column_probability 0.5 are together"):
+    with pytest.raises(ValueError, match=r"0.7 and column_probability 0.5 are together above 1"):
         WithColumns(focal_probability=0.7)
 
 
