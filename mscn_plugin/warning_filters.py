@@ -6,6 +6,7 @@ each spawned rank and, in every epoch, each loader worker would repeat the warni
 
 from __future__ import annotations
 
+import logging
 import warnings
 
 _OUTDATED = (
@@ -18,6 +19,11 @@ _OUTDATED = (
 
 
 def quiet_warnings() -> None:
-    """Add the filters to Python's warnings."""
+    """Add the filters to Python's warnings, and to what PyTorch logs on a machine without a GPU."""
     for message, module in _OUTDATED:
         warnings.filterwarnings("ignore", message=message, module=module)
+    logging.getLogger("torch.utils.cpp_extension").addFilter(_not_about_cuda)
+
+
+def _not_about_cuda(record: logging.LogRecord) -> bool:
+    return "No CUDA runtime is found" not in record.getMessage()

@@ -105,7 +105,9 @@ def run(options: argparse.Namespace) -> None:
         check_stopped()
     for suite, of_suite in by_suite(known).items():
         if suite in suites:
-            print(f"{table(of_suite, 'simple')}\n{folder / suite}.png\n")
+            print(f"{table(of_suite, 'simple')}\nplot: {folder / suite}.png\n")
+    if options.scale == "smoke":
+        print("This scale shows that everything runs; its accuracies mean nothing.")
     print(folder / "results.json")
     failed = {row["folder"]: row["error"] for row in rows if "error" in row}
     for run_folder, error in failed.items():

@@ -27,6 +27,7 @@ from pathlib import Path
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.cli import add_settings
 from mscn_plugin.config.hydra_overrides import full_override, hydra_override, slurm_overrides
+from mscn_plugin.errors import ConfigError
 from mscn_plugin.vissl.command_line import configs
 
 
@@ -67,6 +68,8 @@ def overrides_of(options: argparse.Namespace) -> list[str]:
     """What VISSL's tool is told; the user's own words last, so that they hold."""
     config, output = options.config, options.output
     data = []
+    if config.startswith((".", "/", "~")) and not Path(config).expanduser().is_dir():
+        raise ConfigError(f"CONFIG is {config!r}, which is no folder, and no config has this name")
     if Path(config).expanduser().is_dir() and config not in configs():
         images = Path(config).expanduser().resolve()
         data = [hydra_override("config.MSCN.DATA", images)]

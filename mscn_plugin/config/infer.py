@@ -60,6 +60,19 @@ def infer_checkpoint_folder(cfg: Config) -> None:
         cfg.CHECKPOINT.USE_SYMLINK_CHECKPOINT_FOR_RESUME = False
 
 
+def infer_slurm(cfg: Config) -> None:
+    """In the place of VISSL's defaults give a job the run's name and folder, and no idle GPU."""
+    slurm = cfg.SLURM
+    if not slurm.USE_SLURM:
+        return
+    if slurm.LOG_FOLDER == ".":
+        slurm.LOG_FOLDER = cfg.CHECKPOINT.DIR
+    if slurm.NAME == "vissl":
+        slurm.NAME = os.path.basename(cfg.CHECKPOINT.DIR) or slurm.NAME
+    if cfg.MACHINE.DEVICE == "cpu":  # VISSL asks for one by process
+        slurm.ADDITIONAL_PARAMETERS.setdefault("gpus_per_node", 0)
+
+
 _PATHS = (
     *("CHECKPOINT.DIR", "MODEL.WEIGHTS_INIT.PARAMS_FILE", "SLURM.LOG_FOLDER"),
     *("MSCN.DATA", "MSCN.TRAIN_SUBSET", "MSCN.TRACKING_DIR", "EXTRACT_FEATURES.OUTPUT_DIR"),
@@ -124,6 +137,7 @@ STEPS: tuple[Step, ...] = (
     infer_unmasked_views,
     expand_paths,
     infer_checkpoint_folder,
+    infer_slurm,
     vissl.check,
     optimizer.complete,
     transforms.check,

@@ -49,7 +49,8 @@ def about_accuracies(history: History, epochs: int | None = None) -> str:
     """One line on the images of the last evaluation, or why there is none."""
     evaluations = history.evaluations_until(epochs)
     if not evaluations:
-        return NONE
+        why = history.no_evaluation
+        return f"The run has no online evaluation: {why}." if why else NONE
     text = measured_on(evaluations[-1])
     return f"{text[0].upper()}{text[1:]}."
 

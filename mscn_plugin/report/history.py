@@ -20,11 +20,14 @@ class History:
             ``color_histogram`` where the run wrote on what they were measured.
         statistics: of ``embedding_statistics.json``: ``iteration``, ``std``, with BYOL also
             ``prediction_std``.
+        no_evaluation: why there was no online evaluation, as the log says it; empty where it
+            does not.
     """
 
     steps: list[dict[str, Any]]
     evaluations: list[dict[str, Any]]
     statistics: list[dict[str, Any]]
+    no_evaluation: str = ""
 
     @classmethod
     def of(cls, folder: Path) -> History:
@@ -33,6 +36,7 @@ class History:
             _lines(folder / "stdout.json", "iter", "loss"),
             _lines(folder / "metrics.json", "train_phase_idx", "online_evaluation"),
             _lines(folder / "embedding_statistics.json", "iteration", "std"),
+            _last_in_log(folder / "log.txt", "no online evaluation: "),
         )
 
     def evaluations_until(self, epochs: int | None) -> list[dict[str, Any]]:
@@ -40,6 +44,12 @@ class History:
         return [
             line for line in self.evaluations if epochs is None or line["train_phase_idx"] < epochs
         ]
+
+
+def _last_in_log(path: Path, words: str) -> str:
+    """What stands behind the last ``words`` in a log, to the end of the line."""
+    log = path.read_text(errors="replace") if path.is_file() else ""
+    return log.rpartition(words)[2].partition("\n")[0] if words in log else ""
 
 
 def _lines(path: Path, place: str, needed: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from mscn_plugin.experiments.runs import METRICS
 from mscn_plugin.files import save_figure
 from mscn_plugin.report.accuracies import about_accuracies, accuracy_rows
 from mscn_plugin.report.curves import curves, side_by_side
+from mscn_plugin.report.embedding import about_embedding
 from mscn_plugin.report.history import History
 
 
@@ -25,7 +26,7 @@ def summarize(run: Path) -> str:
     if rows:
         headers = ["accuracy in %", *METRICS]
         lines.append(tabulate(rows, headers=headers, floatfmt=".1f", missingval="-"))
-    lines.append(about_accuracies(history))
+    lines += filter(None, [about_accuracies(history), about_embedding(history)])
     if history.steps:
         figure = side_by_side(curves(history))
         save_figure(figure, run / "training_curves.png", ".png", ".pdf", dpi=120)

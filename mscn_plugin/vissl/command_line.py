@@ -88,11 +88,14 @@ def about_configs(text: str) -> str | None:
     if name.startswith("mscn/") and "/" in name[len("mscn/") :]:
         known += overlays()
     near = difflib.get_close_matches(name, known, n=1)
-    meant = f"; did you mean {near[0]}?" if near else ""
+    if near:
+        return (
+            f"Could not find 'config/{name}'; did you mean {near[0]}? mscn configs lists them all"
+        )
     listed = re.search(r"Available options in '[^']*':(.*?)(Config search path|$)", text, re.DOTALL)
     of_hydra = " ".join(n for n in listed[1].split() if not is_base(n)) if listed else ""
     there = f" Beside it Hydra sees {of_hydra}." if of_hydra else ""
-    return f"Could not find 'config/{name}'{meant}{there} {list_of_configs()}"
+    return f"Could not find 'config/{name}'.{there} {list_of_configs()}"
 
 
 def about_grammar(override: str, arguments: Sequence[str]) -> str | None:

@@ -41,7 +41,8 @@ def _of_hydra(error: BaseException) -> str:
         if entry:
             all_of_it = f"no entry of a list can: give the whole list, {entry[1]}=[...]"
             return f"{errors.in_one_line(text)}; {all_of_it}"
-        return errors.in_one_line(text) + meant_by(unknown[1])
+        meant = meant_by(unknown[1])  # Hydra's own hint would add the misspelled key
+        return f"Could not override '{unknown[1]}'{meant}" if meant else errors.in_one_line(text)
     sweep = re.search(r"Ambiguous value for argument '(.*)'", text)
     override = getattr(error, "override", None) or (sweep[1] if sweep else "")
     return command_line.about_grammar(override, sys.argv) or errors.in_one_line(text)

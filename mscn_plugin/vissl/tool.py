@@ -47,14 +47,13 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
         with contextlib.redirect_stdout(sys.stdout if verbose else said):
             args, config = convert_to_attrdict(compose_hydra_configuration(overrides))
         log = Path(config.CHECKPOINT.DIR) / LOG
-        if not verbose and os.environ.get("RANK", "0") == "0":
-            here = Path.cwd()
-            shown = log.relative_to(here) if here in log.parents else log
-            print(f"{title}; what VISSL prints goes to {shown}", flush=True)
+        slurm = config.SLURM
+        if not verbose and not slurm.USE_SLURM and os.environ.get("RANK", "0") == "0":
+            print(f"{title}; what VISSL prints goes to {_shown(log)}", flush=True)
         job = None
         with contextlib.nullcontext() if verbose else stdout_in(log):
             print(said.getvalue(), end="")
-            if config.SLURM.USE_SLURM:
+            if slurm.USE_SLURM:
                 with _refusal_in_one_line(config.SLURM.PARTITION):
                     job = launch_distributed_on_slurm(engine_name=args.engine_name, cfg=config)
             else:
@@ -68,6 +67,8 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
                 logging.root.setLevel(logging.WARNING)
         if job is not None and not verbose:
             print(f"SUBMITTED: {job.job_id}")
+            of_job = _shown(Path(slurm.LOG_FOLDER) / f"{job.job_id}_0_log.out")
+            print(f"its log: {of_job}; squeue -j {job.job_id}; scancel {job.job_id}")
     return config
 
 
@@ -83,6 +84,12 @@ def _refusal_in_one_line(partition: str) -> Iterator[None]:
         raise ConfigError(
             f"config.SLURM.PARTITION is {partition!r}, and SLURM takes no job: {reason}"
         ) from None
+
+
+def _shown(file: Path) -> Path:
+    """The path as it is short, seen from the working directory."""
+    here = Path.cwd()
+    return file.relative_to(here) if here in file.parents else file
 
 
 def _as_rank_of_torchrun() -> list[str]:

@@ -89,7 +89,7 @@ def test_help_imports_nothing_heavy():
         (["evalute"], "invalid choice: 'evalute'; did you mean evaluate?"),
         (["draw", "mask"], "invalid choice: 'mask'; did you mean masks?"),
         (["evaluate", "run", "--suite", "fast"], "invalid choice: 'fast'; known are paper, quick"),
-        (["report", "run", "other"], "unrecognized arguments: other"),
+        (["summary", "run", "other"], "unrecognized arguments: other"),
     ],
 )
 def test_a_wrong_word_gets_the_nearest_one(script_signals, capsys, arguments, message):

@@ -151,7 +151,7 @@ def test_packed_images_are_evaluated_as_the_folder_is(run, image_folder, tmp_pat
     assert results(run)["quick_frozen"]["metrics"]
 
 
-def test_wrong_arguments_are_one_sentence(run, tmp_path, image_folder):
+def test_wrong_arguments_are_one_message(run, tmp_path, image_folder):
     images = image_folder
     odd = shutil.copytree(images, tmp_path / "odd")
     shutil.rmtree(odd / "val" / "class1")
@@ -165,7 +165,7 @@ def test_wrong_arguments_are_one_sentence(run, tmp_path, image_folder):
         ([run, "--suite", "paper"], "no data: give --data with some of imagenet1k=<folder> places"),
         (
             [run, "--data", tmp_path / "empty"],
-            "has no two sub-folders of images; an evaluation needs labels",
+            "empty holds no images (.jpg, .jpeg, ",
         ),
         ([run, "--data", images / "val" / "class0"], "an evaluation needs labels"),
         ([run, "--data", "/nowhere"], "--data is '/nowhere', which is not a folder"),

@@ -94,11 +94,24 @@ def test_what_slurm_refuses_is_said_in_one_line(slurm, tiny, tmp_path):
 def test_nodes_and_gpus_are_what_slurm_is_asked_for(slurm, tiny, tmp_path):
     command = ("train", "mscn/quickstart", "--slurm", "here", "--nodes", "2", "--gpus", "2")
     result = run_command(*command, *tiny, "SLURM.LOG_FOLDER=log", cwd=tmp_path, check=True)
-    job = result.stdout.splitlines()[-1].removeprefix("SUBMITTED: ")
+    job = result.stdout.split("SUBMITTED: ")[1].split()[0]
     asked = slurm("scontrol", "show", "job", "--oneliner", job)
     slurm("scancel", job)
     assert " NumNodes=2-2 " in asked
     assert " TresPerNode=gres:gpu:2" in asked
+
+
+def test_a_config_for_cpus_asks_for_no_gpu_and_has_its_log_in_the_runs_folder(
+    slurm, tiny, tmp_path
+):
+    command = ("train", "mscn/quickstart", "--slurm", "here", *tiny)
+    result = run_command(*command, cwd=tmp_path, check=True)
+    job = result.stdout.split("SUBMITTED: ")[1].split()[0]
+    asked = slurm("scontrol", "show", "job", "--oneliner", job)
+    slurm("scancel", job)
+    assert "gres:gpu" not in asked or "gres:gpu:0" in asked
+    assert " JobName=run " in asked
+    assert f"its log: run/{job}_0_log.out; " in result.stdout
 
 
 def test_an_evaluation_is_submitted_and_waited_for(slurm, checkpoints, tmp_path):

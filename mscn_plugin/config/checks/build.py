@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mscn_plugin.allowed import SWITCH, Allowed
+from mscn_plugin.config.hydra_overrides import is_overridden
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.types import is_number, is_whole
 
@@ -101,7 +102,7 @@ def build(
         others: keys of the section that somebody else reads, too.
         rules: what the values of some keys must be, where the part reads them.
         siblings: parts that may stand in its place. Their keys stay behind where a name alone is
-            overridden, which is said and no error.
+            changed, which is no error, and a warning where such a key is overridden.
 
     Raises:
         ConfigError: an unknown key, a wrong value, or whatever ``make`` raises.
@@ -122,7 +123,8 @@ def build(
     of_siblings = {key for sibling in siblings for key in parameters_of(sibling)}
     for key in unknown:
         if error is None and key in of_siblings:
-            logging.warning(f"{path}.{key} has no effect: {name} does not read it")
+            if is_overridden(f"{path}.{key}".removeprefix("config.")):
+                logging.warning(f"{path}.{key} has no effect: {name} does not read it")
             continue
         known = {*parameters, *(asked.names if error is None else ())} - {*unknown, *_NO_KEYS}
         meant = suggestion(key, known) if known else "it has none"

@@ -1,4 +1,4 @@
-"""A progress bar with the time left, where somebody can see it."""
+"""A progress bar with the time left where somebody can see it, else a line an epoch."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ from mscn_plugin.types import Task
 class ProgressBarHook(MSCNHook):
     """Shows iterations, time left, loss and learning rate on rank 0's standard error.
 
-    ``MSCN.PROGRESS_BAR`` is True, False, or "auto": only where standard error is a terminal.
+    ``MSCN.PROGRESS_BAR`` is True, False, or "auto": a bar where standard error is a terminal, else
+    a line after each epoch.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.bar: Any | None = None
+        self.lines = False
+        self.loss = 0.0
 
     def on_start(self, task: Task) -> None:
         wanted = task.config.MSCN.PROGRESS_BAR
         if wanted == "auto":
             wanted = sys.stderr.isatty()
+            self.lines = not wanted and is_primary()
         if wanted and is_primary():
             self.bar = tqdm(
                 total=task.max_iteration,
@@ -37,12 +41,19 @@ class ProgressBarHook(MSCNHook):
             )
 
     def on_step(self, task: Task) -> None:
-        if self.bar is not None and task.train:
+        if not task.train or (self.bar is None and not self.lines):
+            return
+        self.loss = task.losses[-1] / len(task.last_batch.target)  # as VISSL has fetched it
+        if self.bar is not None:
             rate = task.optimizer.options_view.lr
             rate = rate[0] if isinstance(rate, list) else rate
-            loss = task.losses[-1] / len(task.last_batch.target)  # as VISSL has fetched it
-            self.bar.set_postfix(loss=f"{loss:.3f}", lr=f"{rate:.3g}", refresh=False)
+            self.bar.set_postfix(loss=f"{self.loss:.3f}", lr=f"{rate:.3g}", refresh=False)
             self.bar.update()
+
+    def on_phase_end(self, task: Task) -> None:
+        if self.lines and task.train:
+            epoch, epochs = task.train_phase_idx + 1, task.num_train_phases
+            print(f"epoch {epoch} of {epochs}: loss {self.loss:.3f}", file=sys.stderr, flush=True)
 
     def on_end(self, task: Task) -> None:
         if self.bar is not None:
