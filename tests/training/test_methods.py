@@ -125,7 +125,7 @@ def test_methods_train_as_their_configs_say(train, config, processes):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("method", ["simsiam", "swav"])
+@pytest.mark.parametrize("method", ["simsiam", "swav", "dino"])
 def test_quickstarts_of_other_methods_resume_as_if_unbroken(run_tool, tiny, tmp_path, method):
     config = f"config=mscn/{method}_quickstart"
     overrides = [config, *tiny, METHODS[method][1], "config.OPTIMIZER.num_epochs=2"]

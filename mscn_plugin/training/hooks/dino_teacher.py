@@ -11,6 +11,11 @@ from mscn_plugin.types import Task
 class DINOTeacherHook(DINOHook):
     """Takes the place of VISSL's hook, which converts the teacher to SyncBN: of GPUs alone."""
 
+    def on_start(self, task: Task) -> None:
+        """Normalize the prototypes of a new run: again, a resumed one's would round differently."""
+        if task.loss.checkpoint is None:
+            super().on_start(task)
+
     def _build_momentum_network(self, task: Task) -> None:
         task.config.MODEL.TRUNK.VISION_TRANSFORMERS.DROP_PATH_RATE = 0  # as VISSL's
         with torch.random.fork_rng(devices=[]):  # a resumed run samples on as the unbroken one
