@@ -588,6 +588,16 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     # VISSL's losses under masked views, and what pre-training cannot have
     ("a queue of nothing", [*MOCO, f"{L}.moco_loss.queue_size=0"], "moco_loss.queue_size is 0; it"),
     (
+        "an average that forgets what it has learned",
+        [BYOL, f"+{B}.target_momentum_end=0.5"],
+        f"{B}.target_momentum_end is 0.5; it must be from target_momentum, 0.99, to 1",
+    ),
+    (
+        "SwAV on views in one tensor",
+        ["config=mscn/swav_quickstart", f"{C}.split_branches=False"],
+        f"{C}.split_branches is False; with swav_loss, which takes a list of views, it must",
+    ),
+    (
         "MoCo at a temperature of 0",
         [*MOCO, f"{L}.moco_loss.temperature=0"],
         "moco_loss.temperature is 0; it must be a number above 0",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mscn_plugin.checkpoints.io import SIGMA_KEY, CheckpointError, save_checkpoint
 
-_PREFIXES = ("target.", "moco_encoder.")
+_PREFIXES = ("target.", "moco_encoder.", "momentum_teacher.")
 
 
 def save_target(
@@ -21,12 +21,14 @@ def save_target(
         checkpoint: what ``source`` holds.
 
     Raises:
-        CheckpointError: there is none: it is that of ``byol_loss`` and ``moco_loss``.
+        CheckpointError: there is none: ``byol_loss``, ``moco_loss`` and ``dino_loss`` have one.
         OSError: the file cannot be written.
     """
     model = target_network(checkpoint)
     if not model["trunk"]:
-        raise CheckpointError(f"{source} holds no target network: byol_loss and moco_loss have one")
+        raise CheckpointError(
+            f"{source} holds no target network: byol_loss, moco_loss and dino_loss have one"
+        )
     state: dict[str, Any] = {"base_model": {"model": model}}
     sigma = checkpoint.get("classy_state_dict", {}).get(SIGMA_KEY)
     if sigma is not None:

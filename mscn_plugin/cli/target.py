@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint",
         type=user_path,
-        help="a checkpoint of byol_loss or moco_loss, or a run's folder",
+        help="a checkpoint of byol_loss, moco_loss or dino_loss, or a run's folder",
     )
     parser.add_argument("output", type=user_path, help="the file to write")
     parser.add_argument(

@@ -16,7 +16,7 @@ def infer_and_check(cfg: Config) -> None:
     """
     model = cfg.MODEL
     heads = model.HEAD.PARAMS
-    if not heads or heads[0][0] != "mlp" or model.MULTI_INPUT_HEAD_MAPPING:
+    if not heads or heads[0][0] not in ("mlp", "swav_head") or model.MULTI_INPUT_HEAD_MAPPING:
         return
     dims = heads[0][1]["dims"]
     if model.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON and dims[0] is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mscn_plugin.evaluation.definitions import SUITES
-from mscn_plugin.evaluation.paper_results import COUNTERPARTS, paper_rows
+from mscn_plugin.evaluation.paper_results import COUNTERPARTS, TABLE_2, paper_rows
 from mscn_plugin.files import save_figure
 
 TITLE = "this checkpoint"
@@ -82,6 +82,18 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
         parts.insert(
             1, "Not as the configs stand: " + " ".join(f"`{o}`" for o in results["overrides"])
         )
+    measured = results["evaluations"].get("imagenet1k_linear", {}).get("metrics", {})
+    if measured and paper_rows(results["loss"]):
+        cited = [[name, *row] for name, row in TABLE_2.items()]
+        parts.append(
+            tabulate(
+                [[TITLE, None, None, *measured.values()], *cited],
+                headers=["Table 2: linear probe on ImageNet-1K, in %", "trunk", "", *measured],
+                floatfmt=".1f",
+                missingval="",
+                tablefmt="github",
+            )
+        )
     if failures:
         parts.append("Without a result:\n\n" + "\n".join(failures))
     return "\n\n".join(parts) + "\n"
@@ -96,8 +108,10 @@ def plot(results: dict[str, Any], baseline: dict[str, Any] | None, path: Path) -
 
     table = columns(results, baseline)
     titles = [row[0] for row in rows(results, table) if any(v is not None for v in row[1:])]
-    figure, axis = plt.subplots(figsize=(8, 1.2 + 0.75 * len(titles)), constrained_layout=True)
-    height, grays = 0.8 / len(table), iter(("0.78", "0.55"))
+    figure, axis = plt.subplots(
+        figsize=(8, 1.8 + 0.25 * len(table) * len(titles)), constrained_layout=True
+    )
+    height, grays = 0.8 / len(table), iter(("0.85", "0.7", "0.55", "0.4"))
     for place, (name, column) in enumerate(table.items()):
         there = [(index, column[title]) for index, title in enumerate(titles) if title in column]
         bars = axis.barh(

@@ -130,8 +130,8 @@ SUITES: dict[str, list[Experiment]] = {
     ),
     # At a small scale with the 7x7 stem: +config.MODEL.TRUNK.SMALL_RESNET.STEM_KERNEL=7
     "figure2": _experiments(
-        ("baseline_standard", "no mask", 66.6, _UNMASKED),
-        ("baseline_naive_mask", "naive mask", 62.4, _NAIVE),
+        ("baseline_standard", "left: standard augmentation", 66.6, _UNMASKED),
+        ("baseline_naive_mask", "right: with masking (naive)", 62.4, _NAIVE),
         ("control_naive_mask_high_pass", "naive mask + high-pass", None),
     ),
     "mask_only": _experiments(("mask_only_multimask", "masks on the whole picture", None)),

@@ -51,16 +51,17 @@ def byol(predictions: list[list[Tensor]], projections: list[list[Tensor]]) -> Te
     return (4 - 2 * (cosines[0] + cosines[1])).mean()
 
 
-def target_momentum(update: int, num_updates: int, base: float) -> float:
-    """tau of one update: ``base`` at the first, 1 at the last, a cosine between (A.1).
+def target_momentum(update: int, num_updates: int, base: float, end: float = 1.0) -> float:
+    """tau of one update: ``base`` at the first, ``end`` at the last, a cosine between (A.1).
 
     Args:
         update: number of the optimizer step that it comes after, from 0 to ``num_updates - 1``.
         num_updates: optimizer steps of the run.
         base: tau at the start; 0.996 in the paper.
+        end: tau at the end; 1 in the paper.
     """
     progress = update / max(num_updates - 1, 1)
-    return 1 - (1 - base) * (math.cos(math.pi * progress) + 1) / 2
+    return end - (end - base) * (math.cos(math.pi * progress) + 1) / 2
 
 
 @torch.no_grad()
@@ -93,23 +94,35 @@ class BYOLLoss(ClassyLoss):
 
     Args:
         num_masks: K, or ``[K0, K1]``; the collator's value.
-        target_momentum: tau of the first update, at least 0 and below 1; it goes to 1 along a
-            cosine. The paper's is 0.996 (A.1).
+        target_momentum: tau of the first update, at least 0 and below 1; it goes to
+            ``target_momentum_end`` along a cosine. The paper's is 0.996 (A.1).
         target_input: ``"masked"``: the target sees the masked views that the online network sees,
             the literal reading of Figure 5; ``"unmasked"``: the views before masking, so that the
             online network predicts what it cannot see. Not stated in the paper.
+        target_momentum_end: tau of the last update, from ``target_momentum`` to 1, the paper's
+            (A.1). With both 0 the target has the online network's weights in every step: that is
+            SimSiam's stop-gradient, with four times its loss.
 
     Raises:
         ValueError: a value is outside of its range; the message starts with its name.
     """
 
     def __init__(
-        self, num_masks: NumMasks = 1, target_momentum: float = 0.996, target_input: str = "masked"
+        self,
+        num_masks: NumMasks = 1,
+        target_momentum: float = 0.996,
+        target_input: str = "masked",
+        target_momentum_end: float = 1.0,
     ) -> None:
         super().__init__()
         if not is_number(target_momentum) or not 0 <= target_momentum < 1:
             raise ValueError(
                 f"target_momentum is {target_momentum!r}; it must be at least 0 and below 1"
+            )
+        if not is_number(target_momentum_end) or not target_momentum <= target_momentum_end <= 1:
+            raise ValueError(
+                f"target_momentum_end is {target_momentum_end!r}; it must be from target_momentum, "
+                f"{target_momentum}, to 1"
             )
         if target_input not in TARGET_INPUTS:
             raise ValueError(
@@ -117,6 +130,7 @@ class BYOLLoss(ClassyLoss):
             )
         self.num_masks = masks_per_branch(num_masks)
         self.target_momentum = float(target_momentum)
+        self.target_momentum_end = float(target_momentum_end)
         self.target_input = target_input
         self.target: Any = None
         self.projections: Tensor | None = None
@@ -188,7 +202,9 @@ class BYOLLoss(ClassyLoss):
         assert self.target is not None
         names, weights = zip(*self.target.named_parameters())
         online = dict(model.named_parameters())
-        momentum = target_momentum(update, num_updates, self.target_momentum)
+        momentum = target_momentum(
+            update, num_updates, self.target_momentum, self.target_momentum_end
+        )
         ema_update(weights, (online[name] for name in names), momentum)
         if dist.is_initialized() and dist.get_world_size() > 1:
             broadcast(b for b in self.target.buffers() if b.is_floating_point())
@@ -197,7 +213,7 @@ class BYOLLoss(ClassyLoss):
     def extra_repr(self) -> str:
         return (
             f"num_masks={self.num_masks}, target_momentum={self.target_momentum}, "
-            f"target_input={self.target_input!r}"
+            f"target_input={self.target_input!r}, target_momentum_end={self.target_momentum_end}"
         )
 
 

@@ -14,6 +14,7 @@ from classy_vision.generic.distributed_util import broadcast_object, get_rank
 from classy_vision.hooks import ClassyHook
 from classy_vision.tasks import register_task
 from torch.nn.parallel import DistributedDataParallel
+from vissl.hooks.dino_hooks import DINOHook
 from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
 from vissl.hooks.state_update_hooks import CheckNanLossHook, CheckNanModelOutputHook
 from vissl.trainer.train_task import SelfSupervisionTask
@@ -30,6 +31,7 @@ from mscn_plugin.checkpoints.sigma import input_sigma
 from mscn_plugin.data.readable_images import dataset_of
 from mscn_plugin.schema import complete_settings
 from mscn_plugin.training.hooks.checkpoints import CheckpointHook
+from mscn_plugin.training.hooks.dino_teacher import DINOTeacherHook
 from mscn_plugin.training.hooks.embedding_statistics import EmbeddingStatisticsHook
 from mscn_plugin.training.hooks.masked_views_picture import MaskedViewsPictureHook
 from mscn_plugin.training.hooks.non_finite import NonFiniteHook
@@ -51,8 +53,11 @@ _SERVICES = {hook.service: hook for hook in (WandbHook, MLflowHook)}
 _VISSLS_NAN_CHECKS = (CheckNanLossHook, CheckNanModelOutputHook)
 
 
-def _complete_checkpoints(hook: ClassyHook) -> ClassyHook:
-    return CheckpointHook(hook.world_size) if type(hook) is LogLossMetricsCheckpointHook else hook
+def _ours(hook: ClassyHook) -> ClassyHook:
+    """The hook of ours that takes the place of one of VISSL's, or VISSL's."""
+    if type(hook) is LogLossMetricsCheckpointHook:
+        return CheckpointHook(hook.world_size)
+    return DINOTeacherHook() if type(hook) is DINOHook else hook
 
 
 @register_task("mscn_task")
@@ -108,9 +113,10 @@ class MSCNTask(SelfSupervisionTask):
     def set_hooks(self, hooks: list[ClassyHook]) -> MSCNTask:
         """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done.
 
-        Two take the place of VISSL's: checkpoints that are complete, and checks for NaN.
+        Three take the place of VISSL's: checkpoints that are complete, checks for NaN, and DINO's
+        teacher.
         """
-        kept = [_complete_checkpoints(h) for h in hooks if not isinstance(h, _VISSLS_NAN_CHECKS)]
+        kept = [_ours(h) for h in hooks if not isinstance(h, _VISSLS_NAN_CHECKS)]
         services = [_SERVICES[name] for name in self.config.MSCN.TRACKING]
         mine = (
             *services,

@@ -7,7 +7,7 @@ import functools
 import io
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mscn_plugin.config.infer import prepare_config
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.runs import lock
+from mscn_plugin.transforms.collate import COLLATOR
 from mscn_plugin.types import Config
 from mscn_plugin.vissl.error_messages import message_of, print_errors_plainly
 
@@ -49,7 +50,8 @@ def infer_and_assert_hydra_config(cfg: Config, *more: Any, **options: Any) -> An
     print_errors_plainly()
     lists = prepare_config(cfg)
     try:
-        inferred = _vissl_infer_and_assert(cfg, *more, **options)
+        with _views_as_of_multicrop(cfg.DATA.TRAIN):
+            inferred = _vissl_infer_and_assert(cfg, *more, **options)
     except Exception as error:
         # Half of VISSL's assertions have no words; the line says what was asserted.
         line = traceback.extract_tb(error.__traceback__)[-1].line or ""
@@ -69,6 +71,20 @@ def infer_and_assert_hydra_config(cfg: Config, *more: Any, **options: Any) -> An
         lock.refuse_if_held(cfg.CHECKPOINT.DIR)
     data.use_lists(cfg, lists)
     return inferred
+
+
+@contextlib.contextmanager
+def _views_as_of_multicrop(train: Config) -> Iterator[None]:
+    """Show VISSL its multi-crop collator in the place of ours, which hands over the same list.
+
+    VISSL refuses SwAV with any other collator, and with DINO would replace ours without a word.
+    """
+    ours = train.COLLATE_FUNCTION
+    if ours == COLLATOR:
+        train.COLLATE_FUNCTION = "multicrop_collator"
+    yield
+    if ours == COLLATOR:
+        train.COLLATE_FUNCTION = ours
 
 
 def _refuse_unfiltered(cfg: Config) -> None:

@@ -44,8 +44,8 @@ def test_voc_and_its_pictures(resnet_runs, datasets, tmp_path):
     assert [float(text) for text in table[2].split()[2:]] == pytest.approx(
         [measured[f"bbox/{name}"] for name in ("AP", "AP50", "AP75")], abs=0.051
     )
-    assert table[4].split()[:1] + table[4].split()[-3:] == ["MSCN,", "57.5", "83.0", "64.4"]
-    assert "MSCN, of SimCLR or BYOL: not stated (Table 4)" in table[4]
+    assert table[8].split()[:1] + table[8].split()[-3:] == ["MSCN,", "57.5", "83.0", "64.4"]
+    assert "MSCN, of SimCLR or BYOL: not stated (Table 4)" in table[8]
     config = (output / "config.yaml").read_text()
     assert "SIGMA: 1.25" in config
     assert "META_ARCHITECTURE: MSCNGeneralizedRCNN" in config

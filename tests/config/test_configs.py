@@ -90,7 +90,7 @@ def test_the_unmasked_quickstart_differs_in_filter_and_masks_alone(
 MULTIMASK = ["simclr", "simclr_100ep", "quickstart", "byol", "byol_100ep", "byol_quickstart"]
 
 
-@pytest.mark.parametrize("name", [*MULTIMASK, "barlow_twins", "moco"])
+@pytest.mark.parametrize("name", [*MULTIMASK, "barlow_twins", "moco", "simsiam", "swav", "dino"])
 def test_branches_differ_around_the_papers_best_values(written, name):
     settings = written(name)["DATA"]["TRAIN"]["COLLATE_FUNCTION_PARAMS"]
     focal, channelwise = (0.2, 0.7) if name == "simclr_100ep" else (0.4, 0.8)
@@ -110,6 +110,16 @@ def test_evaluation_filters_like_pre_training(written, name):
         for split in ("TRAIN", "TEST")
     ]
     assert sigmas[0] == sigmas[1]
+
+
+@pytest.mark.parametrize("name", ["swav_quickstart", "dino_quickstart"])
+def test_vissl_leaves_the_masks_of_its_multicrop_losses_alone(compose, written, name):
+    """By itself it refuses SwAV with this collator, and replaces it with DINO."""
+    train = compose(f"config=mscn/{name}").DATA.TRAIN
+    assert train.COLLATE_FUNCTION == "mscn_multimask_collator"
+    assert (
+        written(name)["DATA"]["TRAIN"]["COLLATE_FUNCTION_PARAMS"] == train.COLLATE_FUNCTION_PARAMS
+    )
 
 
 RUNS = [("simclr", 800, 4.8), ("simclr_100ep", 100, 4.8), ("byol", 1000, 3.2)]

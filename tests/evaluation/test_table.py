@@ -27,13 +27,27 @@ def test_the_table_has_this_run_the_baseline_and_the_papers_rows_of_its_method()
     text = markdown(RESULTS, BASELINE)
     (row,) = [line for line in text.splitlines() if line.startswith("| linear probe")]
     cells = [cell.strip() for cell in row.split("|")]
-    assert cells[2:6] == ["45.0", "30.0", "74.3", "74.4"]
+    assert cells[2:-1] == ["45.0", "30.0", "69.5", "71.5", "74.3", "74.4"]
     (row,) = [line for line in text.splitlines() if line.startswith("| kNN")]
-    assert [cell.strip() for cell in row.split("|")][2:6] == ["31.0", "-", "-", "-"]
+    assert [cell.strip() for cell in row.split("|")][2:-1] == ["31.0", *"-----"]
     assert "- quick_10percent: it broke" in text
     assert "BYOL + MSCN" in text
     assert "the paper, BYOL (cited)" in text
-    assert "SimCLR" not in text
+    assert "Table 2" not in text
+    assert "the paper" not in markdown(dict(RESULTS, loss="dino_loss"), BASELINE)
+
+
+def test_table_2_stands_beside_a_linear_probe_of_imagenet():
+    from mscn_plugin.evaluation.table import markdown
+
+    probe = {"imagenet1k_linear": {"metrics": {"linear probe, top-1": 71.0}}}
+    results = dict(RESULTS, suite="paper", evaluations=probe)
+    text = markdown(results, None)
+    rows = text[text.index("Table 2") :].splitlines()
+    assert [row.split("|")[-2].strip() for row in rows[2:9]] == [
+        *("71.0", "79.9", "68.0", "78.3", "76.9", "76.5", "74.3"),
+    ]
+    assert "Table 2" not in markdown(dict(results, loss="dino_loss"), None)
 
 
 def test_the_papers_numbers_are_its_tables():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from mscn_plugin.losses.byol import byol, ema_update, target_momentum
 
@@ -91,6 +92,23 @@ def test_the_momentum_is_the_papers():
     assert target_momentum(0, 1, 0.996) == 0.996
 
 
+def test_without_an_average_it_is_simsiam_four_times():
+    """SimSiam's loss is minus the mean of both cosines, with the network itself for a target."""
+    predictions, projections = sets([1, 1]), sets([1, 1], seed=1)
+    (first,), (second,) = predictions
+    first.requires_grad_()
+    byol(predictions, projections).backward()
+    ours, first.grad = first.grad, None
+    pairs = ((first, projections[1][0]), (second, projections[0][0]))
+    simsiam = -sum(F.cosine_similarity(p, z).mean() for p, z in pairs) / 2
+    simsiam.backward()
+    torch.testing.assert_close(ours, 4 * first.grad)
+    assert {target_momentum(k, 7, 0.0, 0.0) for k in range(7)} == {0.0}
+    target, online = torch.randn(7, 3), torch.randn(7, 3)
+    ema_update([target], [online], 0.0)
+    torch.testing.assert_close(target, online)
+
+
 def test_an_ema_update_is_the_moving_average():
     target, online = torch.randn(7, 3), torch.randn(7, 3)
     expected = 0.9 * target.double() + 0.1 * online.double()
@@ -134,6 +152,7 @@ class Model(nn.Module):
     ("settings", "message"),
     [
         ({"target_momentum": 1}, "target_momentum is 1; it must be at least 0 and below 1"),
+        ({"target_momentum_end": 0.5}, "target_momentum_end is 0.5; it must be from target_mom"),
         ({"target_momentum": "fast"}, "target_momentum is 'fast'"),
         ({"target_input": "clean"}, "target_input is 'clean'; it must be one of"),
         ({"num_masks": 0}, "num_masks is 0"),

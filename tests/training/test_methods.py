@@ -85,12 +85,21 @@ def heads(*dims: str) -> str:
     return f"config.MODEL.HEAD.PARAMS=[{','.join(f'[mlp,{{dims:{d}}}]' for d in dims)}]"
 
 
+def prototypes(dims: str) -> str:
+    """The head of SwAV and DINO, narrow."""
+    return f"config.MODEL.HEAD.PARAMS=[[swav_head,{{dims:{dims},use_bn:True,num_clusters:[8]}}]]"
+
+
 METHODS = {
     "byol": ("target", heads("[null,32,16]", "[16,32,16]")),
     "byol_unmasked": ("target", heads("[null,32,16]", "[16,32,16]")),
     "barlow_twins": (None, heads("[null,32,16]")),
     "moco": ("moco_encoder", heads("[null,32]", "[32,16]")),
+    "simsiam": ("target", heads("[null,32,16]", "[16,16]", "[16,8,16]")),
+    "swav": (None, prototypes("[null,32,16]")),
+    "dino": ("momentum_teacher", prototypes("[null,32,16]")),
 }
+IN_TWO = ("byol", "byol_unmasked", "barlow_twins", "moco")
 EMBEDDING = {
     "barlow_twins": ["config.LOSS.barlow_twins_loss.embedding_dim=16"],
     "moco": ["config.LOSS.moco_loss.embedding_dim=16", "config.LOSS.moco_loss.queue_size=64"],
@@ -98,8 +107,10 @@ EMBEDDING = {
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("config", METHODS)
+@pytest.mark.parametrize(
+    ("config", "processes"),
+    [(config, 1) for config in METHODS] + [(config, 2) for config in IN_TWO],
+)
 def test_methods_train_as_their_configs_say(train, config, processes):
     second, narrow = METHODS[config]
     checkpoint = train(
@@ -111,6 +122,27 @@ def test_methods_train_as_their_configs_say(train, config, processes):
     )
     assert checkpoint["iteration"] == 2
     assert any(name.startswith(f"{second}.trunk") for name in checkpoint["loss"]) == bool(second)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("method", ["simsiam", "swav", "dino"])
+def test_quickstarts_of_other_methods_resume_as_if_unbroken(run_tool, tiny, tmp_path, method):
+    config = f"config=mscn/{method}_quickstart"
+    overrides = [config, *tiny, METHODS[method][1], "config.OPTIMIZER.num_epochs=2"]
+    if method != "simsiam":
+        overrides.append("config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP=[]")
+    final = tmp_path / "run" / "model_final_checkpoint_phase1.torch"
+
+    def tensors():
+        run_tool(*overrides)
+        state = torch.load(final, weights_only=True)
+        model = state["classy_state_dict"]["base_model"]["model"]
+        return {**model["trunk"], **model["heads"], **state["loss"]}
+
+    unbroken = tensors()
+    final.unlink()
+    resumed = tensors()
+    assert [k for k, value in unbroken.items() if not torch.equal(resumed[k], value)] == []
 
 
 def kind_of(model: str) -> str:

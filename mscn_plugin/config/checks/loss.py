@@ -38,6 +38,14 @@ ONE_MASK_LOSSES = (
     "swav_momentum_loss",
 )
 """VISSL's siamese losses. They see two views of an image, or take all of its views for equals."""
+MULTICROP_LOSSES = (
+    "deepclusterv2_loss",
+    "dino_loss",
+    "multicrop_simclr_info_nce_loss",
+    "swav_loss",
+    "swav_momentum_loss",
+)
+"""Those that take the views of multicrop_collator: a list of one tensor for each."""
 
 _NO_VIEWS = (
     "bce_logits_multiple_output_single_target",
@@ -83,6 +91,11 @@ def check(cfg: Config) -> None:
         raise ConfigError(
             f"{collator_path}.momentum_branch is {momentum_branch}; with {name} it must be "
             f"{name == 'moco_loss'}"
+        )
+    if multimask and name in MULTICROP_LOSSES and not collator.get("split_branches", False):
+        raise ConfigError(
+            f"{collator_path}.split_branches is False; with {name}, which takes a list of views, "
+            "it must be True"
         )
     evaluated = cfg.MSCN.ONLINE_EVALUATION.NETWORK
     if evaluated == "target" and name != "byol_loss":
@@ -148,6 +161,7 @@ def _check_passes(cfg: Config) -> None:
     """
     train, model = cfg.DATA.TRAIN, cfg.MODEL
     split = (train.COLLATE_FUNCTION_PARAMS or {}).get("split_branches") is True
+    split &= cfg.LOSS.name not in MULTICROP_LOSSES  # which ask for a list, and not for passes
     apart = split or train.COLLATE_FUNCTION == "multicrop_collator"
     if model.BASE_MODEL_NAME != _COMMON_PASS or not apart:
         return

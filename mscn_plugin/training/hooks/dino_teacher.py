@@ -1,0 +1,28 @@
+"""VISSL's DINO, with the teacher's batch normalization as the configuration has it."""
+
+from __future__ import annotations
+
+import torch
+from vissl.hooks.dino_hooks import DINOHook
+
+from mscn_plugin.types import Task
+
+
+class DINOTeacherHook(DINOHook):
+    """Takes the place of VISSL's hook, which converts the teacher to SyncBN: of GPUs alone."""
+
+    def on_start(self, task: Task) -> None:
+        """Normalize the prototypes of a new run: again, a resumed one's would round differently."""
+        if task.loss.checkpoint is None:
+            super().on_start(task)
+
+    def _build_momentum_network(self, task: Task) -> None:
+        task.config.MODEL.TRUNK.VISION_TRANSFORMERS.DROP_PATH_RATE = 0  # as VISSL's
+        with torch.random.fork_rng(devices=[]):  # a resumed run samples on as the unbroken one
+            teacher = task._build_model()
+        loss = task.loss
+        loss.momentum_teacher = teacher.to(task.device).requires_grad_(False)
+        if loss.checkpoint is None:
+            teacher.load_state_dict(task.base_model.state_dict())
+        else:
+            loss.load_state_dict(loss.checkpoint)
