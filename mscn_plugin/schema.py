@@ -23,7 +23,7 @@ from mscn_plugin.data.decoding import check_pixel_range
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.masking import check_sigma
 from mscn_plugin.models.classifiers import EVALUATIONS
-from mscn_plugin.types import Config, is_number, section_like
+from mscn_plugin.types import Config, is_number, is_whole, section_like
 
 
 class Key(NamedTuple):
@@ -59,6 +59,10 @@ FILLED_IN = Allowed(
 )
 SIGMA = checked_by("null or at least 0 pixels", lambda value: value is None or check_sigma(value))
 PIXELS = checked_by("null, or the values of black and white, such as [0, 4095]", check_pixel_range)
+CELL_SIZE = Allowed(
+    "null, or a whole number of at least 1",
+    lambda value: value is None or (is_whole(value) and value >= 1),
+)
 SERVICES = ("wandb", "mlflow")
 SOME_SERVICES = Allowed(
     f"a list of some of {', '.join(SERVICES)}, or empty",
@@ -197,7 +201,22 @@ SCHEMA: Section = {
     "FROZEN_EVALUATIONS": Key(
         ["knn", "svm"],
         SOME_EVALUATIONS,
-        "in evaluations: what `engine_name=mscn_frozen_features` does with features",
+        "in evaluations: what `engine_name=mscn_frozen_features` does with features; few_labels: "
+        "kNN and linear probe with 1% and 10% of the labels",
+        weights=False,
+    ),
+    "OCCLUSION_IMAGES": Key(
+        2000,
+        whole(1),
+        "in `engine_name=mscn_occlusion`: validation images, at most; above that a fixed random "
+        "part",
+        weights=False,
+    ),
+    "OCCLUSION_CELL_SIZE": Key(
+        None,
+        CELL_SIZE,
+        "there: side of a cell in pixels; null: a seventh of the image's side, as the paper's 32 "
+        "of 224 (Table 6), whatever the run's masks have",
         weights=False,
     ),
 }

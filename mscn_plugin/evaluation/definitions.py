@@ -14,6 +14,43 @@ FROZEN_LOG = "frozen_features.json"
 compares whatever it finds in ``metrics.json`` as numbers."""
 
 
+CURVES = "occlusion"
+"""Key of accuracies against the share that is hidden, by layer, in :data:`FROZEN_LOG`."""
+FEW_LABELS = (1, 10)
+"""Percentages of the labels; the paper fine-tunes with 1% (A.3)."""
+CLASSIFIERS = {"knn": "kNN", "linear_probe": "linear probe"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """What is hidden of an image, and by what.
+
+    Attributes:
+        title: in words.
+        shape: ``cells``, ``channels`` or ``box``: :func:`.occlusion.hidden_pixels`.
+        noise_std: of what takes its place, in normalized units; 0: the data set's mean, which
+            behind the filter is the value for "no information".
+        filtered: behind the filter, or in the picture in front of it.
+    """
+
+    title: str
+    shape: str
+    noise_std: float = 0.0
+    filtered: bool = True
+
+
+CONDITIONS = {
+    "cells-zeros": Condition("cells, zeros", "cells"),
+    "cells-noise": Condition("cells, noise", "cells", 0.225),  # the masks' default
+    "box-zeros": Condition("box, zeros", "box"),
+    "channels-zeros": Condition("cells of each channel, zeros", "channels"),
+    "picture-cells-gray": Condition("cells of the picture, gray", "cells", filtered=False),
+    "picture-box-gray": Condition("box of the picture, gray", "box", filtered=False),
+    # With the data set's own mean and standard deviation.
+    "picture-box-noise": Condition("box of the picture, noise", "box", 1.0, filtered=False),
+}
+
+
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
     """One config of ``mscn/benchmark`` and the numbers that it gives.
@@ -33,6 +70,15 @@ def _accuracy(config: str, dataset: str, title: str) -> Evaluation:
     return Evaluation(config, dataset, {title: (METER, "top_1")})
 
 
+def _areas() -> dict[str, tuple[str, ...]]:
+    """Titles and keys of the areas of :mod:`mscn_plugin.evaluation.occlusion`."""
+    return {
+        f"{classifier}, area: {condition.title}": (FROZEN, key, name)
+        for key, classifier in CLASSIFIERS.items()
+        for name, condition in CONDITIONS.items()
+    }
+
+
 _KNN: dict[str, tuple[str, ...]] = {"kNN, top-1": (FROZEN, "knn", "top_1")}
 SUITES = {
     "quick": (
@@ -41,6 +87,16 @@ SUITES = {
             "data",
             {**_KNN, "SVM, mAP": (FROZEN, "svm", "mAP"), "SVM, top-1": (FROZEN, "svm", "top_1")},
         ),
+        Evaluation(
+            "quick_few_labels",
+            "data",
+            {
+                f"{title}, {percent}% of labels": (FROZEN, "few_labels", f"{key}_{percent}percent")
+                for percent in FEW_LABELS
+                for key, title in CLASSIFIERS.items()
+            },
+        ),
+        Evaluation("quick_occlusion", "data", _areas()),
         _accuracy("quick_10percent", "data", "fine-tuned with 10% of labels, top-1"),
         _accuracy("quick_linear", "data", "linear probe, top-1"),
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,26 @@ from vissl.utils.misc import merge_features, set_seeds, setup_multiprocessing_me
 
 from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.data.readable_images import UNREADABLE
-from mscn_plugin.evaluation.definitions import CHECKPOINT_DIGEST, FROZEN, FROZEN_LOG
+from mscn_plugin.evaluation.definitions import CHECKPOINT_DIGEST, FEW_LABELS, FROZEN, FROZEN_LOG
 from mscn_plugin.models.classifiers import (
     Labeled,
     knn_accuracy,
     probe_accuracy,
+    share_of_each_class,
     svm_average_precision,
 )
 from mscn_plugin.training.ranks import Ranks
 from mscn_plugin.types import Config, Task
 
 ENGINE = "mscn_frozen_features"
+
+
+DRAWS = 5
+"""Of the labels; what a single drawing of 1% gives is a matter of luck."""
+
+Versions = Callable[[str, torch.Tensor, list[int]], Iterable[tuple[str, torch.Tensor]]]
+"""From a split, a batch of its images ``[B, 3, H, W]`` and their indices to those whose features
+are wanted: the name under which they are written, and images ``[B, 3, H, W]``."""
 
 
 @register_engine(ENGINE)
@@ -65,33 +75,54 @@ class FrozenFeaturesEngine(Engine):
         set_seeds(cfg, rank)
         if cfg.MACHINE.DEVICE == "gpu":
             torch.cuda.set_device(get_machine_local_and_dist_rank()[0])
+        cfg, versions = self.prepare(cfg)
         task = SelfSupervisionTrainer(cfg, dist_run_id).task
         task.prepare_extraction(pin_memory=cfg.DATA.PIN_MEMORY)
         layers = get_trunk_output_feature_names(cfg.MODEL) or ["heads"]
         folder = cfg.EXTRACT_FEATURES.OUTPUT_DIR or checkpoint_folder
         ranks = Ranks()
-        extract_features(task, layers, Path(folder))
+        extract_features(task, layers, Path(folder), versions)
         if is_primary():
-            results = evaluate_features(cfg, layers, folder, task.device)
-            logging.info(f"Rank: 0, name: {FROZEN}, value: {results}")
+            results = self.evaluate(cfg, layers, folder, task.device)
+            logging.info(f"Rank: 0, name: {FROZEN}, value: {results[FROZEN]}")
             line: dict[str, Any] = {"iteration": 0, "phase_idx": 0, "train_phase_idx": 0}
-            line[FROZEN] = results
+            line[FROZEN] = results[FROZEN]
             save_file(line, f"{checkpoint_folder}/metrics.json", append_to_json=True)
             weights = Path(cfg.MODEL.WEIGHTS_INIT.PARAMS_FILE)
             if weights.is_file():
-                line[CHECKPOINT_DIGEST] = file_digest(weights)
+                line = {**line, **results, CHECKPOINT_DIGEST: file_digest(weights)}
                 save_file(line, f"{checkpoint_folder}/{FROZEN_LOG}", append_to_json=True)
         ranks.wait()
         shutdown_logging()
 
+    def prepare(self, cfg: Config) -> tuple[Config, Versions]:
+        """The configuration whose images are loaded, and what is made of them on the device."""
+        return cfg, as_they_are
 
-def extract_features(task: Task, layers: list[str], folder: Path) -> None:
+    def evaluate(
+        self, cfg: Config, layers: list[str], folder: str, device: Any
+    ) -> dict[str, dict[str, Any]]:
+        """What was measured on the features in ``folder``, below :data:`FROZEN`."""
+        return {FROZEN: evaluate_features(cfg, layers, folder, device)}
+
+
+def as_they_are(
+    split: str, images: torch.Tensor, indices: list[int]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """The images that the loader gives, by their split."""
+    yield split, images
+
+
+def extract_features(
+    task: Task, layers: list[str], folder: Path, versions: Versions = as_they_are
+) -> None:
     """Write the features of all splits in VISSL's format; each rank writes those of its images.
 
     Args:
         task: a task after ``prepare_extraction``.
         layers: names of the layers, in the order in which the model returns them.
         folder: where VISSL's ``merge_features`` finds them; one that all ranks share.
+        versions: of the images, those whose features are written.
     """
     if is_primary():
         for stale in folder.glob("rank*_chunk*.npy"):  # of a run with more ranks, perhaps
@@ -101,22 +132,27 @@ def extract_features(task: Task, layers: list[str], folder: Path) -> None:
     rank = int(os.environ["RANK"])
     for split, loader in task.dataloaders.items():
         logging.info(f"extracting features of {split}: {len(loader)} batches")
-        indices, targets, outputs = [], [], []
+        indices, targets = [], []
+        outputs: dict[str, list[list[np.ndarray]]] = {}
         for sample in loader:
-            with torch.no_grad():
-                features = model(torch.cat(sample["data"]).to(task.device, non_blocking=True))
+            images = torch.cat(sample["data"]).to(task.device, non_blocking=True)
+            # VISSL's loader has moved the whole sample to the GPU, these as well.
+            places = torch.cat(sample["data_idx"]).cpu().numpy()
+            labels = torch.cat(sample["label"]).cpu().numpy()
             # What stands in for an unreadable image is counted once, in its own place.
             readable = torch.cat(sample["data_valid"]).cpu().numpy() != UNREADABLE
-            outputs.append([part.float().cpu().numpy()[readable] for part in flatten(features)])
-            # VISSL's loader has moved the whole sample to the GPU, these two as well.
-            indices.append(torch.cat(sample["data_idx"]).cpu().numpy()[readable])
-            labels = torch.cat(sample["label"]).cpu().numpy()
+            for name, version in versions(split, images, places.tolist()):
+                with torch.no_grad():
+                    features = [part.float().cpu().numpy() for part in flatten(model(version))]
+                outputs.setdefault(name, []).append([part[readable] for part in features])
+            indices.append(places[readable])
             targets.append(labels.reshape(len(labels), -1)[readable])
-        for layer, parts in zip(layers, zip(*outputs)):
-            name = f"{folder}/rank{rank}_chunk0_{split}_{layer}"
-            save_file(np.concatenate(parts), f"{name}_features.npy")
-            save_file(np.concatenate(targets), f"{name}_targets.npy")
-            save_file(np.concatenate(indices), f"{name}_inds.npy")
+        for name, batches in outputs.items():
+            for layer, parts in zip(layers, zip(*batches)):
+                path = f"{folder}/rank{rank}_chunk0_{name}_{layer}"
+                save_file(np.concatenate(parts), f"{path}_features.npy")
+                save_file(np.concatenate(targets), f"{path}_targets.npy")
+                save_file(np.concatenate(indices), f"{path}_inds.npy")
     barrier()
 
 
@@ -148,16 +184,43 @@ def evaluate(name: str, cfg: Config, train: Labeled, val: Labeled, device: Any) 
         return svm_average_precision(train, val, cfg.SVM)
     if name == "logistic_regression":
         return {"top_1": probe_accuracy(train, val)}
-    settings = cfg.NEAREST_NEIGHBOR
-    neighbors, temperature = settings.TOPK, settings.SIGMA
+    if name == "few_labels":
+        return few_labels(cfg, train, val, device)
+    neighbors = cfg.NEAREST_NEIGHBOR.TOPK
     if neighbors > len(train[0]):
         logging.warning(
             f"config.NEAREST_NEIGHBOR.TOPK is {neighbors}: kNN takes all {len(train[0])} training "
             "images for neighbors"
         )
-    normalize = settings.L2_NORM_FEATS
-    accuracies = knn_accuracy(train, val, neighbors, temperature, normalize, (1, 5), device)
+    accuracies = nearest_neighbors(cfg, train, val, device)
     return {f"top_{top}": value for top, value in accuracies.items()}
+
+
+def nearest_neighbors(cfg: Config, train: Labeled, val: Labeled, device: Any) -> dict[int, float]:
+    """Top-1 and top-5 accuracy in percent of kNN by ``config.NEAREST_NEIGHBOR``."""
+    settings = cfg.NEAREST_NEIGHBOR
+    neighbors, temperature = settings.TOPK, settings.SIGMA
+    return knn_accuracy(train, val, neighbors, temperature, settings.L2_NORM_FEATS, (1, 5), device)
+
+
+def few_labels(cfg: Config, train: Labeled, val: Labeled, device: Any) -> dict[str, float]:
+    """kNN and linear probe in percent with :data:`FEW_LABELS` of the training labels.
+
+    Returns:
+        ``knn_1percent``, ``linear_probe_1percent`` and so on: means over :data:`DRAWS` draws of a
+        share of each class, whose seeds are 0, 1, ...: the same labels for every trunk.
+    """
+    accuracies: dict[str, list[float]] = {}
+    for percent in FEW_LABELS:
+        for seed in range(DRAWS):
+            kept = share_of_each_class(train[1], percent / 100, seed)
+            few = train[0][kept], train[1][kept]
+            for name, accuracy in (
+                ("knn", nearest_neighbors(cfg, few, val, device)[1]),
+                ("linear_probe", probe_accuracy(few, val)),
+            ):
+                accuracies.setdefault(f"{name}_{percent}percent", []).append(accuracy)
+    return {name: float(np.mean(values)) for name, values in accuracies.items()}
 
 
 def labeled(folder: str, split: str, layer: str) -> Labeled:

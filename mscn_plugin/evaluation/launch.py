@@ -12,6 +12,7 @@ from mscn_plugin.checkpoints.io import last_epoch
 from mscn_plugin.checkpoints.run_folder import json_lines
 from mscn_plugin.evaluation.definitions import (
     CHECKPOINT_DIGEST,
+    CURVES,
     FROZEN,
     FROZEN_LOG,
     METER,
@@ -52,6 +53,17 @@ class Launch(ToolRun):
 
     def read_metrics(self) -> dict[str, float] | None:
         """The numbers of the last epoch of this checkpoint; others are no result."""
+        line = self._last_line()
+        if line is None:
+            return None
+        return {title: _only(line, keys) for title, keys in self.evaluation.metrics.items()}
+
+    def curves(self) -> dict[str, Any] | None:
+        """Accuracies in percent against the share that is hidden, where that was measured."""
+        by_layer = (self._last_line() or {}).get(CURVES)
+        return None if by_layer is None else next(iter(by_layer.values()))
+
+    def _last_line(self) -> dict[str, Any] | None:
         last = last_epoch(self.output)
         done = [
             line
@@ -62,9 +74,7 @@ class Launch(ToolRun):
             for line in json_lines(self.output / "metrics.json")
             if METER in line and last is not None and line.get("train_phase_idx") == last
         ]
-        if not done:
-            return None
-        return {title: _only(done[-1], keys) for title, keys in self.evaluation.metrics.items()}
+        return done[-1] if done else None
 
 
 def _only(line: dict[str, Any], keys: tuple[str, ...]) -> float:

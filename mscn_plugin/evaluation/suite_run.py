@@ -19,14 +19,15 @@ from mscn_plugin.config.hydra_overrides import hydra_override, slurm_overrides
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.data.sources import measured_images
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.definitions import SUITES, Evaluation
+from mscn_plugin.evaluation.definitions import CURVES, SUITES, Evaluation
 from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.evaluation.suites import Run
-from mscn_plugin.evaluation.table import markdown, plot
+from mscn_plugin.evaluation.table import markdown, plot, plot_curves
 from mscn_plugin.files import save_json, write_text
 from mscn_plugin.runs.launch import RunFailedError
 
 FILES = ("results.json", "results.md", "results.png")
+OCCLUSION_FILE = "occlusion.png"
 _BATCH = 256  # of the paper's suite: A.2, A.3
 
 
@@ -90,6 +91,9 @@ class SuiteRun:
                 save_json(self.output / "results.json", results)
                 write_text(self.output / "results.md", markdown(results, self.baseline))
                 plot(results, self.baseline, self.output / "results.png")
+                curves = results["evaluations"][evaluation.config].get(CURVES)
+                if curves is not None:
+                    plot_curves(curves, self.output / OCCLUSION_FILE)
 
     def launch(self, evaluation: Evaluation, digest: str) -> Launch | None:
         """How to run an evaluation; None where its data are not known."""
@@ -184,6 +188,9 @@ def _entry(launch: Launch | None, progress: Callable[[float], None]) -> dict[str
     entry = {"folder": str(launch.output), "reused": launch.metrics() is not None}
     try:
         entry["metrics"] = launch.run(progress)
+        curves = launch.curves()
+        if curves is not None:
+            entry[CURVES] = curves
     except RunFailedError as error:
         entry["error"] = str(error)
         progress(1.0)

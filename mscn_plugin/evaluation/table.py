@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mscn_plugin.evaluation.definitions import SUITES
+from mscn_plugin.evaluation.definitions import CLASSIFIERS, CONDITIONS, SUITES
 from mscn_plugin.evaluation.paper_results import COUNTERPARTS, TABLE_2, paper_rows
 from mscn_plugin.files import save_figure
 
@@ -129,3 +129,32 @@ def plot(results: dict[str, Any], baseline: dict[str, Any] | None, path: Path) -
     figure.legend(loc="outside lower center", ncols=1, fontsize=8, frameon=False)
     save_figure(figure, path)
     plt.close(figure)
+
+
+def plot_curves(curves: dict[str, Any], path: Path) -> None:
+    """Draw accuracies against the share that is hidden, one line for each condition.
+
+    Args:
+        curves: as :class:`~mscn_plugin.evaluation.occlusion.OcclusionEngine` gives them of a
+            layer: ``shares``, and accuracies in percent by classifier and condition.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 4), constrained_layout=True)
+    axes = figure.subplots(1, len(CLASSIFIERS), sharey=True)
+    shares = [100 * share for share in curves["shares"]]
+    for axis, (classifier, title) in zip(axes, CLASSIFIERS.items()):
+        for number, (name, condition) in enumerate(CONDITIONS.items()):
+            axis.plot(
+                shares,
+                curves[classifier][name],
+                "o-" if condition.filtered else "s--",
+                color=f"C{number}",
+                label=condition.title,
+            )
+        axis.set(title=title, xlabel="share hidden in %", ylim=(0, None))
+        axis.grid(color="0.9")
+    axes[0].set_ylabel("accuracy in %")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
+    save_figure(figure, path)

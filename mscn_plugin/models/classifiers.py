@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +18,8 @@ from mscn_plugin.types import Config
 Labeled = tuple[np.ndarray, np.ndarray]
 """Features ``[N, F]`` and labels: classes ``[N]``, or for SVMs of several labels ``[N, C]``."""
 
-EVALUATIONS = ("knn", "svm", "logistic_regression")
-"""Names of the three, as ``MSCN.FROZEN_EVALUATIONS`` knows them."""
+EVALUATIONS = ("knn", "svm", "logistic_regression", "few_labels")
+"""Names of the evaluations, as ``MSCN.FROZEN_EVALUATIONS`` knows them."""
 _CHUNK = 1024  # validation images at a time: 5 GB of similarities to ImageNet's training images
 
 
@@ -68,7 +69,12 @@ def knn_accuracy(
 
 
 def probe_accuracy(train: Labeled, val: Labeled) -> float:
-    """Accuracy in percent of a logistic regression on standardized features.
+    """Accuracy in percent of :func:`fit_probe`'s classifier on the validation images."""
+    return probe_score(fit_probe(train), val)
+
+
+def fit_probe(train: Labeled) -> Any:
+    """A logistic regression on standardized features, of scikit-learn.
 
     A stand-in for the paper's linear probe (A.2), which trains on augmented crops for 100 epochs:
     the same kind of classifier, fitted to features computed once.
@@ -82,7 +88,22 @@ def probe_accuracy(train: Labeled, val: Labeled) -> float:
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return 100 * float(probe.fit(*train).score(*val))
+        return probe.fit(*train)
+
+
+def probe_score(probe: Any, val: Labeled) -> float:
+    """Accuracy in percent of what :func:`fit_probe` returned."""
+    return 100 * float(probe.score(*val))
+
+
+def share_of_each_class(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Places of a share of each class's images, at least one of each, drawn with ``seed``."""
+    random = np.random.RandomState(seed)
+    drawn = []
+    for label in np.unique(labels):
+        places = random.permutation(np.flatnonzero(labels == label))
+        drawn.append(places[: max(1, round(share * len(places)))])
+    return np.sort(np.concatenate(drawn))
 
 
 def svm_average_precision(train: Labeled, val: Labeled, settings: Config) -> dict[str, float]:

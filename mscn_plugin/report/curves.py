@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
+from mscn_plugin.checkpoints.run_folder import file_digest
+from mscn_plugin.evaluation.definitions import CLASSIFIERS, CONDITIONS, CURVES
+from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.report.history import History
 
 LEAST_TO_SMOOTH = 20
@@ -120,6 +124,32 @@ def curves(history: History) -> list[Curve]:
         ),
     )
     return [curve for curve in found if curve.series]
+
+
+def occlusion_curves(run: Run) -> list[Curve]:
+    """Accuracy against the share that is hidden, as ``mscn evaluate`` measured it, if it did.
+
+    Only of the checkpoint itself: the folder may hold the evaluation of an earlier one.
+    """
+    try:
+        results = json.loads((run.folder / "evaluation" / "results.json").read_text())
+        measured = results["evaluations"]["quick_occlusion"][CURVES]
+        if results["sha256"] != file_digest(run.checkpoint):
+            return []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    shares = [100 * share for share in measured["shares"]]
+    return [
+        Curve(
+            f"accuracy of the {title}",
+            "share hidden in %",
+            "accuracy in %",
+            {c.title: (shares, measured[key][name]) for name, c in CONDITIONS.items()},
+            markers=True,
+            from_zero=True,
+        )
+        for key, title in CLASSIFIERS.items()
+    ]
 
 
 def running_mean(values: Sequence[float]) -> list[float]:

@@ -20,7 +20,7 @@ from mscn_plugin.report.accuracies import (
     images_in_short,
     in_percent,
 )
-from mscn_plugin.report.curves import curves
+from mscn_plugin.report.curves import curves, occlusion_curves
 from mscn_plugin.report.history import History
 from mscn_plugin.report.kernels import blank_kernels, first_kernels, kernel_sheet
 from mscn_plugin.report.neighbors import MAX_TRAIN_IMAGES, Neighborhood, nearest_neighbors
@@ -98,6 +98,10 @@ def render(
         ],
         "views": picture_file(folder / "masked_views.png"),
         "kernels": _kernels(run.checkpoint),
+        "occlusion": [
+            {"source": data_uri(curve.svg(), "image/svg+xml"), "text": curve.in_words()}
+            for curve in occlusion_curves(run)
+        ],
         **_accuracies(run.config, history, pretrained.epochs),
         **_neighbors(run.config, pretrained, data, max_images),
     }

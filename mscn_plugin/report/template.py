@@ -104,6 +104,18 @@ _REPORT = """\
 <p>The run's folder has no logs with a loss or an accuracy yet.</p>
 {% endif %}
 
+{% if occlusion %}
+<h2 id="occlusion">Accuracy on images of which a part is hidden</h2>
+<p class="note">From <code>mscn evaluate --only quick_occlusion</code>. The classifiers learned from
+whole images. Of validation images the share is hidden behind the high-pass filter, or in the
+picture in front of it.</p>
+<div class="curves">
+{% for curve in occlusion %}
+<figure><img src="{{ curve.source }}" alt="{{ curve.text }}"></figure>
+{% endfor %}
+</div>
+{% endif %}
+
 <h2 id="views">What the network saw</h2>
 {% if views %}
 <figure>

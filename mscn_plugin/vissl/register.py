@@ -20,6 +20,7 @@ REGISTERING_MODULES = (
     "mscn_plugin.training.lr_schedule",
     "mscn_plugin.training.task",
     "mscn_plugin.evaluation.frozen_features",
+    "mscn_plugin.evaluation.occlusion",
 )
 """Modules whose import fills VISSL's registries, as those of the losses do; imported once each."""
 

@@ -45,6 +45,9 @@ def test_the_quick_suite_ends_with_a_table_and_is_reused(run, tmp_path):
     assert list(done) == [evaluation.config for evaluation in SUITES["quick"]]
     assert all(0 <= v <= 100 for entry in done.values() for v in entry["metrics"].values())
     assert "| linear probe, top-1 " in first.stdout
+    curves = done["quick_occlusion"]["occlusion"]
+    assert len(curves["knn"]["box-zeros"]) == len(curves["shares"])
+    assert (run / "evaluation" / "occlusion.png").is_file()
     # The data were the run's own; the second time nothing is run.
     second = evaluate(run, "--overrides", *QUICK, cwd=tmp_path)
     assert second.returncode == 0

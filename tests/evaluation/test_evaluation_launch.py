@@ -8,7 +8,16 @@ from types import SimpleNamespace
 import pytest
 import submitit
 
-from mscn_plugin.evaluation.definitions import CHECKPOINT_DIGEST, FROZEN, FROZEN_LOG, METER, SUITES
+from mscn_plugin.evaluation.definitions import (
+    CHECKPOINT_DIGEST,
+    CLASSIFIERS,
+    CONDITIONS,
+    CURVES,
+    FROZEN,
+    FROZEN_LOG,
+    METER,
+    SUITES,
+)
 from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.runs.launch import RunFailedError
 
@@ -99,3 +108,16 @@ def test_frozen_features_of_another_checkpoint_are_no_result(folder):
         stream.write(frozen({CHECKPOINT_DIGEST: "digest"}, 3.0))
         stream.write(frozen({CHECKPOINT_DIGEST: "other"}, 4.0))
     assert set(launch.read_metrics().values()) == {3.0}
+
+
+def test_curves_of_hidden_shares_are_those_of_the_one_layer(folder):
+    occlusion = next(e for e in SUITES["quick"] if e.config == "quick_occlusion")
+    areas = {classifier: {name: {"res5": 7.0} for name in CONDITIONS} for classifier in CLASSIFIERS}
+    curves = {"shares": [0.0, 0.5], "knn": {"cells-zeros": [9.0, 5.0]}}
+    launch = folder(occlusion)
+    assert launch.curves() is None
+    line = {FROZEN: areas, CURVES: {"res5": curves}, CHECKPOINT_DIGEST: "digest"}
+    (launch.output / FROZEN_LOG).write_text(json.dumps(line) + "\n")
+    assert launch.curves() == curves
+    assert set(launch.read_metrics().values()) == {7.0}
+    assert len(launch.read_metrics()) == len(CONDITIONS) * len(CLASSIFIERS)

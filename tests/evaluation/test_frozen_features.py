@@ -168,3 +168,20 @@ def test_fewer_images_than_neighbors_are_said(caplog):
     images = np.eye(4, dtype=np.float32), np.array([0, 1, 0, 1])
     evaluate("knn", SimpleNamespace(NEAREST_NEIGHBOR=settings), images, images, "cpu")
     assert "config.NEAREST_NEIGHBOR.TOPK is 200: kNN takes all 4 training images" in caplog.text
+
+
+def test_few_labels_are_a_share_of_each_class_and_the_same_for_every_trunk():
+    from mscn_plugin.evaluation.frozen_features import evaluate
+
+    settings = SimpleNamespace(TOPK=5, SIGMA=0.07, L2_NORM_FEATS=True)
+    cfg = SimpleNamespace(NEAREST_NEIGHBOR=settings)
+    train, val = (
+        (np.eye(4, 8)[labels] + np.random.RandomState(seed).randn(200, 8) * 0.4, labels)
+        for seed, labels in ((1, np.arange(200) % 4), (2, np.arange(200) % 4))
+    )
+    accuracies = evaluate("few_labels", cfg, train, val, "cpu")
+    names = ["knn_1percent", "linear_probe_1percent", "knn_10percent", "linear_probe_10percent"]
+    assert list(accuracies) == names
+    for name in ("knn", "linear_probe"):
+        assert 25 < accuracies[f"{name}_1percent"] < accuracies[f"{name}_10percent"] < 100
+    assert evaluate("few_labels", cfg, train, val, "cpu") == accuracies

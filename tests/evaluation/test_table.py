@@ -25,10 +25,10 @@ def test_the_table_has_this_run_the_baseline_and_the_papers_rows_of_its_method()
     from mscn_plugin.evaluation.table import markdown
 
     text = markdown(RESULTS, BASELINE)
-    (row,) = [line for line in text.splitlines() if line.startswith("| linear probe")]
+    (row,) = [line for line in text.splitlines() if line.startswith("| linear probe, top-1")]
     cells = [cell.strip() for cell in row.split("|")]
     assert cells[2:-1] == ["45.0", "30.0", "69.5", "71.5", "74.3", "74.4"]
-    (row,) = [line for line in text.splitlines() if line.startswith("| kNN")]
+    (row,) = [line for line in text.splitlines() if line.startswith("| kNN, top-1")]
     assert [cell.strip() for cell in row.split("|")][2:-1] == ["31.0", *"-----"]
     assert "- quick_10percent: it broke" in text
     assert "BYOL + MSCN" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import json
 import shutil
 
 import numpy as np
@@ -73,6 +74,23 @@ def test_the_page_has_all_of_a_run_and_stands_alone(run):
     assert "mscn_info_nce_loss" in elements.text
     assert (run / "train_config.yaml").read_text() in elements.text
     assert [path.name for path in run.glob("*.tmp")] == []
+
+
+def test_curves_of_hidden_shares_are_shown_of_this_checkpoint_alone(run):
+    from mscn_plugin.checkpoints.run_folder import file_digest
+    from mscn_plugin.evaluation.definitions import CLASSIFIERS, CONDITIONS
+    from mscn_plugin.report.page import write_report
+
+    curves = {name: {key: [40.0, 12.5] for key in CONDITIONS} for name in CLASSIFIERS}
+    measured = {"quick_occlusion": {"occlusion": {"shares": [0.0, 0.7], **curves}}}
+    (run / "evaluation").mkdir()
+    for digest, shown in ((file_digest(run / "checkpoint.torch"), 2), ("another", 0)):
+        results = {"sha256": digest, "evaluations": measured}
+        (run / "evaluation" / "results.json").write_text(json.dumps(results))
+        pictures = Elements(write_report(run).read_text()).named("img")
+        texts = [p["alt"] for p in pictures if "share hidden" in p["alt"]]
+        assert len(texts) == shown
+        assert all("cells, zeros from 40 at share hidden in % 0 to 12.5" in t for t in texts)
 
 
 def test_the_same_run_gives_the_same_page(run, tmp_path):
