@@ -624,7 +624,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     ),
     (
         "an assertion of VISSL without words",
-        [f"{L}.name=swav_loss", f"{C}.num_masks=1"],
+        [f"{L}.name=swav_loss", f"{C}.num_masks=1", f"{C}.split_branches=True"],
         "AssertionError: assert len(cfg.MODEL.HEAD.PARAMS) == 1",
     ),
     (

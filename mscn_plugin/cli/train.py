@@ -47,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    config = options.config
+    if config.startswith((".", "/", "~")) and not Path(config).expanduser().is_dir():
+        raise ConfigError(f"CONFIG is {config!r}, which is no folder, and no config has this name")
     train(overrides_of(options), options.verbose)
 
 
@@ -68,8 +71,6 @@ def overrides_of(options: argparse.Namespace) -> list[str]:
     """What VISSL's tool is told; the user's own words last, so that they hold."""
     config, output = options.config, options.output
     data = []
-    if config.startswith((".", "/", "~")) and not Path(config).expanduser().is_dir():
-        raise ConfigError(f"CONFIG is {config!r}, which is no folder, and no config has this name")
     if Path(config).expanduser().is_dir() and config not in configs():
         images = Path(config).expanduser().resolve()
         data = [hydra_override("config.MSCN.DATA", images)]

@@ -12,6 +12,7 @@ from conftest import TINY, run_command, run_python, tool_environment, wait_for
 
 from mscn_plugin.cli import train
 from mscn_plugin.config.hydra_overrides import full_override
+from mscn_plugin.errors import ConfigError
 
 
 def short(image_folder):
@@ -150,3 +151,9 @@ def test_ranks_of_torchrun(image_folder, tmp_path):
     assert "world_size: 2, rank: 0" in console
     assert "world_size: 2, rank: 1" in console
     assert result.stdout.count("accuracy in %") == 1
+
+
+def test_a_folder_that_is_not_there_is_no_missing_config():
+    arguments = argparse.Namespace(config="./nowhere")
+    with pytest.raises(ConfigError, match=r"CONFIG is './nowhere', which is no folder"):
+        train.run(arguments)

@@ -113,7 +113,8 @@ def test_images_without_labels_train_resume_and_are_reported(
     assert all(torch.equal(value, unbroken[name]) for name, value in weights().items())
 
     mscn("summary", run)
-    assert "The run has no online evaluation: its images have no labels" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "The run has no online evaluation: the training images have no labels" in said
     mscn("report", run)
     page = (run / "report.html").read_text()
     assert "The run has no online evaluation" in page

@@ -35,13 +35,13 @@ def test_a_value_that_the_shell_took_apart_is_put_together():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["config=mscn/quikstart"], ["did you mean mscn/quickstart?", "mscn/byol"]),
-        (["config=test/cpu_test/test_cpu_regnet_mocoo"], ["test_cpu_regnet_moco?", "mscn/byol"]),
-        (["config=mscn/byol", "+config/mscn/machine=gpu_2"], ["mean mscn/machine/gpu_", "gpu_8"]),
+        (["config=mscn/quikstart"], ["did you mean mscn/quickstart?"]),
+        (["config=test/cpu_test/test_cpu_regnet_mocoo"], ["test_cpu_regnet_moco?"]),
+        (["config=mscn/byol", "+config/mscn/machine=gpu_2"], ["mean mscn/machine/gpu_"]),
         ([], ["no config is named: add config=<name>", "mscn/quickstart"]),
     ],
 )
-def test_the_configs_are_listed_and_the_nearest_named(registered, arguments, words):
+def test_the_nearest_config_is_named_or_all_are_listed(registered, arguments, words):
     said = refusal(arguments)
     assert all(word in said for word in words)
     assert "Config search path" not in said
