@@ -226,7 +226,7 @@ class EncodedImage:
             with reading(self.path):
                 pixels = _jpeg_pixels(self.image)
         if pixels is None:
-            return _as_tensor(self.decode().picture)
+            return as_tensor(self.decode().picture)
         height, width = pixels.shape[1:]
         array = pixels.permute(1, 2, 0).numpy()
         # Those that Pillow takes when it resizes to the nearest.
@@ -238,10 +238,11 @@ class EncodedImage:
         picture = Image.fromarray(array)
         self.nearly_blank = nearly_blank(picture, BLANK_LEVELS_UNCHANGED)
         self.image.close()
-        return _as_tensor(picture if self._turn is None else picture.transpose(self._turn))
+        return as_tensor(picture if self._turn is None else picture.transpose(self._turn))
 
 
-def _as_tensor(picture: Image.Image) -> Tensor:
+def as_tensor(picture: Image.Image) -> Tensor:
+    """An RGB picture as uint8 ``[3, H, W]`` whose memory is ``[H, W, 3]``."""
     import torch
 
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)

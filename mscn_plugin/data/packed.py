@@ -164,13 +164,14 @@ class IndexedSource(ImageSource):
         if here is None:
             return None
         found: dict[str | None, Path] = {}
-        if _shards_in(here, cls.suffix):
+        shards = _shards_in(here, cls.suffix)
+        if shards:
             groups: dict[str | None, list[str]] = {}
-            for name in _shards_in(here, cls.suffix):
+            for name in shards:
                 groups.setdefault(_split_word(name), []).append(name)
             for word, names in groups.items():
                 pattern = f"*{word}*{cls.suffix}" if len(groups) > 1 and word else ""
-                if pattern and fnmatch.filter(_shards_in(here, cls.suffix), pattern) != names:
+                if pattern and fnmatch.filter(shards, pattern) != names:
                     raise ValueError(f"holds files whose splits cannot be told apart: {names[0]}")
                 found[word] = here / pattern
         else:

@@ -68,15 +68,24 @@ def check_fraction(subset: object) -> float:
 
 
 def _drawn(images: Sequence[tuple[str, int]], fraction: float, seed: int) -> list[tuple[str, int]]:
+    ordered = sorted(images)
+    labels = np.array([label for _, label in ordered])
+    return [ordered[place] for place in share_of_each_class(labels, fraction, seed)]
+
+
+def share_of_each_class(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Places of a share of each class's images, at least one of each, drawn with ``seed``.
+
+    Args:
+        labels: int ``[N]``.
+        share: above 0, at most 1.
+    """
     random = np.random.RandomState(seed)
-    of_class: dict[int, list[str]] = {}
-    for path, label in sorted(images):
-        of_class.setdefault(label, []).append(path)
-    return [
-        (paths[index], label)
-        for label, paths in sorted(of_class.items())
-        for index in random.permutation(len(paths))[: max(1, round(fraction * len(paths)))]
-    ]
+    drawn = []
+    for label in np.unique(labels):
+        places = random.permutation(np.flatnonzero(labels == label))
+        drawn.append(places[: max(1, round(share * len(places)))])
+    return np.sort(np.concatenate(drawn))
 
 
 def _listed(

@@ -26,12 +26,12 @@ from vissl.utils.misc import merge_features, set_seeds, setup_multiprocessing_me
 
 from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.data.readable_images import UNREADABLE
+from mscn_plugin.data.train_subset import share_of_each_class
 from mscn_plugin.evaluation.definitions import CHECKPOINT_DIGEST, FEW_LABELS, FROZEN, FROZEN_LOG
 from mscn_plugin.models.classifiers import (
     Labeled,
     knn_accuracy,
     probe_accuracy,
-    share_of_each_class,
     svm_average_precision,
 )
 from mscn_plugin.training.ranks import Ranks

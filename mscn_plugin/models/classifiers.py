@@ -96,16 +96,6 @@ def probe_score(probe: Any, val: Labeled) -> float:
     return 100 * float(probe.score(*val))
 
 
-def share_of_each_class(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Places of a share of each class's images, at least one of each, drawn with ``seed``."""
-    random = np.random.RandomState(seed)
-    drawn = []
-    for label in np.unique(labels):
-        places = random.permutation(np.flatnonzero(labels == label))
-        drawn.append(places[: max(1, round(share * len(places)))])
-    return np.sort(np.concatenate(drawn))
-
-
 def svm_average_precision(train: Labeled, val: Labeled, settings: Config) -> dict[str, float]:
     """Mean average precision in percent of one-against-all linear SVMs, VISSL's VOC07 protocol.
 

@@ -23,10 +23,9 @@ from mscn_plugin.report.accuracies import (
     images_in_short,
     in_percent,
 )
-from mscn_plugin.report.curves import Curve, curves
+from mscn_plugin.report.curves import Curve, curves, pictures
 from mscn_plugin.report.history import History
 from mscn_plugin.report.page import read_run
-from mscn_plugin.report.pictures import data_uri
 from mscn_plugin.report.settings import in_words
 from mscn_plugin.report.template import filled
 
@@ -77,10 +76,7 @@ def render(runs: dict[str, Run]) -> str:
             {"name": name, "color": to_hex(f"C{number}"), **_accuracies(run, histories[name])}
             for number, (name, run) in enumerate(runs.items())
         ],
-        "curves": [
-            {"source": data_uri(curve.svg(), "image/svg+xml"), "text": curve.in_words()}
-            for curve in joint_curves(histories)
-        ],
+        "curves": pictures(joint_curves(histories)),
         "differences": [
             {"key": key, "values": values} for key, values in differences(runs).items()
         ],

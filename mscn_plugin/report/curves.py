@@ -15,6 +15,7 @@ from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.evaluation.definitions import CLASSIFIERS, CONDITIONS, CURVES
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.report.history import History
+from mscn_plugin.report.pictures import data_uri
 
 LEAST_TO_SMOOTH = 20
 """Points of a series from which on it is smoothed; the running mean is over a tenth of them."""
@@ -149,6 +150,14 @@ def occlusion_curves(run: Run) -> list[Curve]:
             from_zero=True,
         )
         for key, title in CLASSIFIERS.items()
+    ]
+
+
+def pictures(shown: Sequence[Curve]) -> list[dict[str, str]]:
+    """Of each curve what a page shows: ``source``, an SVG as a data URI, and ``text``."""
+    return [
+        {"source": data_uri(curve.svg(), "image/svg+xml"), "text": curve.in_words()}
+        for curve in shown
     ]
 
 

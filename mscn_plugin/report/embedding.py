@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mscn_plugin.report.history import History
-from mscn_plugin.training.hooks.embedding_statistics import NOT_TOLD_APART, WINDOW
+from mscn_plugin.training.hooks.embedding_statistics import WINDOW, told_apart
 
 
 def about_embedding(history: History) -> str:
@@ -25,7 +25,7 @@ def about_embedding(history: History) -> str:
         f"After iteration {last[-1]['iteration']}: {loss}similarity of views of one image "
         f"{same:.2f}, of different images {others:.2f}"
     )
-    if same - others < NOT_TOLD_APART * (1 - others):
+    if not told_apart(same, others):
         return (
             f"{text}: the network does not tell images apart, and its features are of little use. "
             "Longer training, more images or a lower learning rate may help."

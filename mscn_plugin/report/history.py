@@ -32,11 +32,12 @@ class History:
     @classmethod
     def of(cls, folder: Path) -> History:
         """Read the logs that lie in a run's folder."""
+        evaluations = _lines(folder / "metrics.json", "train_phase_idx", "online_evaluation")
         return cls(
             _lines(folder / "stdout.json", "iter", "loss"),
-            _lines(folder / "metrics.json", "train_phase_idx", "online_evaluation"),
+            evaluations,
             _lines(folder / "embedding_statistics.json", "iteration", "std"),
-            _last_in_log(folder / "log.txt", "no online evaluation: "),
+            "" if evaluations else _last_in_log(folder / "log.txt", "no online evaluation: "),
         )
 
     def evaluations_until(self, epochs: int | None) -> list[dict[str, Any]]:

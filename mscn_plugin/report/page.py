@@ -14,18 +14,17 @@ from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.export.pretrained import Pretrained, describe, load_pretrained
 from mscn_plugin.files import write_text
 from mscn_plugin.report.accuracies import (
-    NONE,
     about_accuracies,
     accuracy_rows,
     images_in_short,
     in_percent,
 )
-from mscn_plugin.report.curves import curves, occlusion_curves
+from mscn_plugin.report.curves import curves, occlusion_curves, pictures
+from mscn_plugin.report.embedding import about_embedding
 from mscn_plugin.report.history import History
 from mscn_plugin.report.kernels import blank_kernels, first_kernels, kernel_sheet
 from mscn_plugin.report.neighbors import MAX_TRAIN_IMAGES, Neighborhood, nearest_neighbors
 from mscn_plugin.report.pictures import (
-    data_uri,
     jpeg,
     picture_file,
     png,
@@ -92,16 +91,11 @@ def render(
         "about": _about(run, pretrained),
         "settings": important_settings(run),
         "configuration": (folder / "train_config.yaml").read_text(encoding="utf-8"),
-        "curves": [
-            {"source": data_uri(curve.svg(), "image/svg+xml"), "text": curve.in_words()}
-            for curve in curves(history)
-        ],
+        "curves": pictures(curves(history)),
+        "embedding": about_embedding(history),
         "views": picture_file(folder / "masked_views.png"),
         "kernels": _kernels(run.checkpoint),
-        "occlusion": [
-            {"source": data_uri(curve.svg(), "image/svg+xml"), "text": curve.in_words()}
-            for curve in occlusion_curves(run)
-        ],
+        "occlusion": pictures(occlusion_curves(run)),
         **_accuracies(run.config, history, pretrained.epochs),
         **_neighbors(run.config, pretrained, data, max_images),
     }
@@ -146,7 +140,7 @@ def _accuracies(config: dict[str, Any], history: History, epochs: int | None) ->
         "accuracies": rows,
         "accuracies_caption": caption,
         "measured": images_in_short(history.evaluations_until(epochs)),
-        "no_accuracies": NONE,
+        "no_accuracies": about_accuracies(history, epochs),
     }
 
 

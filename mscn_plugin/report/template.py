@@ -103,6 +103,9 @@ _REPORT = """\
 {% else %}
 <p>The run's folder has no logs with a loss or an accuracy yet.</p>
 {% endif %}
+{% if embedding %}
+<p class="note">{{ embedding }}</p>
+{% endif %}
 
 {% if occlusion %}
 <h2 id="occlusion">Accuracy on images of which a part is hidden</h2>

@@ -26,7 +26,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 from vissl.data.ssl_transforms import ssl_transforms_wrapper
 
-from mscn_plugin.data.decoding import EncodedImage
+from mscn_plugin.data.decoding import EncodedImage, as_tensor
 from mscn_plugin.transforms.sampled_views import SAMPLED
 from mscn_plugin.transforms.transforms import FromSettings
 
@@ -249,11 +249,9 @@ class MSCNRandomResizedCrops(FromSettings, transforms.RandomResizedCrop):
         return [self._given(self._crop(picture, box, scale)) for box in boxes]
 
     def _given(self, view: View) -> View:
-        if isinstance(view, Tensor) == self.tensors:
-            return view
-        if self.tensors:
-            return torch.from_numpy(np.array(view)).permute(2, 0, 1)
-        return Image.fromarray(_array(view))
+        if isinstance(view, Tensor):
+            return view if self.tensors else Image.fromarray(_array(view))
+        return as_tensor(view) if self.tensors else view
 
     def _resized(self, pixels: Tensor, box: Sequence[int], mode: str) -> Tensor:
         top, left, height, width = box

@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from classy_vision.dataset.transforms import register_transform
 from classy_vision.dataset.transforms.classy_transform import ClassyTransform
@@ -19,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 from vissl.data.ssl_transforms import ssl_transforms_wrapper
 
+from mscn_plugin.data.decoding import as_tensor
 from mscn_plugin.transforms.augmentations import (
     Augmentation,
     ColorJitter,
@@ -140,7 +140,7 @@ class MSCNSampleAugmentations(FromSettings, ClassyTransform):
 def _pixels(view: Image.Image | Tensor) -> Tensor:
     if isinstance(view, Tensor):
         return view
-    return torch.from_numpy(np.array(view.convert("RGB"))).permute(2, 0, 1)
+    return as_tensor(view.convert("RGB"))
 
 
 # VISSL gives a transform the list of all views only if its name is in this list.

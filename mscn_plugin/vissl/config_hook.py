@@ -82,9 +82,11 @@ def _views_as_of_multicrop(train: Config) -> Iterator[None]:
     ours = train.COLLATE_FUNCTION
     if ours == COLLATOR:
         train.COLLATE_FUNCTION = "multicrop_collator"
-    yield
-    if ours == COLLATOR:
-        train.COLLATE_FUNCTION = ours
+    try:
+        yield
+    finally:
+        if ours == COLLATOR:
+            train.COLLATE_FUNCTION = ours
 
 
 def _refuse_unfiltered(cfg: Config) -> None:

@@ -105,3 +105,13 @@ def test_lists_are_read_without_running_code(tmp_path):
             read_list(str(tmp_path / name))
     with pytest.raises(OSError, match="none"):
         read_list(str(tmp_path / "none.npy"))
+
+
+def test_a_share_of_each_class_is_drawn():
+    from mscn_plugin.data.train_subset import share_of_each_class
+
+    labels = np.repeat([3, 7, 9], [100, 30, 4])
+    kept = share_of_each_class(labels, 0.1, seed=0)
+    assert np.bincount(labels[kept]).tolist() == [0, 0, 0, 10, 0, 0, 0, 3, 0, 1]
+    assert kept.tolist() == share_of_each_class(labels, 0.1, seed=0).tolist()
+    assert kept.tolist() != share_of_each_class(labels, 0.1, seed=1).tolist()

@@ -130,13 +130,3 @@ def test_costs_are_the_list_and_the_powers(svm_settings):
     assert costs(section) == [0.01, 1.0]
     section.costs.update(base=2.0, power_range=[1, 3])
     assert costs(section) == [0.01, 1.0, 2.0, 4.0]
-
-
-def test_a_share_of_each_class_is_drawn():
-    from mscn_plugin.models.classifiers import share_of_each_class
-
-    labels = np.repeat([3, 7, 9], [100, 30, 4])
-    kept = share_of_each_class(labels, 0.1, seed=0)
-    assert np.bincount(labels[kept]).tolist() == [0, 0, 0, 10, 0, 0, 0, 3, 0, 1]
-    assert kept.tolist() == share_of_each_class(labels, 0.1, seed=0).tolist()
-    assert kept.tolist() != share_of_each_class(labels, 0.1, seed=1).tolist()

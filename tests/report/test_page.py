@@ -93,6 +93,14 @@ def test_curves_of_hidden_shares_are_shown_of_this_checkpoint_alone(run):
         assert all("cells, zeros from 40 at share hidden in % 0 to 12.5" in t for t in texts)
 
 
+def test_a_network_that_does_not_tell_images_apart_is_said_to(run):
+    from mscn_plugin.report.page import write_report
+
+    line = {"iteration": 7, "std": 0.1, "positive_similarity": 0.9, "negative_similarity": 0.9}
+    (run / "embedding_statistics.json").write_text(json.dumps(line) + "\n")
+    assert "does not tell images apart" in Elements(write_report(run).read_text()).text
+
+
 def test_the_same_run_gives_the_same_page(run, tmp_path):
     from mscn_plugin.report.page import write_report
 

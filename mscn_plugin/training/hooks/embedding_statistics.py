@@ -163,7 +163,7 @@ class CollapseWatch:
         elif len(self.window) == WINDOW:
             mean = {key: sum(v[key] for v in self.window) / WINDOW for key in values}
             same, others = mean["positive_similarity"], mean["negative_similarity"]
-            if same - others < NOT_TOLD_APART * (1 - others):
+            if not told_apart(same, others):
                 found["not told apart"] = (
                     f"does not tell images apart: views of one image are as similar ({same:.3f}) "
                     f"as those of different ones ({others:.3f})"
@@ -175,6 +175,16 @@ class CollapseWatch:
                 )
         yield from (text for kind, text in found.items() if kind not in self.said)
         self.said = set(found)
+
+
+def told_apart(same: float, others: float) -> bool:
+    """Whether views of one image are more similar than those of others, by :data:`NOT_TOLD_APART`.
+
+    Args:
+        same: mean similarity of an image's views, from -1 to 1.
+        others: that of different images.
+    """
+    return same - others >= NOT_TOLD_APART * (1 - others)
 
 
 def is_late(task: Task) -> bool:
