@@ -22,8 +22,9 @@ from mscn_plugin.allowed import (
 from mscn_plugin.data.decoding import check_pixel_range
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.masking import check_sigma
+from mscn_plugin.masking.kinds import cell_sides
 from mscn_plugin.models.classifiers import EVALUATIONS
-from mscn_plugin.types import Config, is_number, is_whole, section_like
+from mscn_plugin.types import Config, is_number, section_like
 
 
 class Key(NamedTuple):
@@ -59,9 +60,9 @@ FILLED_IN = Allowed(
 )
 SIGMA = checked_by("null or at least 0 pixels", lambda value: value is None or check_sigma(value))
 PIXELS = checked_by("null, or the values of black and white, such as [0, 4095]", check_pixel_range)
-CELL_SIZE = Allowed(
-    "null, or a whole number of at least 1",
-    lambda value: value is None or (is_whole(value) and value >= 1),
+CELL_SIZE = checked_by(
+    "null, or a whole number of at least 1, or a list of two, [height, width]",
+    lambda value: value is None or cell_sides("", value),
 )
 SERVICES = ("wandb", "mlflow")
 SOME_SERVICES = Allowed(
@@ -215,8 +216,8 @@ SCHEMA: Section = {
     "OCCLUSION_CELL_SIZE": Key(
         None,
         CELL_SIZE,
-        "there: side of a cell in pixels; null: a seventh of the image's side, as the paper's 32 "
-        "of 224 (Table 6), whatever the run's masks have",
+        "there: side of a cell in pixels, or `[height, width]`; null: a seventh of the image's "
+        "side, as the paper's 32 of 224 (Table 6), whatever the run's masks have",
         weights=False,
     ),
 }
