@@ -19,6 +19,7 @@ from mscn_plugin.allowed import (
     one_of,
     whole,
 )
+from mscn_plugin.data.arrays import LAYOUTS, MAX_CHANNELS
 from mscn_plugin.data.decoding import check_pixel_range
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.masking import check_sigma
@@ -46,6 +47,10 @@ class Key(NamedTuple):
 Section = Mapping[str, Key | Mapping[str, Key]]
 
 
+def _is_channel(value: Any) -> bool:
+    return is_whole(value) and 0 <= value < MAX_CHANNELS
+
+
 SWITCH_OR_AUTO = one_of(True, False, "auto")
 FOLDER = Allowed(  # whether it is one is seen where its images are looked for
     "a folder of images, photographs, or empty", lambda value: True
@@ -59,6 +64,17 @@ FILLED_IN = Allowed(
 )
 SIGMA = checked_by("null or at least 0 pixels", lambda value: value is None or check_sigma(value))
 PIXELS = checked_by("null, or the values of black and white, such as [0, 4095]", check_pixel_range)
+CHANNELS = Allowed(
+    f"null, or a whole number from 1 to {MAX_CHANNELS}",
+    lambda value: value is None or (is_whole(value) and 1 <= value <= MAX_CHANNELS),
+)
+SHOWN = Allowed(
+    "null, or a list of one or three channels, counted from 0",
+    lambda value: (
+        value is None
+        or (isinstance(value, list) and len(value) in (1, 3) and all(map(_is_channel, value)))
+    ),
+)
 CELL_SIZE = Allowed(
     "null, or a whole number of at least 1",
     lambda value: value is None or (is_whole(value) and value >= 1),
@@ -110,6 +126,25 @@ SCHEMA: Section = {
         "of pictures of more than 8 bits per channel, `[0, 4095]` for 12 bits in files of 16; "
         "null: 0 and 65535 for integers of 16 bits",
     ),
+    "CHANNELS": Key(
+        None,
+        CHANNELS,
+        "null: images are pictures, decoded to RGB of 8 bits; a number: they are arrays of so many "
+        "channels, `.npy`, `.npz`, TIFF and PNG files, whose values stay as they are",
+    ),
+    "ARRAY_LAYOUT": Key(
+        "auto",
+        one_of(*LAYOUTS),
+        "of arrays of three dimensions: `[C, H, W]` or `[H, W, C]`; auto: by `CHANNELS`, refused "
+        "where both fit",
+    ),
+    "STATISTICS": Key(
+        "",
+        TEXT,
+        "the file of `mscn statistics` from which `Normalize` with `mean: null, std: null` takes "
+        "its values; empty: `statistics.json` in the folder of `DATA`",
+        weights=False,
+    ),
     "MAX_UNREADABLE_SHARE": Key(
         0.1,
         FRACTION,
@@ -142,6 +177,13 @@ SCHEMA: Section = {
     ),
     "PICTURE_IMAGES": Key(
         6, whole(0), "images in the picture of masked views; 0: no picture", weights=False
+    ),
+    "PICTURE_CHANNELS": Key(
+        None,
+        SHOWN,
+        "of arrays, which channels pictures show: one as gray, three as red, green and blue, "
+        "counted from 0; null: the first three, of one or two the first",
+        weights=False,
     ),
     "PROGRESS_BAR": Key(
         "auto",

@@ -38,6 +38,7 @@ COMMANDS = (
     "target",
     "subset",
     "pack",
+    "statistics",
     "replay",
     "configs",
     "doctor",

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from vissl.data.dataset_catalog import VisslDatasetCatalog, get_data_files
 
+from mscn_plugin.config.arrays import check_first_arrays, check_sources
 from mscn_plugin.config.checks.cache import check_cache
 from mscn_plugin.config.checks.evaluation import check_classes, is_evaluation, makes_lists
 from mscn_plugin.config.hydra_overrides import is_overridden
@@ -58,6 +59,7 @@ def find_images(cfg: Config) -> ImageLists:
         ConfigError: as :func:`resolve`, :func:`choose_images`, or classes that do not agree.
     """
     folders = resolve(cfg)
+    check_first_arrays(cfg, folders)
     check_classes(cfg, folders)
     return choose_images(cfg, folders)
 
@@ -74,7 +76,7 @@ def resolve(cfg: Config) -> Folders:
             images have no labels.
     """
     if cfg.MSCN.DATA:
-        splits = find_splits(str(cfg.MSCN.DATA), _KEY)
+        splits = find_splits(str(cfg.MSCN.DATA), _KEY, cfg.MSCN.CHANNELS)
         _use_folder(cfg, "TRAIN", splits.source, splits.train)
         _use_folder(cfg, "TEST", splits.source, splits.val)
     folders = {"TRAIN": _check_split(cfg, "TRAIN"), "TEST": []}
@@ -309,6 +311,7 @@ def _check_split(cfg: Config, name: str) -> list[Contents]:
                     f"{key}.DATASET_NAMES names {dataset!r}, which VISSL's dataset catalog does "
                     f"not have, and {key}.DATA_PATHS is empty: add {_KEY}=<{WANTED}>"
                 )
+    check_sources(cfg, name)
     if split.DATA_PATHS and not split.LABEL_PATHS:
         if "disk_filelist" in split.LABEL_SOURCES:
             _go_without_labels(cfg, name, f"{key}.LABEL_PATHS is empty")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from mscn_plugin.config import data, projector_input
+from mscn_plugin.config import arrays, data, projector_input
 from mscn_plugin.config.checks import (
     checkpoint,
     heads,
@@ -75,7 +75,8 @@ def infer_slurm(cfg: Config) -> None:
 
 _PATHS = (
     *("CHECKPOINT.DIR", "MODEL.WEIGHTS_INIT.PARAMS_FILE", "SLURM.LOG_FOLDER"),
-    *("MSCN.DATA", "MSCN.TRAIN_SUBSET", "MSCN.TRACKING_DIR", "EXTRACT_FEATURES.OUTPUT_DIR"),
+    *("MSCN.DATA", "MSCN.STATISTICS", "MSCN.TRAIN_SUBSET", "MSCN.TRACKING_DIR"),
+    *("EXTRACT_FEATURES.OUTPUT_DIR",),
     *("HOOKS.TENSORBOARD_SETUP.LOG_DIR", "PROFILING.OUTPUT_FOLDER"),
     *(f"DATA.{split}.{key}_PATHS" for split in ("TRAIN", "TEST") for key in ("DATA", "LABEL")),
 )
@@ -139,6 +140,7 @@ STEPS: tuple[Step, ...] = (
     infer_checkpoint_folder,
     infer_slurm,
     vissl.check,
+    arrays.infer_and_check,
     optimizer.complete,
     transforms.check,
     heads.check,

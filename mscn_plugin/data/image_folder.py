@@ -42,6 +42,9 @@ TRAIN, VAL, TEST = (
 SPLIT_NAMES = (TRAIN, VAL, TEST)
 _MAX_KINDS = 8  # kinds of left-out files in one message
 
+Extensions = tuple[str, ...]
+"""Endings of the files that are taken, in lower case; empty: :func:`image_extensions`."""
+
 
 @functools.cache
 def image_extensions() -> tuple[str, ...]:
@@ -100,11 +103,11 @@ class Contents:
         return f"; left out: {named}{more}" if kinds else ""
 
 
-def contents(folder: str | Path) -> Contents:
+def contents(folder: str | Path, extensions: Extensions = ()) -> Contents:
     """List the images of a folder; folders in it that cannot be read are warned of."""
     left_out: dict[str, int] = Counter()
     found: dict[str, list[str]] = {}
-    for root, paths in _images(str(folder), left_out):
+    for root, paths in _images(str(folder), left_out, extensions or image_extensions()):
         top = "" if root == str(folder) else os.path.relpath(root, folder).split(os.sep)[0]
         found.setdefault(top, []).extend(paths)
     for name in [name for name, paths in found.items() if name and not paths]:
@@ -120,7 +123,9 @@ def contents(folder: str | Path) -> Contents:
     return Contents(str(folder), classes, images, dict(left_out))
 
 
-def _images(folder: str, left_out: dict[str, int]) -> Iterator[tuple[str, list[str]]]:
+def _images(
+    folder: str, left_out: dict[str, int], extensions: Extensions
+) -> Iterator[tuple[str, list[str]]]:
     """The folder and those in it, each with its images' paths, sorted; counts what is left out."""
     found, pending = [], [folder]
     while pending:
@@ -129,7 +134,7 @@ def _images(folder: str, left_out: dict[str, int]) -> Iterator[tuple[str, list[s
             with os.scandir(here) as entries:
                 for entry in entries:
                     extension = os.path.splitext(entry.name)[1].lower()
-                    is_image = extension in image_extensions()
+                    is_image = extension in extensions
                     if entry.is_dir():
                         if is_hidden(entry.name):
                             left_out[f"hidden folder {entry.name}"] += 1
@@ -148,9 +153,9 @@ def _images(folder: str, left_out: dict[str, int]) -> Iterator[tuple[str, list[s
     yield from sorted(found, key=lambda folder: folder[0])
 
 
-def class_names(folder: str | Path) -> list[str]:
+def class_names(folder: str | Path, extensions: Extensions = ()) -> list[str]:
     """``Contents.classes`` of a folder, without listing its images."""
-    return [name for name in sub_folders(folder) if _has_images(Path(folder, name))]
+    return [name for name in sub_folders(folder) if _has_images(Path(folder, name), extensions)]
 
 
 def sub_folders(folder: str | Path) -> list[str]:
@@ -158,9 +163,9 @@ def sub_folders(folder: str | Path) -> list[str]:
         return sorted(e.name for e in entries if e.is_dir() and not is_hidden(e.name))
 
 
-def _has_images(folder: Path, deep: bool = True) -> bool:
+def _has_images(folder: Path, extensions: Extensions, deep: bool = True) -> bool:
     """Whether a folder, or with ``deep`` one in it, holds an image: as few look-ups as possible."""
-    folders = []
+    folders, endings = [], extensions or image_extensions()
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -168,11 +173,11 @@ def _has_images(folder: Path, deep: bool = True) -> bool:
                     continue
                 if entry.is_dir():
                     folders.append(Path(entry.path))
-                elif entry.name.lower().endswith(image_extensions()):
+                elif entry.name.lower().endswith(endings):
                     return True
     except OSError:
         return False
-    return deep and any(map(_has_images, folders))
+    return deep and any(_has_images(inner, extensions) for inner in folders)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +206,7 @@ class Splits:
         return f"data in {self.folder}: {train} for training, {val} for validation{unused}"
 
 
-def split_folders(folder: Path) -> Splits:
+def split_folders(folder: Path, extensions: Extensions = ()) -> Splits:
     """Find training and validation images, by the usual names of folders, in any case.
 
     ``train`` or ``training`` beside ``val``, ``valid`` or ``validation``, in their absence
@@ -212,31 +217,32 @@ def split_folders(folder: Path) -> Splits:
     Raises:
         ValueError: there is validation data, of classes, and no ``train``.
     """
-    here = _unwrapped(folder, keep=SPLIT_NAMES)
-    names = class_names(here)
+    names_in = functools.partial(class_names, extensions=extensions)
+    here = _unwrapped(folder, extensions, keep=SPLIT_NAMES)
+    names = names_in(here)
     val_names = [n for pattern in (VAL, TEST) for n in matching(pattern, names)]
     train_names = matching(TRAIN, sub_folders(here))
     others = set(names) - {*train_names, *val_names}
     if not train_names:
         for name in val_names:
-            if class_names(here / name):
+            if names_in(here / name):
                 raise ValueError(
                     f"{here} holds {name}/ with folders of images and no train/: rename the folder "
                     "of the training images, or name one folder of classes"
                 )
-    if not train_names or (others and not val_names and not class_names(here / train_names[0])):
+    if not train_names or (others and not val_names and not names_in(here / train_names[0])):
         return Splits(folder, here, None, ())
-    train = _unwrapped(here / train_names[0])
-    known = set(class_names(train))
-    val_name = next((n for n in val_names if _labeled_like(known, here / n)), None)
-    val = _unwrapped(here / val_name) if val_name else None
+    train = _unwrapped(here / train_names[0], extensions)
+    known = set(names_in(train))
+    val_name = next((n for n in val_names if _labeled_like(known, here / n, extensions)), None)
+    val = _unwrapped(here / val_name, extensions) if val_name else None
     unused = [name for name in names if name not in (train_names[0], val_name)]
     return Splits(folder, train, val, unused)
 
 
-def _labeled_like(known: set[str], folder: Path) -> bool:
+def _labeled_like(known: set[str], folder: Path, extensions: Extensions) -> bool:
     """Whether a split has classes; else its images lack labels, as in many a competition's test/"""
-    classes = class_names(_unwrapped(folder))
+    classes = class_names(_unwrapped(folder, extensions), extensions)
     return len(known) > 1 and (len(classes) > 1 or bool(known.intersection(classes)))
 
 
@@ -246,19 +252,19 @@ def matching(pattern: Pattern[str], names: list[str]) -> list[str]:
     return sorted(found, key=lambda name: (name != "train", len(name), name))
 
 
-def _unwrapped(folder: Path, keep: Sequence[Pattern[str]] = ()) -> Path:
+def _unwrapped(folder: Path, extensions: Extensions, keep: Sequence[Pattern[str]] = ()) -> Path:
     """The folder, or the only one in it, as long as that one holds folders of images.
 
     Args:
         keep: names of folders for which their parent stands.
     """
-    names = class_names(folder)
-    if len(names) != 1 or _has_images(folder, deep=False):
+    names = class_names(folder, extensions)
+    if len(names) != 1 or _has_images(folder, extensions, deep=False):
         return folder
     if any(pattern.fullmatch(names[0]) for pattern in keep):
         return folder
     inner = folder / names[0]
-    return _unwrapped(inner, keep) if class_names(inner) else folder
+    return _unwrapped(inner, extensions, keep) if class_names(inner, extensions) else folder
 
 
 def held_out_fifth(number: int) -> tuple[np.ndarray, np.ndarray]:

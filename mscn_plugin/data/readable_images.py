@@ -8,14 +8,17 @@ import logging
 from typing import Any
 
 import numpy as np
+import torch
 from classy_vision.generic.distributed_util import is_primary
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import get_worker_info
 from vissl.data import DATA_SOURCES_WITH_SUBSET_SUPPORT, DATASET_SOURCE_MAP
 from vissl.data.disk_dataset import DiskImageDataset
 from vissl.data.ssl_dataset import GenericSSLDataset
 from vissl.trainer import train_task
 
+from mscn_plugin.data.arrays import ArrayFormat, as_picture, read_array
 from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError, printable, reading
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.data.memory_cache import HeldImage, MemoryCache, make_cache
@@ -128,12 +131,12 @@ class ReadableImagesDataset(GenericSSLDataset):
             logging.warning(nearly_blank_warning(self.path_of(index)))
 
     def original(self, index: int) -> Image.Image | None:
-        """The whole image with this index, decoded; None where it is no file, or unreadable."""
+        """The whole image with this index as a picture; None where it is no file, or unreadable."""
         source = self.data_objs[0]
         if not isinstance(source, ImageFiles):
             return None
         try:
-            return source.encoded(self._place(index)).decode().picture
+            return source.picture(self._place(index))
         except UnreadableImageError:
             return None
 
@@ -172,12 +175,31 @@ class ImageFiles(abc.ABC):
     @abc.abstractmethod
     def _open(self, index: int) -> Image.Image: ...
 
+    @functools.cached_property
+    def _arrays(self) -> ArrayFormat | None:
+        return ArrayFormat.of(self.cfg)
+
     def __getitem__(self, index: int) -> tuple[Any, bool]:
-        """The image, decoded or not, and True: what cannot be read raises UnreadableImageError."""
+        """The image and True: what cannot be read raises UnreadableImageError.
+
+        It is a picture, decoded or not, or of arrays float32 ``[C, H, W]``.
+        """
+        if self._arrays is not None:
+            return self._array(index, self._arrays), True
         transforms = self.cfg["DATA"][self.split].TRANSFORMS
         undecoded = bool(transforms) and transforms[0]["name"] == TAKES_UNDECODED
         self._last = self.encoded(index)
         return self._last if undecoded else self._last.decode().picture, True
+
+    def _array(self, index: int, form: ArrayFormat) -> Tensor:
+        return torch.from_numpy(read_array(self.path_of(index), form))
+
+    def picture(self, index: int) -> Image.Image:
+        """The image for people; raises UnreadableImageError."""
+        if self._arrays is None:
+            return self.encoded(index).decode().picture
+        shown = self.cfg["MSCN"].get("PICTURE_CHANNELS")
+        return as_picture(self._array(index, self._arrays).numpy(), shown)
 
     def encoded(self, index: int) -> EncodedImage:
         """The file, opened or decoded before; raises UnreadableImageError."""
@@ -214,7 +236,8 @@ class SourceImages(ImageFiles):
             raise RunError(f"config.DATA.{split}: {path!r} {error}") from None
         data = cfg.get("MSCN", {}).get("DATA")
         if data and data != PHOTOGRAPHS:
-            _say_once(find_splits(str(data), "config.MSCN.DATA").in_words())
+            channels = cfg["MSCN"].get("CHANNELS")
+            _say_once(find_splits(str(data), "config.MSCN.DATA", channels).in_words())
         level = logging.WARNING if self.contents.left_out else logging.INFO
         _say_once(f"{split}: {self.contents.in_words()}", level)
 

@@ -7,11 +7,13 @@ source says the splits of.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 from PIL import Image
 
+from mscn_plugin.data.arrays import ARRAYS, EXTENSIONS
 from mscn_plugin.data.image_folder import (
     FOLDER,
     PHOTOGRAPHS,
@@ -29,7 +31,17 @@ from mscn_plugin.data.parquet import ParquetSource
 from mscn_plugin.data.photographs import build_photographs
 from mscn_plugin.errors import ConfigError
 
-__all__ = ["SOURCES", "ImageFolderSource", "ImageSource", "ParquetSource", "TarSource"]
+__all__ = [
+    "SOURCES",
+    "ArrayFolderSource",
+    "ImageFolderSource",
+    "ImageSource",
+    "ParquetSource",
+    "TarSource",
+]
+
+
+_CHANNELS = "config.MSCN.CHANNELS=<the number of their channels>"
 
 
 class ImageFolderSource(ImageSource):
@@ -49,9 +61,11 @@ class ImageFolderSource(ImageSource):
             raise ValueError(f"cannot be read: {error.strerror}") from None
         found = contents(path)
         if not found.images:
+            arrays = any(kind in found.left_out for kind in EXTENSIONS)
             raise ValueError(
                 f"holds no images ({', '.join(image_extensions())}{found.left_out_in_words()}); it "
                 f"must be a {WANTED}"
+                + (f"; training and evaluations read arrays with {_CHANNELS}" if arrays else "")
             )
         return found
 
@@ -64,30 +78,68 @@ class ImageFolderSource(ImageSource):
         return Path(image).read_bytes()
 
 
-def find_splits(data: str, key: str) -> Splits:
+class ArrayFolderSource(ImageSource):
+    """A folder of arrays, with a sub-folder per class where it has labels."""
+
+    name = ARRAYS
+    lists = True
+    unlabeled = "has no two sub-folders of arrays"
+
+    @classmethod
+    def contents(cls, path: str) -> Contents:
+        if not os.path.isdir(path):
+            raise ValueError(f"is not a folder; it must be a {WANTED}")
+        found = contents(path, EXTENSIONS)
+        if not found.images:
+            raise ValueError(
+                f"holds no arrays ({', '.join(EXTENSIONS)}{found.left_out_in_words()}), which "
+                "config.MSCN.CHANNELS asks for; of pictures it must be null"
+            )
+        return found
+
+    @classmethod
+    def open(cls, path: str, image: str) -> Image.Image:
+        """Not for arrays, which are no pictures: :func:`read_array` reads them."""
+        raise TypeError(f"{image} is an array, and no picture")
+
+
+def find_splits(data: str, key: str, channels: int | None = None) -> Splits:
     """The training and validation images of what an option or configuration key names.
 
     Args:
         data: a folder of images, of shards or of Parquet files, a file of these or a pattern, or
             ``photographs``.
         key: the option or key.
+        channels: ``config.MSCN.CHANNELS``; where it is given, ``data`` must be a folder of arrays.
 
     Raises:
         ConfigError: it is none of these, cannot be read, or has validation images alone.
     """
+    if channels is not None and data == PHOTOGRAPHS:
+        raise ConfigError(
+            f"{key} is {data!r}, which are pictures, and config.MSCN.CHANNELS {channels}: name a "
+            "folder of arrays, or set CHANNELS to null"
+        )
     path = build_photographs() if data == PHOTOGRAPHS else Path(data).expanduser().absolute()
     try:
         for source in SOURCES.values():
             splits = source.splits(str(path) if "://" not in data else data)
-            if splits is not None:
+            if splits is not None and channels is None:
                 return splits
+            if splits is not None:
+                raise ValueError(
+                    f"holds packed images; with config.MSCN.CHANNELS {channels} it must be a "
+                    "folder of arrays"
+                )
     except OSError as error:
         raise ConfigError(f"{key} is {data!r}, which cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise ConfigError(f"{key} is {data!r}, which {error}") from None
     if path.is_dir():
         try:
-            return split_folders(path)
+            if channels is None:
+                return split_folders(path)
+            return dataclasses.replace(split_folders(path, EXTENSIONS), source=ARRAYS)
         except ValueError as error:
             raise ConfigError(f"{key} is {data!r}; {error}") from None
     raise ConfigError(f"{key} is {data!r}, which is not a folder; it must be a {WANTED}")
@@ -106,13 +158,16 @@ def contents_of(splits: Splits, val: bool = False) -> Contents:
         raise ConfigError(f"{path} {error}") from None
 
 
-def measured_images(data: str, key: str) -> str:
+def measured_images(data: str, key: str, channels: int | None = None) -> str:
     """Say on which images of a data set evaluations are measured, of how many classes.
+
+    Args:
+        data, key, channels: as for :func:`find_splits`.
 
     Raises:
         ConfigError: it has no labels, its splits' classes differ, or :func:`find_splits` fails.
     """
-    splits = find_splits(data, key)
+    splits = find_splits(data, key, channels)
     train = contents_of(splits)
     if not train.labeled:
         raise ConfigError(

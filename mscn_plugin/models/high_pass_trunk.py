@@ -52,7 +52,7 @@ def behind_high_pass(trunk: type[torch.nn.Module]) -> type[torch.nn.Module]:
         def forward(
             self, x: torch.Tensor, out_feat_keys: list[str] | None = None
         ) -> list[torch.Tensor]:
-            """Features of images ``[B, 3, H, W]``, which are filtered first."""
+            """Features of images ``[B, C, H, W]``, which are filtered first."""
             features: list[torch.Tensor] = super().forward(high_pass(x, self.sigma), out_feat_keys)
             return features
 

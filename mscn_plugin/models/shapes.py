@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from vissl.models.trunks import get_model_trunk
 
+from mscn_plugin.models.input_channels import input_channels
 from mscn_plugin.types import Config
 
 T = TypeVar("T")
@@ -27,7 +28,8 @@ def trunk_features(model_config: Config, size: tuple[int, int] = (224, 224)) -> 
     """
 
     def ask() -> int:
-        features: torch.Tensor = build_trunk(model_config).eval()(torch.zeros(1, 3, *size), [])[-1]
+        image = torch.zeros(1, input_channels(model_config), *size)
+        features: torch.Tensor = build_trunk(model_config).eval()(image, [])[-1]
         return features.flatten(1).shape[1]
 
     key = json.dumps(model_config, sort_keys=True, default=str), size

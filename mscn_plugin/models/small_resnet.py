@@ -16,6 +16,7 @@ from vissl.models.model_helpers import Flatten, get_trunk_forward_outputs
 from vissl.models.trunks import register_model_trunk
 
 from mscn_plugin.errors import suggestion
+from mscn_plugin.models.input_channels import input_channels
 from mscn_plugin.types import Config
 
 BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -61,7 +62,7 @@ class SmallResNet(nn.Module):
         self._feature_blocks = nn.ModuleDict(
             {
                 "conv1": nn.Conv2d(
-                    3,
+                    input_channels(model_config),
                     width,
                     stem_kernel,
                     stride=stem_stride,
@@ -94,7 +95,7 @@ class SmallResNet(nn.Module):
     def forward(
         self, x: torch.Tensor, out_feat_keys: list[str] | None = None
     ) -> list[torch.Tensor]:
-        """Features of images ``[B, 3, H, W]`` at the named layers; else ``[B, 8 * WIDTH]``."""
+        """Features of images ``[B, C, H, W]`` at the named layers; else ``[B, 8 * WIDTH]``."""
         checkpointing = self.model_config.ACTIVATION_CHECKPOINTING
         features: list[torch.Tensor] = get_trunk_forward_outputs(
             feat=x,

@@ -20,10 +20,12 @@ from vissl.config import AttrDict
 
 from mscn_plugin.config.checks.evaluation import check_same_classes
 from mscn_plugin.config.data import Folders, contents_of, resolve
+from mscn_plugin.data.arrays import as_picture
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.pretrained import Pretrained
+from mscn_plugin.transforms.on_device import STAGE
 from mscn_plugin.types import Config
 
 NUM_QUERIES = 6
@@ -114,7 +116,7 @@ def nearest_neighbors(
     cfg.DATA.TEST.TRANSFORMS = transforms
     images = EvaluationData.of(cfg)
     cfg.DATA.TEST.TRANSFORMS = list(
-        itertools.takewhile(lambda transform: transform["name"] != "ToTensor", transforms)
+        itertools.takewhile(lambda transform: transform["name"] not in STAGE, transforms)
     )
     pictures = EvaluationData.of(cfg) if cfg.DATA.TEST.TRANSFORMS else None
     if images is None or pictures is None:
@@ -136,11 +138,11 @@ def nearest_neighbors(
 
     queries = [
         Query(
-            _picture(pictures.val[query]),
+            _picture(pictures.val[query], cfg),
             name(int(val_labels[query])),
             [
                 Neighbor(
-                    _picture(pictures.train[index]),
+                    _picture(pictures.train[index], cfg),
                     name(int(train_labels[index])),
                     similarity,
                     top,
@@ -229,5 +231,9 @@ def _exists(path: str, sources: Sequence[str]) -> bool:
     return Path(path).exists() or any(SOURCES[n].exists(path) for n in sources if n in SOURCES)
 
 
-def _picture(sample: Any) -> Image.Image:
-    return sample["data"][0]
+def _picture(sample: Any, cfg: Config) -> Image.Image:
+    image: Any = sample["data"][0]
+    if isinstance(image, Tensor):
+        return as_picture(image.numpy(), cfg.MSCN.PICTURE_CHANNELS)
+    picture: Image.Image = image
+    return picture

@@ -6,7 +6,7 @@ import copy
 import importlib.util
 import logging
 
-from mscn_plugin.errors import ConfigError
+from mscn_plugin.errors import ConfigError, with_path
 from mscn_plugin.transforms.on_device import DeviceViews, split_augmentations, split_pipeline
 from mscn_plugin.transforms.opencv import with_fast_augmentations, with_tensors
 from mscn_plugin.types import Config
@@ -30,7 +30,8 @@ def loader_config(config: Config) -> tuple[Config, DeviceViews | None]:
     reason = f"config.MSCN.DEVICE_VIEWS is {asked}, which leaves no views to the device"
     if asked is not False:
         try:
-            config.DATA.TRAIN, stage = split_pipeline(config.DATA.TRAIN)
+            arrays = config.MSCN.CHANNELS is not None
+            config.DATA.TRAIN, stage = split_pipeline(config.DATA.TRAIN, arrays)
             where = "leave normalization, filter and masks to the training device"
         except ValueError as error:
             reason = f"config.DATA.TRAIN.{error}"
@@ -72,15 +73,19 @@ def _divide_augmentations(
         )
     try:
         if stage is None:
-            raise ValueError(no_stage)
-        train, with_augmentations = split_augmentations(config.DATA.TRAIN, stage)
-    except ValueError as error:
-        reason = str(error) if stage is None else f"config.DATA.TRAIN.{error}"
+            raise ConfigError(no_stage)
+        if config.MSCN.CHANNELS is not None:
+            channels = f"config.MSCN.CHANNELS is {config.MSCN.CHANNELS}"
+            raise ConfigError(f"{channels}, and the device augments pictures alone")
+        train, with_augmentations = with_path(
+            "config.DATA.TRAIN", split_augmentations, config.DATA.TRAIN, stage
+        )
+    except ConfigError as error:
         if asked == "device":
             raise ConfigError(
-                f"{given}, but {reason}; or set AUGMENT_ON to auto or worker"
+                f"{given}, but {error}; or set AUGMENT_ON to auto or worker"
             ) from None
-        return stage, f"the loader's workers, for {given}, but {reason}"
+        return stage, f"the loader's workers, for {given}, but {error}"
     config.DATA.TRAIN = train
     why = given if asked == "device" else f"{given} and config.MACHINE.DEVICE is {device}"
     return with_augmentations, f"the training device, for {why}"

@@ -4,7 +4,8 @@ Normalization, filter, masks and noise, and the standard augmentations before th
 operations for every pixel. The loader's workers stop before them: they send each view once, as
 uint8, with the masks and the augmentations as a few numbers, and this stage does the rest for the
 whole batch, after the copy to the device and before the training step, hence outside of autocast.
-What travels is a quarter of two float32 views, whatever the number of masks.
+What travels is a quarter of two float32 views, whatever the number of masks; of arrays it is the
+two views, which are float32 in the files' own units.
 
 Shape shorthand: B images, V = 2 branches, K0 and K1 masks, C, H, W channels, height, width.
 """
@@ -30,7 +31,10 @@ from mscn_plugin.transforms.transforms import MSCNHighPass, settings_of
 from mscn_plugin.types import Config
 
 STAGE = ("ToTensor", "Normalize", "MSCNHighPass")
-"""Transforms that the stage stands for, in their order; the first alone is necessary."""
+"""Transforms that the stage stands for, in their order; the first alone is necessary.
+
+Arrays are tensors from the beginning, without ``ToTensor``, and any of the others begins the stage.
+"""
 
 COLLATORS = {COLLATOR: "mscn_mask_drawing_collator"}
 """Collators whose masks the stage applies, and what the workers run in their place."""
@@ -41,11 +45,12 @@ class DeviceViews:
     """What the stage does; the arguments are those of the transforms that it replaces.
 
     Attributes:
-        mean: per channel, in units of a pixel range of [0, 1].
-        std: per channel, in the same units, above 0.
+        mean: per channel, as a part of ``unit``.
+        std: per channel, as a part of ``unit``, above 0.
         sigma: width of the high-pass filter in pixels; 0: no filter.
         layout: how the batch is handed to the trainer.
         augmentations: what comes before all of it, with the parameters that the workers sampled.
+        unit: of mean and std: of pictures the white of 8 bits, of arrays 1.
     """
 
     mean: tuple[float, ...] = (0.0,)
@@ -53,10 +58,11 @@ class DeviceViews:
     sigma: float = 0.0
     layout: BatchLayout = dataclasses.field(default_factory=BatchLayout)
     augmentations: tuple[Augmentation, ...] = ()
+    unit: float = 255.0
 
     def filtered(self, views: Tensor) -> Tensor:
-        """Normalize and filter ``[..., C, H, W]`` of uint8; returns float32 on the same device."""
-        mean, std = (_levels(values, views.device) for values in (self.mean, self.std))
+        """Normalize and filter raw views ``[..., C, H, W]``: float32 on the same device."""
+        mean, std = (_in_pixels(v, self.unit, views.device) for v in (self.mean, self.std))
         normalized = views.to(torch.float32, copy=True).sub_(mean).div_(std)
         return high_pass(normalized, self.sigma)
 
@@ -70,7 +76,7 @@ class DeviceViews:
         """Turn a batch of the sampling collator into one of the masking collator, on ``device``.
 
         Args:
-            batch: ``data`` uint8 ``[V, B, C, H, W]``, see
+            batch: ``data`` ``[V, B, C, H, W]``, uint8 or of arrays float32, see
                 :func:`~mscn_plugin.transforms.collate.mscn_mask_drawing_collator`.
             device: where to; the batch may be there already.
             empty: makes the tensor for the masked views, as ``torch.empty`` does.
@@ -89,9 +95,9 @@ class DeviceViews:
 
 @functools.cache
 @torch.inference_mode(False)  # what is cached must serve training, too
-def _levels(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """Fractions of the pixel range as ``[C, 1, 1]`` in units of uint8; cached, so copied once."""
-    return 255 * torch.tensor(values).view(-1, 1, 1).to(device)
+def _in_pixels(values: tuple[float, ...], unit: float, device: torch.device) -> Tensor:
+    """Parts of ``unit`` as ``[C, 1, 1]`` in the views' own units; cached, so copied once."""
+    return unit * torch.tensor(values).view(-1, 1, 1).to(device)
 
 
 class DeviceViewsLoader:
@@ -125,11 +131,12 @@ class DeviceViewsLoader:
         return getattr(self.dataloader, name)
 
 
-def split_pipeline(train: Config) -> tuple[Config, DeviceViews]:
+def split_pipeline(train: Config, arrays: bool = False) -> tuple[Config, DeviceViews]:
     """Divide a ``DATA.TRAIN`` between workers and device.
 
     Args:
         train: the section of a VISSL configuration; it is not changed.
+        arrays: whether the images are arrays (``MSCN.CHANNELS``).
 
     Returns:
         The section for the workers, and the stage for the device.
@@ -143,28 +150,33 @@ def split_pipeline(train: Config) -> tuple[Config, DeviceViews]:
             f"COLLATE_FUNCTION is {train.COLLATE_FUNCTION}; it must be {' or '.join(COLLATORS)}"
         )
     names = [transform["name"] for transform in train.TRANSFORMS]
-    start = names.index("ToTensor") if "ToTensor" in names else len(names)
+    stages = STAGE[1:] if arrays else STAGE
+    begins = stages if arrays else STAGE[:1]
+    start = next((place for place, name in enumerate(names) if name in begins), len(names))
     parts = {transform["name"]: settings_of(transform) for transform in train.TRANSFORMS[start:]}
-    if not parts or names[start:] != [name for name in STAGE if name in parts]:
+    if not parts or names[start:] != [name for name in stages if name in parts]:
+        absent = "one may be" if arrays else "the last two may be"
         raise ValueError(
             f"TRANSFORMS ends in {', '.join(names[start:] or names[-1:])}; it must end in "
-            f"{', '.join(STAGE)}, of which the last two may be absent"
+            f"{', '.join(stages)}, of which {absent} absent"
         )
     normalize = parts.get("Normalize", {"mean": [0.0], "std": [1.0]})
     lists: list[Any] = [normalize.get(key) for key in ("mean", "std")]
     if len(normalize) != 2 or not all(isinstance(values, list) for values in lists):
         raise ValueError(
-            f"TRANSFORMS[{start + 1}] is Normalize with {normalize}; it must have mean and std, "
-            "each a list with one value per channel"
+            f"TRANSFORMS[{names.index('Normalize')}] is Normalize with {normalize}; it must have "
+            "mean and std, each a list with one value per channel"
         )
     stage = DeviceViews(
         mean=tuple(map(float, lists[0])),
         std=tuple(map(float, lists[1])),
         sigma=MSCNHighPass(**parts["MSCNHighPass"]).sigma if "MSCNHighPass" in parts else 0.0,
         layout=BatchLayout.of(train.COLLATE_FUNCTION_PARAMS),
+        unit=1.0 if arrays else 255.0,
     )
     workers = copy.deepcopy(train)
-    workers.TRANSFORMS = [*workers.TRANSFORMS[:start], {"name": "PILToTensor"}]
+    to_tensors = [] if arrays else [{"name": "PILToTensor"}]
+    workers.TRANSFORMS = [*workers.TRANSFORMS[:start], *to_tensors]
     workers.COLLATE_FUNCTION = COLLATORS[train.COLLATE_FUNCTION]
     return workers, stage
 

@@ -217,9 +217,12 @@ class MSCNRandomResizedCrops(FromSettings, transforms.RandomResizedCrop):
     quarter, an eighth) of its size, by its own cosine transform. Elsewhere the result is
     torchvision's of a picture, to one level.
 
+    Of an array, float32 ``[C, H, W]``, crops are torchvision's, in the same units: interpolated
+    with antialiasing and not rounded.
+
     Args:
         num_times: number of crops.
-        tensors: whether crops are tensors; else they are pictures.
+        tensors: whether crops of pictures are tensors; else they are pictures.
         settings: those of torchvision's ``RandomResizedCrop``.
 
     Raises:
@@ -231,7 +234,9 @@ class MSCNRandomResizedCrops(FromSettings, transforms.RandomResizedCrop):
         self.num_times = num_times
         self.tensors = tensors
 
-    def forward(self, image: Image.Image | EncodedImage) -> list[View]:
+    def forward(self, image: Image.Image | EncodedImage | Tensor) -> list[View]:
+        if isinstance(image, Tensor):
+            return [self._crop_of_array(image) for _ in range(self.num_times)]
         file = image if isinstance(image, EncodedImage) else EncodedImage(image)
         width, height = file.size
         # torchvision asks for the size of an image and for nothing else of it.
@@ -247,6 +252,10 @@ class MSCNRandomResizedCrops(FromSettings, transforms.RandomResizedCrop):
             return [self._given(self._resized(pixels, box, mode)) for box in boxes]
         picture, scale = file.decode(reduction)
         return [self._given(self._crop(picture, box, scale)) for box in boxes]
+
+    def _crop_of_array(self, image: Tensor) -> Tensor:
+        crop: Tensor = super().forward(image)
+        return crop
 
     def _given(self, view: View) -> View:
         if isinstance(view, Tensor):

@@ -15,6 +15,7 @@ REGISTERING_MODULES = (
     "mscn_plugin.transforms.sampled_views",
     "mscn_plugin.transforms.collate",
     "mscn_plugin.models.branchwise",
+    "mscn_plugin.models.input_channels",
     "mscn_plugin.models.small_resnet",
     "mscn_plugin.models.high_pass_trunk",
     "mscn_plugin.training.lr_schedule",

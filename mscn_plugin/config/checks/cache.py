@@ -26,7 +26,14 @@ def check_cache(cfg: Config, images: Sequence[Any]) -> None:
     Raises:
         ConfigError: it is not enough; the message has both numbers.
     """
-    if cfg.MSCN.CACHE == "none" or cfg.SLURM.USE_SLURM:
+    if cfg.MSCN.CACHE == "none":
+        return
+    if cfg.MSCN.CHANNELS is not None:
+        raise ConfigError(
+            f"config.MSCN.CACHE is {cfg.MSCN.CACHE}, which holds pictures of 8 bits; with "
+            f"config.MSCN.CHANNELS {cfg.MSCN.CHANNELS} it must be none"
+        )
+    if cfg.SLURM.USE_SLURM:
         return
     number = len(images)
     places = range(0, number, -(-number // _MEASURED))

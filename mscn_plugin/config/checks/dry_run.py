@@ -60,7 +60,8 @@ def check_first_batch(cfg: Config) -> None:
 
 def _first_batch(cfg: Config, split: str) -> dict[str, Any]:
     data = cfg.DATA[split]
-    samples = [_sample(index, _image_size(data.TRANSFORMS)) for index in range(_IMAGES)]
+    side, channels = _image_size(data.TRANSFORMS), cfg.MSCN.CHANNELS
+    samples = [_sample(index, side, channels) for index in range(_IMAGES)]
     for index, section in enumerate(data.TRANSFORMS):
         path, name = f"config.DATA.{split}.TRANSFORMS[{index}]", section["name"]
         try:
@@ -85,11 +86,19 @@ def _first_batch(cfg: Config, split: str) -> dict[str, Any]:
     return batch
 
 
-def _sample(index: int, side: int) -> dict[str, Any]:
-    """What VISSL's dataset hands to the transforms for one image of noise, side x side."""
-    pixels = np.random.RandomState(index).randint(0, 256, (side, side, 3), dtype=np.uint8)
+def _sample(index: int, side: int, channels: int | None) -> dict[str, Any]:
+    """What VISSL's dataset hands to the transforms for one image of noise, side x side.
+
+    Args:
+        channels: ``MSCN.CHANNELS``; None: of a picture.
+    """
+    random = np.random.RandomState(index)
+    if channels is None:
+        image: Any = Image.fromarray(random.randint(0, 256, (side, side, 3), dtype=np.uint8))
+    else:
+        image = torch.from_numpy(random.rand(channels, side, side).astype(np.float32))
     return {
-        "data": [Image.fromarray(pixels)],
+        "data": [image],
         "label": [index % 2],
         "data_valid": [1],
         "data_idx": [index],

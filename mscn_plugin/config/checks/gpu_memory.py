@@ -8,6 +8,7 @@ import torch
 
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.masking.per_branch import masks_per_branch
+from mscn_plugin.models.input_channels import input_channels
 from mscn_plugin.transforms.collate import num_masks_of
 from mscn_plugin.types import Config
 
@@ -41,7 +42,7 @@ def activation_bytes(config: Config, size: tuple[int, int]) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        model(torch.empty(_VIEWS, 3, *size, device="meta"))
+        model(torch.empty(_VIEWS, input_channels(config.MODEL), *size, device="meta"))
     count = int(sum(storage.nbytes() for storage in kept.values())) // _VIEWS
     return count // 2 if config.MODEL.AMP_PARAMS.USE_AMP else count
 

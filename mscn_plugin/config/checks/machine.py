@@ -15,6 +15,7 @@ from mscn_plugin.config.hydra_overrides import is_overridden
 from mscn_plugin.data.shared_memory import check_shared_memory
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.masking.per_branch import masks_per_branch
+from mscn_plugin.models.input_channels import input_channels
 from mscn_plugin.transforms.collate import COLLATOR, num_masks_of, num_views_of
 from mscn_plugin.transforms.on_device import split_pipeline
 from mscn_plugin.types import Config
@@ -87,14 +88,20 @@ def _check_loader_memory(cfg: Config) -> None:
     if cfg.SLURM.USE_SLURM:
         return
     height, width = size or (0, 0)
+    arrays = cfg.MSCN.CHANNELS is not None
     views, bytes_per_value = 1, 4  # at least, whatever the collator
     if train.COLLATE_FUNCTION == COLLATOR:
         views = sum(masks_per_branch(num_masks_of(train)))
         with contextlib.suppress(ValueError):
-            if cfg.MSCN.DEVICE_VIEWS is not False and split_pipeline(train):
-                views, bytes_per_value = num_views_of(train), 1
+            if cfg.MSCN.DEVICE_VIEWS is not False and split_pipeline(train, arrays):
+                views, bytes_per_value = num_views_of(train), 4 if arrays else 1
     check_shared_memory(
-        train.BATCHSIZE_PER_REPLICA * views * 3 * height * width * bytes_per_value,
+        train.BATCHSIZE_PER_REPLICA
+        * views
+        * input_channels(cfg.MODEL)
+        * height
+        * width
+        * bytes_per_value,
         cfg.DISTRIBUTED.NUM_PROC_PER_NODE,
         cfg.DATA.NUM_DATALOADER_WORKERS,
     )

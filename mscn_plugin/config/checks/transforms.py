@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from classy_vision.dataset.transforms import TRANSFORM_REGISTRY, build_transform
@@ -39,9 +40,6 @@ _RULES: dict[str, Allowed] = {
     "size_crops": _SIZES,
     "interpolation": Allowed("a whole number from 0 to 5", lambda v: is_whole(v) and 0 <= v <= 5),
     "value": Allowed("given", lambda v: v is not None),  # RandomErasing says what it may be
-    # In units of the range from 0 to 1 that ToTensor gives.
-    "mean": list_of(FRACTION, (1, 3)),
-    "std": list_of(number("above 0 and at most 1", lambda v: 0 < v <= 1), (1, 3)),
 }
 """Of keys of transforms that the transforms themselves do not check, or in the workers alone."""
 _CROP_RULES = {
@@ -57,11 +55,31 @@ def check(cfg: Config) -> None:
     Raises:
         ConfigError: see :func:`mscn_plugin.config.checks.build.build`.
     """
+    rules = {**_RULES, **_normalization(cfg.MSCN.CHANNELS)}
     for split in ("TRAIN", "TEST"):
-        _check_transforms(f"config.DATA.{split}.TRANSFORMS", cfg.DATA[split].TRANSFORMS)
+        _check_transforms(f"config.DATA.{split}.TRANSFORMS", cfg.DATA[split].TRANSFORMS, rules)
 
 
-def _check_transforms(path: str, transforms: list[dict[str, Any]]) -> None:
+def _normalization(channels: int | None) -> dict[str, Allowed]:
+    """What mean and std may be.
+
+    Args:
+        channels: ``MSCN.CHANNELS``, whose values are in units of their own; None: of pictures, in
+            units of the range from 0 to 1 that ToTensor gives.
+    """
+    if channels is None:
+        share = number("above 0 and at most 1", lambda v: 0 < v <= 1)
+        return {"mean": list_of(FRACTION, (1, 3)), "std": list_of(share, (1, 3))}
+    lengths = dict.fromkeys((1, channels))
+    return {
+        "mean": list_of(number("a number", lambda v: True), lengths),
+        "std": list_of(POSITIVE, lengths),
+    }
+
+
+def _check_transforms(
+    path: str, transforms: list[dict[str, Any]], rules_of_all: Mapping[str, Allowed]
+) -> None:
     for index, section in enumerate(transforms):
         place, name = f"{path}[{index}]", section["name"]
         if section.get("transform_type") is not None:
@@ -71,8 +89,8 @@ def _check_transforms(path: str, transforms: list[dict[str, Any]]) -> None:
             for inner in nested:
                 if not isinstance(inner, dict) or "name" not in inner:
                     raise ConfigError(f"{place}.transforms has {inner!r}; it must name a transform")
-            _check_transforms(f"{place}.transforms", nested)
-        rules = {**_RULES, **(_CROP_RULES if name in _RESIZED_CROPS else {})}
+            _check_transforms(f"{place}.transforms", nested, rules_of_all)
+        rules = {**rules_of_all, **(_CROP_RULES if name in _RESIZED_CROPS else {})}
         build(place, name, _make_transform, section, _transform(name), _WRAPPER_KEYS, rules)
         low, high = section.get("radius_min", 0.1), section.get("radius_max", 2.0)
         if "Blur" in name and low > high:

@@ -13,6 +13,7 @@ from classy_vision.generic.distributed_util import is_primary
 from torch import Tensor
 
 from mscn_plugin.checkpoints.sigma import input_sigma
+from mscn_plugin.data.arrays import shown_channels
 from mscn_plugin.files import save_figure
 from mscn_plugin.training.hooks.base import MSCNHook, masks_of
 from mscn_plugin.training.hooks.contact_sheet import (
@@ -76,8 +77,9 @@ class MaskedViewsPictureHook(MSCNHook):
                 return
             views = torch.cat(list(views))
         num_masks = masks_of(task)
-        if views.dim() != 4 or views.shape[1] != 3 or len(views) % sum(num_masks):
+        if views.dim() != 4 or len(views) % sum(num_masks):
             return
+        views = views[:, shown_channels(views.shape[1], task.config.MSCN.PICTURE_CHANNELS)]
         count = min(num_images, len(views) // sum(num_masks))
         indices = torch.as_tensor(sample["data_idx"][0]).flatten()[:count].tolist()
         originals = [task.datasets["train"].original(index) for index in indices]
@@ -103,4 +105,10 @@ def caption_of(config: Config) -> str:
             "Masks put noise over parts of the views, in all colors at once or in each by "
             "itself. The loss makes the views of an image similar across the branches."
         )
+    channels = config.MSCN.CHANNELS
+    if channels is not None:
+        shown = shown_channels(channels, config.MSCN.PICTURE_CHANNELS)
+        gray = len(set(shown)) == 1
+        named = f"channel {shown[0]}" if gray else f"channels {shown[0]}, {shown[1]} and {shown[2]}"
+        parts.append(f"Of {channels} channels, counted from 0, {named} can be seen.")
     return " ".join([*parts, "Contrast is stretched."])

@@ -33,6 +33,7 @@ from torch.utils.data import DataLoader, Subset
 from vissl.utils.io import save_file
 
 from mscn_plugin.checkpoints.run_folder import evaluated_epochs, json_lines, measured_on
+from mscn_plugin.data.arrays import value_histogram
 from mscn_plugin.data.image_folder import held_out_fifth
 from mscn_plugin.data.photographs import color_histogram
 from mscn_plugin.data.readable_images import UNREADABLE, ReadableImagesDataset
@@ -188,11 +189,26 @@ def _histograms(samples: Any) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(color_histogram(images)), _labels(samples)
 
 
+def _value_histograms(normalize: Config, samples: Any) -> tuple[Tensor, Tensor]:
+    """The same of arrays, around the mean of each channel."""
+    histograms = [
+        value_histogram(sample["data"][0].numpy(), normalize["mean"], normalize["std"])
+        for sample in samples
+    ]
+    return torch.from_numpy(np.stack(histograms)), _labels(samples)
+
+
 def _undecorated(images: Subset) -> Subset:
     """The same images without transforms."""
     dataset: Any = copy.copy(images.dataset)
     dataset.transform = None
     return Subset(dataset, images.indices)
+
+
+def _normalization(config: Config) -> Any:
+    """Mean and std of the evaluation's transforms, per channel; 0 and 1 where it has none."""
+    given = [t for t in config.DATA.TEST.TRANSFORMS if t["name"] == "Normalize"]
+    return given[0] if given else {"mean": [0.0], "std": [1.0]}
 
 
 def _path_of(images: Subset) -> str:
@@ -261,7 +277,7 @@ class EvaluationData:
         Unreadable images are left out, and counted in :attr:`unreadable`.
 
         Args:
-            extract: from images ``[B, 3, H, W]`` on ``device`` to features ``[B, F, ...]``.
+            extract: from images ``[B, C, H, W]`` on ``device`` to features ``[B, F, ...]``.
         """
         train = self._labeled(self.train, extract, device)
         val = self._labeled(self.val, extract, device)
@@ -285,9 +301,15 @@ class EvaluationData:
         return content
 
     def color_histograms(self) -> tuple[Labeled, Labeled]:
-        """Color histograms and labels of the whole images, complete on every rank."""
+        """Histograms and labels of the whole images, complete on every rank.
+
+        They are of colors, or of arrays of the values of each channel.
+        """
+        collate = _histograms
+        if self.config.MSCN.CHANNELS is not None:
+            collate = functools.partial(_value_histograms, _normalization(self.config))
         train, val = (
-            self._labeled(_undecorated(images), lambda x: x, torch.device("cpu"), _histograms)
+            self._labeled(_undecorated(images), lambda x: x, torch.device("cpu"), collate)
             for images in (self.train, self.val)
         )
         return train, val

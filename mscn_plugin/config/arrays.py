@@ -1,0 +1,199 @@
+"""What ``config.MSCN.CHANNELS``, images as arrays, means for the rest of a configuration."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from classy_vision.dataset.transforms import TRANSFORM_REGISTRY
+from torchvision import transforms as torchvision_transforms
+from vissl.models.trunks import MODEL_TRUNKS_REGISTRY
+
+from mscn_plugin.data.arrays import ARRAYS, AmbiguousLayoutError, ArrayFormat, read_array
+from mscn_plugin.data.decoding import UnreadableImageError
+from mscn_plugin.data.image_folder import Contents
+from mscn_plugin.data.sources import contents_of, find_splits
+from mscn_plugin.data.statistics import FILE, images_fingerprint, read_statistics
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.models import input_channels
+from mscn_plugin.models.high_pass_trunk import PREFIX
+from mscn_plugin.types import Config, section_like
+
+TRANSFORMS = (
+    *("MSCNRandomResizedCrops", "MSCNHighPass", "MSCNMask", "Normalize", "Resize", "CenterCrop"),
+    *("RandomResizedCrop", "RandomCrop", "RandomHorizontalFlip", "RandomVerticalFlip"),
+    *("RandomRotation", "RandomAffine", "GaussianBlur", "RandomErasing", "Pad"),
+)
+"""Those of ours and of torchvision that take arrays and leave the units of their values alone."""
+_FOREIGN = ("classy_vision", "mscn_plugin", "torchvision", "vissl")
+"""Packages whose other transforms are for pictures; a user's own may be for arrays."""
+_TRUNKS = (*input_channels.TRUNKS, "small_resnet")
+_LOOKED_AT = 16  # arrays of a split, at equal distances, before anything starts
+
+
+def infer_and_check(cfg: Config) -> None:
+    """Tell the trunk its channels, take null means from statistics, and check the transforms.
+
+    Raises:
+        ConfigError: names the key that does not fit arrays, or that needs them.
+    """
+    _infer_input_channels(cfg)
+    _take_statistics(cfg)
+    if cfg.MSCN.CHANNELS is not None:
+        _check_transforms(cfg)
+        _check_shown(cfg)
+
+
+def _infer_input_channels(cfg: Config) -> None:
+    channels, trunk = cfg.MSCN.CHANNELS, cfg.MODEL.TRUNK
+    stated = (trunk.get("INPUT") or {}).get("CHANNELS")
+    if stated not in (None, channels):
+        raise ConfigError(
+            f"config.MODEL.TRUNK.INPUT.CHANNELS is {stated}, and config.MSCN.CHANNELS {channels}, "
+            "which sets it: leave it out"
+        )
+    if channels is None:
+        return
+    name = str(trunk.NAME).removeprefix(PREFIX)
+    of_vissl = getattr(MODEL_TRUNKS_REGISTRY.get(name), "__module__", "").startswith("vissl.")
+    if channels != input_channels.RGB and of_vissl and name not in _TRUNKS:
+        raise ConfigError(
+            f"config.MODEL.TRUNK.NAME is {trunk.NAME}, which takes RGB alone; with "
+            f"config.MSCN.CHANNELS {channels} it must be one of {', '.join(_TRUNKS)}"
+        )
+    if cfg.MODEL.INPUT_TYPE != "rgb":
+        raise ConfigError(
+            f"config.MODEL.INPUT_TYPE is {cfg.MODEL.INPUT_TYPE}; with config.MSCN.CHANNELS "
+            f"{channels}, whose order stays as it is, it must be rgb"
+        )
+    trunk["INPUT"] = section_like(cfg, {"CHANNELS": channels})
+
+
+def _take_statistics(cfg: Config) -> None:
+    """Put the data set's mean and std in the place of nulls."""
+    sections = [
+        (f"config.DATA.{split}.TRANSFORMS[{index}]", transform)
+        for split in ("TRAIN", "TEST")
+        for index, transform in enumerate(cfg.DATA[split].TRANSFORMS)
+        if transform["name"] == "Normalize"
+        and "mean" in transform
+        and "std" in transform
+        and None in (transform["mean"], transform["std"])
+    ]
+    if not sections:
+        return
+    place, first = sections[0]
+    if cfg.MSCN.CHANNELS is None:
+        raise ConfigError(
+            f"{place} is Normalize with mean {first['mean']} and std {first['std']}, which takes "
+            "the statistics of arrays: set config.MSCN.CHANNELS=<the number of their channels>, "
+            "or of pictures give the numbers"
+        )
+    for place, transform in sections:
+        if not transform["mean"] is transform["std"] is None:
+            raise ConfigError(
+                f"{place} is Normalize with mean {transform['mean']} and std {transform['std']}; "
+                "both must be null, or both lists"
+            )
+    statistics = _statistics(cfg, place)
+    for _, transform in sections:
+        transform.update(mean=list(statistics["mean"]), std=list(statistics["std"]))
+
+
+def _statistics(cfg: Config, place: str) -> dict[str, Any]:
+    """The data set's, which must be of its images as they are now."""
+    form, data = ArrayFormat.of(cfg), str(cfg.MSCN.DATA)
+    assert form is not None
+    layout = "" if form.layout == "auto" else f" --layout {form.layout}"
+    remedy = f"mscn statistics {data or '<folder>'} --channels {form.channels}{layout} writes it"
+    if not cfg.MSCN.STATISTICS and not data:
+        raise ConfigError(
+            f"{place} has mean null, which takes the statistics of config.MSCN.DATA, and that is "
+            "empty: set it, or config.MSCN.STATISTICS=<file>"
+        )
+    splits = find_splits(data, "config.MSCN.DATA", form.channels) if data else None
+    given = cfg.MSCN.STATISTICS
+    file = Path(given) if given or splits is None else splits.folder / FILE
+    statistics = read_statistics(file, form.channels, remedy)
+    constant = [channel for channel, std in enumerate(statistics["std"]) if std <= 0]
+    if constant:
+        raise ConfigError(
+            f"{file} has channels that are the same number in every pixel, counted from 0: "
+            f"{constant}; they cannot be normalized: leave them out of the arrays"
+        )
+    now = images_fingerprint(contents_of(splits)) if splits else None
+    if now is not None and statistics.get("fingerprint") != now:
+        what = f"{file} is of other images than the training images of {data} as they are now"
+        if not given:
+            raise ConfigError(f"{what}: {remedy} again")
+        logging.warning(f"{what} (config.MSCN.STATISTICS)")
+    return statistics
+
+
+def _check_transforms(cfg: Config) -> None:
+    for split in ("TRAIN", "TEST"):
+        for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
+            name = transform["name"]
+            if name not in TRANSFORMS and _is_foreign(name):
+                raise ConfigError(
+                    f"config.DATA.{split}.TRANSFORMS[{index}] is {name}, which is for pictures; "
+                    f"with config.MSCN.CHANNELS {cfg.MSCN.CHANNELS} it must be one of "
+                    f"{', '.join(TRANSFORMS)}, or your own: config=mscn/arrays has a set"
+                )
+
+
+def _is_foreign(name: str) -> bool:
+    """Whether a transform is VISSL's, torchvision's or ours; others check unknown names."""
+    spelled = name if hasattr(torchvision_transforms, name) else name.title().replace("_", "")
+    part = TRANSFORM_REGISTRY.get(name) or getattr(torchvision_transforms, spelled, None)
+    return getattr(part, "__module__", "").partition(".")[0] in _FOREIGN
+
+
+def _check_shown(cfg: Config) -> None:
+    shown, channels = cfg.MSCN.PICTURE_CHANNELS, cfg.MSCN.CHANNELS
+    if shown and max(shown) >= channels:
+        raise ConfigError(
+            f"config.MSCN.PICTURE_CHANNELS is {shown}; with config.MSCN.CHANNELS {channels} each "
+            f"must be from 0 to {channels - 1}"
+        )
+
+
+def check_sources(cfg: Config, split: str) -> None:
+    """Check that a split's sources hold arrays where they must, and nowhere else.
+
+    Raises:
+        ConfigError: one does not.
+    """
+    channels, sources = cfg.MSCN.CHANNELS, list(cfg.DATA[split].DATA_SOURCES)
+    key = f"config.DATA.{split}.DATA_SOURCES is {sources}"
+    if channels is None and ARRAYS in sources:
+        raise ConfigError(f"{key}, which needs config.MSCN.CHANNELS=<the number of channels>")
+    if channels is not None and not {ARRAYS, "disk_filelist"}.issuperset(sources):
+        raise ConfigError(
+            f"{key}; with config.MSCN.CHANNELS {channels} each must be {ARRAYS} or disk_filelist: "
+            "config.MSCN.DATA=<folder of arrays> sets them"
+        )
+
+
+def check_first_arrays(cfg: Config, folders: dict[str, list[Contents]]) -> None:
+    """Read a few arrays of each folder: what is wrong with all of them is wrong with the keys.
+
+    Raises:
+        ConfigError: the layout of one is ambiguous, or none can be read.
+    """
+    form = ArrayFormat.of(cfg)
+    for found in [found for split in folders.values() for found in split] if form else []:
+        images = [path for path, _ in found.images[:: -(-len(found.images) // _LOOKED_AT)]]
+        problems = []
+        for path in images:
+            try:
+                read_array(path, form)  # type: ignore[arg-type]
+            except UnreadableImageError as error:
+                if isinstance(error.__cause__, AmbiguousLayoutError):
+                    raise ConfigError(str(error)) from None
+                problems.append(str(error))
+        if len(problems) == len(images):
+            raise ConfigError(
+                f"none of {len(images)} arrays of {found.folder} can be read: {problems[0]}"
+            )
