@@ -21,14 +21,14 @@ def columns(
     """Numbers in percent, by column and by title of the metric.
 
     Args:
-        results: content of ``results.json``: ``suite``, ``loss`` and, by evaluation,
-            ``evaluations[name]["metrics"]``.
+        results: content of ``results.json``: ``suite``, ``method`` (of the paper, or None) and,
+            by evaluation, ``evaluations[name]["metrics"]``.
         baseline: the same of another checkpoint.
     """
     table = {TITLE: _metrics(results)}
     if baseline is not None:
         table[BASELINE] = _metrics(baseline)
-    for method, accuracies in paper_rows(results["loss"]).items():
+    for method, accuracies in paper_rows(results["method"]).items():
         table[PAPER.format(method)] = {
             title: accuracies[counterpart]
             for evaluation in SUITES[results["suite"]]
@@ -83,16 +83,18 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
             1, "Not as the configs stand: " + " ".join(f"`{o}`" for o in results["overrides"])
         )
     measured = results["evaluations"].get("imagenet1k_linear", {}).get("metrics", {})
-    if measured and paper_rows(results["loss"]):
+    if measured and paper_rows(results["method"]):
         cited = [[name, *row] for name, row in TABLE_2.items()]
         parts.append(
             tabulate(
-                [[TITLE, None, None, *measured.values()], *cited],
-                headers=["Table 2: linear probe on ImageNet-1K, in %", "trunk", "", *measured],
+                [[f"{TITLE}, linear probe", None, None, *measured.values()], *cited],
+                headers=["Table 2: ImageNet-1K, in %", "trunk", "", "accuracy, top-1"],
                 floatfmt=".1f",
                 missingval="",
                 tablefmt="github",
             )
+            + "\n\nHow Table 2's were measured is not stated there: BYOL's and MSCN's are "
+            "Table 1's linear probes; a supervised network was trained with all labels."
         )
     if failures:
         parts.append("Without a result:\n\n" + "\n".join(failures))
