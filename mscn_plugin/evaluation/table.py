@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mscn_plugin.evaluation.definitions import CLASSIFIERS, CONDITIONS, SUITES
-from mscn_plugin.evaluation.paper_results import COUNTERPARTS, TABLE_2, paper_rows
+from mscn_plugin.evaluation.paper_results import COUNTERPARTS, PROTOCOLS, TABLE_2, paper_rows
 from mscn_plugin.files import save_figure
 
 TITLE = "this checkpoint"
@@ -82,23 +83,34 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
         parts.insert(
             1, "Not as the configs stand: " + " ".join(f"`{o}`" for o in results["overrides"])
         )
-    measured = results["evaluations"].get("imagenet1k_linear", {}).get("metrics", {})
-    if measured and paper_rows(results["method"]):
-        cited = [[name, *row] for name, row in TABLE_2.items()]
-        parts.append(
-            tabulate(
-                [[f"{TITLE}, linear probe", None, None, *measured.values()], *cited],
-                headers=["Table 2: ImageNet-1K, in %", "trunk", "", "accuracy, top-1"],
-                floatfmt=".1f",
-                missingval="",
-                tablefmt="github",
-            )
-            + "\n\nHow Table 2's were measured is not stated there: BYOL's and MSCN's are "
-            "Table 1's linear probes; a supervised network was trained with all labels."
-        )
+    if paper_rows(results["method"]):
+        parts += _of_the_paper(results["evaluations"])
     if failures:
         parts.append("Without a result:\n\n" + "\n".join(failures))
     return "\n\n".join(parts) + "\n"
+
+
+def _of_the_paper(evaluations: dict[str, Any]) -> Iterator[str]:
+    """What the paper's numbers are, where they differ from those beside them, and Table 2."""
+    from tabulate import tabulate
+
+    measured = {name: e["metrics"] for name, e in evaluations.items() if "metrics" in e}
+    notes = dict.fromkeys(PROTOCOLS[name] for name in measured if name in PROTOCOLS)
+    if notes:
+        yield " ".join(notes)
+    if "imagenet1k_linear" in measured:
+        here = [f"{TITLE}, linear probe", None, None, *measured["imagenet1k_linear"].values()]
+        yield tabulate(
+            [here, *([name, *row] for name, row in TABLE_2.items())],
+            headers=["Table 2: ImageNet-1K, in %", "trunk", "", "accuracy, top-1"],
+            floatfmt=".1f",
+            missingval="",
+            tablefmt="github",
+        )
+        yield (
+            "How Table 2's were measured is not stated there: BYOL's and MSCN's are Table 1's "
+            "linear probes; a supervised network was trained with all labels."
+        )
 
 
 def plot(results: dict[str, Any], baseline: dict[str, Any] | None, path: Path) -> None:
