@@ -593,6 +593,26 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         f"{B}.target_momentum_end is 0.5; it must be from target_momentum, 0.99, to 1",
     ),
     (
+        "VICReg that pushes apart",
+        ["config=mscn/vicreg_quickstart", f"{L}.vicreg_loss.sim_coeff=-1"],
+        f"{L}.vicreg_loss.sim_coeff is -1; it must be at least 0 and finite",
+    ),
+    (
+        "VICReg that wants no spread",
+        ["config=mscn/vicreg_quickstart", f"{L}.vicreg_loss.gamma=0"],
+        f"{L}.vicreg_loss.gamma is 0; it must be above 0 and finite",
+    ),
+    (
+        "a misspelled coefficient of VICReg",
+        ["config=mscn/vicreg_quickstart", f"+{L}.vicreg_loss.std_coef=1"],
+        f"{L}.vicreg_loss.std_coef is not a key of VICRegLoss; did you mean std_coeff",
+    ),
+    (
+        "Barlow Twins of several masks without its second term",
+        [f"{L}.name=mscn_barlow_twins_loss", f"+{L}.mscn_barlow_twins_loss={{lambda_:0}}"],
+        f"{L}.mscn_barlow_twins_loss.lambda_ is 0; it must be above 0 and finite",
+    ),
+    (
         "SwAV on views in one tensor",
         ["config=mscn/swav_quickstart", f"{C}.split_branches=False"],
         f"{C}.split_branches is False; with swav_loss, which takes a list of views, it must",

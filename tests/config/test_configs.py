@@ -90,7 +90,9 @@ def test_the_unmasked_quickstart_differs_in_filter_and_masks_alone(
 MULTIMASK = ["simclr", "simclr_100ep", "quickstart", "byol", "byol_100ep", "byol_quickstart"]
 
 
-@pytest.mark.parametrize("name", [*MULTIMASK, "barlow_twins", "moco", "simsiam", "swav", "dino"])
+@pytest.mark.parametrize(
+    "name", [*MULTIMASK, "barlow_twins", "vicreg", "moco", "simsiam", "swav", "dino"]
+)
 def test_branches_differ_around_the_papers_best_values(written, name):
     settings = written(name)["DATA"]["TRAIN"]["COLLATE_FUNCTION_PARAMS"]
     focal, channelwise = (0.2, 0.7) if name == "simclr_100ep" else (0.4, 0.8)

@@ -94,12 +94,13 @@ METHODS = {
     "byol": ("target", heads("[null,32,16]", "[16,32,16]")),
     "byol_unmasked": ("target", heads("[null,32,16]", "[16,32,16]")),
     "barlow_twins": (None, heads("[null,32,16]")),
+    "vicreg": (None, heads("[null,32,16]")),
     "moco": ("moco_encoder", heads("[null,32]", "[32,16]")),
     "simsiam": ("target", heads("[null,32,16]", "[16,16]", "[16,8,16]")),
     "swav": (None, prototypes("[null,32,16]")),
     "dino": ("momentum_teacher", prototypes("[null,32,16]")),
 }
-IN_TWO = ("byol", "byol_unmasked", "barlow_twins", "moco")
+IN_TWO = ("byol", "byol_unmasked", "barlow_twins", "vicreg", "moco")
 EMBEDDING = {
     "barlow_twins": ["config.LOSS.barlow_twins_loss.embedding_dim=16"],
     "moco": ["config.LOSS.moco_loss.embedding_dim=16", "config.LOSS.moco_loss.queue_size=64"],
@@ -125,11 +126,25 @@ def test_methods_train_as_their_configs_say(train, config, processes):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("method", ["simsiam", "swav", "dino"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_barlow_twins_takes_several_masks_by_a_loss_of_its_own(train, processes):
+    checkpoint = train(
+        processes,
+        "config=mscn/barlow_twins",
+        "config.LOSS.name=mscn_barlow_twins_loss",
+        "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.num_masks=2",
+        METHODS["barlow_twins"][1],
+        "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4",
+    )
+    assert checkpoint["iteration"] == 2
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("method", ["simsiam", "swav", "dino", "vicreg"])
 def test_quickstarts_of_other_methods_resume_as_if_unbroken(run_tool, tiny, tmp_path, method):
     config = f"config=mscn/{method}_quickstart"
     overrides = [config, *tiny, METHODS[method][1], "config.OPTIMIZER.num_epochs=2"]
-    if method != "simsiam":
+    if method in ("swav", "dino"):
         overrides.append("config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP=[]")
     final = tmp_path / "run" / "model_final_checkpoint_phase1.torch"
 
