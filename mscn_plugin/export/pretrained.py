@@ -146,7 +146,7 @@ def describe(model_config: Any) -> str:
     """A trunk in words: its name and, of a ResNet or of timm, all that makes its architecture."""
     trunk = model_config.TRUNK
     if is_timm(model_config):
-        timm = TimmSettings.of(trunk.TIMM)
+        timm = TimmSettings.of(model_config)
         given = "".join(f", {key} {value}" for key, value in timm.arguments().items())
         return f"{trunk.NAME} (NAME {timm.name}{given}, INPUT_TYPE {model_config.INPUT_TYPE})"
     if trunk.NAME != "resnet":

@@ -76,7 +76,7 @@ def export_timm(pretrained: Pretrained, folder: Path) -> Export:
     model_config = pretrained.model_config
     arguments: dict[str, Any] = {"num_classes": 0}
     if is_timm(model_config) and model_config.INPUT_TYPE == "rgb":
-        settings = TimmSettings.of(model_config.TRUNK.TIMM)
+        settings = TimmSettings.of(model_config)
         name, arguments = settings.name, settings.arguments()
     else:
         name = resnet_name(model_config, "timm", timm.is_model)

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import torch
 from vissl.models.trunks import get_model_trunk
 
-from mscn_plugin.models.timm_trunk import is_timm
 from mscn_plugin.types import Config
 
 T = TypeVar("T")
@@ -28,21 +27,13 @@ def trunk_features(model_config: Config, size: tuple[int, int] = (224, 224)) -> 
     """
 
     def ask() -> int:
-        images = torch.zeros(1, image_channels(model_config), *size)
-        features: torch.Tensor = build_trunk(model_config).eval()(images, [])[-1]
+        features: torch.Tensor = build_trunk(model_config).eval()(torch.zeros(1, 3, *size), [])[-1]
         return features.flatten(1).shape[1]
 
     key = json.dumps(model_config, sort_keys=True, default=str), size
     if key not in _known:
         _known[key] = of_shapes(ask)
     return _known[key]
-
-
-def image_channels(model_config: Config) -> int:
-    """Number of channels of the images that the trunk of a configuration takes."""
-    if not is_timm(model_config) or model_config.INPUT_TYPE == "lab":
-        return 3  # of "lab" the trunk itself takes one
-    return int((model_config.TRUNK.get("TIMM") or {}).get("IN_CHANS", 3))
 
 
 def trunk_shapes(model_config: Config) -> dict[str, tuple[int, ...]]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vissl.models.model_helpers import transform_model_input_data_type
 from vissl.models.trunks import register_model_trunk
 
-from mscn_plugin.allowed import BELOW_ONE, TEXT, Allowed, whole
+from mscn_plugin.allowed import BELOW_ONE, TEXT, Allowed, either, whole
 from mscn_plugin.errors import suggestion
 from mscn_plugin.types import Config
 
@@ -36,7 +36,7 @@ FAMILIES = frozenset(
 
 _ALLOWED = {
     "NAME": TEXT,
-    "IN_CHANS": whole(1),
+    "IN_CHANS": either(Allowed("null", lambda value: value is None), whole(1)),
     "DROP_PATH_RATE": BELOW_ONE,
     "WEIGHTS": Allowed(
         "a file, or null", lambda value: value is None or (isinstance(value, str) and value != "")
@@ -70,7 +70,8 @@ class TimmSettings:
 
     Attributes:
         name: ``NAME``, of a ConvNet as ``timm.list_models()`` has it.
-        in_chans: ``IN_CHANS``, channels of its input, at least 1.
+        in_chans: ``IN_CHANS``, channels of its input, at least 1; where that is null those of the
+            images: ``MODEL.TRUNK.INPUT.CHANNELS``, else 3, and of images that VISSL makes "lab" 1.
         drop_path_rate: ``DROP_PATH_RATE``, of stochastic depth; 0: none.
         weights: ``WEIGHTS``, a file of timm's weights to start from, or None.
         kwargs: ``KWARGS``, further arguments of ``timm.create_model``, such as ConvNeXt's
@@ -78,18 +79,19 @@ class TimmSettings:
     """
 
     name: str
-    in_chans: int = 3
+    in_chans: int
     drop_path_rate: float = 0.0
     weights: str | None = None
     kwargs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, section: Mapping[str, Any]) -> TimmSettings:
-        """Read the section.
+    def of(cls, model_config: Config) -> TimmSettings:
+        """Read the section of VISSL's ``config.MODEL``.
 
         Raises:
             ValueError: a setting is unknown or outside of its range; the message starts with it.
         """
+        section = dict(model_config.TRUNK.get("TIMM") or {})
         for key, value in section.items():
             if key not in _ALLOWED:
                 raise ValueError(f"{key} is not a setting of timm; {suggestion(key, _ALLOWED)}")
@@ -107,8 +109,15 @@ class TimmSettings:
                 )
         if kwargs.get("global_pool") == "":
             raise ValueError("KWARGS.global_pool is ''; it must be a pooling, such as avg or max")
-        settings = {key.lower(): value for key, value in section.items() if key != "KWARGS"}
-        return cls(**settings, kwargs=kwargs)
+        taken = {"lab": 1, "bgr": 3}.get(model_config.INPUT_TYPE)
+        in_chans = section.get("IN_CHANS") or taken or image_channels(model_config)
+        if taken not in (None, in_chans):
+            raise ValueError(
+                f"IN_CHANS is {in_chans}; it must be null or {taken} with config.MODEL.INPUT_TYPE "
+                f"{model_config.INPUT_TYPE}"
+            )
+        settings = {key.lower(): value for key, value in section.items()}
+        return cls(**{**settings, "in_chans": in_chans, "kwargs": kwargs})
 
     def arguments(self) -> dict[str, Any]:
         """What ``timm.create_model`` takes behind the name for the architecture of the trunk."""
@@ -118,6 +127,11 @@ class TimmSettings:
 def is_timm(model_config: Config) -> bool:
     """Whether the trunk of VISSL's ``config.MODEL`` is one of timm, behind a filter or not."""
     return str(model_config.TRUNK.NAME) in ("timm", "high_pass_timm")
+
+
+def image_channels(model_config: Config) -> int:
+    """Channels of the images of a trunk: those of arrays, ``MODEL.TRUNK.INPUT.CHANNELS``, or 3."""
+    return int((model_config.TRUNK.get("INPUT") or {}).get("CHANNELS", 3))
 
 
 @register_model_trunk("timm")
@@ -141,13 +155,7 @@ class TimmTrunk(nn.Module):
     def __init__(self, model_config: Config, model_name: str) -> None:
         super().__init__()
         self.input_type = model_config.INPUT_TYPE
-        settings = TimmSettings.of(model_config.TRUNK.get("TIMM") or {})
-        taken = {"lab": 1, "bgr": 3}.get(self.input_type, settings.in_chans)
-        if settings.in_chans != taken:
-            raise ValueError(
-                f"IN_CHANS is {settings.in_chans}; it must be {taken} with config.MODEL.INPUT_TYPE "
-                f"{self.input_type}"
-            )
+        settings = TimmSettings.of(model_config)
         self._feature_blocks = create_convnet(settings)
         if model_config.ACTIVATION_CHECKPOINTING.USE_ACTIVATION_CHECKPOINTING:
             _recompute_activations(self._feature_blocks, settings.name)
