@@ -21,6 +21,7 @@ S = f"{OPT}.param_schedulers.lr"
 T = "config.DATA.TRAIN.TRANSFORMS"
 D = "config.DATA.TRAIN"
 H = "config.MODEL.HEAD.PARAMS"
+TIMM = "+config/mscn/models=timm_convnext_tiny"
 B = f"{L}.byol_loss"
 BYOL = "config=mscn/byol_quickstart"
 MOCO = (
@@ -251,6 +252,40 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         "WIDHT is not a setting of small_resnet; did you",
     ),
     ("no width", ["config.MODEL.TRUNK.SMALL_RESNET.WIDTH=0"], "WIDTH"),
+    (
+        "misspelled model of timm",
+        [TIMM, "config.MODEL.TRUNK.TIMM.NAME=convnxt_tiny"],
+        "config.MODEL.TRUNK.TIMM.NAME is 'convnxt_tiny', which is not a model of timm; did you",
+    ),
+    (
+        "a transformer",
+        [TIMM, "config.MODEL.TRUNK.TIMM.NAME=vit_tiny_patch16_224"],
+        "config.MODEL.TRUNK.TIMM.NAME is 'vit_tiny_patch16_224', which is no ConvNet",
+    ),
+    (
+        "an argument that a model of timm does not have",
+        [TIMM, "+config.MODEL.TRUNK.TIMM.KWARGS.depth=3"],
+        "config.MODEL.TRUNK.TIMM.KWARGS is {'depth': 3}, which timm's convnext_tiny does not take",
+    ),
+    (
+        "crops too small for a model of timm",
+        [TIMM, "config.MODEL.TRUNK.TIMM.NAME=inception_v3"],
+        "'inception_v3', which does not take the crops of config.DATA.TRAIN.TRANSFORMS, 56 x 56",
+    ),
+    (
+        "images of other channels than a model of timm takes",
+        [TIMM, "config.MODEL.TRUNK.TIMM.IN_CHANS=4"],
+        "TIMM.IN_CHANS is 4; it must be null or 3, the channels of the images",
+    ),
+    (
+        "a model of timm under apex's SyncBN",
+        [
+            TIMM,
+            "config.MODEL.SYNC_BN_CONFIG.CONVERT_BN_TO_SYNC_BN=true",
+            "config.MODEL.SYNC_BN_CONFIG.SYNC_BN_TYPE=apex",
+        ],
+        "SYNC_BN_TYPE is 'apex'; it must be pytorch with a trunk of timm",
+    ),
     (
         "projector of another width",
         ["config.MODEL.HEAD.PARAMS=[[mlp,{dims:[100,64]}]]"],

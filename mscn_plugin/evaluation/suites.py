@@ -22,6 +22,7 @@ _SECTIONS = {
     "regnet": "REGNET",
     "efficientnet": "EFFICIENT_NETS",
     "small_resnet": "SMALL_RESNET",
+    "timm": "TIMM",
 }
 _CROPS = ("RandomResizedCrop", "ImgPilToMultiCrop")
 
