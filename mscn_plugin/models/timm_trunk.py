@@ -19,6 +19,7 @@ from vissl.models.trunks import register_model_trunk
 
 from mscn_plugin.allowed import BELOW_ONE, TEXT, Allowed, either, whole
 from mscn_plugin.errors import suggestion
+from mscn_plugin.models.input_channels import input_channels
 from mscn_plugin.types import Config
 
 FAMILIES = frozenset(
@@ -110,7 +111,7 @@ class TimmSettings:
         if kwargs.get("global_pool") == "":
             raise ValueError("KWARGS.global_pool is ''; it must be a pooling, such as avg or max")
         taken = {"lab": 1, "bgr": 3}.get(model_config.INPUT_TYPE)
-        in_chans = section.get("IN_CHANS") or taken or image_channels(model_config)
+        in_chans = section.get("IN_CHANS") or taken or input_channels(model_config)
         if taken not in (None, in_chans):
             raise ValueError(
                 f"IN_CHANS is {in_chans}; it must be null or {taken} with config.MODEL.INPUT_TYPE "
@@ -127,11 +128,6 @@ class TimmSettings:
 def is_timm(model_config: Config) -> bool:
     """Whether the trunk of VISSL's ``config.MODEL`` is one of timm, behind a filter or not."""
     return str(model_config.TRUNK.NAME) in ("timm", "high_pass_timm")
-
-
-def image_channels(model_config: Config) -> int:
-    """Channels of the images of a trunk: those of arrays, ``MODEL.TRUNK.INPUT.CHANNELS``, or 3."""
-    return int((model_config.TRUNK.get("INPUT") or {}).get("CHANNELS", 3))
 
 
 @register_model_trunk("timm")

@@ -8,8 +8,9 @@ import os
 from mscn_plugin.allowed import refuse
 from mscn_plugin.config.checks.mscn import crop_size
 from mscn_plugin.errors import ConfigError, with_path
+from mscn_plugin.models.input_channels import input_channels
 from mscn_plugin.models.shapes import trunk_features
-from mscn_plugin.models.timm_trunk import image_channels, is_timm
+from mscn_plugin.models.timm_trunk import is_timm
 from mscn_plugin.types import Config
 
 _PATH = "config.MODEL.TRUNK.TIMM"
@@ -31,7 +32,7 @@ def check(cfg: Config) -> None:
         section["WEIGHTS"] = None
     if isinstance(section.get("WEIGHTS"), str):
         section["WEIGHTS"] = os.path.realpath(os.path.expanduser(section["WEIGHTS"]))
-    channels, stated = image_channels(cfg.MODEL), section.get("IN_CHANS")
+    channels, stated = input_channels(cfg.MODEL), section.get("IN_CHANS")
     if stated is not None and cfg.MODEL.INPUT_TYPE == "rgb" and stated != channels:
         refuse(f"{_PATH}.IN_CHANS", stated, f"null or {channels}, the channels of the images")
     plain = copy.deepcopy(cfg.MODEL)
