@@ -138,3 +138,16 @@ SUITES: dict[str, list[Experiment]] = {
     "mask_only": _experiments(("mask_only_multimask", "masks on the whole picture", None)),
 }
 """Suites by the names under which the runner knows them."""
+
+_STEPS = (
+    *("baseline_standard", "control_standard_high_pass"),
+    *("baseline_crop_only", "control_crop_high_pass"),
+    *("04_different_crops", "05_noise", "06_channelwise"),
+    *("09_asymmetry", "10_multimask", "11_final"),
+)
+SUITES["study"] = [
+    *(e for name in _STEPS for e in SUITES["trajectory"] if e.name == name),
+    Experiment("final_half_ratio", "final, half the ratio", "11_final", (("ratio", 0.075),)),
+    Experiment("final_double_ratio", "final, double the ratio", "11_final", (("ratio", 0.3),)),
+]
+"""What masks change: the same views without and with them, for longer runs (scale study)."""
