@@ -63,7 +63,8 @@ class SuiteRun:
             ConfigError: a folder of images cannot be used.
         """
         measured_on = {
-            name: measured_images(folder, key) for name, (folder, key) in self.folders.items()
+            name: measured_images(folder, key, self.run.channels)
+            for name, (folder, key) in self.folders.items()
         }
         self.output.mkdir(parents=True, exist_ok=True)
         return {

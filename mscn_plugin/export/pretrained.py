@@ -56,7 +56,7 @@ class Pretrained:
         """VISSL's model behind the filter: what every export has to give.
 
         Args:
-            images: ``[B, 3, H, W]``, float32, normalized, not filtered.
+            images: ``[B, C, H, W]``, float32, normalized, not filtered.
 
         Returns:
             ``[B, F]``, the trunk's last output.

@@ -15,6 +15,7 @@ from mscn_plugin.export.export import Export
 from mscn_plugin.export.pretrained import Pretrained, describe
 from mscn_plugin.export.weight_files import write_and_read
 from mscn_plugin.masking import high_pass
+from mscn_plugin.models.input_channels import RGB, input_channels
 from mscn_plugin.models.timm_trunk import TimmSettings, is_timm
 
 PREFIX = "_feature_blocks."
@@ -39,7 +40,6 @@ LOADING = """\
 import torch
 import {library}
 from mscn_plugin.masking import high_pass
-from mscn_plugin.models.timm_trunk import TimmSettings, is_timm
 
 {build}
 weights = torch.load("{library}.pth", weights_only=True)
@@ -62,6 +62,12 @@ def export_torchvision(pretrained: Pretrained, folder: Path) -> Export:
     model = getattr(models, name)()
     model.fc = nn.Identity()
     code = f"model = torchvision.models.{name}()\nmodel.fc = torch.nn.Identity()"
+    channels = input_channels(pretrained.model_config)
+    if channels != RGB:
+        model.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
+        code += (
+            f"\nmodel.conv1 = torch.nn.Conv2d({channels}, 64, 7, stride=2, padding=3, bias=False)"
+        )
     return _export("torchvision", model, code, pretrained, folder)
 
 
@@ -80,6 +86,8 @@ def export_timm(pretrained: Pretrained, folder: Path) -> Export:
         name, arguments = settings.name, settings.arguments()
     else:
         name = resnet_name(model_config, "timm", timm.is_model)
+        if input_channels(model_config) != RGB:
+            arguments["in_chans"] = input_channels(model_config)
     given = "".join(f", {key}={value!r}" for key, value in arguments.items())
     code = f'model = timm.create_model("{name}"{given})'
     return _export("timm", timm.create_model(name, **arguments), code, pretrained, folder)
