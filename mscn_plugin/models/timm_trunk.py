@@ -5,11 +5,11 @@ timm is imported where a trunk is built: it is an extra, and takes a second.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import difflib
+import functools
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,8 @@ class TimmTrunk(nn.Module):
         if model_config.ACTIVATION_CHECKPOINTING.USE_ACTIVATION_CHECKPOINTING:
             _recompute_activations(self._feature_blocks, settings.name)
         self.stages = _stages(self._feature_blocks)
+        # Of maps: those of MambaOut.
+        self.channels_last = getattr(self._feature_blocks, "output_fmt", "NCHW") == "NHWC"
 
     def forward(self, x: Tensor, out_feat_keys: list[str] | None = None) -> list[Tensor]:
         """Features of images ``[B, C, H, W]`` at the named layers; else ``[B, F]``.
@@ -170,9 +172,21 @@ class TimmTrunk(nn.Module):
                     f"the trunk has no layer {layer!r}; it has "
                     f"{', '.join((*self.stages, 'res5avg'))} and flatten"
                 )
-        wanted = {layer: self.stages[layer] for layer in layers if layer in self.stages}
-        with _outputs(self._feature_blocks, wanted) as features:
+        features: dict[str, Tensor] = {}
+        # The hooks last no longer than the pass: those of a model are copied with it, into BYOL's
+        # target for instance, and keep what they were made for.
+        hooks = [
+            self._feature_blocks.get_submodule(module).register_forward_hook(
+                functools.partial(_keep, features, layer, self.channels_last)
+            )
+            for layer, module in self.stages.items()
+            if layer in layers
+        ]
+        try:
             pooled = self._feature_blocks(transform_model_input_data_type(x, self.input_type))
+        finally:
+            for hook in hooks:
+                hook.remove()
         features.update(flatten=pooled, res5avg=pooled[:, :, None, None])
         return [features[layer] for layer in layers]
 
@@ -185,6 +199,18 @@ def _stages(model: Any) -> dict[str, str]:
     modules = [str(info["module"]) for info in model.feature_info][-len(_STAGES) :]
     known = {name for name, _ in model.named_modules()}
     return dict(zip(_STAGES[-len(modules) :], modules)) if known.issuperset(modules) else {}
+
+
+def _keep(
+    features: dict[str, Tensor],
+    layer: str,
+    channels_last: bool,
+    module: nn.Module,
+    arguments: Any,
+    output: Tensor,
+) -> None:
+    """A hook that notes the output of a stage as ``[B, C, H, W]``."""
+    features[layer] = output.permute(0, 3, 1, 2) if channels_last else output
 
 
 def create_convnet(settings: TimmSettings) -> nn.Module:
@@ -315,26 +341,3 @@ def _load_weights(model: Any, settings: TimmSettings) -> None:
 
 def _several(names: str | tuple[str, ...] | None) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names or ())
-
-
-@contextlib.contextmanager
-def _outputs(model: nn.Module, modules: Mapping[str, str]) -> Iterator[dict[str, Tensor]]:
-    """The outputs of ``modules`` during a forward pass, by the keys of the mapping.
-
-    The hooks last no longer than the pass: those of a model would be copied with it, into BYOL's
-    target for instance, and keep what they were made for.
-    """
-    outputs: dict[str, Tensor] = {}
-    channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"  # of MambaOut
-
-    def keeping(layer: str) -> Any:
-        def hook(module: nn.Module, arguments: Any, output: Tensor) -> None:
-            outputs[layer] = output.permute(0, 3, 1, 2) if channels_last else output
-
-        return hook
-
-    with contextlib.ExitStack() as stack:
-        for layer, name in modules.items():
-            handle = model.get_submodule(name).register_forward_hook(keeping(layer))
-            stack.callback(handle.remove)
-        yield outputs

@@ -104,13 +104,17 @@ def test_the_overrides_compose(save, compose, image_folder):
     from mscn_plugin.evaluation.suites import Run
 
     regnet = {"NAME": "regnet", "REGNET": {"depth": 13, "w_a": 36.44, "name": "x"}}
-    for file in (save("simclr", 5.0), save("quickstart", 2 / 3), save("byol", 5.0, **regnet)):
+    section = {"NAME": "convnext_tiny", "IN_CHANS": None, "KWARGS": {"dims": [8, 16, 24, 32]}}
+    timm = {"NAME": "timm", "TIMM": {**section, "DROP_PATH_RATE": 0.1, "WEIGHTS": "weights.pth"}}
+    changed = save("byol", 5.0, **regnet), save("byol", 5.0, **timm)
+    for file in (save("simclr", 5.0), save("quickstart", 2 / 3), *changed):
         run = Run.of(file)
         for evaluation in SUITES["quick"] + SUITES["paper"]:
             config = f"config=mscn/benchmark/{evaluation.config}"
             config = compose_hydra_configuration([config, *run.overrides(evaluation.config)]).config
             assert run.config["MODEL"]["TRUNK"]["NAME"] == config.MODEL.TRUNK.NAME
             assert config.DATA.TEST.TRANSFORMS[-1].sigma == run.sigma
+    assert timm["TIMM"] == config.MODEL.TRUNK.TIMM
 
 
 def test_sigma_is_the_checkpoints_the_runs_or_the_users(save):
