@@ -23,6 +23,7 @@ from mscn_plugin.data.arrays import LAYOUTS, MAX_CHANNELS
 from mscn_plugin.data.decoding import check_pixel_range
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.masking import check_sigma
+from mscn_plugin.masking.kinds import cell_sides
 from mscn_plugin.models.classifiers import EVALUATIONS
 from mscn_plugin.types import Config, is_number, is_whole, section_like
 
@@ -75,9 +76,9 @@ SHOWN = Allowed(
         or (isinstance(value, list) and len(value) in (1, 3) and all(map(_is_channel, value)))
     ),
 )
-CELL_SIZE = Allowed(
-    "null, or a whole number of at least 1",
-    lambda value: value is None or (is_whole(value) and value >= 1),
+CELL_SIZE = checked_by(
+    "null, or a whole number of at least 1, or a list of two, [height, width]",
+    lambda value: value is None or cell_sides("", value),
 )
 SERVICES = ("wandb", "mlflow")
 SOME_SERVICES = Allowed(
@@ -257,8 +258,8 @@ SCHEMA: Section = {
     "OCCLUSION_CELL_SIZE": Key(
         None,
         CELL_SIZE,
-        "there: side of a cell in pixels; null: a seventh of the image's side, as the paper's 32 "
-        "of 224 (Table 6), whatever the run's masks have",
+        "there: side of a cell in pixels, or `[height, width]`; null: a seventh of the image's "
+        "side, as the paper's 32 of 224 (Table 6), whatever the run's masks have",
         weights=False,
     ),
 }

@@ -86,6 +86,51 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     ("cells of nothing", [f"{C}.cell_size=0"], "cell_size"),
     ("cells of half a pixel", [f"{C}.cell_size=7.5"], "cell_size"),
     (
+        "cells of three sides",
+        [f"{C}.cell_size=[8,8,8]"],
+        f"{C}.cell_size is [8, 8, 8]; it must be a whole number of pixels, at least 1, or a list",
+    ),
+    (
+        "cells wider than the crop",
+        [f"{C}.cell_size=[8,57]"],
+        f"{C}.cell_size is [8, 57]; its height must be at most the image's, 56, and its width",
+    ),
+    (
+        "cells for three branches",
+        [f"{C}.cell_size=[[8,8],[8,8],[8,8]]"],
+        f"{C}.cell_size is [[8, 8], [8, 8], [8, 8]]; it must be one value, or a list with one",
+    ),
+    (
+        "more kinds of masks than masks",
+        [f"+{C}.band_probability=0.6"],
+        f"{C}.focal_probability 0.5 and band_probability 0.6 are together above 1",
+    ),
+    (
+        "no bands",
+        [f"+{C}.row_bands=0", f"+{C}.column_bands=0"],
+        f"{C}.row_bands is 0, and column_bands, too; one of them must be above 0",
+    ),
+    (
+        "a band higher than the crop",
+        [f"+{C}.band_probability=0.2", f"+{C}.row_band_size=57"],
+        f"{C}.row_band_size is 57; it must be at most the image's height, 56",
+    ),
+    (
+        "more hidden than bands can hide",
+        [f"+{C}.band_probability=0.2", f"{C}.ratio=0.95"],
+        f"{C}.ratio is 0.95; with band masks of 2 + 2 bands it must be at most 0.9375",
+    ),
+    (
+        "a channel in two groups",
+        [f"+{C}.channel_groups={{warm:[0,1],cold:[1,2]}}"],
+        f"{C}.channel_groups is {{'warm': [0, 1], 'cold': [1, 2]}}; it must be null, or groups",
+    ),
+    (
+        "groups of other channels",
+        [f"+{C}.channel_groups=[[0,1],[2],[3]]"],
+        f"{C}.channel_groups is [[0, 1], [2], [3]]; it must be null, or groups",
+    ),
+    (
         "a probability in percent",
         [f"{C}.focal_probability=40"],
         f"{C}.focal_probability is 40; it must be a",

@@ -23,8 +23,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", type=int, default=224, help="side of the crop in pixels")
     parser.add_argument("--sigma", type=float, default=5.0, help="of the high-pass filter, pixels")
-    parser.add_argument("--cell-size", type=int, default=32, help="of the grid, pixels")
-    parser.add_argument("--ratio", type=float, default=0.3, help="dropped fraction of cells")
+    parser.add_argument(
+        "--cell-size",
+        type=int,
+        nargs="+",
+        default=[32],
+        metavar="PIXELS",
+        help="of the grid: one number, or height and width",
+    )
+    parser.add_argument("--ratio", type=float, default=0.3, help="hidden fraction of the image")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -48,8 +55,7 @@ def run(options: argparse.Namespace) -> None:
             raise ConfigError(str(error)) from None
         if file.nearly_blank:
             print(f"{options.program}: {options.image} comes out nearly blank", file=sys.stderr)
-    draw_masks(
-        picture, options.output, options.size, options.sigma, options.cell_size, options.ratio
-    )
+    cell_size = options.cell_size if len(options.cell_size) > 1 else options.cell_size[0]
+    draw_masks(picture, options.output, options.size, options.sigma, cell_size, options.ratio)
     for suffix in (".png", ".pdf"):
         print(options.output.with_suffix(suffix).resolve())

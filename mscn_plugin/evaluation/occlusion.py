@@ -29,6 +29,7 @@ from mscn_plugin.evaluation.frozen_features import (
     nearest_neighbors,
 )
 from mscn_plugin.masking import MaskDistribution, MaskParameters, high_pass
+from mscn_plugin.masking.kinds import CellSize, check_cell_fits
 from mscn_plugin.models.classifiers import fit_probe, probe_score
 from mscn_plugin.models.high_pass_trunk import PREFIX
 from mscn_plugin.types import Config
@@ -52,11 +53,10 @@ class OcclusionEngine(FrozenFeaturesEngine):
         images = ReadableImagesDataset(cfg, "TEST")
         size = images[0]["data"][0].shape[1:]
         cell_size = cfg.MSCN.OCCLUSION_CELL_SIZE or max(1, round(min(size) / _CELLS_OF_A_SIDE))
-        if cell_size > min(size):
-            raise ConfigError(
-                f"config.MSCN.OCCLUSION_CELL_SIZE is {cell_size}; it must be at most the images' "
-                f"shorter side, {min(size)}"
-            )
+        try:
+            check_cell_fits("config.MSCN.OCCLUSION_CELL_SIZE", cell_size, size)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
         if len(images) > cfg.MSCN.OCCLUSION_IMAGES:
             cfg.DATA.TEST.DATA_LIMIT = cfg.MSCN.OCCLUSION_IMAGES
         return cfg, functools.partial(versions, sigma=sigma, cell_size=cell_size)
@@ -118,7 +118,7 @@ def without_filter(cfg: Config) -> Config:
 
 
 def versions(
-    split: str, images: Tensor, indices: list[int], sigma: float, cell_size: int
+    split: str, images: Tensor, indices: list[int], sigma: float, cell_size: CellSize
 ) -> Iterator[tuple[str, Tensor]]:
     """Filtered images, whole, and those of the validation split also with a part hidden.
 
@@ -127,7 +127,7 @@ def versions(
         images: ``[B, C, H, W]``, normalized, not filtered.
         indices: of the images in their data set.
         sigma: of the filter in pixels; 0: behind the filter is the picture.
-        cell_size: in pixels.
+        cell_size: in pixels, one number or height and width.
     """
     clean = high_pass(images, sigma)
     yield split, clean
@@ -157,7 +157,7 @@ def versions(
 
 
 def hidden_pixels(
-    shape: str, share: float, cell_size: int, indices: Sequence[int], size: Sequence[int]
+    shape: str, share: float, cell_size: CellSize, indices: Sequence[int], size: Sequence[int]
 ) -> Tensor:
     """Which pixels of the images with these indices are hidden: always the same.
 

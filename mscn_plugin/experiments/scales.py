@@ -38,10 +38,9 @@ class Scale:
         collator = config["DATA"]["TRAIN"]["COLLATE_FUNCTION_PARAMS"]
         given = dict(experiment.settings)
         if self.factor != 1:
-            cell = given.get("cell_size", collator["cell_size"])
-            given["cell_size"] = max(1, round(cell * self.factor))
-            if "focal_size" in given:
-                given["focal_size"] = max(1, round(given["focal_size"] * self.factor))
+            given["cell_size"] = given.get("cell_size", collator["cell_size"])
+            for key in {"cell_size", "focal_size"} & given.keys():
+                given[key] = self._scaled(given[key])
         # A value that the config has is not named: two tables share the run.
         changed = {key: value for key, value in given.items() if value != collator.get(key)}
         return [
@@ -53,6 +52,12 @@ class Scale:
             ),
             f"config.SEED_VALUE={seed}",
         ]
+
+    def _scaled(self, pixels: Any) -> Any:
+        """A number of pixels at this scale, or a list of such."""
+        if isinstance(pixels, list):
+            return [self._scaled(part) for part in pixels]
+        return max(1, round(pixels * self.factor))
 
     def _geometry(self, experiment: Experiment, config: dict[str, Any]) -> list[str]:
         overrides = []

@@ -20,13 +20,23 @@ MASK_SETTINGS = tuple(field.name for field in dataclasses.fields(MaskDistributio
 """The keys by which transforms and collator describe masks."""
 
 
+def is_one_value(name: str, value: Sequence[object]) -> bool:
+    """Whether a list is one value of the setting ``name``, and not a list with one per branch.
+
+    Groups of channels are, which belong to the images, and so are height and width of a cell: per
+    branch a ``cell_size`` is a list of lists.
+    """
+    pair = name == "cell_size" and not any(isinstance(part, (list, tuple)) for part in value)
+    return pair or name == "channel_groups"
+
+
 def per_branch(name: str, value: object, num_branches: int) -> list[Any]:
     """Return ``value`` as a list with one entry per branch.
 
     Raises:
         ValueError: ``value`` is a list of another length; the message starts with ``name``.
     """
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    if not isinstance(value, Sequence) or isinstance(value, str) or is_one_value(name, value):
         return [value] * num_branches
     if len(value) != num_branches:
         raise ValueError(
@@ -41,7 +51,8 @@ def mask_distributions(num_branches: int, settings: Mapping[str, object]) -> lis
 
     Args:
         num_branches: number of branches (views of one image).
-        settings: some of :data:`MASK_SETTINGS`, each one value or a list with one per branch.
+        settings: some of :data:`MASK_SETTINGS`, each one value or a list with one per branch; see
+            :func:`is_one_value`.
 
     Raises:
         ValueError: unknown key, list of the wrong length, or a value outside of its range; the

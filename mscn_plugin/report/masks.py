@@ -12,6 +12,7 @@ from torchvision.transforms import functional as F
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.files import save_figure
 from mscn_plugin.masking import MaskDistribution, apply_masks, high_pass
+from mscn_plugin.masking.kinds import CellSize
 from mscn_plugin.training.hooks.contact_sheet import Group, contact_sheet, fitted, stretched
 
 NOISE_STD = 0.3  # the larger one of the two branches'
@@ -20,7 +21,7 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 def draw_masks(
-    picture: Image, path: Path, size: int, sigma: float, cell_size: int, ratio: float
+    picture: Image, path: Path, size: int, sigma: float, cell_size: CellSize, ratio: float
 ) -> None:
     """Draw picture, filter, and each kind of mask with zeros and with noise, as PNG and PDF.
 
@@ -29,7 +30,7 @@ def draw_masks(
         path: of the PNG; the PDF lies beside it.
         size: side of the crop in pixels.
         sigma: of the high-pass filter in pixels.
-        cell_size: of the grid in pixels.
+        cell_size: of the grid in pixels, one number or height and width.
         ratio: dropped fraction of the cells.
 
     Raises:
@@ -46,25 +47,24 @@ def draw_masks(
                 ratio=ratio,
                 cell_size=cell_size,
                 focal_probability=float(name == "focal"),
+                band_probability=float(name == "bands"),
                 channelwise_probability=float(name == "channel-wise"),
                 noise_std=0.0,
             ).sample(1, image.shape[-2:])
-            for name in ("grid", "focal", "channel-wise")
+            for name in ("grid", "focal", "channel-wise", "bands")
         }
     except (RuntimeError, ValueError) as error:
         raise ConfigError(str(error)) from None
     views = [filtered, *(apply_masks(filtered, mask) for mask in masks.values())]
     noise_std = torch.tensor([NOISE_STD])
     views += [apply_masks(filtered, replace(mask, noise_std=noise_std)) for mask in masks.values()]
-    tiles = stretched(torch.cat(views))
-    original = fitted(crop, *tiles[0].shape[:2])
-    filtered_tile, *zeros, grid, focal, channelwise = tiles
+    filtered_tile, *masked = stretched(torch.cat(views))
+    original = fitted(crop, *filtered_tile.shape[:2])
     groups = [
         Group("image", [f"below: high-pass, sigma = {sigma:g}"]),
         Group("masked", list(masks)),
     ]
     caption = "Hidden pixels above: zero, which is gray. Below: noise, as in training."
-    figure = contact_sheet(
-        [[original, *zeros], [filtered_tile, grid, focal, channelwise]], groups, caption
-    )
+    rows = [[original, *masked[: len(masks)]], [filtered_tile, *masked[len(masks) :]]]
+    figure = contact_sheet(rows, groups, caption)
     save_figure(figure, path, ".png", ".pdf", dpi="figure")

@@ -16,7 +16,7 @@ from torch import Tensor
 from vissl.data.ssl_transforms import ssl_transforms_wrapper
 
 from mscn_plugin.masking import apply_masks, check_sigma, high_pass
-from mscn_plugin.masking.per_branch import mask_distributions
+from mscn_plugin.masking.per_branch import is_one_value, mask_distributions
 
 
 def settings_of(config: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +60,11 @@ class MSCNMask(FromSettings, ClassyTransform):
 
     def __init__(self, **settings: object) -> None:
         self.settings = settings
-        lengths = [len(value) for value in settings.values() if isinstance(value, (list, tuple))]
+        lengths = [
+            len(value)
+            for name, value in settings.items()
+            if isinstance(value, (list, tuple)) and not is_one_value(name, value)
+        ]
         mask_distributions(max(lengths, default=1), settings)
 
     def __call__(self, views: Tensor | list[Tensor]) -> Tensor | list[Tensor]:

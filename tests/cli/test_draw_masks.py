@@ -26,7 +26,8 @@ def test_pictures_are_decoded_as_in_training(mscn, tmp_path, capsys, monkeypatch
     exif = Image.Exif()
     exif[0x0112] = 3
     Image.fromarray(drawing).save(tmp_path / "x.png", exif=exif)
-    mscn("draw masks", *("--image", tmp_path / "x.png", "--size", 112, "--sigma", 2))
+    options = ("--size", 112, "--sigma", 2, "--cell-size", 56, 14)
+    mscn("draw masks", *("--image", tmp_path / "x.png", *options))
     with Image.open("masks.png") as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     tile = pixels[50 : 50 + 112, 14 : 14 + 112]
@@ -46,6 +47,11 @@ def test_what_cannot_be_decoded_is_named(mscn, tmp_path):
     Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(tmp_path / "nan.tiff")
     with pytest.raises(SystemExit, match="^mscn draw masks: .*nan.tiff: .* not finite"):
         mscn("draw masks", "--image", tmp_path / "nan.tiff")
+
+
+def test_cells_have_one_side_or_two(mscn, tmp_path):
+    with pytest.raises(SystemExit, match=r"cell_size is \[8, 8, 8\]; .* a list of two"):
+        mscn("draw masks", "--output", tmp_path / "x.png", "--cell-size", 8, 8, 8)
 
 
 @pytest.mark.parametrize("size", [0, 100_000])

@@ -31,6 +31,12 @@ def test_the_share_is_hidden_that_is_said(shape, share):
         assert (pixels.float().mean(dim=0) - share).abs().max() < 0.12
 
 
+def test_cells_have_a_height_and_a_width():
+    rows = hidden("cells", 0.5, range(8), cell_size=[8, 56])
+    assert torch.equal(rows[..., :1].expand_as(rows), rows)
+    assert rows.float().mean() == pytest.approx(0.5, abs=0.1)
+
+
 @pytest.mark.parametrize("shape", ["cells", "channels", "box"])
 def test_masks_are_an_images_own_and_grow(shape):
     masks = {share: hidden(shape, share, range(8)) for share in (0.15, 0.3, 0.5, 0.7)}
@@ -136,6 +142,8 @@ def test_what_cannot_be_hidden_is_said(configure):
 
     with pytest.raises(ConfigError, match="OCCLUSION_CELL_SIZE is 57; it must be at most .* 56"):
         OcclusionEngine().prepare(configure("config.MSCN.OCCLUSION_CELL_SIZE=57"))
+    with pytest.raises(ConfigError, match=r"OCCLUSION_CELL_SIZE is \[8, 57\]; .* width at most 56"):
+        OcclusionEngine().prepare(configure("config.MSCN.OCCLUSION_CELL_SIZE=[8,57]"))
     cfg = configure()
     cfg.DATA.TEST.TRANSFORMS.append({"name": "RandomErasing"})
     with pytest.raises(ConfigError, match=r"TEST.TRANSFORMS\[4\] is MSCNHighPass; .* the last one"):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mscn_plugin.experiments.definitions import BASE_RATIO, SUITES, around
+from mscn_plugin.experiments.definitions import BASE_RATIO, SUITES, Experiment, around
 from mscn_plugin.experiments.scales import SCALES
 from mscn_plugin.masking import MaskDistribution
 
@@ -109,6 +109,9 @@ def test_the_small_scale_keeps_the_geometry():
     assert f"{PARAMS}.cell_size=14" in SCALES["small"].overrides(
         one("table6", "table6_56"), CONFIG, 0
     )
+    # Height and width, and one of each branch.
+    of_branches = Experiment("x", "x", "x", settings=(("cell_size", [[64, 16], 32]),))
+    assert f"{PARAMS}.cell_size=[[16,4],8]" in SCALES["small"].overrides(of_branches, CONFIG, 0)
 
 
 def test_a_value_that_the_config_has_is_the_configs_own_run():

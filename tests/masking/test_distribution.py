@@ -19,11 +19,14 @@ def within(observed: float, probability: float, samples: int = SAMPLES) -> bool:
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.1, 0.15, 0.3, 0.5, 0.9])
-@pytest.mark.parametrize(("size", "cell_size"), [((224, 224), 32), ((56, 80), 8), ((50, 30), 8)])
+@pytest.mark.parametrize(
+    ("size", "cell_size"), [((224, 224), 32), ((56, 80), 8), ((50, 30), 8), ((50, 30), [25, 4])]
+)
 def test_dropped_fraction_of_cells_is_the_ratio(ratio, size, cell_size):
     masks = MaskDistribution(ratio=ratio, cell_size=cell_size)
     cells = masks.sample(SAMPLES, size).dropped_cells[:, 0].flatten(1)
-    num_cells = math.ceil(size[0] / cell_size) * math.ceil(size[1] / cell_size)
+    height, width = cell_size if isinstance(cell_size, list) else (cell_size, cell_size)
+    num_cells = math.ceil(size[0] / height) * math.ceil(size[1] / width)
     assert cells.shape[1] == num_cells
     counts = cells.sum(dim=1)
     # Only the two whole numbers around n * ratio occur, in the proportion that gives the mean.
@@ -64,6 +67,29 @@ def test_cells_that_do_not_divide_the_image_are_cut_at_the_far_borders():
     for row, column in itertools.product(range(20), range(30)):
         expected = ~sampled.dropped_cells[:, :, row // 8, column // 8]
         assert torch.equal(keep[:, :, row, column], expected)
+
+
+def test_cells_have_a_height_and_a_width():
+    settings = {"ratio": 0.5, "cell_size": [16, 5], "channelwise_probability": 0}
+    sampled = MaskDistribution(focal_probability=0, **settings).sample(50, (50, 31))
+    assert sampled.dropped_cells.shape == (50, 3, 4, 7)
+    for row, column in itertools.product(range(50), range(31)):
+        expected = ~sampled.dropped_cells[:, :, row // 16, column // 5]
+        assert torch.equal(sampled.keep()[:, :, row, column], expected)
+    masks = MaskDistribution(focal="cells", focal_probability=1, **settings)
+    boxes = masks.sample(SAMPLES, (48, 30)).kept_boxes[:, 0]
+    assert (boxes % torch.tensor([16, 5, 16, 5]) == 0).all()
+    area = (boxes[:, 2] * boxes[:, 3]) / (48 * 30)
+    assert float(area.mean()) == pytest.approx(0.5, abs=5 * float(area.std()) / 100)
+
+
+def test_a_cell_of_equal_sides_is_a_square_one():
+    def hidden(cell_size):
+        generator = torch.Generator().manual_seed(0)
+        masks = MaskDistribution(cell_size=cell_size, focal="cells")
+        return masks.sample(50, (56, 40), generator=generator).hidden()
+
+    assert torch.equal(hidden(8), hidden([8, 8]))
 
 
 def test_focal_mask_keeps_one_box_of_the_stated_size_at_a_uniform_place():
@@ -107,6 +133,59 @@ def test_channelwise_masks_are_independent_and_shared_masks_equal():
     for first, second in itertools.combinations(range(3), 2):
         both = (independent[:, first] & independent[:, second]).float().mean(dim=0)
         assert all(within(float(p), 0.09, len(independent)) for p in both.flatten())
+
+
+@pytest.mark.parametrize("groups", [{"optical": [0, 2], "radar": [3, 1, 4]}, [[0, 2], [3, 1, 4]]])
+def test_channels_of_a_group_share_a_mask_and_groups_are_independent(groups):
+    masks = MaskDistribution(
+        ratio=0.3,
+        cell_size=28,
+        focal_probability=0.0,
+        channelwise_probability=0.5,
+        channel_groups=groups,
+    )
+    sampled = masks.sample(SAMPLES, (56, 56), channels=5)
+    cells = sampled.dropped_cells
+    assert torch.equal(cells[:, [0, 3, 3]], cells[:, [2, 1, 4]])
+    shared, independent = cells[~sampled.channelwise], cells[sampled.channelwise]
+    assert torch.equal(shared[:, 0], shared[:, 1])
+    both = (independent[:, 0] & independent[:, 1]).float().mean(dim=0)
+    assert all(within(float(p), 0.09, len(independent)) for p in both.flatten())
+    for kind in ("focal", "band"):
+        one_kind = {"focal_probability": 0.0, f"{kind}_probability": 1.0}
+        masks = MaskDistribution(channelwise_probability=1, channel_groups=groups, **one_kind)
+        hidden = masks.sample(200, (56, 56), channels=5).hidden()
+        assert torch.equal(hidden[:, [0, 3, 3]], hidden[:, [2, 1, 4]])
+        differ = (hidden[:, 0] != hidden[:, 1]).flatten(1).any(dim=1)
+        assert float(differ.float().mean()) > 0.9
+
+
+def test_a_channel_in_each_group_is_what_no_groups_are():
+    def hidden(groups):
+        generator = torch.Generator().manual_seed(0)
+        masks = MaskDistribution(channel_groups=groups)
+        return masks.sample(50, (56, 56), generator=generator).hidden()
+
+    assert torch.equal(hidden(None), hidden([[0], [1], [2]]))
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        *(3, "optical", {}, [], [[]], [0, 1], {"optical": 0}, [["0"]], [[True]]),
+        *([[0, 1], [1]], [[1, 2]], [[0], [2]], [[0, -1]], [[0.0, 1]]),
+    ],
+)
+def test_every_channel_must_be_in_one_group(groups):
+    with pytest.raises(ValueError, match="^channel_groups is .* every channel .* exactly one"):
+        MaskDistribution(channel_groups=groups)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_groups_must_be_of_the_images_channels(channels):
+    masks = MaskDistribution(channel_groups={"optical": [0, 1], "radar": [2]})
+    with pytest.raises(ValueError, match=f"^channel_groups is .* the images have {channels} chan"):
+        masks.sample(1, (56, 56), channels)
 
 
 def test_samples_are_independent_of_each_other():
@@ -157,6 +236,17 @@ def test_earlier_names_hold():
         ("cell_size", 0),
         ("cell_size", 3.5),
         ("cell_size", True),
+        ("cell_size", [8]),
+        ("cell_size", [8, 8, 8]),
+        ("cell_size", [8, 0]),
+        ("cell_size", [8, 2.5]),
+        ("cell_size", "8x8"),
+        ("cell_size", None),
+        ("band_probability", 2),
+        ("row_bands", -1),
+        ("column_bands", 1.5),
+        ("row_band_size", 0),
+        ("column_band_size", 2.5),
         ("focal_size", 0),
         ("noise_std", -1),
         ("noise_std", float("inf")),
@@ -174,6 +264,10 @@ def test_refuses_cells_and_boxes_larger_than_the_image():
         MaskDistribution(cell_size=60).sample(1, (56, 80))
     with pytest.raises(ValueError, match="focal_size is 57"):
         MaskDistribution(focal_size=57).sample(1, (56, 80))
+    MaskDistribution(cell_size=[56, 80]).sample(1, (56, 80))
+    for cell_size in ([57, 8], [8, 81]):
+        with pytest.raises(ValueError, match=r"cell_size is .*image's, 56, .* at most 80"):
+            MaskDistribution(cell_size=cell_size).sample(1, (56, 80))
 
 
 @pytest.mark.parametrize(("ratio", "number"), [(0.15, 7), (0.3, 15), (0.5, 25)])

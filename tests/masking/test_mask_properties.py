@@ -13,7 +13,7 @@ sides = st.integers(4, 40)
 distributions = st.builds(
     MaskDistribution,
     ratio=st.floats(0, 0.95),
-    cell_size=st.integers(1, 4),
+    cell_size=st.integers(1, 4) | st.tuples(st.integers(1, 4), st.integers(1, 4)),
     focal_probability=st.floats(0, 1),
     channelwise_probability=st.floats(0, 1),
     noise_std=st.floats(0, 2),
@@ -27,7 +27,8 @@ def test_masks_are_what_their_settings_say(masks, height, width, number, channel
     keep = sampled.keep()
     assert keep.shape == (number, channels, height, width)
     assert torch.equal(sampled.num_hidden(), (~keep).flatten(1).sum(1))
-    rows, columns = -(-height // masks.cell_size), -(-width // masks.cell_size)
+    cell = masks.cell_size if isinstance(masks.cell_size, tuple) else [masks.cell_size] * 2
+    rows, columns = -(-height // cell[0]), -(-width // cell[1])
     for sample in range(number):
         if not sampled.channelwise[sample]:
             assert (keep[sample] == keep[sample, :1]).all()
@@ -41,10 +42,7 @@ def test_masks_are_what_their_settings_say(masks, height, width, number, channel
                 )
             else:  # whole cells fall, as many as the ratio says, give or take one
                 cells = [
-                    mask[
-                        r * masks.cell_size : (r + 1) * masks.cell_size,
-                        c * masks.cell_size : (c + 1) * masks.cell_size,
-                    ]
+                    mask[r * cell[0] : (r + 1) * cell[0], c * cell[1] : (c + 1) * cell[1]]
                     for r in range(rows)
                     for c in range(columns)
                 ]

@@ -78,6 +78,25 @@ def test_agrees_with_the_workers(pictures, tail, split, num_masks):
     torch.testing.assert_close(result["data"], expected["data"], atol=1e-5, rtol=0)
 
 
+def test_cells_bands_and_groups_agree_with_the_workers(pictures):
+    from mscn_plugin.transforms.on_device import split_pipeline
+
+    masks = {
+        "cell_size": [[14, 4], 8],
+        "band_probability": [0.3, 0.5],
+        "channel_groups": {"warm": [0, 1], "cold": [2]},
+    }
+    train = train_section([{"name": "ToTensor"}, NORMALIZE, HIGH_PASS], **masks)
+    workers, stage = split_pipeline(train)
+    torch.manual_seed(5)
+    expected = batch_of(train, pictures)
+    torch.manual_seed(5)
+    sent = batch_of(workers, pictures)
+    assert [of_branch.kinds[0].cell for of_branch in sent["masks"]] == [(14, 4), (8, 8)]
+    result = stage(sent, "cpu")
+    torch.testing.assert_close(result["data"], expected["data"], atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("chunk", [1, 10**12])
 def test_the_order_does_not_depend_on_how_many_are_worked_on_at_a_time(
     pictures, chunk, monkeypatch

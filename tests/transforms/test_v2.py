@@ -11,16 +11,20 @@ from mscn_plugin import HighPass, RandomMask
 SETTINGS = {"ratio": 0.4, "cell_size": 8, "focal_probability": 0.5}
 
 
-def test_equals_vissls_transforms_bit_for_bit(registered):
+@pytest.mark.parametrize(
+    "settings",
+    [SETTINGS, {"cell_size": [16, 4], "band_probability": 0.5, "channel_groups": [[0, 1], [2]]}],
+)
+def test_equals_vissls_transforms_bit_for_bit(registered, settings):
     from mscn_plugin.transforms.transforms import MSCNHighPass, MSCNMask
 
     image = torch.randn(3, 64, 64)
-    ours = v2.Compose([HighPass(1.25), RandomMask(**SETTINGS)])
+    ours = v2.Compose([HighPass(1.25), RandomMask(**settings)])
     for seed in range(20):
         torch.manual_seed(seed)
         observed = ours(image)
         torch.manual_seed(seed)
-        assert torch.equal(observed, MSCNMask(**SETTINGS)(MSCNHighPass(1.25)(image)))
+        assert torch.equal(observed, MSCNMask(**settings)(MSCNHighPass(1.25)(image)))
 
 
 def test_works_behind_the_usual_pipeline_and_passes_all_else_through():

@@ -131,7 +131,7 @@ def build(
         raise ConfigError(
             f"{path}.{key} is not a key of {name}; {meant} ({_way_out(path, unknown)})"
         )
-    if _begins_with_a_key(error, section):
+    if begins_with_a_key(error, section):
         raise ConfigError(f"{path}.{error}") from error
     for key, value in section.items():
         if key in asked.names or (key in parameters and key not in others):
@@ -155,7 +155,7 @@ def _way_out(path: str, keys: list[str]) -> str:
     return f"{way}; to replace an entry give the whole list, {in_list[1]}=[...]"
 
 
-def _begins_with_a_key(error: Exception | None, section: Mapping[str, Any]) -> bool:
+def begins_with_a_key(error: Exception | None, section: Mapping[str, Any]) -> bool:
     """Whether the words of an error are those of a part of ours, which name the key first."""
     return isinstance(error, ValueError) and str(error).split(" ")[0] in section
 

@@ -25,7 +25,7 @@ from vissl.data.collators import get_collator
 from vissl.data.ssl_transforms import get_transform
 from vissl.models import build_model
 
-from mscn_plugin.config.checks.build import refusal
+from mscn_plugin.config.checks.build import begins_with_a_key, refusal
 from mscn_plugin.config.checks.loss import LOSSES
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.masking.per_branch import masks_per_branch
@@ -69,11 +69,13 @@ def _first_batch(cfg: Config, split: str) -> dict[str, Any]:
             samples = [transform(sample) for sample in samples]
         except Exception as error:
             raise refusal(path, dict(section), name, error) from error
-    path = f"config.DATA.{split}.COLLATE_FUNCTION"
+    path, settings = f"config.DATA.{split}.COLLATE_FUNCTION", data.COLLATE_FUNCTION_PARAMS or {}
     try:
-        collate = get_collator(data.COLLATE_FUNCTION, data.COLLATE_FUNCTION_PARAMS or {})
+        collate = get_collator(data.COLLATE_FUNCTION, settings)
         batch: dict[str, Any] = collate(samples)
     except Exception as error:
+        if begins_with_a_key(error, settings):
+            raise ConfigError(f"{path}_PARAMS.{error}") from error
         names = ", ".join(section["name"] for section in data.TRANSFORMS) or "no transform"
         name = f"{data.COLLATE_FUNCTION} behind {names}"
         raise refusal(path, data.COLLATE_FUNCTION, name, error) from error
