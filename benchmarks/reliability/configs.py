@@ -66,6 +66,12 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         ["config.MODEL.HEAD.PARAMS=[[mlp_fsdp,{dims:[128,64]}]]"],
         "config.MODEL.HEAD.PARAMS[0][0] is 'mlp_fsdp', which needs GPUs",
     ),
+    ("channels in words", [f"{M}.CHANNELS=four"], f"{M}.CHANNELS is 'four'; it must be null, or a"),
+    (
+        "pictures' augmentations for arrays",
+        [f"{M}.CHANNELS=3"],
+        f"{T}[0] is ImgReplicatePil, which is for pictures",
+    ),
     ("an endless pixel range", [f"{M}.PIXEL_RANGE=[0,inf]"], f"{M}.PIXEL_RANGE[1] is inf"),
     # Masks
     ("ratio above 1", [f"{C}.ratio=1.5"], f"{C}.ratio is 1.5; it must be a fraction"),
