@@ -35,8 +35,8 @@ def differences(first, second, path=()):
     return set() if first == second else {".".join(path)}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_page_composes(compose, large_folder, name):
+@pytest.mark.parametrize("name", [name for name in NAMES if "arrays" not in name])
+def test_every_config_of_pictures_composes(compose, large_folder, name):
     machine = [] if "quickstart" in name else [CPU]
     config = compose(f"config=mscn/{name}", *machine, f"config.MSCN.DATA={large_folder}")
     assert config.TRAINER.TASK_NAME == "mscn_task"
