@@ -7,7 +7,6 @@ the mark ``process``, and gets a ``sys.executable`` that has imported everything
 
 from __future__ import annotations
 
-import copy
 import fcntl
 import os
 import runpy
@@ -20,13 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import remembered
 import torch
 import warm_python
-import yaml
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.core_plugins.importlib_resources_config_source import (
-    ImportlibResourcesConfigSource,
-)
 from PIL import Image
 
 from mscn_plugin.training.signals import SCRIPT_SIGNALS
@@ -38,25 +33,7 @@ pytest_plugins = ["detection_fixtures"]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
-# Hundreds of configurations are composed here, and reading YAML is most of that: by C, and once.
-yaml.SafeLoader = yaml.CSafeLoader
-
-
-def read_once(source):
-    """Let a source of Hydra's configurations read each of its files once."""
-    read, load = {}, source.load_config
-
-    def load_config(self, config_path):
-        key = self.path, config_path
-        if key not in read:
-            read[key] = load(self, config_path)
-        return copy.deepcopy(read[key])
-
-    source.load_config = load_config
-
-
-read_once(ImportlibResourcesConfigSource)
-read_once(FileConfigSource)
+remembered.install()
 
 
 NEW_INTERPRETER = sys.executable

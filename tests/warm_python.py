@@ -38,6 +38,7 @@ import warnings
 from pathlib import Path
 
 import numpy
+import remembered
 
 CLIENT = """#!/bin/sh
 '''exec' "{python}" -IS "$0" "$@"
@@ -125,9 +126,8 @@ def serve(program: str) -> None:
     for module in pkgutil.walk_packages(mscn_plugin.__path__, "mscn_plugin."):
         if "detection" not in module.name:
             importlib.import_module(module.name)
-    import yaml
-
-    yaml.SafeLoader = yaml.CSafeLoader  # reading YAML is much of what composing takes
+    remembered.install()
+    remembered.read_ahead()
     gc.collect()
     gc.freeze()  # what is imported is not looked at again in each process
     folder = os.open(Path(program).parent, os.O_RDONLY)

@@ -21,6 +21,7 @@ S = f"{OPT}.param_schedulers.lr"
 T = "config.DATA.TRAIN.TRANSFORMS"
 D = "config.DATA.TRAIN"
 H = "config.MODEL.HEAD.PARAMS"
+TIMM = "+config/mscn/models=timm_convnext_tiny"
 B = f"{L}.byol_loss"
 BYOL = "config=mscn/byol_quickstart"
 MOCO = (
@@ -64,6 +65,12 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         "a sharded head on a CPU",
         ["config.MODEL.HEAD.PARAMS=[[mlp_fsdp,{dims:[128,64]}]]"],
         "config.MODEL.HEAD.PARAMS[0][0] is 'mlp_fsdp', which needs GPUs",
+    ),
+    ("channels in words", [f"{M}.CHANNELS=four"], f"{M}.CHANNELS is 'four'; it must be null, or a"),
+    (
+        "pictures' augmentations for arrays",
+        [f"{M}.CHANNELS=3"],
+        f"{T}[0] is ImgReplicatePil, which is for pictures",
     ),
     ("an endless pixel range", [f"{M}.PIXEL_RANGE=[0,inf]"], f"{M}.PIXEL_RANGE[1] is inf"),
     # Masks
@@ -296,6 +303,40 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         "WIDHT is not a setting of small_resnet; did you",
     ),
     ("no width", ["config.MODEL.TRUNK.SMALL_RESNET.WIDTH=0"], "WIDTH"),
+    (
+        "misspelled model of timm",
+        [TIMM, "config.MODEL.TRUNK.TIMM.NAME=convnxt_tiny"],
+        "config.MODEL.TRUNK.TIMM.NAME is 'convnxt_tiny', which is not a model of timm; did you",
+    ),
+    (
+        "a transformer",
+        [TIMM, "config.MODEL.TRUNK.TIMM.NAME=vit_tiny_patch16_224"],
+        "config.MODEL.TRUNK.TIMM.NAME is 'vit_tiny_patch16_224', which is no ConvNet",
+    ),
+    (
+        "an argument that a model of timm does not have",
+        [TIMM, "+config.MODEL.TRUNK.TIMM.KWARGS.depth=3"],
+        "config.MODEL.TRUNK.TIMM.KWARGS is {'depth': 3}, which timm's convnext_tiny does not take",
+    ),
+    (
+        "crops too small for a model of timm",
+        [TIMM, "config.MODEL.TRUNK.TIMM.NAME=inception_v3"],
+        "'inception_v3', which does not take the crops of config.DATA.TRAIN.TRANSFORMS, 56 x 56",
+    ),
+    (
+        "images of other channels than a model of timm takes",
+        [TIMM, "config.MODEL.TRUNK.TIMM.IN_CHANS=4"],
+        "TIMM.IN_CHANS is 4; it must be null or 3, the channels of the images",
+    ),
+    (
+        "a model of timm under apex's SyncBN",
+        [
+            TIMM,
+            "config.MODEL.SYNC_BN_CONFIG.CONVERT_BN_TO_SYNC_BN=true",
+            "config.MODEL.SYNC_BN_CONFIG.SYNC_BN_TYPE=apex",
+        ],
+        "SYNC_BN_TYPE is 'apex'; it must be pytorch with a trunk of timm",
+    ),
     (
         "projector of another width",
         ["config.MODEL.HEAD.PARAMS=[[mlp,{dims:[100,64]}]]"],
@@ -636,6 +677,26 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         "an average that forgets what it has learned",
         [BYOL, f"+{B}.target_momentum_end=0.5"],
         f"{B}.target_momentum_end is 0.5; it must be from target_momentum, 0.99, to 1",
+    ),
+    (
+        "VICReg that pushes apart",
+        ["config=mscn/vicreg_quickstart", f"{L}.vicreg_loss.sim_coeff=-1"],
+        f"{L}.vicreg_loss.sim_coeff is -1; it must be at least 0 and finite",
+    ),
+    (
+        "VICReg that wants no spread",
+        ["config=mscn/vicreg_quickstart", f"{L}.vicreg_loss.gamma=0"],
+        f"{L}.vicreg_loss.gamma is 0; it must be above 0 and finite",
+    ),
+    (
+        "a misspelled coefficient of VICReg",
+        ["config=mscn/vicreg_quickstart", f"+{L}.vicreg_loss.std_coef=1"],
+        f"{L}.vicreg_loss.std_coef is not a key of VICRegLoss; did you mean std_coeff",
+    ),
+    (
+        "Barlow Twins of several masks without its second term",
+        [f"{L}.name=mscn_barlow_twins_loss", f"+{L}.mscn_barlow_twins_loss={{lambda_:0}}"],
+        f"{L}.mscn_barlow_twins_loss.lambda_ is 0; it must be above 0 and finite",
     ),
     (
         "SwAV on views in one tensor",

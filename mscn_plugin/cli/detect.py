@@ -65,4 +65,4 @@ def run(options: argparse.Namespace) -> None:
         options.overrides,
         options.restart,
     )
-    print(table(transfer.run(), options.dataset))
+    print(table(transfer.run(), options.dataset, options.overrides))

@@ -28,7 +28,7 @@ TRANSFORMS = (
 """Those of ours and of torchvision that take arrays and leave the units of their values alone."""
 _FOREIGN = ("classy_vision", "mscn_plugin", "torchvision", "vissl")
 """Packages whose other transforms are for pictures; a user's own may be for arrays."""
-_TRUNKS = (*input_channels.TRUNKS, "small_resnet")
+_TRUNKS = (*input_channels.TRUNKS, "small_resnet", "timm")
 _LOOKED_AT = 16  # arrays of a split, at equal distances, before anything starts
 
 
@@ -42,7 +42,7 @@ def infer_and_check(cfg: Config) -> None:
     _take_statistics(cfg)
     if cfg.MSCN.CHANNELS is not None:
         _check_transforms(cfg)
-        _check_shown(cfg)
+        _check_keys_of_images(cfg)
 
 
 def _infer_input_channels(cfg: Config) -> None:
@@ -68,6 +68,7 @@ def _infer_input_channels(cfg: Config) -> None:
             f"{channels}, whose order stays as it is, it must be rgb"
         )
     trunk["INPUT"] = section_like(cfg, {"CHANNELS": channels})
+    cfg.HOOKS.MODEL_COMPLEXITY.INPUT_SHAPE[0] = channels  # of the image that VISSL's hook makes
 
 
 def _take_statistics(cfg: Config) -> None:
@@ -150,8 +151,14 @@ def _is_foreign(name: str) -> bool:
     return getattr(part, "__module__", "").partition(".")[0] in _FOREIGN
 
 
-def _check_shown(cfg: Config) -> None:
+def _check_keys_of_images(cfg: Config) -> None:
     shown, channels = cfg.MSCN.PICTURE_CHANNELS, cfg.MSCN.CHANNELS
+    if cfg.MSCN.PIXEL_RANGE is not None:
+        raise ConfigError(
+            f"config.MSCN.PIXEL_RANGE is {list(cfg.MSCN.PIXEL_RANGE)}, which scales pictures to 8 "
+            f"bits; with config.MSCN.CHANNELS {channels}, whose values stay as they are, it must "
+            "be null"
+        )
     if shown and max(shown) >= channels:
         raise ConfigError(
             f"config.MSCN.PICTURE_CHANNELS is {shown}; with config.MSCN.CHANNELS {channels} each "

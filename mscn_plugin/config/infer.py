@@ -18,6 +18,7 @@ from mscn_plugin.config.checks import (
     optimizer,
     tracking,
     transforms,
+    trunk,
     vissl,
 )
 from mscn_plugin.masking.per_branch import NUM_BRANCHES, masks_per_branch
@@ -144,6 +145,7 @@ STEPS: tuple[Step, ...] = (
     optimizer.complete,
     transforms.check,
     heads.check,
+    trunk.check,
     checkpoint.check,
     mscn.check,
     infer_num_views,

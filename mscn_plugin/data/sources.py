@@ -65,7 +65,7 @@ class ImageFolderSource(ImageSource):
             raise ValueError(
                 f"holds no images ({', '.join(image_extensions())}{found.left_out_in_words()}); it "
                 f"must be a {WANTED}"
-                + (f"; training and evaluations read arrays with {_CHANNELS}" if arrays else "")
+                + (f"; mscn/arrays trains on arrays, with {_CHANNELS}" if arrays else "")
             )
         return found
 

@@ -191,7 +191,7 @@ def read_statistics(file: Path, channels: int, remedy: str) -> dict[str, Any]:
             f"{channels}: {remedy}"
         )
     for name in _VALUES:
-        values = statistics.get(name)
+        values: Any = statistics.get(name)
         whole = isinstance(values, list) and len(values) == channels
         if not whole or not all(map(is_number, values)):
             raise ConfigError(f"{file} has no {name} of {channels} channels: {remedy}")

@@ -15,6 +15,7 @@ from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.detection.launch import (
     CONVERTED_DATA,
     METRICS,
+    PROTOCOL,
     TABLE_4,
     Detection,
     convert,
@@ -119,11 +120,20 @@ def number_of_gpus(wanted: int | None) -> int:
     return wanted
 
 
-def table(measured: dict[str, float], dataset: str) -> str:
-    """This run's row above the paper's, which are of VOC07+12 and COCO alone."""
+def table(measured: dict[str, float], dataset: str, overrides: Sequence[str] = ()) -> str:
+    """This run's row above the paper's, which are of VOC07+12 and COCO alone.
+
+    Args:
+        overrides: of detectron2's configuration, with which the run is none of Table 4's.
+    """
     names = [name for name in METRICS if name in measured] or list(METRICS[:3])
     rows: list[list[object]] = [["this checkpoint", *(measured.get(name) for name in names)]]
     for name, values in TABLE_4.get(dataset, {}).items():
         rows.append([f"{name} (Table 4)", *values[: len(names)]])
     headers = ["in %", *(name.replace("bbox/", "box ").replace("segm/", "mask ") for name in names)]
-    return tabulate(rows, headers=headers, floatfmt=".1f", missingval="-")
+    text = str(tabulate(rows, headers=headers, floatfmt=".1f", missingval="-"))
+    if dataset in TABLE_4:
+        text += f"\n\n{PROTOCOL[dataset]}"
+        if overrides:
+            text += f"\nThis checkpoint's is another: {' '.join(overrides)}"
+    return text

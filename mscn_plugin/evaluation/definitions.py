@@ -17,7 +17,7 @@ compares whatever it finds in ``metrics.json`` as numbers."""
 CURVES = "occlusion"
 """Key of accuracies against the share that is hidden, by layer, in :data:`FROZEN_LOG`."""
 FEW_LABELS = (1, 10)
-"""Percentages of the labels; the paper fine-tunes with 1% (A.3)."""
+"""Percentages of the labels; the paper fine-tunes with 1% (section 5.1)."""
 CLASSIFIERS = {"knn": "kNN", "linear_probe": "linear probe"}
 
 

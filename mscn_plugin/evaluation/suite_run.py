@@ -21,6 +21,7 @@ from mscn_plugin.data.sources import measured_images
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import CURVES, SUITES, Evaluation
 from mscn_plugin.evaluation.launch import Launch
+from mscn_plugin.evaluation.paper_results import paper_method
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.evaluation.table import markdown, plot, plot_curves
 from mscn_plugin.files import save_json, write_text
@@ -62,7 +63,8 @@ class SuiteRun:
             ConfigError: a folder of images cannot be used.
         """
         measured_on = {
-            name: measured_images(folder, key) for name, (folder, key) in self.folders.items()
+            name: measured_images(folder, key, self.run.channels)
+            for name, (folder, key) in self.folders.items()
         }
         self.output.mkdir(parents=True, exist_ok=True)
         return {
@@ -70,6 +72,7 @@ class SuiteRun:
             "sha256": file_digest(self.run.checkpoint),
             "sigma": self.run.sigma,
             "loss": self.run.loss,
+            "method": paper_method(self.run.config),
             "suite": self.suite,
             "overrides": list(self.overrides),
             "measured_on": measured_on,

@@ -16,14 +16,18 @@ from mscn_plugin.checkpoints.run_folder import checkpoint_of
 from mscn_plugin.checkpoints.sigma import TRANSFORM, pretraining_sigma, resolve_sigma
 from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import hydra_override
+from mscn_plugin.schema import defaults
 
 _SECTIONS = {
     "resnet": "RESNETS",
     "regnet": "REGNET",
     "efficientnet": "EFFICIENT_NETS",
     "small_resnet": "SMALL_RESNET",
+    "timm": "TIMM",
 }
-_CROPS = ("RandomResizedCrop", "ImgPilToMultiCrop")
+_CROPS = ("RandomResizedCrop", "MSCNRandomResizedCrops", "ImgPilToMultiCrop")
+_OF_IMAGES = ("PIXEL_RANGE", "CHANNELS", "ARRAY_LAYOUT")
+"""Keys of ``config.MSCN`` that say how images are read: a run's evaluations read as it does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +84,17 @@ class Run:
         """The folder that the run was pre-trained on, as ``config.MSCN.DATA`` named it."""
         return (self.config or {}).get("MSCN", {}).get("DATA") or ""
 
+    @property
+    def channels(self) -> int | None:
+        """``config.MSCN.CHANNELS``, of images that are arrays."""
+        channels: int | None = self._of_images.get("CHANNELS")
+        return channels
+
+    @property
+    def _of_images(self) -> dict[str, Any]:
+        section, known = (self.config or {}).get("MSCN") or {}, defaults()
+        return {k: section[k] for k in _OF_IMAGES if section.get(k, known[k]) != known[k]}
+
     def overrides(self, config: str) -> list[str]:
         """Overrides that give ``mscn/benchmark/<config>`` the run's trunk, crop and filter."""
         settings = composed(f"mscn/benchmark/{config}")
@@ -87,9 +102,7 @@ class Run:
             hydra_override("config.MODEL.WEIGHTS_INIT.PARAMS_FILE", self.checkpoint),
             hydra_override("config.MSCN.PRETRAINING_SIGMA", self.sigma),
         ]
-        pixel_range = ((self.config or {}).get("MSCN") or {}).get("PIXEL_RANGE")
-        if pixel_range is not None:
-            overrides.append(hydra_override("config.MSCN.PIXEL_RANGE", pixel_range))
+        overrides += [hydra_override(f"config.MSCN.{k}", v) for k, v in self._of_images.items()]
         overrides += _trunk_overrides(self.config, settings["MODEL"]["TRUNK"])
         for split in ("TRAIN", "TEST"):
             transforms = [
@@ -97,9 +110,24 @@ class Run:
                 for transform in settings["DATA"][split]["TRANSFORMS"]
                 if transform["name"] != TRANSFORM or self.sigma
             ]
+            if self.channels is not None:
+                cropped = any(transform["name"] in _CROPS for transform in transforms)
+                transforms = self._transforms_of_arrays("TRAIN" if cropped else "TEST")
             if transforms != settings["DATA"][split]["TRANSFORMS"]:
                 overrides.append(hydra_override(f"config.DATA.{split}.TRANSFORMS", transforms))
         return overrides
+
+    def _transforms_of_arrays(self, split: str) -> list[dict[str, Any]]:
+        """The run's own, for one unmasked view: those of A.2 are for pictures."""
+        assert self.config is not None
+        transforms = []
+        for transform in self.config["DATA"][split]["TRANSFORMS"]:
+            if transform["name"] == "MSCNRandomResizedCrops":
+                kept = {k: v for k, v in transform.items() if k not in ("num_times", "tensors")}
+                transform = {**kept, "name": "RandomResizedCrop"}
+            if transform["name"] not in ("MSCNMask", TRANSFORM):
+                transforms.append(transform)
+        return [*transforms, *([{"name": TRANSFORM, "sigma": self.sigma}] if self.sigma else [])]
 
 
 def _fitted(transform: dict[str, Any], crop: int | None, sigma: float) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from mscn_plugin.evaluation.definitions import CLASSIFIERS, CONDITIONS, SUITES
-from mscn_plugin.evaluation.paper_results import COUNTERPARTS, TABLE_2, paper_rows
+from mscn_plugin.evaluation.paper_results import COUNTERPARTS, PROTOCOLS, TABLE_2, paper_rows
 from mscn_plugin.files import save_figure
 
 TITLE = "this checkpoint"
@@ -21,14 +22,14 @@ def columns(
     """Numbers in percent, by column and by title of the metric.
 
     Args:
-        results: content of ``results.json``: ``suite``, ``loss`` and, by evaluation,
-            ``evaluations[name]["metrics"]``.
+        results: content of ``results.json``: ``suite``, ``method`` (of the paper, or None) and,
+            by evaluation, ``evaluations[name]["metrics"]``.
         baseline: the same of another checkpoint.
     """
     table = {TITLE: _metrics(results)}
     if baseline is not None:
         table[BASELINE] = _metrics(baseline)
-    for method, accuracies in paper_rows(results["loss"]).items():
+    for method, accuracies in paper_rows(results["method"]).items():
         table[PAPER.format(method)] = {
             title: accuracies[counterpart]
             for evaluation in SUITES[results["suite"]]
@@ -82,21 +83,34 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
         parts.insert(
             1, "Not as the configs stand: " + " ".join(f"`{o}`" for o in results["overrides"])
         )
-    measured = results["evaluations"].get("imagenet1k_linear", {}).get("metrics", {})
-    if measured and paper_rows(results["loss"]):
-        cited = [[name, *row] for name, row in TABLE_2.items()]
-        parts.append(
-            tabulate(
-                [[TITLE, None, None, *measured.values()], *cited],
-                headers=["Table 2: linear probe on ImageNet-1K, in %", "trunk", "", *measured],
-                floatfmt=".1f",
-                missingval="",
-                tablefmt="github",
-            )
-        )
+    if paper_rows(results["method"]):
+        parts += _of_the_paper(results["evaluations"])
     if failures:
         parts.append("Without a result:\n\n" + "\n".join(failures))
     return "\n\n".join(parts) + "\n"
+
+
+def _of_the_paper(evaluations: dict[str, Any]) -> Iterator[str]:
+    """What the paper's numbers are, where they differ from those beside them, and Table 2."""
+    from tabulate import tabulate
+
+    measured = {name: e["metrics"] for name, e in evaluations.items() if "metrics" in e}
+    notes = dict.fromkeys(PROTOCOLS[name] for name in measured if name in PROTOCOLS)
+    if notes:
+        yield " ".join(notes)
+    if "imagenet1k_linear" in measured:
+        here = [f"{TITLE}, linear probe", None, None, *measured["imagenet1k_linear"].values()]
+        yield tabulate(
+            [here, *([name, *row] for name, row in TABLE_2.items())],
+            headers=["Table 2: ImageNet-1K, in %", "trunk", "", "accuracy, top-1"],
+            floatfmt=".1f",
+            missingval="",
+            tablefmt="github",
+        )
+        yield (
+            "How Table 2's were measured is not stated there: BYOL's and MSCN's are Table 1's "
+            "linear probes; a supervised network was trained with all labels."
+        )
 
 
 def plot(results: dict[str, Any], baseline: dict[str, Any] | None, path: Path) -> None:

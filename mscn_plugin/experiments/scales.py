@@ -85,6 +85,7 @@ def _as_override(value: Any) -> str:
 SCALES = {
     "paper": Scale("paper"),
     "small": Scale("small", "mscn/scale=small", 0.25),
+    "study": Scale("study", "mscn/scale=study", 0.25),
     "gpu": Scale("gpu", "mscn/scale=gpu", 0.25),
     "smoke": Scale("smoke", "mscn/scale=smoke", 0.25),
 }

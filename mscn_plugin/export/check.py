@@ -11,7 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.export.preprocessing import Preprocessing
 from mscn_plugin.export.pretrained import Pretrained
+from mscn_plugin.models.input_channels import input_channels
 
 TOLERANCE = 1e-5
 """Largest difference that passes, in units of an image's largest feature."""
@@ -21,7 +23,7 @@ class Sample(NamedTuple):
     """Images of one kind and what an export has to make of them.
 
     Attributes:
-        images: ``[B, 3, H, W]``, normalized, not filtered.
+        images: ``[B, C, H, W]``, normalized, not filtered.
         features: ``[B, F]``, of VISSL's model behind the filter.
     """
 
@@ -31,10 +33,18 @@ class Sample(NamedTuple):
 
 
 def check_samples(pretrained: Pretrained) -> list[Sample]:
-    """Two images of Gaussian noise and, by itself, a photograph."""
-    side = pretrained.preprocessing.crop
-    noise = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
-    cat = pretrained.preprocessing(Image.fromarray(skimage.data.chelsea()))[None]
+    """Two images of Gaussian noise and, by itself, a photograph.
+
+    Where images are arrays, each channel is the photograph's first one, moved a little further.
+    """
+    side, channels = pretrained.preprocessing.crop, input_channels(pretrained.model_config)
+    noise = torch.randn(2, channels, side, side, generator=torch.Generator().manual_seed(0))
+    photograph = Image.fromarray(skimage.data.chelsea())
+    if pretrained.preprocessing.channels is None:
+        cat = pretrained.preprocessing(photograph)[None]
+    else:
+        gray = Preprocessing(crop=side, resize=side)(photograph)[0]
+        cat = torch.stack([gray.roll(channel, dims=1) for channel in range(channels)])[None]
     return [
         Sample(kind, images, pretrained.features(images))
         for kind, images in (("noise", noise), ("photograph", cat))
@@ -48,7 +58,7 @@ def check(
 
     Args:
         file: its name, for the error.
-        reader: from images ``[B, 3, H, W]`` to the file's features ``[B, F]``.
+        reader: from images ``[B, C, H, W]`` to the file's features ``[B, F]``.
 
     Returns:
         :func:`largest_difference` by kind of sample.

@@ -52,6 +52,11 @@ def export_detectron2(pretrained: Pretrained, folder: Path) -> Export:
         ConfigError: detectron2 lacks the trunk's architecture.
     """
     model_config = pretrained.model_config
+    if pretrained.preprocessing.channels is not None:
+        raise ConfigError(
+            "detectron2 reads pictures, and the trunk is of arrays (config.MSCN.CHANNELS "
+            f"{pretrained.preprocessing.channels}); the formats torchscript and onnx take any trunk"
+        )
     resnet = model_config.TRUNK.RESNETS
     if not is_plain_resnet(model_config) or resnet.DEPTH not in DEPTHS:
         raise unknown_architecture("detectron2", model_config)

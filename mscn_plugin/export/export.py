@@ -13,7 +13,7 @@ class Export(NamedTuple):
 
     Attributes:
         readers: by file name, what computes features ``[B, F]`` of normalized, unfiltered images
-            ``[B, 3, H, W]`` from the file as it was read back.
+            ``[B, C, H, W]`` from the file as it was read back.
         loading: how to use the files, in Markdown.
     """
 

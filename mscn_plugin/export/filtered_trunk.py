@@ -29,7 +29,7 @@ class FilteredTrunk(nn.Module):
         self.eval()  # PyTorch's ONNX exporter gives the trunk the mode of this module
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return ``[B, F]`` of normalized images ``[B, 3, crop, crop]``, float32.
+        """Return ``[B, F]`` of normalized images ``[B, C, crop, crop]``, float32.
 
         The features of an image that is not normalized, by its largest value, are NaN: a recorded
         graph has no other way to refuse it.

@@ -65,43 +65,7 @@ The trunk of a network that VISSL trained{loss}, without its heads: {features} f
 
 ## Preprocessing
 
-{decoding}
-
-```python
-import numpy as np
-from PIL import Image, ImageOps
-from torchvision import transforms
-
-
-def decode(picture):  # upright RGB with 8 bits per channel
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode in ("I", "F"):
-        raise ValueError("32 bits per channel: bring black to 0 and white to 255 first")
-    if picture.mode.startswith("I;16"):
-        black, white = {black}, {white}
-        values = np.asarray(picture).astype(float)
-        levels = ((values - black) * 256 // (white - black + 1)).clip(0, 255)
-        levels[values == picture.info.get("transparency")] = 255
-        picture = Image.fromarray(levels.astype(np.uint8))
-    picture = picture.convert("RGBA")
-    paper = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(paper, picture).convert("RGB")
-
-
-preprocess = transforms.Compose(
-    [
-        transforms.Resize({resize}),
-        transforms.CenterCrop({crop}),
-        transforms.ToTensor(),
-        transforms.Normalize({mean}, {std}),
-    ]
-)
-images = preprocess(decode(Image.open("photograph.jpg")))[None]  # [1, 3, {crop}, {crop}]
-```
-
-`ToTensor` divides the levels by 255, and `Normalize` needs that: raw pixels, from 0 to 255 or from
-0 to 1, give features that mean nothing, and the weights by themselves cannot tell. (detectron2
-itself takes raw pixels, from 0 to 255, and normalizes them by its configuration.)
+{preprocessing}
 
 {filtering}
 
@@ -153,6 +117,68 @@ mscn-plugin {version} with PyTorch {torch}.
 {license}
 """
 
+_PICTURES = """\
+{decoding}
+
+```python
+import numpy as np
+from PIL import Image, ImageOps
+from torchvision import transforms
+
+
+def decode(picture):  # upright RGB with 8 bits per channel
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode in ("I", "F"):
+        raise ValueError("32 bits per channel: bring black to 0 and white to 255 first")
+    if picture.mode.startswith("I;16"):
+        black, white = {black}, {white}
+        values = np.asarray(picture).astype(float)
+        levels = ((values - black) * 256 // (white - black + 1)).clip(0, 255)
+        levels[values == picture.info.get("transparency")] = 255
+        picture = Image.fromarray(levels.astype(np.uint8))
+    picture = picture.convert("RGBA")
+    paper = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(paper, picture).convert("RGB")
+
+
+preprocess = transforms.Compose(
+    [
+        transforms.Resize({resize}),
+        transforms.CenterCrop({crop}),
+        transforms.ToTensor(),
+        transforms.Normalize({mean}, {std}),
+    ]
+)
+images = preprocess(decode(Image.open("photograph.jpg")))[None]  # [1, 3, {crop}, {crop}]
+```
+
+`ToTensor` divides the levels by 255, and `Normalize` needs that: raw pixels, from 0 to 255 or from
+0 to 1, give features that mean nothing, and the weights by themselves cannot tell. (detectron2
+itself takes raw pixels, from 0 to 255, and normalizes them by its configuration.)"""
+
+_ARRAYS = """\
+Images are arrays of {channels} channels, read as they are in the files, neither scaled nor clipped;
+mean and standard deviation are in the files' own units.
+
+```python
+import numpy as np
+import torch
+from torchvision import transforms
+
+preprocess = transforms.Compose(
+    [
+        transforms.Resize({resize}),
+        transforms.CenterCrop({crop}),
+        transforms.Normalize({mean}, {std}),
+    ]
+)
+image = torch.from_numpy(np.load("image.npy").astype(np.float32))  # [{channels}, H, W]
+images = preprocess(image)[None]  # [1, {channels}, {crop}, {crop}]
+```
+
+Values that were not normalized so give features that mean nothing, and the weights by themselves
+cannot tell."""
+
 _FILTER = """\
 Its images passed the high-pass filter of Masked Siamese ConvNets (section 4.3), with a sigma of
 {sigma} pixels: its features are what they were trained to be behind the same filter only."""
@@ -203,11 +229,13 @@ def model_card(
         and_filter=" and filter" if sigma else "",
         import_filter="from mscn_plugin.masking import high_pass" if sigma else "",
         filtered=f"high_pass(images, sigma={sigma})" if sigma else "images",
-        decoding=_DECODING.format(stated=stated.format(black=black, white=white)),
-        black=black,
-        white=white,
+        preprocessing=(_PICTURES if preprocessing.channels is None else _ARRAYS).format(
+            decoding=_DECODING.format(stated=stated.format(black=black, white=white)),
+            black=black,
+            white=white,
+            **preprocessing._asdict(),
+        ),
         training=table(("what", "value"), rows),
-        **preprocessing._asdict(),
         loading="\n\n".join(f"## {name}\n\n{text}" for name, text in loading.items()),
         files=table(("file", "bytes", "SHA-256", *files[0].differences), map(_file_row, files)),
         tolerance=TOLERANCE,

@@ -1,7 +1,8 @@
-"""What a picture goes through before a trunk, the high-pass filter apart."""
+"""What an image goes through before a trunk, the high-pass filter apart."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from PIL import Image
@@ -19,9 +20,10 @@ class Preprocessing(NamedTuple):
     Attributes:
         resize: shorter side after resizing, in pixels.
         crop: side of the central square, in pixels.
-        mean, std: of the RGB channels, for pixels from 0 to 1.
+        mean, std: of the RGB channels, for pixels from 0 to 1; of arrays in the files' own units.
         pixel_range: black and white of pictures with more than 8 bits, where the data set's are
             stated (:mod:`mscn_plugin.data.decoding`).
+        channels: of images that are arrays (``config.MSCN.CHANNELS``); None: they are pictures.
     """
 
     resize: int = 256
@@ -29,6 +31,7 @@ class Preprocessing(NamedTuple):
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     pixel_range: PixelRange = None
+    channels: int | None = None
 
     def __call__(self, picture: Image.Image) -> Tensor:
         """Return the normalized, unfiltered image ``[3, crop, crop]`` of a picture."""
@@ -42,7 +45,12 @@ class Preprocessing(NamedTuple):
 
     @property
     def limit(self) -> float:
-        """What a normalized pixel never reaches, Gaussian noise neither, and pixels to 255 do."""
+        """What a normalized pixel never reaches, Gaussian noise neither, and pixels to 255 do.
+
+        Infinite for arrays, whose units may be any.
+        """
+        if self.channels is not None:
+            return math.inf
         largest = max(max(mean, 1 - mean) / std for mean, std in zip(self.mean, self.std))
         return _MARGIN * largest
 
@@ -66,8 +74,13 @@ def preprocessing_of(config: dict[str, Any] | None, size: int | None) -> Preproc
     if "Normalize" in by_name:
         mean, std = (tuple(map(float, by_name["Normalize"][key])) for key in ("mean", "std"))
         found = found._replace(mean=mean, std=std)
-    stated = ((config or {}).get("MSCN") or {}).get("PIXEL_RANGE")
-    found = found._replace(pixel_range=check_pixel_range(stated))
+    images = (config or {}).get("MSCN") or {}
+    found = found._replace(pixel_range=check_pixel_range(images.get("PIXEL_RANGE")))
+    channels = images.get("CHANNELS")
+    if channels is not None:
+        found = found._replace(channels=int(channels))
+        if "Normalize" not in by_name:
+            found = found._replace(mean=(0.0,), std=(1.0,))
     if size is not None:
         found = found._replace(resize=round(size * found.resize / found.crop), crop=size)
     return found

@@ -25,6 +25,7 @@ from mscn_plugin.export.preprocessing import Preprocessing, preprocessing_of
 from mscn_plugin.masking import high_pass
 from mscn_plugin.models.high_pass_trunk import PREFIX
 from mscn_plugin.models.shapes import build_trunk
+from mscn_plugin.models.timm_trunk import TimmSettings, is_timm
 
 COUNTER = "num_batches_tracked"
 """Batch normalization's count of training steps, the one tensor that no output depends on."""
@@ -55,7 +56,7 @@ class Pretrained:
         """VISSL's model behind the filter: what every export has to give.
 
         Args:
-            images: ``[B, 3, H, W]``, float32, normalized, not filtered.
+            images: ``[B, C, H, W]``, float32, normalized, not filtered.
 
         Returns:
             ``[B, F]``, the trunk's last output.
@@ -114,6 +115,8 @@ def _model_config(config: dict[str, Any] | None) -> Any:
     model_config = AttrDict(config).MODEL
     model_config.TRUNK.NAME = str(model_config.TRUNK.NAME).replace(PREFIX, "", 1)
     model_config.ACTIVATION_CHECKPOINTING.USE_ACTIVATION_CHECKPOINTING = False
+    if is_timm(model_config):
+        model_config.TRUNK.TIMM["WEIGHTS"] = None  # the checkpoint's take their place
     return model_config
 
 
@@ -140,8 +143,12 @@ def _trunk(model_config: Any, weights: dict[str, Tensor], path: Path) -> nn.Modu
 
 
 def describe(model_config: Any) -> str:
-    """A trunk in words: its name and, of a ResNet, all that makes its architecture."""
+    """A trunk in words: its name and, of a ResNet or of timm, all that makes its architecture."""
     trunk = model_config.TRUNK
+    if is_timm(model_config):
+        timm = TimmSettings.of(model_config)
+        given = "".join(f", {key} {value}" for key, value in timm.arguments().items())
+        return f"{trunk.NAME} (NAME {timm.name}{given}, INPUT_TYPE {model_config.INPUT_TYPE})"
     if trunk.NAME != "resnet":
         return str(trunk.NAME)
     keys = ("DEPTH", "GROUPS", "WIDTH_PER_GROUP", "WIDTH_MULTIPLIER", "NORM", "LAYER4_STRIDE")

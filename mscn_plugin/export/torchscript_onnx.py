@@ -15,6 +15,7 @@ from mscn_plugin.checkpoints.io import SIGMA_KEY
 from mscn_plugin.export.export import Export
 from mscn_plugin.export.filtered_trunk import FilteredTrunk
 from mscn_plugin.export.pretrained import Pretrained
+from mscn_plugin.models.input_channels import input_channels
 
 TORCHSCRIPT_FILE = "features.pt"
 ONNX_FILE = "features.onnx"
@@ -43,24 +44,35 @@ features = session.run(["features"], {{"images": images.numpy()}})[0]
 
 IMAGES = """\
 The high-pass filter is inside: `images` are normalized and **not** filtered, float32, any number of
-them, {side} x {side} pixels. Another size is an error. So are values above {limit:.1f}, such as
+them, {channels} x {side} x {side}. Another size is an error. {not_normalized}"""
+
+PIXELS = """\
+So are values above {limit:.1f}, such as
 pixels from 0 to 255: {refusal}. Pixels from 0 to 1 that were not normalized cannot be told from
 others; their features mean nothing."""
+
+RAW_VALUES = """\
+Values that were not normalized cannot be
+told from others; their features mean nothing."""
 
 
 class Checked(nn.Module):
     """A recorded graph that refuses sizes for which it was not recorded, and raw pixels."""
 
-    def __init__(self, graph: nn.Module, side: int, sigma: float, limit: float) -> None:
+    def __init__(
+        self, graph: nn.Module, channels: int, side: int, sigma: float, limit: float
+    ) -> None:
         super().__init__()
         self.graph = graph
+        self.channels = channels
         self.side = side
         self.sigma = sigma
         self.limit = limit
 
     def forward(self, images: Tensor) -> Tensor:
-        if images.dim() != 4 or images.shape[1:] != [3, self.side, self.side]:
-            raise ValueError(f"images are {images.shape}, not [B, 3, {self.side}, {self.side}]")
+        if images.dim() != 4 or images.shape[1:] != [self.channels, self.side, self.side]:
+            size = f"{self.channels}, {self.side}, {self.side}"
+            raise ValueError(f"images are {images.shape}, not [B, {size}]")
         if bool((images.abs() > self.limit).any()):
             raise ValueError(f"images have values above {self.limit}: they are not normalized")
         return self.graph(images)
@@ -68,16 +80,20 @@ class Checked(nn.Module):
 
 def export_torchscript(pretrained: Pretrained, folder: Path) -> Export:
     """Write ``features.pt``, whose attributes ``side`` and ``sigma`` are in pixels."""
-    side, limit = pretrained.preprocessing.crop, pretrained.preprocessing.limit
+    channels, side = _size(pretrained)
+    limit = pretrained.preprocessing.limit
     file, recorded = folder / TORCHSCRIPT_FILE, folder / "recorded.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of sizes that become constants, and of TorchScript's age
-        graph = torch.jit.trace(FilteredTrunk(pretrained), _images(side), check_trace=False)
-        torch.jit.script(Checked(graph, side, pretrained.sigma, limit)).save(str(recorded))
+        graph = torch.jit.trace(
+            FilteredTrunk(pretrained), _images(channels, side), check_trace=False
+        )
+        checked = Checked(graph, channels, side, pretrained.sigma, limit)
+        torch.jit.script(checked).save(str(recorded))
         _copy_without_source_places(recorded, file)
         recorded.unlink()
         model = torch.jit.load(str(file))
-    images = IMAGES.format(side=side, limit=limit, refusal="the graph raises an error")
+    images = _about_images(pretrained, "the graph raises an error")
     loading = TORCHSCRIPT_LOADING.format(images=images)
     return Export(readers={file.name: torch.no_grad()(model)}, loading=loading)
 
@@ -95,7 +111,6 @@ def export_onnx(pretrained: Pretrained, folder: Path) -> Export:
     import onnx
     import onnxruntime
 
-    side = pretrained.preprocessing.crop
     file = folder / ONNX_FILE
     options: dict[str, Any] = {}
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
@@ -104,7 +119,7 @@ def export_onnx(pretrained: Pretrained, folder: Path) -> Export:
         warnings.simplefilter("ignore")
         torch.onnx.export(
             FilteredTrunk(pretrained),
-            (_images(side),),
+            (_images(*_size(pretrained)),),
             str(file),
             input_names=["images"],
             output_names=["features"],
@@ -121,15 +136,24 @@ def export_onnx(pretrained: Pretrained, folder: Path) -> Export:
     def features(images: Tensor) -> Tensor:
         return torch.from_numpy(session.run(["features"], {"images": images.numpy()})[0])
 
-    images = IMAGES.format(
-        side=side,
-        limit=pretrained.preprocessing.limit,
-        refusal="the features of such an image are NaN",
-    )
+    images = _about_images(pretrained, "the features of such an image are NaN")
     loading = ONNX_LOADING.format(images=images)
     return Export(readers={file.name: features}, loading=loading)
 
 
-def _images(side: int) -> Tensor:
+def _size(pretrained: Pretrained) -> tuple[int, int]:
+    """Channels of the images, and their side in pixels."""
+    return input_channels(pretrained.model_config), pretrained.preprocessing.crop
+
+
+def _images(channels: int, side: int) -> Tensor:
     """An example of the input; two images, since a batch of one could be recorded as no batch."""
-    return torch.zeros(2, 3, side, side)
+    return torch.zeros(2, channels, side, side)
+
+
+def _about_images(pretrained: Pretrained, refusal: str) -> str:
+    channels, side = _size(pretrained)
+    limit = pretrained.preprocessing.limit
+    pixels = PIXELS.format(limit=limit, refusal=refusal)
+    raw = pixels if pretrained.preprocessing.channels is None else RAW_VALUES
+    return IMAGES.format(channels=channels, side=side, not_normalized=raw)

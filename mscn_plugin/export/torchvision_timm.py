@@ -1,4 +1,4 @@
-"""A ResNet's weights by the names that torchvision and timm share."""
+"""Weights by the names of torchvision and timm: those of ResNets that both have, and timm's own."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from mscn_plugin.export.export import Export
 from mscn_plugin.export.pretrained import Pretrained, describe
 from mscn_plugin.export.weight_files import write_and_read
 from mscn_plugin.masking import high_pass
+from mscn_plugin.models.input_channels import RGB, input_channels
+from mscn_plugin.models.timm_trunk import TimmSettings, is_timm
 
 PREFIX = "_feature_blocks."
 """What VISSL puts in front of torchvision's names."""
@@ -60,6 +62,12 @@ def export_torchvision(pretrained: Pretrained, folder: Path) -> Export:
     model = getattr(models, name)()
     model.fc = nn.Identity()
     code = f"model = torchvision.models.{name}()\nmodel.fc = torch.nn.Identity()"
+    channels = input_channels(pretrained.model_config)
+    if channels != RGB:
+        model.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
+        code += (
+            f"\nmodel.conv1 = torch.nn.Conv2d({channels}, 64, 7, stride=2, padding=3, bias=False)"
+        )
     return _export("torchvision", model, code, pretrained, folder)
 
 
@@ -71,10 +79,18 @@ def export_timm(pretrained: Pretrained, folder: Path) -> Export:
     """
     import timm
 
-    name = resnet_name(pretrained.model_config, "timm", timm.is_model)
-    model = timm.create_model(name, num_classes=0)
-    code = f'model = timm.create_model("{name}", num_classes=0)'
-    return _export("timm", model, code, pretrained, folder)
+    model_config = pretrained.model_config
+    arguments: dict[str, Any] = {"num_classes": 0}
+    if is_timm(model_config) and model_config.INPUT_TYPE == "rgb":
+        settings = TimmSettings.of(model_config)
+        name, arguments = settings.name, settings.arguments()
+    else:
+        name = resnet_name(model_config, "timm", timm.is_model)
+        if input_channels(model_config) != RGB:
+            arguments["in_chans"] = input_channels(model_config)
+    given = "".join(f", {key}={value!r}" for key, value in arguments.items())
+    code = f'model = timm.create_model("{name}"{given})'
+    return _export("timm", timm.create_model(name, **arguments), code, pretrained, folder)
 
 
 def resnet_name(model_config: Any, library: str, is_known: Callable[[str], bool]) -> str:

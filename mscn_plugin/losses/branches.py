@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
+
+from mscn_plugin.losses.registry import gather_from_all
 
 
 def split_by_branch(embeddings: Tensor, num_masks: Sequence[int]) -> list[list[Tensor]]:
@@ -21,3 +24,14 @@ def split_by_branch(embeddings: Tensor, num_masks: Sequence[int]) -> list[list[T
         )
     masks = list(embeddings.split(len(embeddings) // sets))
     return [masks[: num_masks[0]], masks[num_masks[0] :]]
+
+
+def gather_by_branch(embeddings: Tensor, num_masks: Sequence[int]) -> list[list[Tensor]]:
+    """:func:`split_by_branch` with the images of all ranks: two lists of ``[N, D]``.
+
+    Gradients flow back to the ranks that the embeddings come from. Image ``rank * B + b`` is image
+    b of that rank.
+    """
+    ranks = gather_from_all(embeddings).split(len(embeddings))
+    by_rank = [split_by_branch(part, num_masks) for part in ranks]
+    return [[torch.cat(masks) for masks in zip(*branch)] for branch in zip(*by_rank)]

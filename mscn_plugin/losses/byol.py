@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mscn_plugin.losses.branches import split_by_branch
-from mscn_plugin.losses.registry import ClassyLoss, register_loss
+from mscn_plugin.losses.registry import EmbeddingLoss, register_loss
 from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
 from mscn_plugin.types import is_number
 
@@ -76,7 +76,7 @@ def ema_update(target: Iterable[Tensor], online: Iterable[Tensor], momentum: flo
 
 
 @register_loss("byol_loss")
-class BYOLLoss(ClassyLoss):
+class BYOLLoss(EmbeddingLoss):
     """BYOL (Grill et al. 2020) over the cross-branch pairs of masked views (section 4.5, A.1).
 
     The online network is VISSL's model: a trunk and, as heads, the projector and last the
@@ -136,10 +136,6 @@ class BYOLLoss(ClassyLoss):
         self.projections: Tensor | None = None
         self._restored: dict[str, Any] | None = None
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> BYOLLoss:
-        return cls(**{key: value for key, value in config.items() if key != "name"})
-
     def build_target(self, model: Any) -> None:
         """Copy ``model``, a VISSL model, without its last head; then load a restored state.
 
@@ -173,24 +169,13 @@ class BYOLLoss(ClassyLoss):
         assert self.target is not None, "byol_loss has no target: it needs mscn_task"
         (self.projections,) = self.target(views)
 
-    def forward(self, output: Tensor, target: object = None) -> Tensor:
-        """Return the scalar loss of ``output``, the predictions; ``target`` is not used.
-
-        Args:
-            output: ``[(K0 + K1) * B, D]`` in the order of
-                :func:`~mscn_plugin.transforms.collate.mscn_multimask_collator`.
-
-        Raises:
-            ValueError: the number of predictions is not a multiple of K0 + K1.
-        """
-        if isinstance(output, (list, tuple)):
-            (output,) = output
+    def of_embeddings(self, embeddings: Tensor) -> Tensor:
+        """The loss of the predictions ``[(K0 + K1) * B, D]``, float32."""
         assert self.projections is not None, "byol_loss has no projections: it needs mscn_task"
-        with torch.autocast(output.device.type, enabled=False):
-            return byol(
-                split_by_branch(output.float(), self.num_masks),
-                split_by_branch(self.projections.float(), self.target_masks),
-            )
+        return byol(
+            split_by_branch(embeddings, self.num_masks),
+            split_by_branch(self.projections.float(), self.target_masks),
+        )
 
     @torch.no_grad()
     def update_target(self, model: torch.nn.Module, update: int, num_updates: int) -> float:

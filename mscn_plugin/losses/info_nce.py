@@ -9,14 +9,13 @@ Shape shorthand: B images on this rank, N images on all ranks, K0 and K1 masks, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mscn_plugin.losses.branches import split_by_branch
-from mscn_plugin.losses.registry import ClassyLoss, gather_from_all, get_rank, register_loss
+from mscn_plugin.losses.branches import gather_by_branch, split_by_branch
+from mscn_plugin.losses.registry import EmbeddingLoss, get_rank, register_loss
 from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
 from mscn_plugin.types import is_number
 
@@ -128,9 +127,7 @@ class MSCNLoss(nn.Module):
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings = F.normalize(embeddings.float(), dim=1)
             local = split_by_branch(embeddings, num_masks)
-            ranks = gather_from_all(embeddings).split(len(embeddings))
-            by_rank = [split_by_branch(part, num_masks) for part in ranks]
-            gathered = [[torch.cat(masks) for masks in zip(*branch)] for branch in zip(*by_rank)]
+            gathered = gather_by_branch(embeddings, num_masks)
             first = get_rank() * len(local[0][0])
             return info_nce(local, gathered, first, self.temperature, self.negatives)
 
@@ -139,12 +136,8 @@ class MSCNLoss(nn.Module):
 
 
 @register_loss("mscn_info_nce_loss")
-class MSCNInfoNCELoss(ClassyLoss):
+class MSCNInfoNCELoss(EmbeddingLoss):
     """:class:`MSCNLoss` as a loss of VISSL.
-
-    Takes the projector's output ``[(K0 + K1) * B, D]`` in the order of
-    :func:`~mscn_plugin.transforms.collate.mscn_multimask_collator`: branch 0 mask 0 (all images),
-    branch 0 mask 1, ..., branch 1 mask 0, ....
 
     Args:
         temperature: as :class:`MSCNLoss`.
@@ -162,19 +155,8 @@ class MSCNInfoNCELoss(ClassyLoss):
         self.of_branches = MSCNLoss(temperature, negatives)
         self.num_masks = masks_per_branch(num_masks)
 
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> MSCNInfoNCELoss:
-        return cls(**{key: value for key, value in config.items() if key != "name"})
-
-    def forward(self, output: Tensor, target: object = None) -> Tensor:
-        """Return the scalar loss of ``output``, the embeddings; ``target`` is not used.
-
-        Raises:
-            ValueError: the number of embeddings is not a multiple of K0 + K1.
-        """
-        if isinstance(output, (list, tuple)):
-            (output,) = output
-        return self.of_branches.of_embeddings(output, self.num_masks)
+    def of_embeddings(self, embeddings: Tensor) -> Tensor:
+        return self.of_branches.of_embeddings(embeddings, self.num_masks)
 
     def extra_repr(self) -> str:
         return f"num_masks={self.num_masks}"

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-__all__ = ["ClassyLoss", "gather_from_all", "get_rank", "losses", "register_loss"]
+__all__ = ["ClassyLoss", "EmbeddingLoss", "gather_from_all", "get_rank", "losses", "register_loss"]
 
 Loss = TypeVar("Loss", bound=type[Any])
 _LOSSES: dict[str, type[Any]] = {}
@@ -45,6 +45,42 @@ except ImportError:
         from torch.distributed.nn.functional import all_gather
 
         return torch.cat(all_gather(tensor))
+
+
+class EmbeddingLoss(ClassyLoss):
+    """How VISSL builds and calls a loss of the embeddings of all masked views.
+
+    Attributes:
+        num_masks: ``[K0, K1]``.
+    """
+
+    num_masks: list[int]
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> EmbeddingLoss:
+        return cls(**{key: value for key, value in config.items() if key != "name"})
+
+    def forward(self, output: Tensor, target: object = None) -> Tensor:
+        """Return the scalar loss of ``output``, the embeddings; ``target`` is not used.
+
+        Computed in float32 with autocast off.
+
+        Args:
+            output: ``[(K0 + K1) * B, D]`` in the order of
+                :func:`~mscn_plugin.transforms.collate.mscn_multimask_collator`: branch 0 mask 0
+                (all images), branch 0 mask 1, ..., branch 1 mask 0, ....
+
+        Raises:
+            ValueError: the number of embeddings is not a multiple of K0 + K1.
+        """
+        if isinstance(output, (list, tuple)):
+            (output,) = output
+        with torch.autocast(output.device.type, enabled=False):
+            return self.of_embeddings(output.float())
+
+    def of_embeddings(self, embeddings: Tensor) -> Tensor:
+        """The loss of ``[(K0 + K1) * B, D]``, float32."""
+        raise NotImplementedError
 
 
 def register_loss(name: str) -> Callable[[Loss], Loss]:

@@ -26,7 +26,7 @@ def apply_masks(
 
     The noise z is independent for every pixel and channel, with mean 0, the value that stands
     for "no information" after the high-pass filter, and the masks' standard deviation. Its
-    granularity is not stated in the paper: Figure 4 shows noise per pixel.
+    granularity is not stated in the paper ("Gaussian noise", Figure 4).
 
     Args:
         images: ``[N, C, H, W]``, floating point, normalized and (in MSCN) high-pass filtered.

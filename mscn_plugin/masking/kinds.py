@@ -109,7 +109,7 @@ class GridMask:
 
 @dataclasses.dataclass(frozen=True)
 class FocalMask:
-    """One box is kept and all around it is hidden (Table 8); all places are equally likely.
+    """One box is kept and all around it is hidden (4.3, Figure 3); all places are equally likely.
 
     With ``focal`` "box" the box is a square anywhere in the image; with "cells" it is a block of
     whole cells of the grid, which per axis are ``floor(side / cell + U)``, U uniform in

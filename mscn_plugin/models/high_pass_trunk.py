@@ -11,12 +11,13 @@ from __future__ import annotations
 import torch
 from vissl.models.trunks import get_model_trunk, register_model_trunk
 
-import mscn_plugin.models.small_resnet  # noqa: F401  registers a trunk that is wrapped below
+import mscn_plugin.models.small_resnet  # registers a trunk that is wrapped below
+import mscn_plugin.models.timm_trunk  # noqa: F401  another one
 from mscn_plugin.masking import check_sigma, high_pass
 from mscn_plugin.types import Config
 
 PREFIX = "high_pass_"
-TRUNKS = ("resnet", "regnet", "efficientnet", "small_resnet")
+TRUNKS = ("resnet", "regnet", "efficientnet", "small_resnet", "timm")
 
 
 def trunk_sigma(trunk_config: Config) -> float | None:

@@ -15,8 +15,11 @@ from mscn_plugin.checkpoints.io import (
     training_config,
     trunk_weights,
 )
+from mscn_plugin.data.arrays import shown_channels
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.files import save_figure
+from mscn_plugin.models.input_channels import RGB
+from mscn_plugin.types import value_at
 
 BLANK_FRACTION = 0.1
 """A kernel is blank if its norm is under this part of the median norm of its layer."""
@@ -28,13 +31,13 @@ def first_kernels(path: str | Path) -> Tensor:
     """The kernels that see the image itself.
 
     They are ``_feature_blocks.conv1.weight`` where the trunk has it, as VISSL's ResNets do, and
-    else the first tensor of the shape ``[O, 3, k, k]``: the stems of RegNet and EfficientNet.
+    else the first tensor of the shape ``[O, C, k, k]``: the stems of RegNet and EfficientNet.
 
     Args:
         path: a checkpoint, or the folder of a run, of which the newest one is taken.
 
     Returns:
-        ``[O, 3, k, k]`` in float32, the channels in the order RGB.
+        ``[O, C, k, k]`` in float32, the channels in the order RGB or as the arrays have them.
 
     Raises:
         CheckpointError: it is no checkpoint with a trunk, none of the trunk's tensors has that
@@ -45,21 +48,23 @@ def first_kernels(path: str | Path) -> Tensor:
         path = Run.of(path).checkpoint
     weights = trunk_weights(load_checkpoint(path), path)
     candidates = [weights[_NAME]] if _NAME in weights else list(weights.values())
-    found = [tensor for tensor in candidates if tensor.dim() == 4 and tensor.shape[1] == 3]
+    config = training_config(path) or {}
+    channels = value_at(config, "MSCN.CHANNELS") or RGB
+    found = [tensor for tensor in candidates if tensor.dim() == 4 and tensor.shape[1] == channels]
     if not found:
         raise CheckpointError(
-            f"{path} has no kernels of a first layer: no tensor of its trunk is [O, 3, k, k]"
+            f"{path} has no kernels of a first layer: no tensor of its trunk is [O, {channels}, k, "
+            "k]"
         )
     kernels = found[0].float()
     if not kernels.isfinite().all():
         raise CheckpointError(f"{path} has kernels in its first layer that are not finite")
-    config = training_config(path) or {}
     is_bgr = config.get("MODEL", {}).get("INPUT_TYPE") == "bgr"
     return kernels.flip(1) if is_bgr else kernels.clone()
 
 
 def kernel_norms(kernels: Tensor) -> Tensor:
-    """L2 norms ``[O]`` of kernels ``[O, 3, k, k]``, in the unit of the weights."""
+    """L2 norms ``[O]`` of kernels ``[O, C, k, k]``, in the unit of the weights."""
     return kernels.flatten(1).norm(dim=1)
 
 
@@ -71,7 +76,7 @@ def blank_kernels(kernels: Tensor) -> Tensor:
     norms of two runs, side by side, show that.
 
     Args:
-        kernels: ``[O, 3, k, k]``.
+        kernels: ``[O, C, k, k]``.
 
     Returns:
         Booleans ``[O]``.
@@ -83,16 +88,18 @@ def blank_kernels(kernels: Tensor) -> Tensor:
 def kernel_sheet(kernels: Tensor) -> Tensor:
     """Lay kernels out in a near-square grid, the largest norm first.
 
-    All are divided by the largest magnitude among them, so that blank ones are plain mid-gray.
+    All are divided by the largest magnitude among them, so that blank ones are plain mid-gray. Of
+    other channels than RGB those are drawn that pictures for people show.
 
     Args:
-        kernels: ``[O, 3, k, k]``.
+        kernels: ``[O, C, k, k]``.
 
     Returns:
         ``[3, height, width]`` in [0, 1], each kernel magnified to at least 28 pixels.
     """
     ordered = kernels[kernel_norms(kernels).argsort(descending=True)]
     pixels = 0.5 + ordered / (2 * ordered.abs().max().clamp(min=1e-12))
+    pixels = pixels[:, shown_channels(pixels.shape[1])]
     factor = -(-_KERNEL_SIDE // kernels.shape[-1])
     for axis in (-1, -2):
         pixels = pixels.repeat_interleave(factor, dim=axis)
@@ -103,7 +110,7 @@ def plot(layers: dict[str, Tensor], path: Path) -> None:
     """Draw Figure 2 for several trunks, side by side: kernels, and a histogram of their norms.
 
     Args:
-        layers: kernels ``[O, 3, k, k]`` of each trunk, by its title.
+        layers: kernels ``[O, C, k, k]`` of each trunk, by its title.
         path: of the PNG; a PDF is written beside it.
 
     Raises:

@@ -13,6 +13,7 @@ from mscn_plugin.errors import ConfigError, RunError
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.export.pretrained import Pretrained, describe, load_pretrained
 from mscn_plugin.files import write_text
+from mscn_plugin.models.input_channels import RGB
 from mscn_plugin.report.accuracies import (
     about_accuracies,
     accuracy_rows,
@@ -149,8 +150,9 @@ def _kernels(checkpoint: Path) -> dict[str, str] | None:
         kernels = first_kernels(checkpoint)
     except CheckpointError:
         return None
-    count, _, height, width = kernels.shape
+    count, channels, height, width = kernels.shape
     blank = int(blank_kernels(kernels).sum())
+    shown = "in color" if channels == RGB else f"those of the first of {channels} channels"
     if max(height, width) < LEAST_KERNEL:
         return {
             "too_small": f"Not drawn: the {count} kernels of the trunk's first convolution are of "
@@ -162,7 +164,7 @@ def _kernels(checkpoint: Path) -> dict[str, str] | None:
         "source": png(Image.fromarray(sheet.numpy())),
         "text": f"Grid of the {count} first-layer kernels, {height} x {width} pixels each",
         "caption": f"The {count} kernels of the trunk's first convolution, {height} x {width} "
-        f"pixels, in color, the largest first. Gray is 0. {blank} are blank, with a norm "
+        f"pixels, {shown}, the largest first. Gray is 0. {blank} are blank, with a norm "
         "under a tenth of the median.",
     }
 

@@ -56,6 +56,7 @@ def important_settings(run: Run) -> list[Setting]:
     base = trunk.replace(PREFIX, "", 1)
     method = {
         "MSCN.DATA": "data",
+        "MSCN.CHANNELS": "channels of its arrays",
         "LOSS.name": "loss",
         f"LOSS.{loss}": "its settings",
         "MODEL.TRUNK.NAME": "trunk",

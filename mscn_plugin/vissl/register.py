@@ -17,6 +17,7 @@ REGISTERING_MODULES = (
     "mscn_plugin.models.branchwise",
     "mscn_plugin.models.input_channels",
     "mscn_plugin.models.small_resnet",
+    "mscn_plugin.models.timm_trunk",
     "mscn_plugin.models.high_pass_trunk",
     "mscn_plugin.training.lr_schedule",
     "mscn_plugin.training.task",
@@ -52,8 +53,9 @@ def register_with_vissl() -> None:
             raise ConfigError(unknown)
         logging.warning(f"{unknown}; others are left alone")
         return
-    from mscn_plugin.vissl import config_hook, launcher
+    from mscn_plugin.vissl import config_hook, launcher, timm_training
 
     readable_images.install()
+    timm_training.install()
     launcher.install()
     config_hook.install()

@@ -46,6 +46,9 @@ def test_voc_and_its_pictures(resnet_runs, datasets, tmp_path):
     )
     assert table[8].split()[:1] + table[8].split()[-3:] == ["MSCN,", "57.5", "83.0", "64.4"]
     assert "MSCN, of SimCLR or BYOL: not stated (Table 4)" in table[8]
+    assert table[4].startswith("MoCo v2 (cited) (Table 4)")
+    assert "then 24,000 iterations of 16 images of VOC07+12." in result.stdout
+    assert f"This checkpoint's is another: {' '.join(small)}" in result.stdout
     config = (output / "config.yaml").read_text()
     assert "SIGMA: 1.25" in config
     assert "META_ARCHITECTURE: MSCNGeneralizedRCNN" in config

@@ -36,6 +36,7 @@ def asked(arrays):
 def test_trunk_and_normalization_follow_the_data(compose, asked, arrays):
     cfg = compose(*asked)
     assert cfg.MODEL.TRUNK.INPUT.CHANNELS == 4
+    assert cfg.HOOKS.MODEL_COMPLEXITY.INPUT_SHAPE[0] == 4
     assert cfg.DATA.TRAIN.DATA_SOURCES == cfg.DATA.TEST.DATA_SOURCES == ["array_folder"]
     statistics = json.loads((arrays / FILE).read_text())
     for split in ("TRAIN", "TEST"):
@@ -61,6 +62,7 @@ def test_pictures_are_what_they_were(compose, image_folder):
         (["config.MSCN.CACHE=memory"], "CACHE is memory, which holds pictures.*must be none"),
         (["config.MSCN.PICTURE_CHANNELS=[0,1,4]"], r"PICTURE_CHANNELS is \[0, 1, 4\].* 0 to 3"),
         (["config.MSCN.PICTURE_CHANNELS=[0,1]"], "PICTURE_CHANNELS is .*one or three channels"),
+        (["config.MSCN.PIXEL_RANGE=[0,4095]"], r"PIXEL_RANGE is \[0, 4095\].*must be null"),
         (["config.MSCN.DATA=photographs"], "DATA is 'photographs', which are pictures"),
         (["config.MSCN.DATA=''"], "takes the statistics of config.MSCN.DATA, and that is empty"),
         (

@@ -35,12 +35,13 @@ def differences(first, second, path=()):
     return set() if first == second else {".".join(path)}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_page_composes(compose, large_folder, name):
+@pytest.mark.parametrize("name", [name for name in NAMES if "arrays" not in name])
+def test_every_config_of_pictures_composes(compose, large_folder, name):
     machine = [] if "quickstart" in name else [CPU]
     config = compose(f"config=mscn/{name}", *machine, f"config.MSCN.DATA={large_folder}")
     assert config.TRAINER.TASK_NAME == "mscn_task"
-    assert config.MODEL.HEAD.PARAMS[0][1]["dims"][0] == (128 if "quickstart" in name else 2048)
+    features = 128 if "quickstart" in name else {"convnext_tiny": 768}.get(name, 2048)
+    assert config.MODEL.HEAD.PARAMS[0][1]["dims"][0] == features
     assert Path(config.CHECKPOINT.DIR).is_absolute()
 
 
@@ -90,7 +91,9 @@ def test_the_unmasked_quickstart_differs_in_filter_and_masks_alone(
 MULTIMASK = ["simclr", "simclr_100ep", "quickstart", "byol", "byol_100ep", "byol_quickstart"]
 
 
-@pytest.mark.parametrize("name", [*MULTIMASK, "barlow_twins", "moco", "simsiam", "swav", "dino"])
+@pytest.mark.parametrize(
+    "name", [*MULTIMASK, "barlow_twins", "vicreg", "moco", "simsiam", "swav", "dino"]
+)
 def test_branches_differ_around_the_papers_best_values(written, name):
     settings = written(name)["DATA"]["TRAIN"]["COLLATE_FUNCTION_PARAMS"]
     focal, channelwise = (0.2, 0.7) if name == "simclr_100ep" else (0.4, 0.8)

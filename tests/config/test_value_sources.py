@@ -33,7 +33,7 @@ OF_ALL = re.compile(r"[Aa]ll\s+(#\s*)?values\s+are")
 """In the comment at a file's head: it speaks for the file."""
 SOURCE = re.compile(
     r"\b(sections? \d|Tables? \d|Figure \d|A\.[1-4]|4\.[1-6]\b|5\.[1-3]\b|as (above|in) )"
-    r"|\[(11|25|51)\]|\b(SimCLR|BYOL|Barlow Twins|MoCo|SwAV|SimSiam|DINO|VISSL)\b"
+    r"|\[(11|25|51)\]|\b(SimCLR|BYOL|Barlow Twins|VICReg|MoCo|SwAV|SimSiam|DINO|VISSL)\b"
     r"|\bnot (stated )?in the paper[:;,] \w|\b(ours|chosen)[:,]|\bours$",
 )
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
@@ -62,6 +63,42 @@ def test_training_goes_on(run_tool, tiny, damaged_folder):
     tiny = [o for o in tiny if not o.startswith("config.MSCN.DATA")]
     result = run_tool("config=mscn/quickstart", f"config.MSCN.DATA={damaged_folder}", *tiny)
     assert "skipping an unreadable image" in result.stdout
+
+
+def test_arrays_that_cannot_be_read_are_replaced_and_named(compose, once, tmp_path, caplog):
+    from array_folders import write_arrays
+
+    from mscn_plugin.data.readable_images import ReadableImagesDataset
+    from mscn_plugin.data.statistics import FILE
+
+    shared = once("float32_of_4", lambda folder: write_arrays(folder, 4, "float32"))
+    folder = shutil.copytree(shared, tmp_path / "arrays")
+    files = sorted((folder / "train" / "class1").iterdir())
+    files[0].write_bytes(files[0].read_bytes()[:2000])
+    for file, values in (
+        (files[1], np.zeros((3, 60, 60))),
+        (files[2], np.full((4, 60, 60), np.nan)),
+        (files[3], np.array([[[print]]], object)),
+    ):
+        np.save(file, values)
+    config = compose(
+        *("config=mscn/arrays", f"config.MSCN.DATA={folder}", SMALL_BATCH),
+        *("config.MSCN.CHANNELS=4", f"config.MSCN.STATISTICS={shared / FILE}"),
+        "config.MSCN.MAX_UNREADABLE_SHARE=0.2",
+    )
+    config.DATA.TRAIN.TRANSFORMS = []
+    dataset = ReadableImagesDataset(config, "TRAIN")
+    samples = [dataset[index] for index in range(len(dataset))]
+    valid = [sample["data_valid"][0] for sample in samples]
+    assert [index for index, value in enumerate(valid) if value == -1] == [8, 9, 10, 11]
+    assert all(torch.equal(samples[i]["data"][0], samples[12]["data"][0]) for i in range(8, 12))
+    for name, reason in (
+        *(("0.npy", "ValueError: "), ("1.npy", "its shape is")),
+        *(("2.npy", "not finite"), ("3.npy", "allow_pickle")),
+    ):
+        assert re.search(f"class1/{name}: .*({reason})", caplog.text), name
+    assert dataset.original(8) is None
+    assert dataset.original(0).size == (70, 66)
 
 
 @pytest.fixture

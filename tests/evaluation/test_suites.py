@@ -86,6 +86,31 @@ def test_pictures_are_decoded_by_the_runs_range(save, compose):
     assert compose_hydra_configuration([config, *overrides]).config.MSCN.PIXEL_RANGE == [-0.5, 4095]
 
 
+def test_arrays_are_read_and_seen_as_by_the_run(save):
+    from vissl.utils.hydra_config import compose_hydra_configuration
+
+    from mscn_plugin.evaluation.suites import Run
+
+    file = save("arrays", 1.25)
+    config = yaml.safe_load((file.parent / "train_config.yaml").read_text())
+    config["MSCN"].update(CHANNELS=2, ARRAY_LAYOUT="channels_last")
+    for split in ("TRAIN", "TEST"):
+        config["DATA"][split]["TRANSFORMS"][2].update(mean=[30000.5, -1e-05], std=[4e3, 1e-3])
+    (file.parent / "train_config.yaml").write_text(yaml.safe_dump(config))
+    run = Run.of(file)
+    assert (run.channels, run.crop) == (2, 56)
+    normalize = {"name": "Normalize", "mean": [30000.5, -1e-05], "std": [4e3, 1e-3]}
+    behind = [normalize, {"name": "MSCNHighPass", "sigma": 1.25}]
+    whole = [{"name": "Resize", "size": 64}, {"name": "CenterCrop", "size": 56}, *behind]
+    crop = [{"name": "RandomResizedCrop", "size": 56}, {"name": "RandomHorizontalFlip", "p": 0.5}]
+    for evaluation, train in (("quick_frozen", whole), ("quick_linear", [*crop, *behind])):
+        overrides = [f"config=mscn/benchmark/{evaluation}", *run.overrides(evaluation)]
+        config = compose_hydra_configuration(overrides).config
+        assert (config.MSCN.CHANNELS, config.MSCN.ARRAY_LAYOUT) == (2, "channels_last")
+        assert train == config.DATA.TRAIN.TRANSFORMS
+        assert whole == config.DATA.TEST.TRANSFORMS
+
+
 def test_an_unmasked_run_is_evaluated_without_a_filter(save):
     from mscn_plugin.evaluation.suites import Run
 
@@ -104,13 +129,17 @@ def test_the_overrides_compose(save, compose, image_folder):
     from mscn_plugin.evaluation.suites import Run
 
     regnet = {"NAME": "regnet", "REGNET": {"depth": 13, "w_a": 36.44, "name": "x"}}
-    for file in (save("simclr", 5.0), save("quickstart", 2 / 3), save("byol", 5.0, **regnet)):
+    section = {"NAME": "convnext_tiny", "IN_CHANS": None, "KWARGS": {"dims": [8, 16, 24, 32]}}
+    timm = {"NAME": "timm", "TIMM": {**section, "DROP_PATH_RATE": 0.1, "WEIGHTS": "weights.pth"}}
+    changed = save("byol", 5.0, **regnet), save("byol", 5.0, **timm)
+    for file in (save("simclr", 5.0), save("quickstart", 2 / 3), *changed):
         run = Run.of(file)
         for evaluation in SUITES["quick"] + SUITES["paper"]:
             config = f"config=mscn/benchmark/{evaluation.config}"
             config = compose_hydra_configuration([config, *run.overrides(evaluation.config)]).config
             assert run.config["MODEL"]["TRUNK"]["NAME"] == config.MODEL.TRUNK.NAME
             assert config.DATA.TEST.TRANSFORMS[-1].sigma == run.sigma
+    assert timm["TIMM"] == config.MODEL.TRUNK.TIMM
 
 
 def test_sigma_is_the_checkpoints_the_runs_or_the_users(save):

@@ -10,7 +10,7 @@ RESULTS = {
     "checkpoint": "/x/checkpoint.torch",
     "sha256": "0123456789abcdef",
     "sigma": 1.25,
-    "loss": "byol_loss",
+    "method": "BYOL",
     "suite": "quick",
     "evaluations": {
         "quick_frozen": {"metrics": {"kNN, top-1": 31.04, "SVM, mAP": 40.0}},
@@ -34,7 +34,8 @@ def test_the_table_has_this_run_the_baseline_and_the_papers_rows_of_its_method()
     assert "BYOL + MSCN" in text
     assert "the paper, BYOL (cited)" in text
     assert "Table 2" not in text
-    assert "the paper" not in markdown(dict(RESULTS, loss="dino_loss"), BASELINE)
+    assert "The paper's linear probe is of 100 epochs (A.2), this one of 20." in text
+    assert "the paper" not in markdown(dict(RESULTS, method=None), BASELINE)
 
 
 def test_table_2_stands_beside_a_linear_probe_of_imagenet():
@@ -47,7 +48,28 @@ def test_table_2_stands_beside_a_linear_probe_of_imagenet():
     assert [row.split("|")[-2].strip() for row in rows[2:9]] == [
         *("71.0", "79.9", "68.0", "78.3", "76.9", "76.5", "74.3"),
     ]
-    assert "Table 2" not in markdown(dict(results, loss="dino_loss"), None)
+    assert "How Table 2's were measured is not stated" in text
+    assert "| this checkpoint, linear probe " in text
+    assert "Table 2" not in markdown(dict(results, method=None), None)
+
+
+@pytest.mark.hydra
+@pytest.mark.parametrize(
+    ("config", "method"),
+    [
+        *(("simclr", "SimCLR"), ("quickstart", "SimCLR"), ("byol", "BYOL")),
+        *(("byol_unmasked", "BYOL"), ("simsiam", None), ("simsiam_quickstart", None)),
+        *(("dino", None), ("barlow_twins", None), ("swav", None), ("moco", None)),
+    ],
+)
+def test_the_papers_rows_are_of_simclr_and_byol_and_of_no_other_method(config, method):
+    """SimSiam is ``byol_loss`` without an average, and none of the paper's."""
+    from mscn_plugin.config.composed import composed
+    from mscn_plugin.evaluation.paper_results import paper_method, paper_rows
+
+    assert paper_method(composed(f"mscn/{config}")) == method
+    assert bool(paper_rows(method)) == bool(method)
+    assert paper_method(None) is None
 
 
 def test_the_papers_numbers_are_its_tables():

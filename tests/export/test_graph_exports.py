@@ -20,6 +20,10 @@ pytestmark = pytest.mark.usefixtures("registered")
 TRUNKS = {
     "small_resnet": {"WIDTH": 4},
     "regnet": {"depth": 3, "w_0": 8, "w_a": 8.0, "w_m": 2.0, "group_width": 8},
+    "timm": {
+        "NAME": "convnext_tiny",
+        "KWARGS": {"depths": [1, 1, 1, 1], "dims": [8, 16, 24, 32]},
+    },
     "vision_transformer": {"IMAGE_SIZE": 64, "NUM_LAYERS": 2, "HIDDEN_DIM": 48, "NUM_HEADS": 3},
 }
 

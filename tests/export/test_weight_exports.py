@@ -116,6 +116,45 @@ def test_a_weight_too_much_or_too_little_is_seen(tmp_path):
         resnet_features(weights, images, groups=1)
 
 
+CONVNETS = {
+    "convnext_tiny": {"depths": [1, 1, 1, 1], "dims": [8, 16, 24, 32], "conv_mlp": True},
+    "efficientnetv2_s": {"channel_multiplier": 0.125, "depth_multiplier": 0.1},
+}
+
+
+@pytest.mark.parametrize("channels", [3, 5])
+@pytest.mark.parametrize("name", CONVNETS)
+def test_trunks_of_timm_load_strictly_into_timm_as_the_card_says(
+    name, channels, tmp_path, monkeypatch
+):
+    """The code of the card, as it stands there."""
+    pytest.importorskip("timm")
+    settings = {"NAME": name, "IN_CHANS": channels, "KWARGS": CONVNETS[name]}
+    model = pretrained(model_config("timm", **settings, DROP_PATH_RATE=0.1))
+    export = export_timm(model, tmp_path)
+    images = torch.randn(2, channels, 64, 64)
+    expected = model.features(images)
+    for features in export.readers.values():
+        torch.testing.assert_close(features(images), expected, rtol=0, atol=1e-5)
+    monkeypatch.chdir(tmp_path)
+    names = {"images": images}
+    exec(export.loading.split("```")[1][len("python") :], names)
+    assert type(names["model"]).__name__ == type(model.trunk._feature_blocks).__name__
+    torch.testing.assert_close(names["features"], expected, rtol=0, atol=1e-5)
+
+
+def test_trunks_of_timm_are_in_no_other_library(tmp_path):
+    pytest.importorskip("timm")
+    config = model_config("timm", NAME="convnext_tiny", KWARGS=CONVNETS["convnext_tiny"])
+    model = pretrained(config)
+    for export in (export_torchvision, export_detectron2):
+        with pytest.raises(ConfigError, match=r"architecture of timm \(NAME convnext_tiny, .*dims"):
+            export(model, tmp_path)
+    config.INPUT_TYPE = "bgr"
+    with pytest.raises(ConfigError, match="timm has no model .* INPUT_TYPE bgr"):
+        export_timm(model, tmp_path)
+
+
 @pytest.mark.detectron2
 @pytest.mark.parametrize(
     "settings",

@@ -7,6 +7,11 @@ import torch
 
 pytestmark = pytest.mark.usefixtures("registered")
 
+NARROW = [
+    f"+config.MODEL.TRUNK.TIMM.KWARGS.{key}"
+    for key in ("depths=[1,1,1,1]", "dims=[8,16,24,32]", "ls_init_value=1.0")
+]
+
 
 @pytest.mark.parametrize(
     ("overrides", "size"),
@@ -15,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("registered")
         (["config.MODEL.TRUNK.NAME=resnet"], 64),
         (["+config/mscn/models=regnet400mf"], 64),
         (["+config/mscn/models=efficientnet_b0"], 64),
+        (["+config/mscn/models=timm_convnext_tiny", *NARROW], 64),
     ],
 )
 def test_features_are_those_of_the_transform(compose, large_folder, overrides, size):

@@ -132,6 +132,19 @@ def test_a_layer_of_zeros_is_blank():
     assert blank_kernels(torch.zeros(4, 3, 3, 3)).all()
 
 
+@pytest.mark.parametrize(("channels", "drawn"), [(1, [0, 0, 0]), (5, [0, 1, 2])])
+def test_kernels_of_arrays_are_drawn_by_some_channels_and_judged_by_all(tmp_path, channels, drawn):
+    kernels = torch.randn(4, channels, 7, 7)
+    file = write(tmp_path, {"_feature_blocks.conv1.weight": kernels})
+    (tmp_path / "train_config.yaml").write_text(f"MODEL: {{}}\nMSCN: {{CHANNELS: {channels}}}\n")
+    found = first_kernels(file)
+    assert torch.equal(found, kernels)
+    assert table_row(found)["kernels"] == 4
+    ordered = kernels[kernels.flatten(1).norm(dim=1).argsort(descending=True)]
+    first = kernel_sheet(found)[:, 3:31:4, 3:31:4]
+    torch.testing.assert_close(first, 0.5 + ordered[0, drawn] / (2 * kernels.abs().max()))
+
+
 def test_blank_kernels_are_gray_and_the_strongest_stands_first():
     kernels = with_norms(1e-4, 1.0, 5.0, 1e-4, 2.0, side=3)
     sheet = kernel_sheet(kernels)

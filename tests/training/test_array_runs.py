@@ -83,3 +83,24 @@ def test_resumes_within_an_epoch_bit_for_bit(run_tool, run, overrides, tmp_path)
     assert "Resume from file" in said.stdout
     expected = weights(run)
     assert all(torch.equal(value, expected[name]) for name, value in weights(resumed).items())
+
+
+@pytest.mark.process
+def test_a_run_on_arrays_is_evaluated_reported_and_exported(run, mscn, tmp_path):
+    shutil.copytree(run, tmp_path / "run", symlinks=True)
+    small = ("config.DATA.NUM_DATALOADER_WORKERS=0", "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8")
+    with pytest.raises(SystemExit) as ended:
+        mscn(
+            *("evaluate", tmp_path / "run", "--only", "quick_frozen", "quick_occlusion"),
+            *("--output", tmp_path / "evaluation", "--overrides", *small),
+        )
+    results = json.loads((tmp_path / "evaluation" / "results.json").read_text())
+    assert not ended.value.code, results["evaluations"]
+    assert 0 <= results["evaluations"]["quick_frozen"]["metrics"]["kNN, top-1"] <= 100
+    mscn("report", tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "channels of its arrays" in page
+    assert page.count("data:image/jpeg") > 20  # validation images and their neighbors
+    with pytest.raises(SystemExit):
+        mscn("export", tmp_path / "run", "--format", "torchscript", "--output", tmp_path / "export")
+    assert (tmp_path / "export" / "features.pt").is_file()

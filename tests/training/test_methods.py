@@ -20,6 +20,12 @@ SIZES = {  # parameters in millions, features: what the overlays say of themselv
     "small_resnet10": (4.9, 512),
     "small_resnet18": (11, 512),
     "small_resnet34": (21, 512),
+    "timm_convnext_tiny": (28, 768),
+    "timm_convnextv2_tiny": (28, 768),
+    "timm_efficientnetv2_s": (20, 1280),
+    "timm_nfnet_l0": (33, 2304),
+    "timm_regnetz_040": (27, 528),
+    "timm_resnet50d": (24, 2048),
 }
 NARROW = {
     "resnet": ["config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4"],
@@ -94,12 +100,13 @@ METHODS = {
     "byol": ("target", heads("[null,32,16]", "[16,32,16]")),
     "byol_unmasked": ("target", heads("[null,32,16]", "[16,32,16]")),
     "barlow_twins": (None, heads("[null,32,16]")),
+    "vicreg": (None, heads("[null,32,16]")),
     "moco": ("moco_encoder", heads("[null,32]", "[32,16]")),
     "simsiam": ("target", heads("[null,32,16]", "[16,16]", "[16,8,16]")),
     "swav": (None, prototypes("[null,32,16]")),
     "dino": ("momentum_teacher", prototypes("[null,32,16]")),
 }
-IN_TWO = ("byol", "byol_unmasked", "barlow_twins", "moco")
+IN_TWO = ("byol", "byol_unmasked", "barlow_twins", "vicreg", "moco")
 EMBEDDING = {
     "barlow_twins": ["config.LOSS.barlow_twins_loss.embedding_dim=16"],
     "moco": ["config.LOSS.moco_loss.embedding_dim=16", "config.LOSS.moco_loss.queue_size=64"],
@@ -125,11 +132,25 @@ def test_methods_train_as_their_configs_say(train, config, processes):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("method", ["simsiam", "swav", "dino"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_barlow_twins_takes_several_masks_by_a_loss_of_its_own(train, processes):
+    checkpoint = train(
+        processes,
+        "config=mscn/barlow_twins",
+        "config.LOSS.name=mscn_barlow_twins_loss",
+        "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.num_masks=2",
+        METHODS["barlow_twins"][1],
+        "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4",
+    )
+    assert checkpoint["iteration"] == 2
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("method", ["simsiam", "swav", "dino", "vicreg"])
 def test_quickstarts_of_other_methods_resume_as_if_unbroken(run_tool, tiny, tmp_path, method):
     config = f"config=mscn/{method}_quickstart"
     overrides = [config, *tiny, METHODS[method][1], "config.OPTIMIZER.num_epochs=2"]
-    if method != "simsiam":
+    if method in ("swav", "dino"):
         overrides.append("config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP=[]")
     final = tmp_path / "run" / "model_final_checkpoint_phase1.torch"
 
@@ -149,8 +170,44 @@ def kind_of(model: str) -> str:
     return next(kind for kind in ("resnet50_w2", *NARROW) if model.startswith(kind))
 
 
+def timm_model(name: str, **kwargs) -> list[str]:
+    """A narrow model of timm."""
+    pytest.importorskip("timm")
+    section = "config.MODEL.TRUNK.TIMM"
+    settings = [f"+{section}.KWARGS.{key}={value}" for key, value in kwargs.items()]
+    return [f"{section}.NAME={name}", *settings]
+
+
 @pytest.mark.process
-@pytest.mark.parametrize("model", MODELS)
+def test_a_convnext_trains_by_adamw_in_two_processes(train):
+    narrow = timm_model("convnext_tiny", depths=[1, 1, 1, 1], dims=[8, 16, 24, 32])
+    checkpoint = train(2, "config=mscn/convnext_tiny", *narrow, heads("[null,32,16]"))
+    assert checkpoint["iteration"] == 2
+    state = checkpoint["classy_state_dict"]["optimizer"]["optim"]["state"]
+    assert all("exp_avg" in parameter for parameter in state.values())
+
+
+@pytest.mark.process
+def test_byol_trains_an_nfnet(train):
+    """No batch normalization, and gains that no list of VISSL's has."""
+    narrow = timm_model(
+        "dm_nfnet_f0",
+        depths=[1, 1, 1, 1],
+        channels=[32, 32, 64, 64],
+        group_size=16,
+        stem_chs=16,
+        num_features=64,
+    )
+    overlay = "+config/mscn/models=timm_nfnet_l0"
+    checkpoint = train(1, "config=mscn/byol", overlay, *narrow, METHODS["byol"][1])
+    model, loss = checkpoint["classy_state_dict"]["base_model"]["model"], checkpoint["loss"]
+    gain = "_feature_blocks.stages.0.0.conv1.gain"
+    assert not torch.equal(model["trunk"][gain], loss[f"target.trunk.{gain}"])
+    assert not torch.equal(model["trunk"][gain], torch.ones_like(model["trunk"][gain]))
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("model", [model for model in MODELS if not model.startswith("timm")])
 def test_trunks_train_in_two_processes(train, model):
     narrow = NARROW[kind_of(model)]
     checkpoint = train(

@@ -152,7 +152,7 @@ def test_loader_workers_of_the_other_start_methods(run_tool, tiny, method):
 
 
 @pytest.mark.slurm
-@pytest.mark.new_interpreter
+@pytest.mark.process
 def test_a_preempted_slurm_job_writes_a_checkpoint_and_goes_on_when_requeued(tiny, tmp_path):
     """VISSL submits through submitit, which runs the job locally where there is no SLURM.
 
@@ -177,7 +177,7 @@ assert type(resubmitted.function) is ResumableSlurmJob
 """
     overrides = [
         *("config=mscn/quickstart", *tiny),
-        "config.OPTIMIZER.num_epochs=12",
+        "config.OPTIMIZER.num_epochs=6",
         "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
         "config.SLURM.USE_SLURM=true",
         "config.SLURM.PARTITION=any",
@@ -191,4 +191,4 @@ assert type(resubmitted.function) is ResumableSlurmJob
     assert errors.count("mscn-plugin: ended on request") == 1
     assert "Requeued job" in output
     assert "Resume from file" in output
-    assert (tmp_path / "run" / "model_final_checkpoint_phase11.torch").is_file()
+    assert (tmp_path / "run" / "model_final_checkpoint_phase5.torch").is_file()

@@ -29,7 +29,7 @@ _OF_OLDER_CONFIGS = (
 """Keys that no longer exist and that configs of VISSL still have."""
 _OURS = {
     "LOSS": tuple(losses()),
-    "MODEL.TRUNK": ("SMALL_RESNET", "HIGH_PASS", "INPUT"),
+    "MODEL.TRUNK": ("SMALL_RESNET", "TIMM", "HIGH_PASS", "INPUT"),
 }
 """Sections of the package in those of VISSL."""
 _NULLABLE = (

@@ -83,7 +83,7 @@ def check(cfg: Config) -> None:
     if name in ONE_MASK_LOSSES and views != [1, 1]:
         raise ConfigError(
             f"{collator_path}.num_masks is {num_masks_of(train)}, but {name} is VISSL's "
-            f"and takes one mask per branch: it must be 1 ({' and '.join(LOSSES)} take more)"
+            f"and takes one mask per branch: it must be 1 ({', '.join(LOSSES)} take more)"
         )
     momentum_branch = collator.get("momentum_branch", False)
     known = name in LOSSES or name in ONE_MASK_LOSSES
