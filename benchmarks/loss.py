@@ -52,7 +52,7 @@ def measure(name: str, num_masks: int, repeats: int) -> None:
         },
     }[name]
     gathering = {
-        "mscn": "mscn_plugin.losses.info_nce.gather_from_all",
+        "mscn": "mscn_plugin.losses.branches.gather_from_all",
         "vissl": "vissl.losses.simclr_info_nce_loss.SimclrInfoNCECriterion.gather_embeddings",
     }[name]
     times = []

@@ -290,7 +290,7 @@ def _loss(rec: Recorder) -> None:
     )
     output = torch.randn(8 * images, _dimensions(rec), device=rec.device, requires_grad=True)
     gathering = {
-        MSCN: "mscn_plugin.losses.info_nce.gather_from_all",
+        MSCN: "mscn_plugin.losses.branches.gather_from_all",
         VISSLS: "vissl.losses.simclr_info_nce_loss.SimclrInfoNCECriterion.gather_embeddings",
     }
 
