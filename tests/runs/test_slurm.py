@@ -146,9 +146,9 @@ def test_experiments_are_jobs_which_go_on_where_the_script_is_stopped(
             stderr=console,
         )
         wait_for(lambda: len(list(folder.glob("*/job_id"))) == 2)
+        jobs = [note.read_text() for note in folder.glob("*/job_id")]
         first.send_signal(signal.SIGTERM)
         assert first.wait() == 75, (tmp_path / "console").read_text()
-    jobs = [note.read_text() for note in folder.glob("*/job_id")]
     result = run_command(*arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     rows = json.loads((folder / "results.json").read_text())
