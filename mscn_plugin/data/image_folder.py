@@ -9,7 +9,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from re import Pattern
 from typing import Any
@@ -280,6 +280,17 @@ def fingerprint(names: Sequence[str], sizes: Sequence[int]) -> dict[str, Any]:
         "names": _digest(os.fsencode(name) + b"\0" for name in names),
         "sizes": _digest(b"%d\0" % size for size in sizes),
     }
+
+
+def images_fingerprint(contents: Contents, size_of: Callable[[str], int]) -> dict[str, Any]:
+    """:func:`fingerprint` of a folder's images, by their names in it.
+
+    Args:
+        size_of: bytes of an image by its path.
+    """
+    paths = [path for path, _ in contents.images]
+    names = [os.path.relpath(path, contents.folder) for path in paths]
+    return fingerprint(names, list(map(size_of, paths)))
 
 
 def _digest(parts: Iterator[bytes]) -> str:

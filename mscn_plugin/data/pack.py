@@ -23,7 +23,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError, is_deep, reading
-from mscn_plugin.data.image_folder import Contents, fingerprint, image_extensions
+from mscn_plugin.data.image_folder import (
+    Contents,
+    fingerprint,
+    image_extensions,
+    images_fingerprint,
+)
 from mscn_plugin.data.index import Entries, Index, IndexedImages, Shard, write_index
 from mscn_plugin.data.packed import INDEX, PACK, TarSource
 from mscn_plugin.data.parallel import in_processes
@@ -150,9 +155,7 @@ def pack(data: str, output: Path, settings: Settings, processes: int = 1) -> lis
 def _fingerprint(contents: Contents) -> dict[str, Any]:
     if isinstance(contents.images, IndexedImages):
         return contents.images.origin.fingerprint
-    paths = [path for path, _ in contents.images]
-    names = [os.path.relpath(path, contents.folder) for path in paths]
-    return fingerprint(names, list(map(os.path.getsize, paths)))
+    return images_fingerprint(contents, os.path.getsize)
 
 
 def _begin(output: Path, source: Path, plan: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from mscn_plugin.data.image_folder import (
     PHOTOGRAPHS,
     WANTED,
     Contents,
+    Extensions,
     Splits,
     contents,
     held_out_fifth,
@@ -44,6 +45,17 @@ __all__ = [
 _CHANNELS = "config.MSCN.CHANNELS=<the number of their channels>"
 
 
+def _listed(path: str, extensions: Extensions = ()) -> Contents:
+    """The images of a folder, which there must be and which must be readable; else ValueError."""
+    if not os.path.isdir(path):
+        raise ValueError(f"is not a folder; it must be a {WANTED}")
+    try:
+        os.listdir(path)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    return contents(path, extensions)
+
+
 class ImageFolderSource(ImageSource):
     """A folder of image files, with a sub-folder per class where it has labels."""
 
@@ -53,13 +65,7 @@ class ImageFolderSource(ImageSource):
 
     @classmethod
     def contents(cls, path: str) -> Contents:
-        if not os.path.isdir(path):
-            raise ValueError(f"is not a folder; it must be a {WANTED}")
-        try:
-            os.listdir(path)
-        except OSError as error:
-            raise ValueError(f"cannot be read: {error.strerror}") from None
-        found = contents(path)
+        found = _listed(path)
         if not found.images:
             arrays = any(kind in found.left_out for kind in EXTENSIONS)
             raise ValueError(
@@ -87,9 +93,7 @@ class ArrayFolderSource(ImageSource):
 
     @classmethod
     def contents(cls, path: str) -> Contents:
-        if not os.path.isdir(path):
-            raise ValueError(f"is not a folder; it must be a {WANTED}")
-        found = contents(path, EXTENSIONS)
+        found = _listed(path, EXTENSIONS)
         if not found.images:
             raise ValueError(
                 f"holds no arrays ({', '.join(EXTENSIONS)}{found.left_out_in_words()}), which "

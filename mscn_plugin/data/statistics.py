@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +27,7 @@ from mscn_plugin.data.arrays import (
     stored_values,
 )
 from mscn_plugin.data.decoding import UnreadableImageError, reading
-from mscn_plugin.data.image_folder import Contents, fingerprint
+from mscn_plugin.data.image_folder import images_fingerprint
 from mscn_plugin.data.parallel import in_processes
 from mscn_plugin.data.sources import contents_of, find_splits, size_listed
 from mscn_plugin.errors import ConfigError
@@ -135,7 +134,7 @@ def measure(data: str, form: ArrayFormat, processes: int = 1) -> dict[str, Any]:
         "max": moments.high.tolist(),
         "types": dict(sum((part.types for part in parts), Counter())),
         "unreadable": {"number": len(unreadable), "first": unreadable[:_NAMED]},
-        "fingerprint": images_fingerprint(contents),
+        "fingerprint": images_fingerprint(contents, size_listed),
     }
 
 
@@ -157,14 +156,6 @@ def _measure(form: ArrayFormat, chunk: tuple[int, Sequence[str]]) -> _Part | str
         types[values.dtype.name] += 1
         moments = of_image if moments is None else moments.merged(of_image)
     return _Part(place, moments, types, unreadable)
-
-
-def images_fingerprint(contents: Contents) -> dict[str, Any]:
-    """By which it is seen that a folder's images have changed."""
-    paths = [path for path, _ in contents.images]
-    root = len(os.path.join(contents.folder, ""))
-    names = [path[root:] for path in paths]
-    return fingerprint(names, [size_listed(path) for path in paths])
 
 
 def read_statistics(file: Path, channels: int, remedy: str) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mscn_plugin.allowed import ABOVE_ZERO
 from mscn_plugin.losses.branches import gather_by_branch
 from mscn_plugin.losses.registry import EmbeddingLoss, register_loss
 from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
-from mscn_plugin.types import is_number
 
 _EPS = 1e-5  # VISSL's, and that of batch normalization in the code of Barlow Twins
 
@@ -81,8 +81,7 @@ class MSCNBarlowTwinsLoss(EmbeddingLoss):
     ) -> None:
         super().__init__()
         for name, value in {"lambda_": lambda_, "scale_loss": scale_loss}.items():
-            if not is_number(value) or value <= 0:
-                raise ValueError(f"{name} is {value!r}; it must be above 0 and finite")
+            ABOVE_ZERO.check(name, value)
         self.num_masks = masks_per_branch(num_masks)
         self.lambda_, self.scale_loss = lambda_, scale_loss
 

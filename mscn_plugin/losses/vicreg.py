@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from mscn_plugin.allowed import ABOVE_ZERO, NOT_NEGATIVE
 from mscn_plugin.losses.branches import gather_by_branch, split_by_branch
 from mscn_plugin.losses.registry import EmbeddingLoss, register_loss
 from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
-from mscn_plugin.types import is_number
 
 
 def vicreg(
@@ -112,11 +112,9 @@ class VICRegLoss(EmbeddingLoss):
         super().__init__()
         coefficients = {"sim_coeff": sim_coeff, "std_coeff": std_coeff, "cov_coeff": cov_coeff}
         for name, value in coefficients.items():
-            if not is_number(value) or value < 0:
-                raise ValueError(f"{name} is {value!r}; it must be at least 0 and finite")
+            NOT_NEGATIVE.check(name, value)
         for name, value in {"gamma": gamma, "eps": eps}.items():
-            if not is_number(value) or value <= 0:
-                raise ValueError(f"{name} is {value!r}; it must be above 0 and finite")
+            ABOVE_ZERO.check(name, value)
         self.num_masks = masks_per_branch(num_masks)
         self.settings = {**coefficients, "gamma": gamma, "eps": eps}
 

@@ -7,22 +7,11 @@ import json
 
 import pytest
 import torch
+from narrow_convnets import NARROW
 from torch import nn
 
 pytestmark = pytest.mark.usefixtures("registered")
 timm = pytest.importorskip("timm")
-
-NARROW = {
-    "convnext_tiny": {"depths": [1, 1, 1, 1], "dims": [8, 16, 24, 32]},
-    "efficientnetv2_s": {"channel_multiplier": 0.125, "depth_multiplier": 0.1},
-    "dm_nfnet_f0": {
-        "depths": [1, 1, 1, 1],
-        "channels": [32, 32, 64, 64],
-        "group_size": 16,
-        "stem_chs": 16,
-        "num_features": 64,
-    },
-}
 
 
 @pytest.fixture
@@ -62,7 +51,7 @@ def groups_of(model, config):
     ]
 
 
-@pytest.mark.parametrize("name", NARROW)
+@pytest.mark.parametrize("name", ["convnext_tiny", "efficientnetv2_s", "dm_nfnet_f0"])
 def test_each_parameter_is_trained_once_at_the_rate_of_its_part(model_of, name):
     model, config = model_of(name, "config.OPTIMIZER.weight_decay=0.05")
     groups = groups_of(model, config)
