@@ -37,6 +37,8 @@ from mscn_plugin.errors import ConfigError
 from mscn_plugin.files import remove_abandoned, replacing, save_json
 
 _VERSION = 1
+_MAX_NAMED = 5
+_LEAST_SIDE = 16  # below it there is no picture left to crop from: a slip of the keyboard
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Settings:
     """How images are packed.
 
     Attributes:
-        short_side: pixels; images whose shorter side is longer are made smaller; 0: none is.
+        short_side: pixels, at least 16; images whose shorter side is longer are made smaller; 0:
+            none is.
         quality: of the JPEGs that are written, 1 to 100.
         reencode: write all images as JPEGs, also those that are small enough to be copied.
         images_per_shard: in each shard, but for the last one.
@@ -60,13 +63,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, least, most in (
-            ("short_side", 0, 65500),
+            ("short_side", _LEAST_SIDE, 65500),
             ("quality", 1, 100),
             ("images_per_shard", 1, 10**6),
         ):
             value = getattr(self, name)
-            if not least <= value <= most:
-                raise ConfigError(f"{name} is {value}; it must be from {least} to {most}")
+            if not (least <= value <= most or (name == "short_side" and value == 0)):
+                none = ", or 0, with which all are copied" if name == "short_side" else ""
+                option = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{option} is {value}; it must be from {least} to {most}{none}")
 
 
 class Packed(NamedTuple):
@@ -77,18 +82,25 @@ class Packed(NamedTuple):
         encoded: anew, as JPEGs.
         deep: larger than asked for and copied, since they have more than 8 bits a channel.
         unreadable: copied, and counted as unreadable wherever they are used.
+        kept: of shards that an earlier start has finished.
     """
 
     copied: int = 0
     encoded: int = 0
     deep: int = 0
     unreadable: int = 0
+    kept: int = 0
 
     def in_words(self) -> str:
-        """All of them, in one line."""
-        deep = f", {self.deep} with more than 8 bits a channel copied" if self.deep else ""
-        lost = f", {self.unreadable} unreadable ones copied" if self.unreadable else ""
-        return f"{self.encoded} images encoded anew, {self.copied} copied{deep}{lost}"
+        """Those that there are, in one line."""
+        said = {
+            "encoded anew": self.encoded,
+            "copied": self.copied,
+            "of more than 8 bits a channel, copied": self.deep,
+            "unreadable, copied": self.unreadable,
+            "packed by an earlier start": self.kept,
+        }
+        return "images: " + "; ".join(f"{number} {what}" for what, number in said.items() if number)
 
 
 class _Job(NamedTuple):
@@ -129,15 +141,21 @@ def pack(data: str, output: Path, settings: Settings, processes: int = 1) -> lis
         if not (output / places[name] / INDEX).is_file()
         for job in _jobs(contents, splits.source, output / places[name], settings)
     ]
-    total = Packed()
+    to_pack = sum(len(job.images) for job in jobs)
+    total = Packed(kept=sum(len(contents.images) for contents in found.values()) - to_pack)
+    unreadable: list[str] = []
     with (
         in_processes(_write_shard, jobs, processes) as written,
-        tqdm(total=sum(len(job.images) for job in jobs), unit=" images", disable=None) as bar,
+        tqdm(total=to_pack, unit=" images", disable=None) as bar,
     ):
-        for number, packed in written:
-            bar.update(number)
+        for packed, names in written:
+            bar.update(sum(packed))
             total = Packed(*map(sum, zip(total, packed)))
+            unreadable += names
     lines = [total.in_words()]
+    if unreadable:
+        more = f", and {len(unreadable) - _MAX_NAMED} more" if unreadable[_MAX_NAMED:] else ""
+        lines.append(f"unreadable: {', '.join(unreadable[:_MAX_NAMED])}{more}")
     for name, contents in found.items():
         folder = output / places[name]
         if not (folder / INDEX).is_file():
@@ -212,15 +230,17 @@ def _part(shard: Path) -> Path:
     return shard.with_suffix(".part")
 
 
-def _write_shard(job: _Job) -> tuple[int, Packed]:
-    """Write a shard, then its part of the index; returns the number of images."""
-    source, counts = SOURCES[job.source], Counter[str]()
+def _write_shard(job: _Job) -> tuple[Packed, list[str]]:
+    """Write a shard, then its part of the index; also returns the paths of unreadable images."""
+    source, counts, unreadable = SOURCES[job.source], Counter[str](), []
     names, offsets, sizes, checksums = [], [], [], []
     with replacing(job.shard) as file, tarfile.open(file, "w", format=tarfile.GNU_FORMAT) as tar:
         for path, label in job.images:
             name = path[len(job.root) + 1 :]
             content, ending, what = packed_image(source.content(job.root, path), job.settings)
             counts[what] += 1
+            if what == "unreadable":
+                unreadable.append(path)
             ending = ending or _ending(name)
             key = member_key(name, job.whole_names)
             _add(tar, f"{key}.{ending}", content)
@@ -240,7 +260,7 @@ def _write_shard(job: _Job) -> tuple[int, Packed]:
         np.array(checksums, np.uint32),
     )
     _write(_part(job.shard), [_shard(job.shard)], entries, [])
-    return len(names), Packed(**counts)
+    return Packed(**counts), unreadable
 
 
 def packed_image(content: bytes, settings: Settings) -> tuple[bytes, str, str]:

@@ -42,7 +42,17 @@ __all__ = [
 ]
 
 
-_CHANNELS = "config.MSCN.CHANNELS=<the number of their channels>"
+_HINTS = (
+    (
+        frozenset(EXTENSIONS),
+        "mscn/arrays trains on arrays, with config.MSCN.CHANNELS=<the number of their channels>",
+    ),
+    (
+        frozenset((".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".rar", ".7z")),
+        "unpack compressed archives first: an image is read from any place of a plain .tar",
+    ),
+)
+"""Kinds of files that tell what somebody with no images meant, and what helps."""
 
 
 def _listed(path: str, extensions: Extensions = ()) -> Contents:
@@ -67,11 +77,10 @@ class ImageFolderSource(ImageSource):
     def contents(cls, path: str) -> Contents:
         found = _listed(path)
         if not found.images:
-            arrays = any(kind in found.left_out for kind in EXTENSIONS)
+            hints = [hint for kinds, hint in _HINTS if kinds & found.left_out.keys()]
             raise ValueError(
                 f"holds no images ({', '.join(image_extensions())}{found.left_out_in_words()}); it "
-                f"must be a {WANTED}"
-                + (f"; mscn/arrays trains on arrays, with {_CHANNELS}" if arrays else "")
+                f"must be a {'; '.join((WANTED, *hints))}"
             )
         return found
 

@@ -66,7 +66,10 @@ def images_of(data):
 
 def test_a_pack_is_the_folder(odd_folder, tmp_path):
     lines = pack(str(odd_folder), tmp_path / "out", Settings(images_per_shard=4))
-    assert lines[0] == "0 images encoded anew, 9 copied, 2 unreadable ones copied"
+    assert lines[0] == "images: 9 copied; 2 unreadable, copied"
+    assert lines[1] == f"unreadable: {odd_folder}/b/damaged.jpg, {odd_folder}/b/none.png"
+    again = pack(str(odd_folder), tmp_path / "out", Settings(images_per_shard=4))
+    assert again == ["images: 11 packed by an earlier start", lines[2]]
     source, packed = images_of(tmp_path / "out")
     _, folder = images_of(odd_folder)
     assert source.name == "tar_shards"
@@ -121,7 +124,7 @@ def test_larger_images_are_made_smaller_and_upright():
     assert packed_image(deep, Settings(short_side=100)) == (deep, "", "deep")
     assert packed_image(content[:5000], Settings(short_side=100))[2] == "unreadable"
     words = packing.Packed(copied=2, encoded=1, deep=3).in_words()
-    assert words.endswith("2 copied, 3 with more than 8 bits a channel copied")
+    assert words.endswith("2 copied; 3 of more than 8 bits a channel, copied")
 
 
 def test_members_of_an_image_have_one_key_and_no_other_has_it():
@@ -160,13 +163,14 @@ def test_an_interrupted_pack_goes_on(image_folder, tmp_path, monkeypatch, stop):
         find_splits(str(out), "KEY")
     monkeypatch.setattr(packing, "_write_shard", write)
     kept = [(shard, shard.stat().st_ino) for shard in calls]
-    pack(str(image_folder), out, COPIED)
+    said = pack(str(image_folder), out, COPIED)[0]
+    assert ("packed by an earlier start" in said) == bool(stop)
     assert [(shard, shard.stat().st_ino) for shard in calls] == kept
     assert tree(out) == tree(tmp_path / "unbroken")
     assert json.loads((out / "pack.json").read_text())["complete"]
     # Finished, it is left as it is.
     before = {path: path.stat().st_ino for path in out.rglob("*.tar")}
-    assert pack(str(image_folder), out, COPIED)[0] == "0 images encoded anew, 0 copied"
+    assert pack(str(image_folder), out, COPIED)[0] == "images: 44 packed by an earlier start"
     assert {path: path.stat().st_ino for path in out.rglob("*.tar")} == before
 
 
@@ -198,15 +202,21 @@ def test_what_cannot_be_packed_is_refused(image_folder, tmp_path):
     ):
         with pytest.raises(ConfigError, match=message):
             pack(str(data), output, settings)
-    for wrong in ({"quality": 0}, {"quality": 101}, {"short_side": -1}, {"images_per_shard": 0}):
-        with pytest.raises(ConfigError, match=f"{next(iter(wrong))} is .*; it must be from"):
+    for option, wrong in (
+        ("--quality", {"quality": 0}),
+        ("--quality", {"quality": 101}),
+        ("--short-side", {"short_side": -1}),
+        ("--short-side", {"short_side": 1}),
+        ("--images-per-shard", {"images_per_shard": 0}),
+    ):
+        with pytest.raises(ConfigError, match=f"{option} is {next(iter(wrong.values()))}; it must"):
             Settings(**wrong)
 
 
 def test_the_command_keeps_splits_and_class_names(image_folder, tmp_path, mscn, capsys):
     mscn("pack", image_folder, tmp_path / "out", "--images-per-shard", 20, "--jobs", 2)
     said = capsys.readouterr().out
-    assert "0 images encoded anew, 44 copied" in said
+    assert "images: 44 copied" in said
     assert f"{tmp_path}/out/train: 32 images in 2 shards" in said
     words = measured_images(str(tmp_path / "out"), "KEY")
     assert words == measured_images(str(image_folder), "KEY").replace(

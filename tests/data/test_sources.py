@@ -112,3 +112,11 @@ def test_what_is_no_folder_of_images_is_refused(tmp_path):
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ValueError, match=r"holds no images .*\.txt \(1\)"):
         ImageFolderSource.contents(str(tmp_path))
+    for name, hint in (
+        ("a.npy", "mscn/arrays trains on arrays"),
+        ("b.tar.gz", "unpack compressed"),
+    ):
+        (tmp_path / name).touch()
+        with pytest.raises(ValueError, match=f"must be a folder of images, .*; {hint}"):
+            ImageFolderSource.contents(str(tmp_path))
+        (tmp_path / name).unlink()
