@@ -244,7 +244,8 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Means over the seeds with their 95% intervals (Student's t), as Markdown."""
     from tabulate import tabulate
 
-    from mscn_plugin.experiments.results import mean_and_interval, summary
+    from mscn_plugin.experiments.means import mean_and_interval
+    from mscn_plugin.experiments.results import summary
 
     lines = [line[:4] for line in summary(rows)]
     text = str(tabulate(lines, ["", "seeds", "kNN", "linear probe"], "github", missingval="-"))

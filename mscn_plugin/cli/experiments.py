@@ -4,12 +4,14 @@ The numbers beside the paper's are of a run's online evaluation, a kNN and a pro
 images. The paper's are A.2's linear evaluation: mscn evaluate RUN --suite paper.
 Each run goes through VISSL's tool into a folder of its own; finished runs are skipped and
 interrupted ones resumed. Ctrl-C and SIGTERM (exit codes 130 and 75) let the runs at work write a
-checkpoint, and begin no others. Writes results.json, results.csv with one line for each run and
-metric, results.md, and a plot for each suite as PNG and PDF.
+checkpoint, and begin no others. --evaluate adds evaluations of every finished run, which lie where
+mscn evaluate has them and are not done twice. Writes results.json, results.csv with one line for
+each run and metric, results.md, and plots for each suite as PNG and PDF.
 
 examples:
     mscn experiments trajectory --scale smoke
     mscn experiments trajectory table5 --scale small --seeds 0 1 2 --jobs 2
+    mscn experiments study --scale study --data /data/tiny --evaluate quick_occlusion
     mscn experiments all --scale paper --data /data/imagenet --slurm gpu
 """
 
@@ -21,9 +23,11 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.definitions import SUITES as EVALUATIONS
 from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.scales import SCALES
 
@@ -64,6 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=os.cpu_count() or 1,
         help="runs at a time (default: %(default)s)",
     )
+    parser.add_argument(
+        "--evaluate",
+        nargs="+",
+        default=[],
+        choices=[evaluation.config for evaluation in EVALUATIONS["quick"]],
+        metavar="NAME",
+        help="evaluations of each finished run, some of mscn evaluate's quick suite",
+    )
     parser.add_argument("--slurm", metavar="PARTITION", help="one SLURM job for each run")
     parser.add_argument(
         "--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="for VISSL, behind ours"
@@ -91,7 +103,9 @@ def run(options: argparse.Namespace) -> None:
     if options.data:
         measured_images(str(options.data), "--data")
     folder = (options.output / options.scale).resolve()
-    schedule = Schedule(options.scale, folder, options.data, options.overrides, options.slurm)
+    schedule = Schedule(
+        options.scale, folder, options.data, options.overrides, options.slurm, options.evaluate
+    )
     planned = schedule.plan(suites, options.only, options.seeds)
     runs = [plan.run for plan in planned]
     refuse_early(runs[0].arguments)
@@ -99,7 +113,9 @@ def run(options: argparse.Namespace) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.jobs)))
     folder.mkdir(parents=True, exist_ok=True)
     with stopped_by_signals(options.program):
-        rows = schedule.rows(planned, run_all(runs, options.jobs))
+        outcomes = run_all(runs, options.jobs)
+        schedule.evaluate(outcomes, options.jobs)
+        rows = schedule.rows(planned, outcomes)
         known = merged(schedule.earlier_rows(), rows)
         save(folder, known)
         check_stopped()
@@ -109,10 +125,23 @@ def run(options: argparse.Namespace) -> None:
     if options.scale == "smoke":
         print("This scale shows that everything runs; its accuracies mean nothing.")
     print(folder / "results.json")
-    failed = {row["folder"]: row["error"] for row in rows if "error" in row}
-    for run_folder, error in failed.items():
-        print(f"{run_folder}: {error}", file=sys.stderr)
+    failed = failures(rows)
+    for name, error in failed.items():
+        print(f"{name}: {error}", file=sys.stderr)
     sys.exit(bool(failed))
+
+
+def failures(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """The error of each run and evaluation that has one, by folder and name."""
+    return {
+        name: outcome["error"]
+        for row in rows
+        for name, outcome in (
+            (row["folder"], row),
+            *((f"{row['folder']}, {n}", e) for n, e in row.get("evaluations", {}).items()),
+        )
+        if "error" in outcome
+    }
 
 
 def refuse_early(arguments: list[str]) -> None:

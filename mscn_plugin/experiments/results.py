@@ -9,49 +9,35 @@ the overrides, where the caller named some), and ``metrics`` with ``measured_on`
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 from tabulate import tabulate
 
+from mscn_plugin.experiments.curves import evaluation_tables, plot_epochs, plot_occlusion
 from mscn_plugin.experiments.definitions import SUITES
+from mscn_plugin.experiments.means import Rows, as_text, by_experiment, mean_and_interval
 from mscn_plugin.experiments.runs import METRICS, UNTRAINED
 from mscn_plugin.files import replacing, save_figure, save_json, write_text
 
-Rows = list[dict[str, Any]]
 PAPER = "the paper, linear probe of A.2"
 """Heading of the paper's column: 100 epochs on all of ImageNet-1K, where the numbers beside it are
 of the online evaluation, on the images that are named below the tables. A.2's own evaluation of a
 run is ``mscn evaluate RUN --suite paper``."""
 
 
-def mean_and_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
-    """Mean, and half the width of its interval of Student's t; NaN for a single value."""
-    mean = float(np.mean(values))
-    if len(values) < 2:
-        return mean, float("nan")
-    return mean, float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values))
-
-
 def summary(rows: Rows) -> list[list[Any]]:
     """A line for each experiment: title, seeds, mean and interval of each metric, the paper's."""
     lines = []
-    for name in dict.fromkeys(row["experiment"] for row in rows):
-        of_one = [row for row in rows if row["experiment"] == name and "error" not in row]
+    for name, of_one in by_experiment(rows).items():
         title, paper = next((r["title"], r["paper"]) for r in rows if r["experiment"] == name)
         cells: list[Any] = [title, len(of_one)]
         for metric in (*METRICS, *UNTRAINED):
             values = [row["metrics"][metric] for row in of_one if metric in row["metrics"]]
-            cells.append(_as_text(*mean_and_interval(values)) if values else None)
+            cells.append(as_text(*mean_and_interval(values)) if values else None)
         lines.append([*cells, paper])
     return lines
-
-
-def _as_text(mean: float, half: float) -> str:
-    return f"{mean:.1f}" if np.isnan(half) else f"{mean:.1f} ± {half:.1f}"
 
 
 def table(rows: Rows, layout: str) -> str:
@@ -139,18 +125,25 @@ def save(folder: Path, rows: Rows) -> None:
             for metric, accuracy in row.get("metrics", {}).items():
                 paper = row["paper"] if metric == "linear probe" else None
                 lines.writerow([*where, _shown(metric), accuracy, paper])
+            for name, outcome in row.get("evaluations", {}).items():
+                for metric, value in outcome.get("metrics", {}).items():
+                    lines.writerow([*where, f"{name}: {metric}", value, None])
     present(folder, rows)
 
 
 def present(folder: Path, rows: Rows) -> None:
     """Write ``results.md``, and a plot for each suite."""
-    parts = [table(of_suite, "github") for of_suite in by_suite(rows).values()]
+    parts = []
+    for of_suite in by_suite(rows).values():
+        parts += [table(of_suite, "github"), *evaluation_tables(of_suite)]
     images = dict.fromkeys(row["measured_on"] for row in rows if "measured_on" in row)
     parts += [f"{text[0].upper()}{text[1:]}." for text in images]
     write_text(folder / "results.md", "\n\n".join(parts) + "\n")
     for suite, of_suite in by_suite(rows).items():
         if any("metrics" in row for row in of_suite):
             plot(of_suite, folder / suite, suite)
+            plot_epochs(of_suite, folder / f"{suite}_epochs", suite)
+            plot_occlusion(of_suite, folder / f"{suite}_occlusion", suite)
 
 
 def plot(rows: Rows, path: Path, title: str) -> None:

@@ -54,6 +54,17 @@ class ExperimentRun(ToolRun):
             **{title: first[name] for title, name in UNTRAINED.items() if name in first},
         }
 
+    def epochs(self) -> list[dict[str, float]]:
+        """``epoch``, from 0 for the untrained trunk, and the numbers of each online evaluation."""
+        return [
+            {
+                "epoch": line["train_phase_idx"] + 1,
+                **{title: line["online_evaluation"][name] for title, name in METRICS.items()},
+            }
+            for line in json_lines(self.output / "metrics.json")
+            if "online_evaluation" in line
+        ]
+
     def measured_on(self) -> str:
         """On which images the metrics of a finished run were measured, and what is to be beaten."""
         lines = json_lines(self.output / "metrics.json")

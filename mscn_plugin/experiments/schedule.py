@@ -6,20 +6,25 @@ import contextlib
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import hydra_override, slurm_overrides
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.definitions import CURVES
+from mscn_plugin.evaluation.launch import Launch
+from mscn_plugin.evaluation.suite_run import SuiteRun, choose, data_folders
+from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.experiments.definitions import SUITES, Experiment
 from mscn_plugin.experiments.runs import ExperimentRun
 from mscn_plugin.experiments.scales import SCALES, config_of
-from mscn_plugin.runs.launch import RunFailedError, StoppedError
+from mscn_plugin.runs.launch import RunFailedError, StoppedError, ToolRun
 
 _DATA = "config.MSCN.DATA"
 _BAR = "{percentage:3.0f}%|{bar}| {n:.1f}/{total} runs [{elapsed}<{remaining}]"
@@ -45,6 +50,7 @@ class Schedule:
         data: a folder of images, or None for the scale's own.
         overrides: of the user's, for VISSL.
         partition: of SLURM, or None to run here.
+        evaluations: names of the quick suite's, of every finished run.
     """
 
     scale: str
@@ -52,6 +58,7 @@ class Schedule:
     data: Path | None = None
     overrides: Sequence[str] = ()
     partition: str | None = None
+    evaluations: Sequence[str] = ()
 
     def plan(
         self, suites: Sequence[str], names: Sequence[str] | None, seeds: Sequence[int]
@@ -88,6 +95,38 @@ class Schedule:
             overrides=(*overrides, *data, *self.overrides),
             slurm=slurm_overrides(self.partition),
         )
+
+    def evaluate(self, outcomes: dict[Path, dict[str, Any]], jobs: int) -> None:
+        """Add :attr:`evaluations` to the outcome of every run that has a result."""
+        launches = {
+            folder: list(self._launches(folder))
+            for folder, outcome in outcomes.items()
+            if "metrics" in outcome and self.evaluations
+        }
+        done = run_all([launch for of_run in launches.values() for launch in of_run], jobs)
+        for folder, of_run in launches.items():
+            outcomes[folder]["evaluations"] = {
+                launch.evaluation.config: done[launch.output]
+                for launch in of_run
+                if launch.output in done
+            }
+
+    def _launches(self, folder: Path) -> Iterator[Launch]:
+        """The evaluations of a run, where ``mscn evaluate`` has them."""
+        run = Run.of(folder)
+        suite = SuiteRun(
+            run,
+            "quick",
+            choose("quick", self.evaluations),
+            data_folders("quick", (), run),
+            folder / "evaluation",
+            partition=self.partition,
+        )
+        digest = file_digest(run.checkpoint)
+        for evaluation in suite.evaluations:
+            launch = suite.launch(evaluation, digest)
+            assert launch is not None  # the run's own data are known
+            yield launch
 
     def rows(
         self, planned: Iterable[Planned], outcomes: dict[Path, dict[str, Any]]
@@ -127,7 +166,7 @@ class Schedule:
             raise ConfigError(f"{file} holds no results ({error})") from None
 
 
-def run_all(runs: Iterable[ExperimentRun], jobs: int) -> dict[Path, dict[str, Any]]:
+def run_all(runs: Iterable[ToolRun], jobs: int) -> dict[Path, dict[str, Any]]:
     """The outcome of every run by its folder; none of those that a signal has stopped."""
     by_folder = {run.output: run for run in runs}
     # disable=None: no bar where nobody looks.
@@ -143,7 +182,7 @@ def run_all(runs: Iterable[ExperimentRun], jobs: int) -> dict[Path, dict[str, An
     return outcomes
 
 
-def _outcome(run: ExperimentRun, bar: Any) -> dict[str, Any]:
+def _outcome(run: ToolRun, bar: Any) -> dict[str, Any]:
     """The metrics of a run, or its error; ``bar`` counts runs, begun ones by their part."""
     shown = 0.0
 
@@ -154,11 +193,25 @@ def _outcome(run: ExperimentRun, bar: Any) -> dict[str, Any]:
 
     outcome: dict[str, Any]
     try:
-        outcome = {"metrics": run.run(progress), "measured_on": run.measured_on()}
+        outcome = {"metrics": run.run(progress), **_more(run)}
         said = ", ".join(f"{title} {value:.1f}" for title, value in outcome["metrics"].items())
     except RunFailedError as error:
         progress(1.0)
         said = str(error)
         outcome = {"error": said}
-    bar.write(f"{run.output.name}: {said}", file=sys.stderr)
+    bar.write(f"{_name(run)}: {said}", file=sys.stderr)
     return outcome
+
+
+def _more(run: ToolRun) -> dict[str, Any]:
+    """What a finished run says beside its metrics."""
+    if isinstance(run, ExperimentRun):
+        return {"measured_on": run.measured_on(), "epochs": run.epochs()}
+    curves = run.curves() if isinstance(run, Launch) else None
+    return {CURVES: curves} if curves else {}
+
+
+def _name(run: ToolRun) -> str:
+    """A run's folder; of an evaluation, which lies in its run's, both."""
+    own: str = run.output.name
+    return f"{run.output.parents[1].name}, {own}" if isinstance(run, Launch) else own

@@ -62,14 +62,22 @@ def test_killed_and_started_again_it_repeats_nothing(start, python, tmp_path):
     (done,) = folder.glob("same_view*")
     before = {path.name: path.stat().st_mtime_ns for path in done.iterdir()}
 
-    second = start(python=python)
+    second = start("--evaluate", "quick_few_labels", python=python)
     output, errors = second.communicate(timeout=300)
     assert second.returncode == 0, errors
-    assert {path.name: path.stat().st_mtime_ns for path in done.iterdir()} == before
+    after = {p.name: p.stat().st_mtime_ns for p in done.iterdir() if p.name != "evaluation"}
+    assert after == before
     rows = json.loads((folder / "results.json").read_text())
     assert [row["experiment"] for row in rows] == ["same_view", "09_asymmetry"]
     for row in rows:
         assert 0 <= row["metrics"]["kNN"] <= 100
+        assert row["epochs"][-1] == {
+            "epoch": len(row["epochs"]) - 1,
+            **{title: row["metrics"][title] for title in ("kNN", "linear probe")},
+        }
+        few = row["evaluations"]["quick_few_labels"]["metrics"]
+        assert 0 <= few["kNN, 10% of labels"] <= 100
+        assert list((folder / row["folder"] / "evaluation").glob("quick_few_labels-*/finished"))
         assert not any("DATA=" in override for override in row["overrides"])
     assert "29.1" in output
     for name in ("results.csv", "results.md", "table7.png", "table7.pdf"):
@@ -82,6 +90,7 @@ def test_killed_and_started_again_it_repeats_nothing(start, python, tmp_path):
     [
         (["--scale", "large"], 2, "invalid choice: 'large'"),
         (["--jobs", "0"], 2, "argument --jobs: 0 is below 1"),
+        (["--evaluate", "quick"], 2, "argument --evaluate: invalid choice: 'quick'"),
         (["--only", "nothing"], 1, "--only nothing: none of table7"),
         (["--data", "none"], 1, "--data is 'none', which is not a folder"),
     ],

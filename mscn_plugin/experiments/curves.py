@@ -1,0 +1,112 @@
+"""What experiments' runs say beside their last accuracies: evaluations, and accuracies by epoch.
+
+Rows are those of :mod:`mscn_plugin.experiments.results`, with ``epochs`` and ``evaluations``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from mscn_plugin.evaluation.definitions import CONDITIONS, CURVES
+from mscn_plugin.experiments.means import Rows, as_text, by_experiment, mean_and_interval
+from mscn_plugin.experiments.runs import METRICS
+from mscn_plugin.files import save_figure
+
+Curves = tuple[list[float], dict[str, list[float]]]
+"""Places on the horizontal axis, and the accuracies there by the panel that they are drawn in."""
+
+
+def evaluation_tables(rows: Rows) -> list[str]:
+    """A table for each evaluation of one suite's runs and each kind of its numbers.
+
+    The kind is what stands in front of a colon: ``kNN, area: cells, zeros`` is a number of the
+    table ``kNN, area``.
+    """
+    titles: dict[tuple[str, str], dict[str, None]] = {}
+    for row in rows:
+        for name, outcome in row.get("evaluations", {}).items():
+            for title in outcome.get("metrics", {}):
+                kind = title.partition(": ")[0] if ": " in title else ""
+                titles.setdefault((name, kind), {})[title] = None
+    return [_table(rows, name, kind, list(of_kind)) for (name, kind), of_kind in titles.items()]
+
+
+def _table(rows: Rows, name: str, kind: str, titles: list[str]) -> str:
+    heading = f"{rows[0]['suite']}, {name}" + (f", {kind}" if kind else "")
+    lines = []
+    for of_one in by_experiment(rows).values():
+        done = [row["evaluations"].get(name, {}) for row in of_one if "evaluations" in row]
+        metrics = [outcome["metrics"] for outcome in done if "metrics" in outcome]
+        if metrics:
+            cells = [as_text(*mean_and_interval([m[title] for m in metrics])) for title in titles]
+            lines.append([of_one[0]["title"], len(metrics), *cells])
+    headers = [heading, "seeds", *(title.removeprefix(f"{kind}: ") for title in titles)]
+    return str(tabulate(lines, headers=headers, tablefmt="github", missingval="-"))
+
+
+def plot_epochs(rows: Rows, path: Path, title: str) -> None:
+    """Draw the accuracies of one suite's experiments against the epochs: PNG and PDF."""
+    _draw(rows, _by_epoch, path, title, "epochs")
+
+
+def plot_occlusion(rows: Rows, path: Path, title: str) -> None:
+    """Draw kNN of one suite's experiments against the share of an image that is hidden."""
+    _draw(rows, _by_share, path, f"{title}, kNN", "share hidden in %")
+
+
+def _by_epoch(row: dict[str, Any]) -> Curves | None:
+    epochs = row.get("epochs", [])
+    if len(epochs) < 2:
+        return None
+    accuracies = {metric: [epoch[metric] for epoch in epochs] for metric in METRICS}
+    return [epoch["epoch"] for epoch in epochs], accuracies
+
+
+def _by_share(row: dict[str, Any]) -> Curves | None:
+    for outcome in row.get("evaluations", {}).values():
+        if CURVES in outcome:
+            curves = outcome[CURVES]
+            titles = {condition.title: name for name, condition in CONDITIONS.items()}
+            accuracies = {title: curves["knn"][name] for title, name in titles.items()}
+            return [100 * share for share in curves["shares"]], accuracies
+    return None
+
+
+def _draw(
+    rows: Rows, curves_of: Callable[[dict[str, Any]], Curves | None], path: Path, title: str, x: str
+) -> None:
+    """Draw the mean of each experiment as a line, and its seeds; no file where there is nothing."""
+    from matplotlib.figure import Figure
+
+    curves = {
+        seeds[0]["title"]: [curve for curve in map(curves_of, seeds) if curve is not None]
+        for seeds in by_experiment(rows).values()
+        if seeds
+    }
+    curves = {label: seeds for label, seeds in curves.items() if seeds}
+    if not curves:
+        return
+    _, panels = next(iter(curves.values()))[0]
+    figure = Figure(figsize=(2.4 * len(panels) + 3, 3.6), constrained_layout=True)
+    all_axes = figure.subplots(1, len(panels), sharey=True)
+    for axes, panel in zip(all_axes, panels):
+        for number, (label, seeds) in enumerate(curves.items()):
+            color, style = f"C{number % 10}", "-" if number < 10 else "--"
+            places = seeds[0][0]
+            values = [accuracies[panel] for at, accuracies in seeds if at == places]
+            axes.plot(places, np.mean(values, axis=0), style, color=color, label=label)
+            for of_seed in values:
+                axes.plot(places, of_seed, "o", ms=2.5, color=color)
+        axes.set_title(panel, fontsize=9)
+        axes.set(xlabel=x, ylim=(0, None))
+        axes.spines[["top", "right"]].set_visible(False)
+    all_axes[0].set_ylabel("accuracy in %")
+    handles, labels = all_axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
+    figure.suptitle(f"{title}: mean (line) and each seed (points)", fontsize=10)
+    save_figure(figure, path, ".png", ".pdf")

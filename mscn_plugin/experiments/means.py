@@ -1,0 +1,33 @@
+"""Means over seeds, with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+Rows = list[dict[str, Any]]
+
+
+def mean_and_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """Mean, and half the width of its interval of Student's t; NaN for a single value."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, float("nan")
+    return mean, float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values))
+
+
+def as_text(mean: float, half: float) -> str:
+    """A mean with one decimal, and its interval where there is one."""
+    return f"{mean:.1f}" if np.isnan(half) else f"{mean:.1f} ± {half:.1f}"
+
+
+def by_experiment(rows: Rows) -> dict[str, Rows]:
+    """The rows of each experiment of one suite, in their order, without those that failed."""
+    experiments: dict[str, Rows] = {row["experiment"]: [] for row in rows}
+    for row in rows:
+        if "error" not in row:
+            experiments[row["experiment"]].append(row)
+    return experiments

@@ -1,0 +1,62 @@
+"""Evaluations of experiments' runs, and accuracies by epoch, as tables and plots."""
+
+from __future__ import annotations
+
+from mscn_plugin.evaluation.definitions import CLASSIFIERS, CONDITIONS
+from mscn_plugin.experiments.curves import evaluation_tables, plot_epochs, plot_occlusion
+
+
+def row(experiment, seed, **more):
+    return {
+        "suite": "s",
+        "experiment": experiment,
+        "title": f"arm {experiment}",
+        "seed": seed,
+    } | more
+
+
+def evaluated(knn):
+    curve = {name: [knn, knn / 2] for name in CONDITIONS}
+    return {
+        "few": {"metrics": {"kNN, 1%": knn, "kNN, 10%": knn + 1}},
+        "hidden": {
+            "metrics": {"kNN, area: box": knn / 2, "probe, area: box": knn},
+            "occlusion": {"shares": [0.0, 0.5], **dict.fromkeys(CLASSIFIERS, curve)},
+        },
+    }
+
+
+def test_a_table_for_each_kind_of_numbers_with_those_runs_alone_that_have_them():
+    rows = [row("a", 0, evaluations=evaluated(10.0)), row("a", 1, evaluations=evaluated(20.0))]
+    rows += [row("b", 0), row("c", 0, error="no")]
+    rows += [row("d", 0, evaluations={"few": {"error": "no"}, "hidden": evaluated(4.0)["hidden"]})]
+    few, knn, probe = evaluation_tables(rows)
+    assert all(heading in few for heading in ("s, few", "kNN, 1%", "kNN, 10%"))
+    cells = [cell.strip() for cell in few.splitlines()[-1].strip("|").split("|")]
+    assert cells == ["arm a", "2", "15.0 ± 63.5", "16.0 ± 63.5"]
+    assert [line.split("|")[1].strip() for line in knn.splitlines()[2:]] == ["arm a", "arm d"]
+    assert all(part in knn for part in ("s, hidden, kNN, area", " box ", "7.5 ± 31.8"))
+    assert "s, hidden, probe, area" in probe
+    assert evaluation_tables([row("b", 0)]) == []
+
+
+def test_plots_are_drawn_where_there_are_curves(tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn = []
+    plot = Axes.plot
+    monkeypatch.setattr(Axes, "plot", lambda axes, *a, **k: drawn.append(a) or plot(axes, *a, **k))
+    epochs = [{"epoch": 0, "kNN": 1.0, "linear probe": 2.0}]
+    plot_epochs([row("a", 0, epochs=epochs)], tmp_path / "epochs", "s")
+    plot_occlusion([row("a", 0)], tmp_path / "hidden", "s")
+    assert not list(tmp_path.iterdir())
+    epochs = [*epochs, {"epoch": 5, "kNN": 3.0, "linear probe": 4.0}]
+    plot_epochs([row("a", 0, epochs=epochs)], tmp_path / "epochs", "s")
+    assert [(list(x), list(y)) for x, y, *_ in drawn[::2]] == [([0, 5], [1, 3]), ([0, 5], [2, 4])]
+    drawn.clear()
+    seeds = [row("a", seed, evaluations=evaluated(10.0 * (seed + 1))) for seed in range(2)]
+    plot_occlusion(seeds, tmp_path / "hidden", "s")
+    means = [(list(x), list(y)) for x, y, *_ in drawn[::3]]
+    assert means == [([0, 50], [15, 7.5])] * len(CONDITIONS)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"epochs.png", "epochs.pdf", "hidden.png", "hidden.pdf"}
