@@ -12,9 +12,9 @@ from vissl.models.trunks import MODEL_TRUNKS_REGISTRY
 
 from mscn_plugin.data.arrays import ARRAYS, AmbiguousLayoutError, ArrayFormat, read_array
 from mscn_plugin.data.decoding import UnreadableImageError
-from mscn_plugin.data.image_folder import Contents, images_fingerprint
-from mscn_plugin.data.sources import contents_of, find_splits, size_listed
-from mscn_plugin.data.statistics import FILE, read_statistics
+from mscn_plugin.data.image_folder import Contents
+from mscn_plugin.data.sources import contents_of, find_splits
+from mscn_plugin.data.statistics import FILE, arrays_fingerprint, read_statistics
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.models import input_channels
 from mscn_plugin.models.high_pass_trunk import PREFIX
@@ -123,7 +123,7 @@ def _statistics(cfg: Config, place: str) -> dict[str, Any]:
             f"{file} has channels that are the same number in every pixel, counted from 0: "
             f"{constant}; they cannot be normalized: leave them out of the arrays"
         )
-    now = images_fingerprint(contents_of(splits), size_listed) if splits else None
+    now = arrays_fingerprint(contents_of(splits)) if splits else None
     if now is not None and statistics.get("fingerprint") != now:
         what = f"{file} is of other images than the training images of {data} as they are now"
         if not given:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from mscn_plugin.data.arrays import (
     stored_values,
 )
 from mscn_plugin.data.decoding import UnreadableImageError, reading
-from mscn_plugin.data.image_folder import images_fingerprint
+from mscn_plugin.data.image_folder import Contents, images_fingerprint
 from mscn_plugin.data.parallel import in_processes
 from mscn_plugin.data.sources import contents_of, find_splits, size_listed
 from mscn_plugin.errors import ConfigError
@@ -37,6 +38,7 @@ FILE = "statistics.json"
 """Name of the file in the folder of a data set."""
 _VERSION = 1
 _CHUNK = 64  # images that a process measures at a time
+_HASHED = 16  # files, at equal distances
 _NAMED = 100  # unreadable images that the file names
 _VALUES = ("mean", "std", "min", "max")
 
@@ -97,7 +99,7 @@ def measure(data: str, form: ArrayFormat, processes: int = 1) -> dict[str, Any]:
         What the file holds: ``channels``, ``layout``, ``images``, ``pixels`` (of each channel, of
         all images), lists ``mean``, ``std``, ``min`` and ``max`` in the files' own units, ``types``
         (how many files are of which type), ``unreadable`` with their number and the first names
-        and reasons, and the images' ``fingerprint``.
+        and reasons, and the images' :func:`arrays_fingerprint`.
 
     Raises:
         ConfigError: there are no arrays, none can be read, or their layout is ambiguous.
@@ -134,8 +136,20 @@ def measure(data: str, form: ArrayFormat, processes: int = 1) -> dict[str, Any]:
         "max": moments.high.tolist(),
         "types": dict(sum((part.types for part in parts), Counter())),
         "unreadable": {"number": len(unreadable), "first": unreadable[:_NAMED]},
-        "fingerprint": images_fingerprint(contents, size_listed),
+        "fingerprint": arrays_fingerprint(contents),
     }
+
+
+def arrays_fingerprint(contents: Contents) -> dict[str, Any]:
+    """Of which arrays statistics are: names, sizes, and a hash of the bytes of a few files.
+
+    Arrays keep their size where their values change: the few tell, without reading all.
+    """
+    paths = [path for path, _ in contents.images]
+    digest = hashlib.blake2b(digest_size=16)
+    for path in paths[:: -(-len(paths) // _HASHED)]:
+        digest.update(Path(path).read_bytes())
+    return {**images_fingerprint(contents, size_listed), "contents": digest.hexdigest()}
 
 
 def _measure(form: ArrayFormat, chunk: tuple[int, Sequence[str]]) -> _Part | str:

@@ -109,6 +109,17 @@ def test_statistics_of_other_images_are_refused(compose, asked, arrays, caplog):
     assert "is of other images than the training images" in caplog.text
 
 
+def test_statistics_of_other_values_are_refused(compose, asked, arrays):
+    """Arrays have the same size whatever is in them."""
+    compose(*asked)
+    for path in (arrays / "train").rglob("*.npy"):
+        size = path.stat().st_size
+        np.save(path, np.load(path) * 2)
+        assert path.stat().st_size == size
+    with pytest.raises(ConfigError, match=r"statistics\.json is of other images than.*again"):
+        compose(*asked)
+
+
 def test_a_channel_that_is_a_constant_is_refused(compose, asked, arrays):
     statistics = json.loads((arrays / FILE).read_text())
     statistics["std"][2] = 0.0
