@@ -151,3 +151,17 @@ SUITES["study"] = [
     Experiment("final_double_ratio", "final, double the ratio", "11_final", (("ratio", 0.3),)),
 ]
 """What masks change: the same views without and with them, for longer runs (scale study)."""
+
+_NOISE = "05_noise"
+SUITES["settings"] = [
+    *(e for e in SUITES["trajectory"] if e.name == _NOISE),
+    Experiment("noise_half", "half the noise", _NOISE, (("noise_std", [0.075, 0.15]),)),
+    Experiment("noise_double", "double the noise", _NOISE, (("noise_std", [0.3, 0.6]),)),
+    Experiment("ratio_half", "half the ratio", _NOISE, (("ratio", 0.15), _FOCAL_SIZE)),
+    Experiment("ratio_double", "double the ratio", _NOISE, (("ratio", 0.6), _FOCAL_SIZE)),
+    Experiment("focal_small", "focal box of 45%", _NOISE, (("focal_size", 150),)),
+    Experiment("focal_large", "focal box of 88%", _NOISE, (("focal_size", 210),)),
+]
+"""Values that the paper does not state, or that may differ at a small scale, around ours. Of focal
+boxes the share of the picture that they keep: 70% is ours. To choose by, not to report: give data
+whose validation images are not those of the results."""

@@ -122,3 +122,26 @@ def test_a_value_that_the_config_has_is_the_configs_own_run():
     assert small.overrides(one("table9", "table9_5"), CONFIG, 0) == base
     assert small.overrides(one("table5", "table5_0.3"), CONFIG, 0) == base
     assert small.overrides(one("table6", "table6_28"), CONFIG, 0) != base
+
+
+def test_the_settings_around_ours_are_a_half_and_twice_at_a_small_scale_too():
+    changed = {
+        experiment.name: [
+            override.removeprefix(f"{PARAMS}.")
+            for override in SCALES["study"].overrides(experiment, CONFIG, 0)
+            if "PARAMS" in override and "cell_size" not in override
+        ]
+        for experiment in SUITES["settings"]
+    }
+    assert changed == {
+        "05_noise": [],
+        "noise_half": ["noise_std=[0.075,0.15]"],
+        "noise_double": ["noise_std=[0.3,0.6]"],
+        "ratio_half": ["ratio=0.15", "focal_size=47"],
+        "ratio_double": ["ratio=0.6", "focal_size=47"],
+        "focal_small": ["focal_size=38"],
+        "focal_large": ["focal_size=52"],
+    }
+    assert MaskDistribution(ratio=BASE_RATIO).focal_side(56) == 47
+    shares = [(size / 224) ** 2 for size in (150, 210)]
+    assert shares == pytest.approx([0.45, 0.88], abs=0.005)
