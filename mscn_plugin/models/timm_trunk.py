@@ -330,8 +330,9 @@ def _load_weights(model: Any, settings: TimmSettings) -> None:
         kernels = weights.get(f"{convolution}.weight")
         if kernels is not None and kernels.shape[1] == 3 != settings.in_chans:
             weights[f"{convolution}.weight"] = adapt_input_conv(settings.in_chans, kernels)
+    device = next(model.parameters()).device  # "meta", where shapes are all that is asked
     try:
-        model.load_state_dict(weights)
+        model.load_state_dict({name: weight.to(device) for name, weight in weights.items()})
     except RuntimeError as error:
         raise ValueError(
             f"WEIGHTS is {settings.weights!r}, which does not hold the weights of timm's "

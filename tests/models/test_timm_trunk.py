@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import warnings
 
 import pytest
 import torch
@@ -99,6 +100,14 @@ def test_refuses_what_is_no_convnet_or_does_not_fit(settings, said):
         build_trunk(model_config(settings))
 
 
+def test_an_overlay_takes_the_place_of_all_of_another_trunks_settings(compose, large_folder):
+    data = f"config.MSCN.DATA={large_folder}"
+    overlays = ("+config/mscn/models=timm_resnet50d", "+config/mscn/machine=cpu")
+    config = compose("config=mscn/convnext_tiny", *overlays, data)
+    assert config.MODEL.TRUNK.TIMM.NAME == "resnet50d"
+    assert not config.MODEL.TRUNK.TIMM.KWARGS
+
+
 def test_without_timm_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ValueError, match=r"NAME is 'convnext_tiny', .* pip install timm$"):
@@ -122,6 +131,9 @@ def test_starts_from_a_file_of_timms_weights(name, suffix, tmp_path):
         torch.testing.assert_close(gray(images)[0], expected, rtol=1e-3, atol=1e-5)
     with pytest.raises(ValueError, match=r"WEIGHTS is .*does not hold the weights of timm's resne"):
         trunk("resnet50d", WEIGHTS=file)
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        trunk(name, WEIGHTS=file)  # as where shapes are looked at before the start
 
 
 def test_files_that_are_no_weights_are_refused(tmp_path):
