@@ -317,11 +317,18 @@ def _load_weights(model: Any, settings: TimmSettings) -> None:
         raise ValueError(f"WEIGHTS is {settings.weights!r}, which is not a file")
     try:
         weights = load_state_dict(str(path), device="cpu", weights_only=True)
+        for name, weight in weights.items():
+            if not isinstance(weight, Tensor):
+                raise TypeError(f"{name} is no tensor")
     except Exception as error:  # of damaged files, and of other formats
-        words = " ".join(str(error).split())[:300]
+        words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ValueError(
-            f"WEIGHTS is {settings.weights!r}, which cannot be read: {words}"
+            f"WEIGHTS is {settings.weights!r}, which cannot be read ({words}); it must be a file "
+            "of a model's state_dict, of PyTorch or safetensors"
         ) from None
+    broken = [name for name, weight in weights.items() if not weight.isfinite().all()]
+    if broken:
+        raise ValueError(f"WEIGHTS is {settings.weights!r}, which has NaN or Inf in {broken[0]}")
     names = model.pretrained_cfg
     for classifier in _several(names.get("classifier")):
         for part in ("weight", "bias"):

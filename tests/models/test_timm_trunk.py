@@ -139,7 +139,16 @@ def test_starts_from_a_file_of_timms_weights(name, suffix, tmp_path):
 def test_files_that_are_no_weights_are_refused(tmp_path):
     (tmp_path / "text.pth").write_text("no weights")
     torch.save({"state_dict": {"a": torch.ones(1)}}, tmp_path / "other.pth")
-    for name, said in (("text", "which cannot be read"), ("other", "does not hold the weights")):
+    torch.save({"epoch": 3}, tmp_path / "epoch.pth")
+    whole = timm.create_model("convnext_tiny", num_classes=0, **NARROW["convnext_tiny"])
+    whole.stem[0].bias.data[0] = torch.nan
+    torch.save(whole.state_dict(), tmp_path / "diverged.pth")
+    for name, said in (
+        ("text", r"which cannot be read \(\w+.*\); it must be a file of a model's state_dict"),
+        ("epoch", "which cannot be read .TypeError: epoch is no tensor"),
+        ("other", "does not hold the weights"),
+        ("diverged", "which has NaN or Inf in stem.0.bias"),
+    ):
         with pytest.raises(ValueError, match=said):
             trunk("convnext_tiny", WEIGHTS=str(tmp_path / f"{name}.pth"))
 
