@@ -157,8 +157,8 @@ images = preprocess(decode(Image.open("photograph.jpg")))[None]  # [1, 3, {crop}
 itself takes raw pixels, from 0 to 255, and normalizes them by its configuration.)"""
 
 _ARRAYS = """\
-Images are arrays of {channels} channels, read as they are in the files, neither scaled nor clipped;
-mean and standard deviation are in the files' own units.
+Images are arrays of C = {channels} channels, read as they are in the files, neither scaled nor
+clipped; mean and standard deviation are in the files' own units.
 
 ```python
 import numpy as np
@@ -172,8 +172,12 @@ preprocess = transforms.Compose(
         transforms.Normalize({mean}, {std}),
     ]
 )
-image = torch.from_numpy(np.load("image.npy").astype(np.float32))  # [{channels}, H, W]
-images = preprocess(image)[None]  # [1, {channels}, {crop}, {crop}]
+image = np.load("image.npy").astype(np.float32)
+if image.ndim == 2:  # [H, W], of one channel
+    image = image[None]
+elif len(image) != {channels}:  # [H, W, {channels}]
+    image = np.moveaxis(image, -1, 0).copy()
+images = preprocess(torch.from_numpy(image))[None]  # [1, {channels}, {crop}, {crop}]
 ```
 
 Values that were not normalized so give features that mean nothing, and the weights by themselves

@@ -26,10 +26,15 @@ TRANSFORMS = [
 ]
 
 
-def pretrained(name="small_resnet", **settings):
+def pretrained(name="small_resnet", channels=5, **settings):
     config = model_config(name, **settings)
-    config.TRUNK.INPUT = AttrDict({"CHANNELS": 5})
-    run = {"MSCN": {"CHANNELS": 5}, "DATA": {"TEST": {"TRANSFORMS": TRANSFORMS}}}
+    config.TRUNK.INPUT = AttrDict({"CHANNELS": channels})
+    *sizes, normalize = copy.deepcopy(TRANSFORMS)
+    normalize.update(mean=normalize["mean"][:channels], std=normalize["std"][:channels])
+    run = {
+        "MSCN": {"CHANNELS": channels},
+        "DATA": {"TEST": {"TRANSFORMS": [*sizes, normalize]}},
+    }
     return Pretrained(random_trunk(config), config, 2.0, preprocessing_of(run, None), None, 3)
 
 
@@ -47,15 +52,29 @@ def test_graphs_take_all_channels_and_the_card_says_how_arrays_are_read(tmp_path
     with pytest.raises(Exception, match=r"not \[B, 5, 32, 32\]"):
         graph(torch.randn(3, 3, 32, 32))
     card = (tmp_path / "model_card.md").read_text()
-    assert "arrays of 5 channels" in card
+    assert "arrays of C = 5 channels" in card
     assert f"transforms.Normalize({MEAN}, {STD})" in card
     assert "ToTensor" not in card
     assert "EXIF" not in card
-    code = card.partition("```python\n")[2].partition("```")[0]
     image = torch.tensor(MEAN)[:, None, None].expand(5, 50, 60).numpy()
+    for shaped in (image, image.transpose(1, 2, 0)):
+        images = read_by(card, shaped)
+        torch.testing.assert_close(images, torch.zeros(1, 5, 32, 32), atol=1e-2, rtol=0)
+
+
+def read_by(card, image):
+    """What the card's code makes of an array."""
+    code = card.partition("```python\n")[2].partition("```")[0]
     space = {}
-    exec(code.replace('np.load("image.npy")', "image"), {"image": copy.deepcopy(image)}, space)
-    torch.testing.assert_close(space["images"], torch.zeros(1, 5, 32, 32), atol=1e-2, rtol=0)
+    exec(code.replace('np.load("image.npy")', "file"), {"file": image.copy()}, space)
+    return space["images"]
+
+
+def test_the_card_reads_an_array_of_one_channel_without_a_dimension_for_it(tmp_path):
+    export_trunk(pretrained(channels=1, WIDTH=4), ["torchscript"], tmp_path)
+    card = (tmp_path / "model_card.md").read_text()
+    image = torch.full((50, 60), MEAN[0]).numpy()
+    assert torch.equal(read_by(card, image), torch.zeros(1, 1, 32, 32))
 
 
 @pytest.mark.parametrize("export", [export_torchvision, export_timm])
