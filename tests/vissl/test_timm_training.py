@@ -97,3 +97,19 @@ def test_other_trunks_are_left_to_vissl(compose, large_folder):
     for mine, theirs in zip(found, get_optimizer_param_groups(**given), strict=True):
         assert [*map(id, mine.pop("params"))] == [*map(id, theirs.pop("params"))]
         assert mine == theirs
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "name", "overrides", "warned"),
+    [
+        ("sgd", "convnext_tiny", [], True),
+        ("sgd", "resnet26d", [], False),
+        ("adamw", "convnext_tiny", ["+config/mscn/optimizer=adamw"], False),
+    ],
+)
+def test_sgd_under_a_convnext_behind_the_filter_is_warned_of(
+    model_of, optimizer, name, overrides, warned, caplog
+):
+    _, config = model_of(name, *overrides)
+    assert config.OPTIMIZER.name == optimizer
+    assert ("with which convnext_tiny collapses" in caplog.text) == warned

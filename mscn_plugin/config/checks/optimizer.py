@@ -21,10 +21,12 @@ from mscn_plugin.allowed import (
     one_of,
     whole,
 )
+from mscn_plugin.checkpoints.sigma import input_sigma
 from mscn_plugin.config.checks.build import build, parameters_of
 from mscn_plugin.config.checks.evaluation import is_evaluation
 from mscn_plugin.config.checks.keys import vissl_defaults
 from mscn_plugin.errors import ConfigError, suggestion
+from mscn_plugin.models.timm_trunk import is_timm
 from mscn_plugin.types import Config, is_number, is_whole
 
 _SCHEDULED = ("lr", "lr_head", "weight_decay", "weight_decay_head")
@@ -64,6 +66,7 @@ def complete(cfg: Config) -> None:
     _check_rates(cfg)
     _fit_schedules(cfg)
     _check_optimizer(cfg)
+    _warn_of_convnext(cfg)
 
 
 def _check_optimizer(cfg: Config) -> None:
@@ -99,6 +102,23 @@ def _check_optimizer(cfg: Config) -> None:
         raise ConfigError(
             f"config.OPTIMIZER.nesterov is True, which {settings.name} does not read; it must be "
             "False"
+        )
+
+
+def _warn_of_convnext(cfg: Config) -> None:
+    """Behind the filter an empty patch is 0, of which a layer normalization has no direction.
+
+    Its gradient is multiplied by 1 / sqrt(eps), a thousand. With SGD the bias of ConvNeXt's stem
+    reached 100,000 in ten steps of the quickstart, beside which no picture is seen.
+    """
+    trunk, optimizer = cfg.MODEL.TRUNK, str(cfg.OPTIMIZER.name)
+    name = str((trunk.get("TIMM") or {}).get("NAME"))
+    scaled = optimizer.startswith(("sgd", "lars"))
+    if is_timm(cfg.MODEL) and name.startswith("convnext") and scaled and input_sigma(cfg, "TRAIN"):
+        logging.warning(
+            f"config.OPTIMIZER.name is {optimizer}, with which {name} collapses behind the "
+            "high-pass filter: its first layer normalization multiplies the gradients of empty "
+            "patches; adamw learns: +config/mscn/optimizer=adamw, or config=mscn/convnext_tiny"
         )
 
 
