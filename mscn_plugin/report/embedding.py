@@ -27,7 +27,7 @@ def about_embedding(history: History) -> str:
     )
     if not told_apart(same, others):
         return (
-            f"{text}: the network does not tell images apart, and its features are of little use. "
-            "Longer training, more images or a lower learning rate may help."
+            f"{text}: the embedding does not tell images apart, the loss has taught little. Longer "
+            "training, more images or a lower learning rate may help."
         )
     return f"{text}."

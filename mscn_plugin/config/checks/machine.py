@@ -26,7 +26,7 @@ def _check_batch(cfg: Config) -> None:
     if not isinstance(batch_size, int) or batch_size < 2:
         raise ConfigError(
             f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {batch_size!r}; it must be a whole number "
-            "of at least 2, since an image's negatives are the other images"
+            "of at least 2, since an image is compared with the others of its batch"
         )
     batch_size *= cfg.DISTRIBUTED.NUM_NODES * cfg.DISTRIBUTED.NUM_PROC_PER_NODE
     if cfg.LOSS.name == "moco_loss" and cfg.LOSS.moco_loss.queue_size % batch_size:
