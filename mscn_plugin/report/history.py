@@ -20,6 +20,8 @@ class History:
             ``color_histogram`` where the run wrote on what they were measured.
         statistics: of ``embedding_statistics.json``: ``iteration``, ``std``, with BYOL also
             ``prediction_std``.
+        unreadable: of ``metrics.json``: ``train_phase_idx`` and ``unreadable_images``, how many
+            of an epoch could not be read.
         no_evaluation: why there was no online evaluation, as the log says it; empty where it
             does not.
     """
@@ -27,6 +29,7 @@ class History:
     steps: list[dict[str, Any]]
     evaluations: list[dict[str, Any]]
     statistics: list[dict[str, Any]]
+    unreadable: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     no_evaluation: str = ""
 
     @classmethod
@@ -37,6 +40,7 @@ class History:
             _lines(folder / "stdout.json", "iter", "loss"),
             evaluations,
             _lines(folder / "embedding_statistics.json", "iteration", "std"),
+            _lines(folder / "metrics.json", "train_phase_idx", "unreadable_images"),
             "" if evaluations else _last_in_log(folder / "log.txt", "no online evaluation: "),
         )
 

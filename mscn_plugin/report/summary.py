@@ -26,7 +26,8 @@ def summarize(run: Path) -> str:
     if rows:
         headers = ["accuracy in %", *METRICS]
         lines.append(tabulate(rows, headers=headers, floatfmt=".1f", missingval="-"))
-    lines += filter(None, [about_accuracies(history), about_embedding(history)])
+    said = about_accuracies(history), about_embedding(history), about_unreadable(history)
+    lines += filter(None, said)
     if history.steps:
         figure = side_by_side(curves(history))
         save_figure(figure, run / "training_curves.png", ".png", ".pdf", dpi=120)
@@ -36,3 +37,15 @@ def summarize(run: Path) -> str:
         if (run / f"{name}.png").is_file():
             lines.append(f"{title:<17}{(run / f'{name}.png').resolve()}")
     return "\n".join(lines)
+
+
+def about_unreadable(history: History) -> str:
+    """One line on the images that the last epoch with such could not read; empty without any."""
+    if not history.unreadable:
+        return ""
+    last = history.unreadable[-1]
+    epoch, count = last["train_phase_idx"] + 1, last["unreadable_images"]
+    return (
+        f"In epoch {epoch}, {count} images could not be read and were replaced by others: log.txt "
+        "names the first."
+    )
