@@ -56,6 +56,7 @@ VIEWS = {
     "crops_bands": ("crops, masks with bands in place of cells", ONLY_BANDS),
 }
 FILTERS = {"": ("", SIGMA), "_no_filter": (", no filter", 0)}
+ARMS = [f"{arm}{suffix}" for arm in VIEWS for suffix in FILTERS]
 
 
 def mel_filters() -> np.ndarray:
@@ -97,6 +98,8 @@ def write_arrays(recordings: Path, folder: Path, tuning: bool) -> None:
     if not files:
         sys.exit(f"spoken_digits: {recordings} has no .wav files")
     for file in files:
+        if file.stem.count("_") != 2:
+            sys.exit(f"spoken_digits: {file} must be called <digit>_<speaker>_<index>.wav")
         digit, speaker, _ = file.stem.split("_")
         if tuning and speaker in HELD_OUT:
             continue
@@ -146,7 +149,9 @@ def rows_of(runs: dict[Any, Any], outcomes: dict[Path, dict[str, Any]]) -> list[
         row = {"experiment": arm, "title": title, "seed": seed, "paper": None}
         # Where the data lie says nothing elsewhere.
         given = [o for o in run.overrides if not o.startswith("config.MSCN.DATA=")]
-        outcome = {k: v for k, v in outcomes[run.output].items() if k != "measured_on"}
+        outcome = {
+            k: v for k, v in outcomes[run.output].items() if k not in ("measured_on", "epochs")
+        }
         rows.append({**row, "overrides": given, **outcome})
         suffix = next(s for s in reversed(FILTERS) if arm.endswith(s))
         before = {m: rows[-1].get("metrics", {}).get(f"{m}, untrained") for m in METRICS}
@@ -268,7 +273,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each")
-    parser.add_argument("--only", nargs="+", metavar="ARM", help="pre-train these alone")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=ARMS,
+        metavar="ARM",
+        help=f"some of {', '.join(ARMS)}; their results go to results_of_some.json",
+    )
     parser.add_argument("--tuning", action="store_true", help="without the held-out speakers")
     parser.add_argument(
         "--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="for VISSL, behind ours"
@@ -293,8 +304,9 @@ def main() -> None:
         check_stopped()
     if options.only is None:
         rows = [*rows, *baselines(data, json.loads((data / FILE).read_text()), options)]
-    save_json(output / "results.json", rows)
-    write_text(output / "results.md", table(rows) + "\n")
+    name = "results" if options.only is None else "results_of_some"
+    save_json(output / f"{name}.json", rows)
+    write_text(output / f"{name}.md", table(rows) + "\n")
     print(table(rows))
 
 

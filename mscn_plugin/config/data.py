@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from vissl.data.dataset_catalog import VisslDatasetCatalog, get_data_files
 
-from mscn_plugin.config.arrays import check_first_arrays, check_sources
+from mscn_plugin.config.arrays import check_first_images, check_sources
 from mscn_plugin.config.checks.cache import check_cache
 from mscn_plugin.config.checks.evaluation import check_classes, is_evaluation, makes_lists
 from mscn_plugin.config.hydra_overrides import is_overridden
@@ -59,7 +59,7 @@ def find_images(cfg: Config) -> ImageLists:
         ConfigError: as :func:`resolve`, :func:`choose_images`, or classes that do not agree.
     """
     folders = resolve(cfg)
-    check_first_arrays(cfg, folders)
+    check_first_images(cfg, folders)
     check_classes(cfg, folders)
     return choose_images(cfg, folders)
 

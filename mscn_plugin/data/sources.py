@@ -42,11 +42,11 @@ __all__ = [
 ]
 
 
+ARRAYS_HINT = (
+    "mscn/arrays trains on arrays, with config.MSCN.CHANNELS=<the number of their channels>"
+)
 _HINTS = (
-    (
-        frozenset(EXTENSIONS),
-        "mscn/arrays trains on arrays, with config.MSCN.CHANNELS=<the number of their channels>",
-    ),
+    (frozenset(EXTENSIONS), ARRAYS_HINT),
     (
         frozenset((".gz", ".tgz", ".bz2", ".xz", ".zst", ".zip", ".rar", ".7z")),
         "unpack compressed archives first: an image is read from any place of a plain .tar",

@@ -193,7 +193,7 @@ def read_statistics(file: Path, channels: int, remedy: str) -> dict[str, Any]:
     if statistics["channels"] != channels:
         raise ConfigError(
             f"{file} is of {statistics['channels']} channels, and config.MSCN.CHANNELS is "
-            f"{channels}: {remedy}"
+            f"{channels}; where the arrays have {channels}, {remedy}"
         )
     for name in _VALUES:
         values: Any = statistics.get(name)

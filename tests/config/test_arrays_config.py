@@ -53,7 +53,10 @@ def test_pictures_are_what_they_were(compose, image_folder):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["config.MSCN.CHANNELS=3"], r"is of 4 channels, and config.MSCN.CHANNELS is 3: mscn stat"),
+        (
+            ["config.MSCN.CHANNELS=3"],
+            r"is of 4 channels, and config.MSCN.CHANNELS is 3; where the arr",
+        ),
         (["config.MSCN.CHANNELS=0"], "MSCN.CHANNELS is 0; it must be null, or a whole number"),
         (["config.MSCN.CHANNELS=65"], "MSCN.CHANNELS is 65"),
         (["config.MSCN.CHANNELS=null"], "Normalize with mean None.*: set config.MSCN.CHANNELS"),

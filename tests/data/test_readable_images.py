@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mscn_plugin.errors import RunError
+from mscn_plugin.errors import ConfigError, RunError
 
 SMALL_BATCH = "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8"
 
@@ -49,11 +49,22 @@ def test_a_dataset_without_a_readable_image_says_so(compose, image_folder, tmp_p
 
     folder = tmp_path / "none" / "a"
     folder.mkdir(parents=True)
-    for name in ("x.png", "y.png"):
-        (folder / name).write_bytes(b"")
-    data = f"config.MSCN.DATA={tmp_path / 'none'}"
-    allowed = "config.MSCN.MAX_UNREADABLE_SHARE=1"
-    config = compose("config=mscn/quickstart", data, "config.DATA.TRAIN.DROP_LAST=False", allowed)
+    files = [folder / name for name in ("x.png", "y.png")]
+    overrides = (
+        "config=mscn/quickstart",
+        f"config.MSCN.DATA={tmp_path / 'none'}",
+        "config.DATA.TRAIN.DROP_LAST=False",
+        "config.MSCN.MAX_UNREADABLE_SHARE=1",
+    )
+    for file in files:
+        file.write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"none of 2 images of .*none can be read: .*x\.png: "):
+        compose(*overrides)
+    for file in files:
+        Image.new("RGB", (64, 64)).save(file)
+    config = compose(*overrides)
+    for file in files:  # since the start
+        file.write_bytes(b"")
     with pytest.raises(RunError, match="TRAIN: none of 2 images in a row can be read, of 2"):
         ReadableImagesDataset(config, "TRAIN")[0]
 

@@ -105,7 +105,7 @@ def test_the_command_refuses(arrays, mscn, arguments, message):
         (None, "cannot be read .No such file or directory.: RUN"),
         ("no JSON", "is damaged, or no file of statistics: RUN"),
         ("[]", "is damaged"),
-        ('{"channels": 3}', "is of 3 channels, and config.MSCN.CHANNELS is 4: RUN"),
+        ('{"channels": 3}', "CHANNELS is 4; where the arrays have 4, RUN"),
         ('{"channels": 4, "mean": [1, 2, 3]}', "has no mean of 4 channels"),
         ('{"channels": 4, "mean": [1, 2, 3, NaN]}', "has no mean of 4 channels"),
     ],

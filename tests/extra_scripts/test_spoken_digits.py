@@ -123,10 +123,22 @@ def test_one_call_writes_the_results_of_all_kinds(run_script, recordings, tmp_pa
     small = ["config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8", "config.MODEL.TRUNK.SMALL_RESNET.WIDTH=4"]
     arms = ["--only", "crops_masks_no_filter"]
     run_script("spoken_digits.py", recordings, *options, *arms, "--overrides", *small)
-    untrained, trained = json.loads((tmp_path / "results.json").read_text())
+    assert not (tmp_path / "results.json").exists()
+    untrained, trained = json.loads((tmp_path / "results_of_some.json").read_text())
     assert untrained["experiment"] == "untrained_no_filter"
     assert untrained["metrics"]["kNN"] == trained["metrics"]["kNN, untrained"]
     assert "| crops, masks, no filter |" in capsys.readouterr().out
+
+
+def test_unknown_arms_and_recordings_of_other_names_are_refused(
+    run_script, recordings, tmp_path, capsys
+):
+    with pytest.raises(SystemExit):
+        run_script("spoken_digits.py", recordings, "--output", tmp_path, "--only", "crops, masks")
+    assert "choose from" in capsys.readouterr().err
+    (tmp_path / "take two.wav").touch()
+    with pytest.raises(SystemExit, match=r"take two.wav must be called <digit>_<speaker>_<index>"):
+        run_script("spoken_digits.py", tmp_path, "--output", tmp_path)
 
 
 def test_the_page_has_the_table_of_the_results(script):
