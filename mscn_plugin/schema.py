@@ -248,6 +248,13 @@ SCHEMA: Section = {
         "kNN and linear probe with 1% and 10% of the labels",
         weights=False,
     ),
+    "BOXES": Key(
+        "",
+        TEXT,
+        "in `engine_name=mscn_boxes`: the list of the objects' boxes; empty: `boxes.csv`, or under "
+        "another of its names, in or beside the validation folder",
+        weights=False,
+    ),
     "OCCLUSION_IMAGES": Key(
         2000,
         whole(1),

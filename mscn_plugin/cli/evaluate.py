@@ -34,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=user_path, help="default: evaluation/ beside the checkpoint"
     )
+    parser.add_argument(
+        "--boxes",
+        type=user_path,
+        metavar="FILE",
+        help="list of boxes for quick_boxes: image,x0,y0,x1,y1 on a line; default: boxes.csv or "
+        "another of its names beside the validation folder",
+    )
     parser.add_argument("--baseline", type=user_path, help="results.json of another checkpoint")
     parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
     parser.add_argument(
@@ -65,6 +72,7 @@ def run(options: argparse.Namespace) -> None:
         options.overrides,
         options.slurm,
         suite_run.load_baseline(options.baseline),
+        options.boxes,
     )
     results = suite.begin()
     with stopped_by_signals(options.program):

@@ -136,11 +136,19 @@ class ReadableImagesDataset(GenericSSLDataset):
         if not isinstance(source, ImageFiles):
             return None
         try:
-            return source.picture(self._place(index))
+            return source.picture(self.place(index))
         except UnreadableImageError:
             return None
 
-    def _place(self, index: int) -> int:
+    def size_of(self, index: int) -> tuple[int, int] | None:
+        """Width and height in pixels of an image that is a file; None where it is unreadable."""
+        source: ImageFiles = self.data_objs[0]
+        try:
+            return source.size(self.place(index))
+        except UnreadableImageError:
+            return None
+
+    def place(self, index: int) -> int:
         """Place in the source of the image with this index."""
         if self.data_limit < 0:
             return index
@@ -152,7 +160,12 @@ class ReadableImagesDataset(GenericSSLDataset):
 
     def path_of(self, index: int) -> str:
         """Path of the image with this index, in characters that any log can hold."""
-        return printable(self.data_objs[0].path_of(self._place(index)))
+        return printable(self.data_objs[0].path_of(self.place(index)))
+
+    def paths(self) -> list[str]:
+        """Paths of all images of the source, by their place, whatever ``DATA_LIMIT`` takes."""
+        source = self.data_objs[0]
+        return [printable(source.path_of(place)) for place in range(len(source))]
 
 
 class ImageFiles(abc.ABC):
@@ -200,6 +213,13 @@ class ImageFiles(abc.ABC):
             return self.encoded(index).decode().picture
         shown = self.cfg["MSCN"].get("PICTURE_CHANNELS")
         return as_picture(self._array(index, self._arrays).numpy(), shown)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height of the upright image in pixels; raises UnreadableImageError."""
+        if self._arrays is None:
+            return self.encoded(index).size
+        height, width = self._array(index, self._arrays).shape[1:]
+        return width, height
 
     def encoded(self, index: int) -> EncodedImage:
         """The file, opened or decoded before; raises UnreadableImageError."""

@@ -16,6 +16,12 @@ compares whatever it finds in ``metrics.json`` as numbers."""
 
 CURVES = "occlusion"
 """Key of accuracies against the share that is hidden, by layer, in :data:`FROZEN_LOG`."""
+BOXES = "boxes"
+"""Key of what was measured on boxes, by layer, in :data:`FROZEN_LOG`."""
+BOX_PREDICTORS = {"trunk": "trunk", "untrained": "untrained trunk", "mean_box": "mean box"}
+"""What predicts boxes, by its key below :data:`BOXES`, in words."""
+DETAILS = (CURVES, BOXES)
+"""Keys of what an evaluation may measure beside its metrics."""
 FEW_LABELS = (1, 10)
 """Percentages of the labels; the paper fine-tunes with 1% (section 5.1)."""
 CLASSIFIERS = {"knn": "kNN", "linear_probe": "linear probe"}
@@ -59,11 +65,13 @@ class Evaluation:
         config: its name, and the evaluation's.
         dataset: the data set that it is about: ``--data <dataset>=<folder>``.
         metrics: title of each number, and the keys that lead to it in a line of ``metrics.json``.
+        takes_boxes: whether it needs a list of boxes beside the images.
     """
 
     config: str
     dataset: str
     metrics: Mapping[str, tuple[str, ...]]
+    takes_boxes: bool = False
 
 
 def _accuracy(config: str, dataset: str, title: str) -> Evaluation:
@@ -95,6 +103,15 @@ SUITES = {
                 for percent in FEW_LABELS
                 for key, title in CLASSIFIERS.items()
             },
+        ),
+        Evaluation(
+            "quick_boxes",
+            "data",
+            {
+                f"boxes, mean IoU of the {title}": (FROZEN, BOXES, key)
+                for key, title in BOX_PREDICTORS.items()
+            },
+            takes_boxes=True,
         ),
         Evaluation("quick_occlusion", "data", _areas()),
         _accuracy("quick_10percent", "data", "fine-tuned with 10% of labels, top-1"),

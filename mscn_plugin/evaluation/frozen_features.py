@@ -81,7 +81,7 @@ class FrozenFeaturesEngine(Engine):
         layers = get_trunk_output_feature_names(cfg.MODEL) or ["heads"]
         folder = cfg.EXTRACT_FEATURES.OUTPUT_DIR or checkpoint_folder
         ranks = Ranks()
-        extract_features(task, layers, Path(folder), versions)
+        self.extract(task, layers, Path(folder), versions)
         if is_primary():
             results = self.evaluate(cfg, layers, folder, task.device)
             logging.info(f"Rank: 0, name: {FROZEN}, value: {results[FROZEN]}")
@@ -98,6 +98,10 @@ class FrozenFeaturesEngine(Engine):
     def prepare(self, cfg: Config) -> tuple[Config, Versions]:
         """The configuration whose images are loaded, and what is made of them on the device."""
         return cfg, as_they_are
+
+    def extract(self, task: Task, layers: list[str], folder: Path, versions: Versions) -> None:
+        """Write the features that are evaluated."""
+        extract_features(task, layers, folder, versions)
 
     def evaluate(
         self, cfg: Config, layers: list[str], folder: str, device: Any

@@ -12,7 +12,7 @@ from mscn_plugin.checkpoints.io import last_epoch
 from mscn_plugin.checkpoints.run_folder import json_lines
 from mscn_plugin.evaluation.definitions import (
     CHECKPOINT_DIGEST,
-    CURVES,
+    DETAILS,
     FROZEN,
     FROZEN_LOG,
     METER,
@@ -33,6 +33,7 @@ class Launch(ToolRun):
         folder: of all evaluations of the checkpoint.
         digest: of the checkpoint's file.
         slurm: overrides that send the evaluation to SLURM; empty to run it here.
+        inputs: digests of other files that it depends on.
     """
 
     evaluation: Evaluation
@@ -40,6 +41,7 @@ class Launch(ToolRun):
     folder: Path
     digest: str
     slurm: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
 
     @property
     def config(self) -> str:
@@ -47,7 +49,7 @@ class Launch(ToolRun):
 
     @property
     def output(self) -> Path:
-        words = json.dumps([self.digest, self.evaluation.config, *self.overrides])
+        words = json.dumps([self.digest, self.evaluation.config, *self.overrides, *self.inputs])
         name = hashlib.sha256(words.encode()).hexdigest()[:10]
         return self.folder / f"{self.evaluation.config}-{name}"
 
@@ -58,10 +60,10 @@ class Launch(ToolRun):
             return None
         return {title: _only(line, keys) for title, keys in self.evaluation.metrics.items()}
 
-    def curves(self) -> dict[str, Any] | None:
-        """Accuracies in percent against the share that is hidden, where that was measured."""
-        by_layer = (self._last_line() or {}).get(CURVES)
-        return None if by_layer is None else next(iter(by_layer.values()))
+    def details(self) -> dict[str, Any]:
+        """What was measured beside the metrics, of :data:`DETAILS`, of the one layer."""
+        line = self._last_line() or {}
+        return {key: next(iter(line[key].values())) for key in DETAILS if key in line}
 
     def _last_line(self) -> dict[str, Any] | None:
         last = last_epoch(self.output)

@@ -16,8 +16,10 @@ from tqdm import tqdm
 
 from mscn_plugin.checkpoints.run_folder import file_digest, user_path
 from mscn_plugin.config.hydra_overrides import hydra_override, slurm_overrides
+from mscn_plugin.data.box_lists import FILES as BOX_LISTS
+from mscn_plugin.data.box_lists import find_boxes
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
-from mscn_plugin.data.sources import measured_images
+from mscn_plugin.data.sources import find_splits, measured_images
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import CURVES, SUITES, Evaluation
 from mscn_plugin.evaluation.launch import Launch
@@ -45,6 +47,7 @@ class SuiteRun:
         overrides: of the user's, for VISSL.
         partition: of SLURM, or None to run here.
         baseline: results of another checkpoint, or None.
+        boxes: the list of boxes; None: the one beside the images.
     """
 
     run: Run
@@ -55,6 +58,7 @@ class SuiteRun:
     overrides: Sequence[str] = ()
     partition: str | None = None
     baseline: dict[str, Any] | None = None
+    boxes: Path | None = None
 
     def begin(self) -> dict[str, Any]:
         """What ``results.json`` says of all evaluations; makes the output's folder.
@@ -87,7 +91,7 @@ class SuiteRun:
             for place, evaluation in enumerate(self.evaluations):
                 bar.set_description_str(evaluation.config)
                 launch = self.launch(evaluation, results["sha256"])
-                if launch is not None:
+                if isinstance(launch, Launch):
                     bar.write(f"{evaluation.config}: {launch.output}/console.txt", file=sys.stderr)
                 show = functools.partial(_show, bar, place)
                 results["evaluations"][evaluation.config] = _entry(launch, show)
@@ -98,13 +102,22 @@ class SuiteRun:
                 if curves is not None:
                     plot_curves(curves, self.output / OCCLUSION_FILE)
 
-    def launch(self, evaluation: Evaluation, digest: str) -> Launch | None:
-        """How to run an evaluation; None where its data are not known."""
+    def launch(self, evaluation: Evaluation, digest: str) -> Launch | str:
+        """How to run an evaluation, or why it is left out."""
         if evaluation.dataset not in self.folders:
-            return None
-        data = hydra_override("config.MSCN.DATA", self.folders[evaluation.dataset][0])
-        overrides = (*self.machine, *self.run.overrides(evaluation.config), data, *self.overrides)
-        return Launch(evaluation, overrides, self.output, digest, slurm_overrides(self.partition))
+            return "its data was not given"
+        folder, key = self.folders[evaluation.dataset]
+        data = [hydra_override("config.MSCN.DATA", folder)]
+        inputs: list[str] = []
+        if evaluation.takes_boxes:
+            boxes = self.boxes or find_boxes(find_splits(folder, key, self.run.channels))
+            if boxes is None:
+                return f"{folder} has no list of boxes ({', '.join(BOX_LISTS)})"
+            data.append(hydra_override("config.MSCN.BOXES", boxes))
+            inputs.append(file_digest(boxes))
+        overrides = (*self.machine, *self.run.overrides(evaluation.config), *data, *self.overrides)
+        slurm = slurm_overrides(self.partition)
+        return Launch(evaluation, overrides, self.output, digest, slurm, tuple(inputs))
 
     @property
     def machine(self) -> list[str]:
@@ -182,18 +195,16 @@ def _show(bar: Any, before: int, done: float) -> None:
         bar.refresh()
 
 
-def _entry(launch: Launch | None, progress: Callable[[float], None]) -> dict[str, Any]:
+def _entry(launch: Launch | str, progress: Callable[[float], None]) -> dict[str, Any]:
     """The entry of one evaluation in ``results.json``: its metrics or its error."""
-    if launch is None:
+    if isinstance(launch, str):
         progress(1.0)
-        return {"skipped": "its data was not given"}
+        return {"skipped": launch}
     start = time.monotonic()
     entry = {"folder": str(launch.output), "reused": launch.metrics() is not None}
     try:
         entry["metrics"] = launch.run(progress)
-        curves = launch.curves()
-        if curves is not None:
-            entry[CURVES] = curves
+        entry.update(launch.details())
     except RunFailedError as error:
         entry["error"] = str(error)
         progress(1.0)

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mscn_plugin.evaluation.definitions import CLASSIFIERS, CONDITIONS, SUITES
+from mscn_plugin.evaluation.definitions import (
+    BOX_PREDICTORS,
+    BOXES,
+    CLASSIFIERS,
+    CONDITIONS,
+    SUITES,
+)
 from mscn_plugin.evaluation.paper_results import COUNTERPARTS, PROTOCOLS, TABLE_2, paper_rows
 from mscn_plugin.files import save_figure
 
@@ -69,11 +75,10 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
     about = (
         f"`{results['checkpoint']}`, sigma {results['sigma']:g}, SHA-256 {results['sha256'][:12]}"
     )
-    failures = [
-        f"- {name}: {evaluation['error']}"
-        for name, evaluation in results["evaluations"].items()
-        if "error" in evaluation
-    ]
+    failures, skipped = (
+        [f"- {name}: {e[key]}" for name, e in results["evaluations"].items() if key in e]
+        for key in ("error", "skipped")
+    )
     measured_on = [
         f"Measured on{f' ({name})' if name != 'data' else ''}: {images}."
         for name, images in results.get("measured_on", {}).items()
@@ -85,9 +90,29 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
         )
     if paper_rows(results["method"]):
         parts += _of_the_paper(results["evaluations"])
+    parts += [about_boxes(e[BOXES]) for e in results["evaluations"].values() if BOXES in e]
     if failures:
         parts.append("Without a result:\n\n" + "\n".join(failures))
+    if skipped:
+        parts.append("Left out:\n\n" + "\n".join(skipped))
     return "\n\n".join(parts) + "\n"
+
+
+def about_boxes(measured: dict[str, Any]) -> str:
+    """On which images boxes were predicted, and how sure the numbers are.
+
+    Args:
+        measured: as :func:`mscn_plugin.evaluation.boxes.measured` gives it.
+    """
+    intervals = ", ".join(
+        "{} {:.1f} to {:.1f}".format(title, *measured["mean_iou"][key]["interval"])
+        for key, title in BOX_PREDICTORS.items()
+    )
+    left_out = ", ".join(f"{number} {why}" for why, number in measured["left_out"].items())
+    return (
+        f"Boxes of {measured['images']} validation images, of {measured['file']}"
+        f"{f' (left out: {left_out})' if left_out else ''}; 95% intervals over images: {intervals}."
+    )
 
 
 def _of_the_paper(evaluations: dict[str, Any]) -> Iterator[str]:

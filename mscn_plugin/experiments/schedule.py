@@ -17,7 +17,6 @@ from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import hydra_override, slurm_overrides
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.definitions import CURVES
 from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.evaluation.suite_run import SuiteRun, choose, data_folders
 from mscn_plugin.evaluation.suites import Run
@@ -125,8 +124,10 @@ class Schedule:
         digest = file_digest(run.checkpoint)
         for evaluation in suite.evaluations:
             launch = suite.launch(evaluation, digest)
-            assert launch is not None  # the run's own data are known
-            yield launch
+            if isinstance(launch, str):
+                print(f"{folder.name}, {evaluation.config}: left out: {launch}", file=sys.stderr)
+            else:
+                yield launch
 
     def rows(
         self, planned: Iterable[Planned], outcomes: dict[Path, dict[str, Any]]
@@ -207,8 +208,7 @@ def _more(run: ToolRun) -> dict[str, Any]:
     """What a finished run says beside its metrics."""
     if isinstance(run, ExperimentRun):
         return {"measured_on": run.measured_on(), "epochs": run.epochs()}
-    curves = run.curves() if isinstance(run, Launch) else None
-    return {CURVES: curves} if curves else {}
+    return run.details() if isinstance(run, Launch) else {}
 
 
 def _name(run: ToolRun) -> str:

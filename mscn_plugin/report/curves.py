@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.evaluation.definitions import CLASSIFIERS, CONDITIONS, CURVES
 from mscn_plugin.evaluation.suites import Run
+from mscn_plugin.report.evaluations import details_of
 from mscn_plugin.report.history import History
 from mscn_plugin.report.pictures import data_uri
 
@@ -128,16 +127,9 @@ def curves(history: History) -> list[Curve]:
 
 
 def occlusion_curves(run: Run) -> list[Curve]:
-    """Accuracy against the share that is hidden, as ``mscn evaluate`` measured it, if it did.
-
-    Only of the checkpoint itself: the folder may hold the evaluation of an earlier one.
-    """
-    try:
-        results = json.loads((run.folder / "evaluation" / "results.json").read_text())
-        measured = results["evaluations"]["quick_occlusion"][CURVES]
-        if results["sha256"] != file_digest(run.checkpoint):
-            return []
-    except (OSError, ValueError, KeyError, TypeError):
+    """Accuracy against the share that is hidden, as ``mscn evaluate`` measured it, if it did."""
+    measured = details_of(run, "quick_occlusion", CURVES)
+    if measured is None:
         return []
     shares = [100 * share for share in measured["shares"]]
     return [

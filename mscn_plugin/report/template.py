@@ -119,6 +119,21 @@ picture in front of it.</p>
 </div>
 {% endif %}
 
+{% if boxes %}
+<h2 id="boxes">Boxes of objects</h2>
+<p class="note">From <code>mscn evaluate --only quick_boxes</code>: mean intersection over union of
+boxes that ridge regression predicts from the frozen trunk's last spatial map. {{ boxes.about }}</p>
+<table>
+<thead><tr><th scope="col">predicted from</th><th scope="col" class="number">mean IoU, %</th></tr>
+</thead>
+<tbody>
+{% for row in boxes.rows %}
+<tr><th scope="row">{{ row.title }}</th><td class="number">{{ row.percent }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+{% endif %}
+
 <h2 id="views">What the network saw</h2>
 {% if views %}
 <figure>

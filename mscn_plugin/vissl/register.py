@@ -23,6 +23,7 @@ REGISTERING_MODULES = (
     "mscn_plugin.training.task",
     "mscn_plugin.evaluation.frozen_features",
     "mscn_plugin.evaluation.occlusion",
+    "mscn_plugin.evaluation.boxes",
 )
 """Modules whose import fills VISSL's registries, as those of the losses do; imported once each."""
 

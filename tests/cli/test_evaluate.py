@@ -43,6 +43,7 @@ def test_the_quick_suite_ends_with_a_table_and_is_reused(run, tmp_path):
         assert (run / "evaluation" / name).is_file()
     done = results(run)
     assert list(done) == [evaluation.config for evaluation in SUITES["quick"]]
+    assert "has no list of boxes" in done.pop("quick_boxes")["skipped"]
     assert all(0 <= v <= 100 for entry in done.values() for v in entry["metrics"].values())
     assert "| linear probe, top-1 " in first.stdout
     curves = done["quick_occlusion"]["occlusion"]
@@ -52,6 +53,7 @@ def test_the_quick_suite_ends_with_a_table_and_is_reused(run, tmp_path):
     second = evaluate(run, "--overrides", *QUICK, cwd=tmp_path)
     assert second.returncode == 0
     again = results(run)
+    assert again.pop("quick_boxes").keys() == {"skipped"}
     for name, entry in again.items():
         assert entry["reused"]
         assert entry["seconds"] < 1

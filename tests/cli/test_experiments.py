@@ -62,9 +62,10 @@ def test_killed_and_started_again_it_repeats_nothing(start, python, tmp_path):
     (done,) = folder.glob("same_view*")
     before = {path.name: path.stat().st_mtime_ns for path in done.iterdir()}
 
-    second = start("--evaluate", "quick_few_labels", python=python)
+    second = start("--evaluate", "quick_few_labels", "quick_boxes", python=python)
     output, errors = second.communicate(timeout=300)
     assert second.returncode == 0, errors
+    assert errors.count("quick_boxes: left out: ") == 2
     after = {p.name: p.stat().st_mtime_ns for p in done.iterdir() if p.name != "evaluation"}
     assert after == before
     rows = json.loads((folder / "results.json").read_text())
@@ -75,6 +76,7 @@ def test_killed_and_started_again_it_repeats_nothing(start, python, tmp_path):
             "epoch": len(row["epochs"]) - 1,
             **{title: row["metrics"][title] for title in ("kNN", "linear probe")},
         }
+        assert list(row["evaluations"]) == ["quick_few_labels"]
         few = row["evaluations"]["quick_few_labels"]["metrics"]
         assert 0 <= few["kNN, 10% of labels"] <= 100
         assert list((folder / row["folder"] / "evaluation").glob("quick_few_labels-*/finished"))

@@ -115,9 +115,9 @@ def test_curves_of_hidden_shares_are_those_of_the_one_layer(folder):
     areas = {classifier: {name: {"res5": 7.0} for name in CONDITIONS} for classifier in CLASSIFIERS}
     curves = {"shares": [0.0, 0.5], "knn": {"cells-zeros": [9.0, 5.0]}}
     launch = folder(occlusion)
-    assert launch.curves() is None
+    assert launch.details() == {}
     line = {FROZEN: areas, CURVES: {"res5": curves}, CHECKPOINT_DIGEST: "digest"}
     (launch.output / FROZEN_LOG).write_text(json.dumps(line) + "\n")
-    assert launch.curves() == curves
+    assert launch.details() == {CURVES: curves}
     assert set(launch.read_metrics().values()) == {7.0}
     assert len(launch.read_metrics()) == len(CONDITIONS) * len(CLASSIFIERS)

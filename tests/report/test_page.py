@@ -93,6 +93,24 @@ def test_curves_of_hidden_shares_are_shown_of_this_checkpoint_alone(run):
         assert all("cells, zeros from 40 at share hidden in % 0 to 12.5" in t for t in texts)
 
 
+def test_boxes_are_shown_of_this_checkpoint_alone(run):
+    from mscn_plugin.checkpoints.run_folder import file_digest
+    from mscn_plugin.report.page import write_report
+
+    numbers = {"trunk": 47.94, "untrained": 46.58, "mean_box": 45.85}
+    mean_iou = {key: {"percent": v, "interval": [v - 1, v + 1]} for key, v in numbers.items()}
+    left_out = {"without a box": 7}
+    boxes = {"mean_iou": mean_iou, "images": 93, "file": "/d/boxes.csv", "left_out": left_out}
+    (run / "evaluation").mkdir()
+    for digest in (file_digest(run / "checkpoint.torch"), "another"):
+        results = {"sha256": digest, "evaluations": {"quick_boxes": {"boxes": boxes}}}
+        (run / "evaluation" / "results.json").write_text(json.dumps(results))
+        text = " ".join(Elements(write_report(run).read_text()).text.split())
+        shown = "trunk47.9 untrained trunk46.6 mean box45.9"
+        about = "Boxes of 93 validation images, of /d/boxes.csv (left out: 7 without a box); 95%"
+        assert (shown in text) == (about in text) == (digest != "another")
+
+
 def test_a_network_that_does_not_tell_images_apart_is_said_to(run):
     from mscn_plugin.report.page import write_report
 
