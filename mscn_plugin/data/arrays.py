@@ -11,6 +11,7 @@ Shape shorthand: C channels, H, W height and width in pixels.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,6 +38,8 @@ _LARGEST = 8  # bytes of a number; NumPy's float128 is none of any file
 _LOST = 0.01  # of an array's range: more is lost where float64 is rounded to float32
 _PNG_MODES = ("L", "I;16", "I;16B", "RGB", "RGBA", "LA")
 """How PNG files store pixels that Pillow hands over as they are."""
+_NAMED_FILE = re.compile(r'<UUID[^>]*FileName="([^"]*)"')
+"""A file that OME-XML says a part of the image is in."""
 _BINS = 32  # of a histogram
 _CLIPPED_SHARE = 0.01  # of the values on either side, in pictures for people
 
@@ -207,6 +210,15 @@ def shown_channels(channels: int, shown: Sequence[int] | None = None) -> list[in
 
 
 def _numpy(path: str) -> np.ndarray:
+    try:
+        return _only_array(path)
+    except ValueError as error:
+        if "pickle" in str(error):  # NumPy's words name a way that is unsafe
+            raise ValueError("it holds pickled objects, or nothing of NumPy's") from None
+        raise
+
+
+def _only_array(path: str) -> np.ndarray:
     loaded: Any = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.ndarray):
         return loaded
@@ -226,10 +238,18 @@ def _tiff(path: str) -> np.ndarray:
     import tifffile
 
     with tifffile.TiffFile(path) as file:
+        named = set(_NAMED_FILE.findall(file.ome_metadata or ""))
+        if len(named) > 1:
+            raise ValueError(
+                f"its OME-XML spreads one image over {len(named)} files; it must have all channels "
+                "in one file"
+            )
         parts = [part for part in file.series if not part.keyframe.is_reduced]
         kinds = dict.fromkeys(f"{list(part.shape)} {part.dtype}" for part in parts)
         if len(kinds) != 1:
-            raise ValueError(f"it holds pages of different sizes or types ({', '.join(kinds)})")
+            raise ValueError(
+                f"it must hold pages of one size and type, and has {', '.join(kinds) or 'none'}"
+            )
         if parts[0].keyframe.photometric == tifffile.PHOTOMETRIC.PALETTE:
             raise ValueError("its values are places in a palette of colors")
         values: list[np.ndarray] = [part.asarray() for part in parts]

@@ -42,7 +42,8 @@ COUNTERPARTS = {"quick_linear": "imagenet1k_linear"}
 
 _RATES = "Table 3's learning rate is not stated; here it is VISSL's."
 PROTOCOLS = {
-    "quick_linear": "The paper's linear probe is of 100 epochs (A.2), this one of 20.",
+    "quick_linear": "The paper's linear probe is of 100 epochs (A.2), this one of 20, "
+    "or of what --overrides says.",
     "imagenet1k_1percent": "Which 1% of the labels the paper has is not stated. Here it is drawn "
     "from each class, or is the file that config.MSCN.TRAIN_SUBSET names.",
     "places205_linear": _RATES,

@@ -8,7 +8,7 @@ from mscn_plugin.checkpoints.run_folder import measured_on
 from mscn_plugin.experiments.runs import METRICS
 from mscn_plugin.report.history import History
 
-BASELINES = ("random trunk, same input", "color histogram", "chance")
+BASELINES = ("trunk before training, same input", "color histogram", "chance")
 """Titles of what is to be beaten."""
 NONE = (
     "The run has no online evaluation: its images have no labels, "
@@ -21,8 +21,8 @@ def accuracy_rows(
 ) -> list[tuple[str, dict[str, float]]]:
     """Title and accuracies in percent: of the trained trunk, and of what is to be beaten.
 
-    These are the random trunk, color histograms and chance, on the same images: what was measured
-    on others than the last evaluation is left out.
+    These are the trunk before training, color histograms and chance, on the same images: what was
+    measured on others than the last evaluation is left out.
 
     Args:
         epochs: that the checkpoint in question has seen; later evaluations are not its own.

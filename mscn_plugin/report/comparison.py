@@ -67,7 +67,7 @@ def write_comparison(paths: Sequence[Path], output: Path | None = None) -> Path:
 def render(runs: dict[str, Run]) -> str:
     """The page of the runs by their names, as text."""
     histories = {name: History.of(run.checkpoint.parent) for name, run in runs.items()}
-    baselines = [f"{of}: {title}" for of in ("random trunk", "colors") for title in METRICS]
+    baselines = [f"{of}: {title}" for of in ("before training", "colors") for title in METRICS]
     content = {
         "title": f"{len(runs)} pre-training runs",
         "about": f"{', '.join(runs)}.",

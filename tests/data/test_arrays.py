@@ -109,7 +109,7 @@ def test_nothing_is_ever_unpickled(tmp_path, name):
 
     path = write(tmp_path / name, np.array([[Runs()]], object))
     (tmp_path / "ran").unlink(missing_ok=True)
-    with pytest.raises(UnreadableImageError, match="allow_pickle"):
+    with pytest.raises(UnreadableImageError, match="it holds pickled objects"):
         read_array(path, ArrayFormat(1))
     np.array([[Runs()]], object).dump(tmp_path / "pickle.npy")
     with pytest.raises(UnreadableImageError):
@@ -149,6 +149,28 @@ def test_pages_and_bands_of_a_tiff_are_channels(tmp_path):
         assert np.array_equal(read_array(str(path), ArrayFormat(5)), bands)
 
 
+def test_an_image_that_ome_spreads_over_files_is_refused(tmp_path):
+    """Its other parts would be read too, and zeros in the place of those that are missing."""
+    plane = np.ones((8, 9), np.uint16)
+    for number, names in (("1", "a"), ("2", "ab")):
+        parts = "".join(
+            f'<TiffData FirstC="{c}" PlaneCount="1"><UUID FileName="{name}.ome.tif">{c}</UUID>'
+            "</TiffData>"
+            for c, name in enumerate(names)
+        )
+        xml = (
+            '<?xml version="1.0" encoding="UTF-8"?>'
+            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="0">'
+            '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" '
+            f'SizeX="9" SizeY="8" SizeC="{number}" SizeZ="1" SizeT="1">{parts}</Pixels></Image>'
+            "</OME>"
+        )
+        tifffile.imwrite(tmp_path / f"{names}.ome.tif", plane, description=xml, metadata=None)
+    assert np.array_equal(read_array(str(tmp_path / "a.ome.tif"), ArrayFormat(1))[0], plane)
+    with pytest.raises(UnreadableImageError, match="spreads one image over 2 files"):
+        read_array(str(tmp_path / "ab.ome.tif"), ArrayFormat(2))
+
+
 def test_smaller_copies_in_a_tiff_are_left_out_and_other_sizes_refused(tmp_path):
     overviews, odd = tmp_path / "overviews.tif", tmp_path / "odd.tif"
     with tifffile.TiffWriter(overviews) as writer:
@@ -158,7 +180,7 @@ def test_smaller_copies_in_a_tiff_are_left_out_and_other_sizes_refused(tmp_path)
     with tifffile.TiffWriter(odd) as writer:
         writer.write(RAMP)
         writer.write(RAMP[:100])
-    with pytest.raises(UnreadableImageError, match="pages of different sizes or types"):
+    with pytest.raises(UnreadableImageError, match="pages of one size and type, and has "):
         read_array(str(odd), ArrayFormat(1))
 
 

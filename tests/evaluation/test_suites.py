@@ -142,6 +142,19 @@ def test_the_overrides_compose(save, compose, image_folder):
     assert timm["TIMM"] == config.MODEL.TRUNK.TIMM
 
 
+def test_frozen_features_are_not_asked_for_a_schedule():
+    """``--overrides config.OPTIMIZER.num_epochs=5`` is for those of the suite that train."""
+    from vissl.config import AttrDict
+
+    from mscn_plugin.config.checks.optimizer import complete
+    from mscn_plugin.config.composed import composed
+
+    for name in ("quick_frozen", "quick_few_labels", "quick_occlusion", "quick_boxes"):
+        config = AttrDict(composed(f"mscn/benchmark/{name}"))
+        config.OPTIMIZER.num_epochs = 5
+        complete(config)
+
+
 def test_sigma_is_the_checkpoints_the_runs_or_the_users(save):
     from mscn_plugin.checkpoints.io import CheckpointError
     from mscn_plugin.evaluation.suites import Run

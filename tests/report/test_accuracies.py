@@ -35,7 +35,7 @@ def test_every_baseline_stands_beside_the_trunk():
     rows = dict(accuracy_rows(history(line(-1, 20.0), line(0, 30.0), line(1, 40.0))))
     assert rows == {
         "pre-trained trunk, 2 epochs": {"knn": 40.0, "linear_probe": 41.0},
-        "random trunk, same input": {"knn": 20.0, "linear_probe": 21.0},
+        "trunk before training, same input": {"knn": 20.0, "linear_probe": 21.0},
         "color histogram": {"knn": 30.0, "linear_probe": 31.0},
         "chance": {"knn": 25.0, "linear_probe": 25.0},
     }
@@ -43,7 +43,7 @@ def test_every_baseline_stands_beside_the_trunk():
 
 def test_accuracies_on_other_images_are_not_set_beside_it():
     rows = dict(accuracy_rows(history(line(-1, 20.0, HELD_OUT), line(1, 40.0))))
-    assert "random trunk, same input" not in rows
+    assert "trunk before training, same input" not in rows
 
 
 @pytest.mark.parametrize(

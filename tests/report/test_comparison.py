@@ -53,7 +53,7 @@ def test_accuracies_curves_and_settings_side_by_side(runs, tmp_path):
         "not known",
         "41.3",
         "50.0",
-        "random trunk: kNN",
+        "before training: kNN",
         "<code>LOSS.mscn_info_nce_loss.temperature</code>",
         "<code>DATA.TRAIN.TRANSFORMS.7.sigma</code>",
     ):

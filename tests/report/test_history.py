@@ -40,5 +40,5 @@ def test_an_accuracy_is_named_after_its_own_epoch(tmp_path):
 
     assert title(4) == "pre-trained trunk, 4 epochs"
     assert title(3) == "pre-trained trunk, 2 epochs (this checkpoint, after 3, has none)"
-    assert title(0) == "random trunk, same input"
+    assert title(0) == "trunk before training, same input"
     assert title(None) == title(4)

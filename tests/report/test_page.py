@@ -63,7 +63,7 @@ def test_the_page_has_all_of_a_run_and_stands_alone(run):
     for text in (
         "pre-trained trunk, 2 epochs",
         "41.3",
-        "random trunk",
+        "before training",
         "20.0",
         "after 2 of 1 epochs",
         "kernels of the trunk's first convolution are of 3 x 3 pixels, too few",

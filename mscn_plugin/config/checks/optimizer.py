@@ -143,6 +143,8 @@ def _check_rates(cfg: Config) -> None:
         ConfigError: names the key that would be replaced, or that nobody has given.
     """
     settings = cfg.OPTIMIZER
+    if cfg.MODEL.FEATURE_EVAL_SETTINGS.EXTRACT_TRUNK_FEATURES_ONLY:
+        return  # nothing is trained, and the rates are VISSL's defaults
     # Configs of VISSL have the scaled rate of some other batch there.
     exact = cfg.TRAINER.TASK_NAME == "mscn_task" or is_evaluation(cfg)
     for name, schedule in _used_schedules(settings).items():

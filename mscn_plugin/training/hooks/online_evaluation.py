@@ -88,7 +88,7 @@ class OnlineEvaluationHook(MSCNHook):
             self._evaluate(task, task.train_phase_idx)
 
     def _evaluate(self, task: Task, epoch: int) -> None:
-        """Evaluate after ``epoch``; -1 is before the first one, the random trunk."""
+        """Evaluate after ``epoch``; -1 is before the first one, the trunk as it starts."""
         assert self.data is not None
         interruption.end_if_asked()
         start = time.monotonic()
