@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> None:
         print(f"{unreadable['number']} unreadable in all")
     types = ", ".join(f"{number} {name}" for name, number in statistics["types"].items())
     print(f"{statistics['images']} images ({types}), {statistics['pixels']} pixels per channel")
+    if len(statistics["types"]) > 1:
+        print("files of several types: are their values of one unit? None is scaled")
     print(f"{'channel':>7} {'mean':>12} {'std':>12} {'min':>12} {'max':>12}")
     columns = zip(*(statistics[name] for name in ("mean", "std", "min", "max")))
     for channel, values in enumerate(columns):

@@ -52,6 +52,8 @@ KEYS = {
     "masks, the collator's settings": "DATA.TRAIN.COLLATE_FUNCTION_PARAMS",
 }
 """Rows of the card by their places in a configuration of VISSL."""
+STARTS = ("MODEL.TRUNK.TIMM.WEIGHTS", "MODEL.WEIGHTS_INIT.PARAMS_FILE")
+"""Files of weights from which a training may start."""
 
 TEMPLATE = """\
 # Pre-trained trunk: {trunk}
@@ -258,6 +260,11 @@ def training_rows(pretrained: Pretrained) -> Iterator[tuple[str, Any]]:
     yield "trunk", describe(pretrained.model_config)
     yield "sigma of the high-pass filter in pixels", pretrained.sigma
     yield "epochs of this checkpoint", pretrained.epochs
+    weights = [value_at(config, path) for path in STARTS]
+    yield (
+        "started from the weights",
+        ", ".join(_name_of(Path(str(w))) for w in weights if w) or None,
+    )
     for name, path in KEYS.items():
         yield name, value_at(config, path)
     yield "settings of the loss", value_at(config, f"LOSS.{value_at(config, 'LOSS.name')}")

@@ -136,6 +136,15 @@ def test_the_card(model, tmp_path):
     assert "/home" not in card
 
 
+def test_the_card_names_the_weights_that_training_started_from(model):
+    def row(trunk):
+        given = {**vars(model), "config": {"MODEL": {"TRUNK": trunk}}}
+        return dict(training_rows(Pretrained(**given)))["started from the weights"]
+
+    assert row({"TIMM": {"WEIGHTS": "/x/convnext.pth"}}) == "convnext.pth"
+    assert row({"TIMM": {"WEIGHTS": None}}) is row({}) is None
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
