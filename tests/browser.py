@@ -35,67 +35,26 @@ class Seen(NamedTuple):
         requests: all addresses, those of ``data:`` cut to their kind.
         complaints: errors and warnings of console, network and security policy, and exceptions.
         pictures: alternative text and natural width in pixels, 0 for what cannot be shown.
-        screenshot: of the whole page.
+        screenshot: of the whole page, if asked for.
         width: of all that is on the page, in pixels: more than the window's where it overflows.
     """
 
     requests: list[str]
     complaints: list[str]
     pictures: list[tuple[str, int]]
-    screenshot: Image.Image
+    screenshot: Image.Image | None
     width: int
 
 
-def look_at(page: Path, profile: Path, width: int = 1100) -> Seen:
-    """Open a file in a fresh, headless Chromium.
+class Browser:
+    """A headless Chromium, which looks at one page after the other.
 
     Args:
-        page: the file.
-        profile: an empty folder for the browser.
-        width: of its window, in pixels.
+        profile: an empty folder for it.
     """
-    with _Browser(profile) as browser:
-        target = browser.ask("Target.createTarget", url="about:blank")["targetId"]
-        browser.session = browser.ask("Target.attachToTarget", targetId=target, flatten=True)[
-            "sessionId"
-        ]
-        for domain in ("Network", "Log", "Runtime", "Page"):
-            browser.ask(f"{domain}.enable")
-        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-        browser.ask("Emulation.setDeviceMetricsOverride", **size)
-        browser.ask("Page.navigate", url=page.resolve().as_uri())
-        browser.wait_for("Page.loadEventFired")
-        pictures, content = (
-            browser.ask(
-                "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
-            )["result"]["value"]
-            for expression in (_PICTURES, "document.documentElement.scrollWidth")
-        )
-        shot = browser.ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]
-        browser.ask("Browser.close")
-    requests, complaints = [], []
-    for event in browser.events:
-        name, params = event["method"], event["params"]
-        if name == "Network.requestWillBeSent":
-            requests.append(params["request"]["url"].partition(",")[0])
-        elif name == "Log.entryAdded":
-            complaints.append(params["entry"]["text"])
-        elif name in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
-            complaints.append(json.dumps(params))
-    return Seen(
-        [url for url in requests if url != page.resolve().as_uri()],
-        complaints,
-        [(text, width) for text, width in pictures],
-        Image.open(io.BytesIO(base64.b64decode(shot))),
-        content,
-    )
 
-
-class _Browser:
     def __init__(self, profile: Path) -> None:
-        self.events: list[dict[str, Any]] = []
-        self.session = ""
-        self._deadline = time.monotonic() + TIMEOUT
+        self._begin()
         self._number = 0
         self._read = b""
         commands, self._commands = os.pipe()
@@ -122,24 +81,70 @@ class _Browser:
         os.close(commands)
         os.close(answers)
 
-    def __enter__(self) -> _Browser:
-        return self
+    def look_at(self, page: Path, width: int = 1100, screenshot: bool = False) -> Seen:
+        """Open a file in a window of ``width`` pixels, which shares nothing with those before."""
+        self._begin()
+        context = self._ask("Target.createBrowserContext")["browserContextId"]
+        target = self._ask("Target.createTarget", url="about:blank", browserContextId=context)
+        attached = self._ask("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Network", "Log", "Runtime", "Page"):
+            self._ask(f"{domain}.enable")
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        self._ask("Emulation.setDeviceMetricsOverride", **size)
+        self._ask("Page.navigate", url=page.resolve().as_uri())
+        self._wait_for("Page.loadEventFired")
+        pictures, content = (
+            self._ask(
+                "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+            )["result"]["value"]
+            for expression in (_PICTURES, "document.documentElement.scrollWidth")
+        )
+        shot = None
+        if screenshot:
+            data = self._ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]
+            shot = Image.open(io.BytesIO(base64.b64decode(data)))
+        self._ask("Target.disposeBrowserContext", browserContextId=context)
+        requests, complaints = [], []
+        for event in self._events:
+            name, params = event["method"], event["params"]
+            if name == "Network.requestWillBeSent":
+                requests.append(params["request"]["url"].partition(",")[0])
+            elif name == "Log.entryAdded":
+                complaints.append(params["entry"]["text"])
+            elif name in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown"):
+                complaints.append(json.dumps(params))
+        return Seen(
+            [url for url in requests if url != page.resolve().as_uri()],
+            complaints,
+            [(text, width) for text, width in pictures],
+            shot,
+            content,
+        )
 
-    def __exit__(self, *error: Any) -> None:
+    def close(self) -> None:
         try:
+            self._begin()
+            self._ask("Browser.close")
             self._process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
+        except (OSError, EOFError, subprocess.TimeoutExpired):
             self._process.kill()
             self._process.wait()
         os.close(self._commands)
         os.close(self._answers)
 
-    def ask(self, method: str, **params: Any) -> Any:
+    def _begin(self) -> None:
+        """Forget what the last page has told, and give the next one as much time."""
+        self._events: list[dict[str, Any]] = []
+        self._session = ""
+        self._deadline = time.monotonic() + TIMEOUT
+
+    def _ask(self, method: str, **params: Any) -> Any:
         self._number += 1
         number = self._number
         message = {"id": number, "method": method, "params": params}
-        if self.session and not method.startswith(("Target.", "Browser.")):
-            message["sessionId"] = self.session
+        if self._session and not method.startswith(("Target.", "Browser.")):
+            message["sessionId"] = self._session
         os.write(self._commands, json.dumps(message).encode() + b"\0")
         while True:
             answer = self._next()
@@ -147,8 +152,8 @@ class _Browser:
                 assert "error" not in answer, answer
                 return answer["result"]
 
-    def wait_for(self, event: str) -> None:
-        while all(seen["method"] != event for seen in self.events):
+    def _wait_for(self, event: str) -> None:
+        while all(seen["method"] != event for seen in self._events):
             self._next()
 
     def _next(self) -> dict[str, Any]:
@@ -162,6 +167,6 @@ class _Browser:
             self._read += block
         text, _, self._read = self._read.partition(b"\0")
         message = json.loads(text)
-        if "method" in message:
-            self.events.append(message)
+        if "method" in message and message.get("sessionId") == self._session:
+            self._events.append(message)
         return message

@@ -22,6 +22,7 @@ import pytest
 import remembered
 import torch
 import warm_python
+from browser import CHROMIUM, Browser
 from PIL import Image
 
 from mscn_plugin.training.signals import SCRIPT_SIGNALS
@@ -44,6 +45,7 @@ def pytest_collection_modifyitems(items):
     """Mark a test by the fixtures that it uses, as far as they say what it needs."""
     for item in items:
         for fixture, mark in (
+            ("browser", "browser"),
             ("python", "process"),
             ("run_tool", "process"),
             ("detectron2", "detectron2"),
@@ -139,6 +141,15 @@ def wait_for(condition, seconds: float = 120):
             return value
         assert time.monotonic() < end, f"waited for {seconds} s in vain"
         time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium on the PATH (Debian's package of that name)")
+    browser = Browser(tmp_path_factory.mktemp("browser"))
+    yield browser
+    browser.close()
 
 
 @pytest.fixture(scope="session")
@@ -241,8 +252,11 @@ TINY = (
     "config.OPTIMIZER.param_schedulers.lr.warmup_epochs=0",
     "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=1",
     "config.MSCN.ONLINE_EVALUATION.NUM_NEIGHBORS=3",
+    "config.MSCN.PICTURE_IMAGES=0",
 )
 """Overrides that make of mscn/quickstart a run of seconds."""
+PICTURE = "config.MSCN.PICTURE_IMAGES=4"
+"""What such a run needs beside them to write masked_views.png."""
 
 
 BYOL_HEADS = (
@@ -324,7 +338,7 @@ def pretrain(python, once):
 @pytest.fixture(scope="session")
 def checkpoints(image_folder, pretrain):
     """Folders of a SimCLR and a BYOL run of seconds, by the loss's first word."""
-    common = (*TINY, f"config.MSCN.DATA={image_folder}")
+    common = (*TINY, PICTURE, f"config.MSCN.DATA={image_folder}")
     common += ("config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",)
     return {
         "simclr": pretrain("run_of_simclr", "config=mscn/quickstart", *common),

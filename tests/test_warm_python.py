@@ -95,7 +95,8 @@ def test_who_is_killed_takes_the_forked_process_along(waiting):
 
 
 def test_a_server_that_dies_is_no_success(tmp_path):
-    with warm_python.started(tmp_path / ("long" * 30) / "with space") as python:
+    folder = tmp_path / ("long" * 30) / "with space"
+    with warm_python.started(folder, bare=True) as python:
         code = "import os; os.kill(os.getppid(), 9)"
         result = subprocess.run([python, "-c", code], capture_output=True, text=True)
         assert result.returncode == 70

@@ -38,7 +38,9 @@ import warnings
 from pathlib import Path
 
 import numpy
+import PIL.Image
 import remembered
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 CLIENT = """#!/bin/sh
 '''exec' "{python}" -IS "$0" "$@"
@@ -69,14 +71,19 @@ os._exit(os.WEXITSTATUS(status))
 """
 
 IMPORTED = (
+    "antlr4.LL1Analyzer",
     "cv2",
     "matplotlib.pyplot",
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_pdf",
+    "nvtx",
     "sklearn.linear_model",
+    "sklearn.pipeline",
     "sklearn.svm",
     "submitit",
     "tabulate",
+    "torch.utils.cpp_extension",
+    "torch.utils.serialization.config",
     "torch.utils.tensorboard",
     "torchvision",
     "tools",
@@ -93,14 +100,18 @@ IMPORTED = (
 
 
 @contextlib.contextmanager
-def started(folder: Path, python: str = sys.executable):
-    """Start a server of ``python``; yields the path of the program that takes its place."""
+def started(folder: Path, python: str = sys.executable, bare: bool = False):
+    """Start a server of ``python``; yields the path of the program that takes its place.
+
+    Args:
+        bare: without the imports, where it is about the server alone.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "python"
     program.write_text(CLIENT.format(python=python, folder=str(folder)))
     program.chmod(0o755)
     server = subprocess.Popen(
-        [python, __file__, str(program)],
+        [python, __file__, str(program), *(["bare"] if bare else [])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={key: v for key, v in os.environ.items() if key not in ("WORLD_SIZE", "RANK")},
@@ -115,21 +126,30 @@ def started(folder: Path, python: str = sys.executable):
         server.stdout.close()
 
 
-def serve(program: str) -> None:
-    """Fork a process for each request to ``program``, until standard input ends."""
-    # Where each forked process finds its scripts and folders is its own affair.
-    sys.path.remove(str(Path(__file__).parent))
+def import_everything() -> None:
     for name in IMPORTED:
         importlib.import_module(name)
     import mscn_plugin
+    from mscn_plugin.config.checks import keys
 
     for module in pkgutil.walk_packages(mscn_plugin.__path__, "mscn_plugin."):
         if "detection" not in module.name:
             importlib.import_module(module.name)
     remembered.install()
-    remembered.read_ahead()
+    # What the first composition or image would do in each process.
+    keys.vissl_defaults()
+    OverridesParser.create().parse_overrides(["+a/b=c", "a.b=[x,{y:1.5}]", "~a.b"])
+    PIL.Image.init()
     gc.collect()
     gc.freeze()  # what is imported is not looked at again in each process
+
+
+def serve(program: str, bare: str = "") -> None:
+    """Fork a process for each request to ``program``, until standard input ends."""
+    # Where each forked process finds its scripts and folders is its own affair.
+    sys.path.remove(str(Path(__file__).parent))
+    if not bare:
+        import_everything()
     folder = os.open(Path(program).parent, os.O_RDONLY)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(f"/proc/self/fd/{folder}/socket")

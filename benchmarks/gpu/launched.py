@@ -117,7 +117,7 @@ def quickstart(rec: Recorder) -> None:
     if rec.on_gpu:
         overrides.append("config.DATA.NUM_DATALOADER_WORKERS=6")
     else:
-        overrides += [f"config.MSCN.DATA={few_photographs(rec, 12)}", *SMALL]
+        overrides += [f"config.MSCN.DATA={few_photographs(rec, 6)}", *SMALL, *NARROW]
     with rec.check("mscn/quickstart, all of it, through VISSL's launcher") as row:
         begin = time.monotonic()
         launch(folder, overrides)
@@ -146,6 +146,8 @@ SMALL = [
     "config.MSCN.ONLINE_EVALUATION.NUM_NEIGHBORS=5",
 ]
 """For a CPU: a run of seconds."""
+NARROW = ["config.MODEL.TRUNK.SMALL_RESNET.DEPTH=10", "config.MODEL.TRUNK.SMALL_RESNET.WIDTH=8"]
+"""For a CPU: a trunk of mscn/quickstart and its like that trains, and compiles, in seconds."""
 
 
 def script(name: str, arguments: list[str], folder: Path) -> str:
@@ -222,6 +224,8 @@ def variants(rec: Recorder) -> None:
             "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=64",
             "config.DATA.NUM_DATALOADER_WORKERS=2",
         ]
+    else:
+        short += NARROW
     simclr, byol = ["config=mscn/quickstart", *short], ["config=mscn/byol_quickstart", *short]
     sync = "config.MODEL.SYNC_BN_CONFIG.CONVERT_BN_TO_SYNC_BN=True"
     amp = "+config/mscn/memory=amp"
@@ -311,6 +315,7 @@ def resume(rec: Recorder) -> None:
             f"config.MSCN.DATA={images}",
             *machine(rec),
             *SMALL,
+            *([] if rec.on_gpu else NARROW),
             "config.OPTIMIZER.num_epochs=2",
             "config.DATA.NUM_DATALOADER_WORKERS=2",
             "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
@@ -412,7 +417,10 @@ def paper_config(rec: Recorder) -> None:
         "config.LOG_FREQUENCY=1",
     ]
     with rec.check("mscn/simclr on one GPU, K = 2, mixed precision, 224 px, batch 128") as row:
-        extra = ["+config/mscn/memory=amp"] if rec.on_gpu else ["+config/mscn/memory=one_mask"]
+        extra = ["+config/mscn/memory=amp"]
+        if not rec.on_gpu:
+            narrow = "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=8"
+            extra = ["+config/mscn/memory=one_mask", narrow]
         launch(rec.folder / "paper_config", [*common, *extra])
         found = losses(rec.folder / "paper_config")
         peak = max(line["peak_mem(M)"] for line in logged(rec.folder / "paper_config"))

@@ -18,6 +18,7 @@ from unittest import mock
 import torch
 from torch.nn import functional as F
 
+from benchmarks.gpu.launched import NARROW
 from benchmarks.gpu.recorder import Recorder, milliseconds
 from benchmarks.harness import photographs_as_jpegs, quiet
 
@@ -30,12 +31,6 @@ MODES = {
 """TF32 in convolutions, autocast to float16 with a scaler, ``MSCN.CHANNELS_LAST``."""
 PLAIN = "float32, TF32 convolutions (PyTorch's default)"
 BEST = "mixed precision, channels_last"
-SMALL = [
-    "config=mscn/quickstart",
-    "config.MODEL.TRUNK.SMALL_RESNET.DEPTH=10",
-    "config.MODEL.TRUNK.SMALL_RESNET.WIDTH=8",
-]
-"""A trunk that a CPU trains, and compiles, in seconds."""
 MSCN, VISSLS = "MSCN", "VISSL's SimCLR"
 
 
@@ -83,7 +78,7 @@ def model_of(*overrides: str) -> Any:
 
 def _model(rec: Recorder, *overrides: str) -> Any:
     """ResNet-50 with its projector; on a CPU a small one."""
-    return model_of(*([] if rec.on_gpu else SMALL), *overrides)
+    return model_of(*([] if rec.on_gpu else ["config=mscn/quickstart", *NARROW]), *overrides)
 
 
 def _loss_of(rec: Recorder, whose: str, num_views: int, images: int, ranks: int = 1) -> Any:

@@ -216,10 +216,15 @@ def _tf32_bites(rec: Recorder) -> None:
 
 def _repeats(rec: Recorder) -> None:
     """One forward and backward pass of the quickstart's model, twice, on the same views."""
+    from benchmarks.gpu.launched import NARROW
     from benchmarks.gpu.speed import MSCN, _loss_of, model_of
 
-    quickstart = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.num_masks=1"
-    model = model_of("config=mscn/quickstart", quickstart).to(rec.device)
+    quickstart = [
+        "config=mscn/quickstart",
+        "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.num_masks=1",
+        *([] if rec.on_gpu else NARROW),
+    ]
+    model = model_of(*quickstart).to(rec.device)
     loss = _loss_of(rec, MSCN, 2, 32)
     views = torch.randn(64, 3, 56, 56, device=rec.device)
 

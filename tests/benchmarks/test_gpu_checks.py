@@ -33,7 +33,7 @@ def test_a_carried_pack_is_found_from_every_folder(tmp_path, monkeypatch):
 @pytest.mark.process
 def test_every_step_runs_on_a_cpu_in_small_and_writes_elsewhere(python, tmp_path):
     pages = {name: (ROOT / "docs" / name).read_bytes() for name in ("gpu.json", "gpu.md")}
-    arguments = ["--device", "cpu", "--minutes", "8", "--output", tmp_path]
+    arguments = ["--device", "cpu", "--minutes", "14", "--output", tmp_path]
     said = run_python("-W", "ignore", "-m", "benchmarks.gpu", *arguments, cwd=ROOT).stdout
     results = json.loads((tmp_path / "gpu.json").read_text())
     assert results["device"] == "cpu"

@@ -17,7 +17,7 @@ COMMAND = ("-W", "ignore", "-m", "mscn_plugin.cli", "experiments")
 def start(image_folder, tmp_path):
     """Start the two runs of Table 7, one after the other, on a few small images."""
 
-    def run(*more, python=None):
+    def run(*more):
         arguments = [
             *("table7", "--scale", "smoke", "--jobs", "1", "--output", "results"),
             *("--data", image_folder, *more),
@@ -25,7 +25,7 @@ def start(image_folder, tmp_path):
             "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=16",
         ]
         return subprocess.Popen(
-            [python or sys.executable, *COMMAND, *map(str, arguments)],
+            [sys.executable, *COMMAND, *map(str, arguments)],
             cwd=tmp_path,
             env=tool_environment(),
             stdout=subprocess.PIPE,
@@ -48,8 +48,8 @@ def running(folder):
     return found
 
 
-@pytest.mark.new_interpreter
-def test_killed_and_started_again_it_repeats_nothing(start, python, tmp_path):
+@pytest.mark.process
+def test_killed_and_started_again_it_repeats_nothing(start, tmp_path):
     folder = tmp_path / "results" / "smoke"
     first = start()
     wait_for(lambda: list(folder.glob("same_view*/finished")))
@@ -62,7 +62,7 @@ def test_killed_and_started_again_it_repeats_nothing(start, python, tmp_path):
     (done,) = folder.glob("same_view*")
     before = {path.name: path.stat().st_mtime_ns for path in done.iterdir()}
 
-    second = start("--evaluate", "quick_few_labels", "quick_boxes", python=python)
+    second = start("--evaluate", "quick_few_labels", "quick_boxes")
     output, errors = second.communicate(timeout=300)
     assert second.returncode == 0, errors
     assert errors.count("quick_boxes: left out: ") == 2

@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from browser import CHROMIUM, look_at
 from conftest import run_python
 
 ROOT = Path(__file__).parents[2]
@@ -99,16 +98,14 @@ def test_the_readme_is_short():
 
 
 @pytest.mark.process
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH")
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize(
     "page", ["docs/index", "README", "docs/configuration", "docs/api", "search"]
 )
 def test_a_browser_shows_it_offline_without_complaint_and_without_overflow(
-    site, tmp_path, page, width
+    site, browser, page, width
 ):
-    seen = look_at(site / f"{page}.html", tmp_path / "profile", width)
+    seen = browser.look_at(site / f"{page}.html", width)
     assert seen.complaints == []
     assert [url for url in seen.requests if not url.startswith(("data:", site.as_uri()))] == []
     assert all(size > 0 for _, size in seen.pictures)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from browser import CHROMIUM, look_at
 from run_folders import write_lines, write_run
 
 from mscn_plugin import ConfigError
@@ -110,13 +109,11 @@ def test_what_cannot_be_compared_is_one_message(runs, tmp_path):
         write_comparison(runs)
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH")
 @pytest.mark.parametrize("width", [390, 1280])
-def test_a_browser_shows_it(runs, tmp_path, width):
+def test_a_browser_shows_it(runs, browser, width):
     from mscn_plugin.report.comparison import write_comparison
 
-    seen = look_at(write_comparison(runs), tmp_path / "profile", width)
+    seen = browser.look_at(write_comparison(runs), width)
     assert (seen.complaints, len(seen.pictures)) == ([], 5)
     assert seen.width <= width
     assert all(text and pixels > 0 for text, pixels in seen.pictures)

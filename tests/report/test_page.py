@@ -9,15 +9,11 @@ import shutil
 import numpy as np
 import pytest
 import yaml
-from browser import CHROMIUM, look_at
 from run_folders import write_lines, write_run
 
 from mscn_plugin import ConfigError
 
 pytestmark = pytest.mark.usefixtures("registered")
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="there is no chromium on the PATH (Debian's package of that name)"
-)
 
 
 @pytest.fixture
@@ -202,13 +198,11 @@ def test_what_is_no_run_is_one_sentence(run, tmp_path, image_folder):
     assert not (run / "report.html").exists()
 
 
-@pytest.mark.browser
-@needs_chromium
 @pytest.mark.parametrize("width", [390, 1280])
-def test_a_browser_shows_it_offline_and_without_complaint(run, tmp_path, width):
+def test_a_browser_shows_it_offline_and_without_complaint(run, browser, width):
     from mscn_plugin.report.page import write_report
 
-    seen = look_at(write_report(run), tmp_path / "profile", width)
+    seen = browser.look_at(write_report(run), width, screenshot=True)
     assert seen.width <= width
     assert seen.complaints == []
     assert seen.requests
@@ -229,16 +223,14 @@ def test_kernels_are_drawn_where_there_is_something_to_see(compose, tiny, tmp_pa
     assert "Grid of the 4 first-layer kernels, 7 x 7 pixels each" in alternatives
 
 
-@pytest.mark.browser
-@needs_chromium
-def test_the_browser_would_tell(tmp_path):
+def test_the_browser_would_tell(browser, tmp_path):
     """What the test above looks for is seen where it is there."""
     page = tmp_path / "a.html"
     page.write_text(
         "<img src='http://example.invalid/a.png' alt='far'><img src='data:image/png;base64,AAAA'>"
         "<script>console.error('a complaint')</script>"
     )
-    seen = look_at(page, tmp_path / "profile")
+    seen = browser.look_at(page)
     assert "http://example.invalid/a.png" in seen.requests
     assert seen.pictures == [("far", 0), ("", 0)]
     assert any("a complaint" in text for text in seen.complaints)

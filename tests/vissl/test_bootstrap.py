@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import run_python
+from conftest import PICTURE, run_python
 
 import mscn_plugin
 
@@ -42,13 +42,17 @@ def test_importing_the_package_imports_neither_torch_nor_vissl(tmp_path):
 
 
 @pytest.mark.new_interpreter
-def test_registering_imports_nothing_heavy_beside_what_vissls_launcher_imports(tmp_path):
+def test_composing_registers_and_imports_nothing_heavy_beside_what_vissls_launcher_imports(
+    tmp_path,
+):
     code = """
 import collections, sys, tools.run_distributed_engines, vissl.engines.train, vissl.hooks
+from vissl.utils.hydra_config import compose_hydra_configuration
 collections.MutableMapping  # as VISSL's benchmark-suite scheduler needs it when it is restarted
 before = set(sys.modules)
-import mscn_plugin
-mscn_plugin.register()
+compose_hydra_configuration(["config=mscn/quickstart"])
+from vissl.data.collators import COLLATOR_REGISTRY
+assert "mscn_multimask_collator" in COLLATOR_REGISTRY
 added = {name.split(".")[0] for name in set(sys.modules) - before}
 assert not added & {"cv2", "scipy", "skimage", "sklearn", "matplotlib", "pandas"}, added
 """
@@ -87,17 +91,6 @@ mscn_plugin.register()
     assert "distributed_launcher._ResumableSlurmJob is missing, where VISSL" in result.stderr
 
 
-@pytest.mark.new_interpreter
-def test_composing_registers(tmp_path):
-    code = """
-from vissl.utils.hydra_config import compose_hydra_configuration
-compose_hydra_configuration(["config=mscn/quickstart"])
-from vissl.data.collators import COLLATOR_REGISTRY
-assert "mscn_multimask_collator" in COLLATOR_REGISTRY
-"""
-    python(code, tmp_path)
-
-
 def test_a_users_own_configs_folder_wins(compose, tmp_path, large_folder):
     folder = tmp_path / "configs" / "config" / "mscn"
     folder.mkdir(parents=True)
@@ -113,12 +106,18 @@ def test_a_users_own_configs_folder_wins(compose, tmp_path, large_folder):
     assert compose("config=mscn/simclr", "+config/mscn/machine=cpu", data)
 
 
-@pytest.mark.new_interpreter
-@pytest.mark.parametrize(("processes", "by_path"), [(1, True), (2, False)])
+@pytest.mark.parametrize(
+    ("processes", "by_path"),
+    [
+        pytest.param(1, True, marks=pytest.mark.new_interpreter),
+        (2, False),  # tests/benchmarks/test_reliability.py spawns ranks
+    ],
+)
 def test_vissls_tool_trains_from_an_empty_folder(run_tool, tiny, tmp_path, processes, by_path):
     run_tool(
         "config=mscn/quickstart",
         *tiny,
+        PICTURE,
         f"config.DISTRIBUTED.NUM_PROC_PER_NODE={processes}",
         "config.DATA.NUM_DATALOADER_WORKERS=1",  # forked
         by_path=by_path,

@@ -17,8 +17,14 @@ VISSL_LINEAR = (
 )
 
 
+@pytest.fixture(scope="module")
+def trunks():
+    """The weights of newly initialized trunks, by what they were composed of."""
+    return {}
+
+
 @pytest.fixture
-def saved(compose, large_folder, tmp_path_factory):
+def saved(compose, large_folder, tmp_path_factory, trunks):
     """Write a checkpoint of a narrow quickstart trunk; returns its path."""
     from mscn_plugin.checkpoints.io import SIGMA_KEY
     from mscn_plugin.models.shapes import build_trunk
@@ -26,8 +32,10 @@ def saved(compose, large_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
 
     def save(sigma=1.25, change=lambda trunk: None, config="mscn/quickstart", extra=()):
-        config = compose(f"config={config}", f"config.MSCN.DATA={large_folder}", *extra)
-        trunk = dict(build_trunk(config.MODEL).state_dict())
+        of = (f"config={config}", f"config.MSCN.DATA={large_folder}", *extra)
+        if of not in trunks:
+            trunks[of] = build_trunk(compose(*of).MODEL).state_dict()
+        trunk = dict(trunks[of])
         change(trunk)
         state = {"base_model": {"model": {"trunk": trunk, "heads": {}}}}
         if sigma is not None:
@@ -244,7 +252,9 @@ def test_unknown_frozen_evaluations_are_refused(linear, saved):
 
 
 class TestVisslsOwnPages:
-    """VISSL's ImageNet config as it is, on a checkpoint of masked pre-training."""
+    """VISSL's ImageNet config, of a narrow trunk, on a checkpoint of masked pre-training."""
+
+    narrow = "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4"
 
     @pytest.fixture
     def vissl(self, compose, large_folder):
@@ -252,6 +262,7 @@ class TestVisslsOwnPages:
             return compose(
                 VISSL_LINEAR,
                 "+config/mscn/machine=cpu",
+                self.narrow,
                 f"{FILE}={checkpoint}",
                 *overrides,
             )
@@ -260,7 +271,7 @@ class TestVisslsOwnPages:
 
     @pytest.fixture
     def resnet(self, saved):
-        extra = ["config.MODEL.TRUNK.NAME=resnet"]
+        extra = ["config.MODEL.TRUNK.NAME=resnet", self.narrow]
         return lambda sigma=5.0: saved(sigma, extra=extra)
 
     def test_without_a_filter_is_refused_with_the_one_override(self, vissl, resnet):

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, run_python, tool, tool_environment, wait_for
+from conftest import PICTURE, TINY, run_python, tool, tool_environment, wait_for
 
 from mscn_plugin import ConfigError
 from mscn_plugin.errors import RunError
@@ -95,6 +95,7 @@ def test_a_finished_run_is_there_with_all_it_logged(image_folder, checkpoints, t
         *tool(),
         "config=mscn/quickstart",
         *TINY,
+        PICTURE,
         f"config.MSCN.DATA={image_folder}",
         "config.CHECKPOINT.DIR=run",
         "config.LOG_FREQUENCY=1",

@@ -12,14 +12,14 @@ from benchmarks.reliability.zoo import train_on_zoo
 from mscn_plugin.checkpoints.run_folder import json_lines
 
 
-@pytest.mark.new_interpreter
+@pytest.mark.process
 def test_training_goes_on_and_counts(tmp_path):
     row = train_on_zoo(tmp_path, workers=2)
     assert row["right"], row
     assert row["counted"] == [7, 7, 7]
 
 
-@pytest.mark.new_interpreter
+@pytest.mark.process
 def test_too_many_stop_the_run(tmp_path):
     row = train_on_zoo(tmp_path, workers=0, share=0.1)
     assert row["right"], row
