@@ -67,6 +67,11 @@ def test_the_command_names_what_it_cannot_read(arrays, mscn, capsys):
     np.save(arrays / "train" / "class1" / "1.npy", np.zeros((3, 9, 9)))
     mscn("statistics", arrays, "--channels", 4, "--jobs", 1)
     shown = capsys.readouterr().out
+    assert "of several types" not in shown
+    other = arrays / "train" / "class1" / "2.npy"
+    np.save(other, np.load(other).astype(np.float64))
+    mscn("statistics", arrays, "--channels", 4, "--jobs", 1)
+    assert "files of several types: are their values of one unit?" in capsys.readouterr().out
     assert "class0/0.npy" in shown
     assert "class1/1.npy: ValueError: its shape is [3, 9, 9]" in shown
     assert "2 unreadable in all" in shown
