@@ -272,7 +272,7 @@ def tiny(image_folder):
     return (f"config.MSCN.DATA={image_folder}", "config.CHECKPOINT.DIR=run", *TINY)
 
 
-def run_python(*arguments, cwd=None, check: bool = True, env=None):
+def run_python(*arguments, cwd=None, check: bool = True, env=None, timeout: float = 600):
     """Run ``python`` with these arguments; fails with what it printed if ``check`` and it fails."""
     result = subprocess.run(
         [sys.executable, *map(str, arguments)],
@@ -280,7 +280,7 @@ def run_python(*arguments, cwd=None, check: bool = True, env=None):
         env={**tool_environment(), **(env or {})},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=timeout,
     )
     if check and result.returncode:
         pytest.fail(f"exit {result.returncode}\n{result.stdout[-3000:]}\n{result.stderr[-5000:]}")
