@@ -1,20 +1,22 @@
 """The index of images that lie in large files: where each one is, its name and its label.
 
-It is one file, which processes map into memory and so share: opening costs the same for a thousand
-images and for many millions. A line that says what it is, the length of the header as 8 bytes, the
-header as JSON, and arrays that begin at multiples of 64 bytes. The header names the version, the
+It is one file, which processes map into memory and so share. A line that says what it is, the
+length of the header as 8 bytes, the CRC-32 of all that follows as 4, the header as JSON, and arrays
+that begin at multiples of 64 bytes. The header names the version, the
 kind of the large files, these files with their sizes, the classes, and the arrays.
 """
 
 from __future__ import annotations
 
 import bisect
+import functools
 import hashlib
 import json
 import mmap
 import os
 import struct
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -22,9 +24,11 @@ import numpy as np
 from mscn_plugin.errors import RunError
 from mscn_plugin.files import replacing
 
-VERSION = 1
+VERSION = 2
 _MAGIC = b"mscn-plugin: index of images\n\0\0\0"
+_NUMBERS = struct.Struct("<QI")  # the header's length, the checksum
 _ALIGNMENT = 64
+_CHUNK = 1 << 16
 
 
 class Shard(NamedTuple):
@@ -96,13 +100,20 @@ def write_index(
     header = json.dumps(
         {"version": VERSION, "kind": kind, **more, "shards": shards, "arrays": places, "end": end}
     ).encode()
-    start = _aligned(len(_MAGIC) + 8 + len(header))
+    parts = [header, _padding(len(_MAGIC) + _NUMBERS.size + len(header))]
+    for array in arrays.values():
+        parts += [array.tobytes(), _padding(array.nbytes)]
     with replacing(path) as file, file.open("wb") as stream:
-        stream.write(_MAGIC + struct.pack("<Q", len(header)) + header)
-        for name, array in arrays.items():
-            stream.seek(start + places[name][2])
-            stream.write(array.tobytes())
-        stream.truncate(start + end)
+        stream.write(_MAGIC + _NUMBERS.pack(len(header), _checksum(parts)))
+        stream.writelines(parts)
+
+
+def _checksum(parts: Iterable[bytes]) -> int:
+    return functools.reduce(lambda checksum, part: zlib.crc32(part, checksum), parts, 0)
+
+
+def _padding(length: int) -> bytes:
+    return bytes(_aligned(length) - length)
 
 
 def _aligned(position: int) -> int:
@@ -130,10 +141,11 @@ class Index:
     def __init__(self, path: str, root: str, folder: str) -> None:
         self.path, self.root, self.folder = path, root, folder
         with open(path, "rb") as stream:
-            beginning = stream.read(len(_MAGIC) + 8)
-            if len(beginning) < len(_MAGIC) + 8 or not beginning.startswith(_MAGIC):
+            first = len(_MAGIC) + _NUMBERS.size
+            beginning = stream.read(first)
+            if len(beginning) < first or not beginning.startswith(_MAGIC):
                 raise ValueError(f"has the index {path}, which is damaged or none: {_AGAIN}")
-            (length,) = struct.unpack("<Q", beginning[-8:])
+            length, checksum = _NUMBERS.unpack(beginning[len(_MAGIC) :])
             text = stream.read(min(length, os.fstat(stream.fileno()).st_size))
             try:
                 header = json.loads(text)
@@ -145,9 +157,12 @@ class Index:
                     f"has the index {path} of version {version}, and this mscn-plugin reads "
                     f"version {VERSION}: {_AGAIN}"
                 )
-            start = _aligned(len(beginning) + length)
+            start = _aligned(first + length)
             if os.fstat(stream.fileno()).st_size != start + header["end"]:
                 raise ValueError(f"has the index {path}, which is truncated: {_AGAIN}")
+            stream.seek(first)
+            if _checksum(iter(lambda: stream.read(_CHUNK), b"")) != checksum:
+                raise ValueError(f"has the index {path}, which is damaged: {_AGAIN}")
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         self.digest = hashlib.blake2b(text, digest_size=16).hexdigest()
         self.kind: str = header["kind"]

@@ -30,7 +30,7 @@ from mscn_plugin.data.image_folder import (
     images_fingerprint,
 )
 from mscn_plugin.data.index import Entries, Index, IndexedImages, Shard, write_index
-from mscn_plugin.data.packed import INDEX, PACK, TarSource
+from mscn_plugin.data.packed import INDEX, PACK, PACK_AGAIN, TarSource
 from mscn_plugin.data.parallel import in_processes
 from mscn_plugin.data.sources import SOURCES, contents_of, find_splits
 from mscn_plugin.errors import ConfigError
@@ -189,7 +189,7 @@ def _begin(output: Path, source: Path, plan: dict[str, Any]) -> None:
     try:
         before = json.loads((output / PACK).read_text(encoding="utf-8"))
     except ValueError:
-        before = {}
+        raise ConfigError(f"{output / PACK} is damaged: {PACK_AGAIN}") from None
     for key, now in plan.items():
         if key != "complete" and before.get(key) != now:
             what = "other images" if key == "images" else f"{key} {before.get(key)}, not {now}"

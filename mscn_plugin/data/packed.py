@@ -55,6 +55,7 @@ INDEX = "index.mscn"
 """Name of the index in a folder of shards."""
 PACK = "pack.json"
 """Name of the file in which ``mscn pack`` says what it makes."""
+PACK_AGAIN = "put the file back, or pack the images again, into another folder"
 _PARALLEL = 16
 """From so many files on, an index is made by several processes."""
 _LABEL_KEYS = ("label", "cls", "class")
@@ -349,8 +350,10 @@ def _check_complete(root: str) -> None:
     for pack in (Path(root, PACK), Path(root).parent / PACK):
         try:
             plan = json.loads(pack.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except OSError:
             continue
+        except ValueError:
+            raise ValueError(f"has {pack}, which is damaged: {PACK_AGAIN}") from None
         if isinstance(plan, dict) and plan.get("complete") is False:
             raise ValueError(
                 f"belongs to the unfinished pack {pack.parent}: start its mscn pack again, which "

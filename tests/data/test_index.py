@@ -73,10 +73,21 @@ def test_a_worker_maps_the_file_that_the_run_began_with(path):
     assert index.name(3) == "class3/0000003.jpg"  # who has it open goes on with the old one
 
 
+def test_any_byte_that_changed_is_damage(path, tmp_path):
+    whole = (tmp_path / "index.mscn").read_bytes()
+    header_ends = whole.index(b'"end": ')
+    for place in (40, 60, header_ends // 2, *range(header_ends, len(whole), 997), len(whole) - 1):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        (tmp_path / "index.mscn").write_bytes(changed)
+        with pytest.raises(ValueError, match=f"has the index {path}, which is (damaged|truncated)"):
+            Index(path, "/data/x", "/data/x")
+
+
 def test_what_is_no_index_of_this_version_says_so(path, tmp_path):
     whole = (tmp_path / "index.mscn").read_bytes()
     for content, message in (
-        (whole.replace(b'"version": 1', b'"version": 9'), "of version 9, and this .* version 1"),
+        (whole.replace(b'"version": 2', b'"version": 9'), "of version 9, and this .* version 2"),
         (whole[:-64], "which is truncated"),
         (whole[:80], "which is damaged"),
         (b"x" * 100, "which is damaged or none"),

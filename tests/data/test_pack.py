@@ -202,6 +202,9 @@ def test_what_cannot_be_packed_is_refused(image_folder, tmp_path):
     ):
         with pytest.raises(ConfigError, match=message):
             pack(str(data), output, settings)
+    (out / "pack.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"pack.json is damaged: put the file back"):
+        pack(str(image_folder / "val"), out, COPIED)
     for option, wrong in (
         ("--quality", {"quality": 0}),
         ("--quality", {"quality": 101}),

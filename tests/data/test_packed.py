@@ -255,8 +255,11 @@ def test_a_damaged_pack_is_refused_at_startup(packed_folder):
     os.utime(shard, (1, 1))
     assert len(taken(packed_folder)[1].images) == 32
     index = packed_folder / "train" / "index.mscn"
-    index.write_bytes(index.read_bytes().replace(b'"version": 1', b'"version": 3'))
-    with pytest.raises(ConfigError, match="of version 3, and this mscn-plugin reads version 1"):
+    index.write_bytes(index.read_bytes().replace(b'"version": 2', b'"version": 3'))
+    with pytest.raises(ConfigError, match="of version 3, and this mscn-plugin reads version 2"):
+        taken(packed_folder)
+    (packed_folder / "pack.json").write_text('{"complete": tr')
+    with pytest.raises(ConfigError, match=r"has .*pack.json, which is damaged: put the file back"):
         taken(packed_folder)
 
 
