@@ -21,11 +21,11 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.cli.numbers import at_least
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import SUITES as EVALUATIONS
 from mscn_plugin.experiments.definitions import SUITES
@@ -82,17 +82,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """A type for ``argparse``."""
-
-    def number(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text} is below {least}")
-        return int(text)
-
-    return number
-
-
 def run(options: argparse.Namespace) -> None:
     from mscn_plugin.data.sources import measured_images
     from mscn_plugin.experiments.results import by_suite, merged, save, table
@@ -108,7 +97,9 @@ def run(options: argparse.Namespace) -> None:
     )
     planned = schedule.plan(suites, options.only, options.seeds)
     runs = [plan.run for plan in planned]
-    refuse_early(runs[0].arguments)
+    # A job of SLURM that an earlier call has submitted may be at work in its folder.
+    for run_to_begin in [run for run in runs if not run.job_note.is_file()][:1]:
+        refuse_early(run_to_begin.arguments)
     # Runs side by side share the cores. Not over a value of the user's.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.jobs)))
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ import argparse
 import os
 
 from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.cli.numbers import at_least
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images-per-shard", type=int, default=1000, metavar="N", help="default: %(default)s"
     )
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)"
+        "--jobs",
+        type=at_least(1),
+        default=os.cpu_count() or 1,
+        help="processes (default: %(default)s)",
     )
 
 

@@ -16,6 +16,7 @@ import os
 from pathlib import Path
 
 from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.cli.numbers import at_least
 from mscn_plugin.errors import ConfigError
 
 
@@ -35,7 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="in place of statistics.json in the folder; config.MSCN.STATISTICS names it",
     )
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: %(default)s)"
+        "--jobs",
+        type=at_least(1),
+        default=os.cpu_count() or 1,
+        help="processes (default: %(default)s)",
     )
 
 

@@ -149,6 +149,12 @@ class ToolRun:
             hydra_override("config.SLURM.PORT_ID", port),
         ]
 
+    @property
+    def job_note(self) -> Path:
+        """The file with the number of a job of SLURM, from its submission to its end."""
+        note: Path = self.output / "job_id"
+        return note
+
     def read_metrics(self) -> dict[str, float] | None:
         """The numbers that a finished run has left in its folder, by title, or None."""
         raise NotImplementedError
@@ -213,7 +219,7 @@ class ToolRun:
     def _run_on_slurm(self, progress: Callable[[float], None]) -> None:
         import submitit
 
-        note = self.output / "job_id"
+        note = self.job_note
         if not note.is_file():  # else a job that an earlier call has submitted, perhaps at work
             self._refuse_if_busy()
             log = self.output / "console.txt"

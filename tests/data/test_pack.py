@@ -216,6 +216,13 @@ def test_what_cannot_be_packed_is_refused(image_folder, tmp_path):
             Settings(**wrong)
 
 
+@pytest.mark.parametrize("command", ["pack", "statistics"])
+def test_no_processes_are_refused(command, mscn, image_folder, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        mscn(command, image_folder, *([tmp_path / "out"] if command == "pack" else []), "--jobs", 0)
+    assert "argument --jobs: 0 is below 1" in capsys.readouterr().err
+
+
 def test_the_command_keeps_splits_and_class_names(image_folder, tmp_path, mscn, capsys):
     mscn("pack", image_folder, tmp_path / "out", "--images-per-shard", 20, "--jobs", 2)
     said = capsys.readouterr().out

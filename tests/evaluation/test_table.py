@@ -34,7 +34,7 @@ def test_the_table_has_this_run_the_baseline_and_the_papers_rows_of_its_method()
     assert "BYOL + MSCN" in text
     assert "the paper, BYOL (cited)" in text
     assert "Table 2" not in text
-    assert "The paper's linear probe is of 100 epochs (A.2), this one of 20." in text
+    assert "The paper's linear probe is of 100 epochs (A.2), this one of 20, " in text
     assert "the paper" not in markdown(dict(RESULTS, method=None), BASELINE)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from array_folders import write_arrays
-from conftest import TINY
+from conftest import PICTURE, TINY
 from PIL import Image
 
 from mscn_plugin.data.statistics import FILE
@@ -27,7 +27,7 @@ def arrays(once):
 def overrides(arrays):
     return (
         *("config=mscn/arrays", f"config.MSCN.DATA={arrays}", "config.MSCN.CHANNELS=4"),
-        *(override for override in TINY if "num_epochs" not in override),
+        *(override for override in (*TINY, PICTURE) if "num_epochs" not in override),
         "config.OPTIMIZER.num_epochs=2",
         "config.DATA.TRAIN.USE_STATEFUL_DISTRIBUTED_SAMPLER=True",
         "config.CHECKPOINT.CHECKPOINT_ITER_FREQUENCY=3",
