@@ -14,6 +14,9 @@ _OUTDATED = (
     (r"The 'torchvision\.transforms\._(functional|transforms)_video' module", r"torchvision\..*"),
     (r"`torch\.jit\.script` is (deprecated|not supported)", r"torch\.jit\..*"),
     (r"\s*The version_base parameter is not specified", r"vissl\.utils\.hydra_config"),
+    (r"`broadcast_buffers` is deprecated", r"classy_vision\.generic\.distributed_util"),
+    # Of depthwise convolutions, in every process: nothing that a user can change.
+    (r"Grad strides do not match bucket view strides", r"torch\.autograd\.graph"),
     (r"'pin_memory' argument is set as true but no accelerator", r"torch\.utils\.data\.dataloader"),
 )
 

@@ -100,6 +100,8 @@ OUTDATED = [
     ("pkg_resources is deprecated as an API", "vissl.utils.misc"),
     ("The 'torchvision.transforms._functional_video' module is d", "torchvision.transforms.x"),
     ("`torch.jit.script` is deprecated. Please", "torch.jit._script"),
+    ("`broadcast_buffers` is deprecated. Use", "classy_vision.generic.distributed_util"),
+    ("Grad strides do not match bucket view strides. This", "torch.autograd.graph"),
     ("'pin_memory' argument is set as true but no accelerator is", "torch.utils.data.dataloader"),
 ]
 
