@@ -51,6 +51,8 @@ def table(rows: list[dict[str, Any]]) -> str:
             spread = f"{low:.4g} to {high:.4g}"
         ratio = f"{row['ratio']:.2f}" if row["ratio"] else ""
         asked = f"{row['target']:.2f}" if row["target"] else ""
+        if row["target"] and row["ratio"] and row["ratio"] < row["target"]:
+            asked += ", missed"
         what = row["what"] if row["what"] not in seen else ""
         lines.append([what, median, spread, row["against"] or "", ratio, asked])
         seen.add(row["what"])

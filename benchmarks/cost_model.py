@@ -124,8 +124,8 @@ def text(rows: list[dict[str, Any]], machine: dict[str, str], h200: str) -> str:
 
 ResNet-50, 224 pixels, mixed precision, channels_last. The images/s are those of complete training steps with a batch of
 128 images, **measured on an H200** ([gpu.md](gpu.md)); an H100 has the same cores and slower memory, so it needs
-fewer. The rates of one core are those of [benchmarks.md](benchmarks.md), "peers", which times the workers on another
-day than "loader", of the second section. The augmentations on the device are **not measured on a GPU**: computed,
+fewer. The rates of one core are those of [benchmarks.md](benchmarks.md), "peers", by processor time; the second
+section's are of "loader", by the clock, with the worker as a process of its own. The augmentations on the device are **not measured on a GPU**: computed,
 they read and write some 500 bytes per value of a view, 20 to 25 microseconds per unmasked view. They lengthen the step
 by {AUGMENTATION[1]:.0%} at K = 1, {AUGMENTATION[2]:.0%} at K = 2 and {AUGMENTATION[4]:.0%} at K = 4, so that fewer images have to come. With cores to spare,
 `AUGMENT_ON=worker` spares the GPU that.

@@ -7,9 +7,11 @@ can only be read with its whole row group: for random access at speed such files
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import os
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,7 @@ class ParquetSource(IndexedSource):
 
     @staticmethod
     def scan(path: str) -> Scanned:
-        with _opened(path) as file:
+        with _opened(path) as file, _reading(path):
             schema = file.schema_arrow
             column, is_struct = _image_column(path, schema)
             label = next((name for name in _LABELS if name in schema.names), None)
@@ -64,11 +66,20 @@ class ParquetSource(IndexedSource):
 
 def _opened(path: str) -> Any:
     try:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import parquet
     except ImportError:
         raise ValueError(f"names {path}, which needs pyarrow: pip install pyarrow") from None
-    try:
+    with _reading(path):
         return parquet.ParquetFile(path, memory_map=False, pre_buffer=False)
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Turn pyarrow's errors into ValueError, what follows on "which"."""
+    from pyarrow import ArrowException
+
+    try:
+        yield
     except (ArrowException, OSError) as error:
         reason = str(error).split("\n")[0]
         raise ValueError(f"names {path}, which is damaged or truncated: {reason}") from None

@@ -163,7 +163,8 @@ def data_folders(suite: str, named: Sequence[str], run: Run) -> dict[str, tuple[
             name, folder = default, item
             if "=" in item and not user_path(item).exists():
                 raise ConfigError(
-                    f"--data {item} is no folder, and the suite {suite} has {', '.join(datasets)}"
+                    f"--data {item} names neither a folder nor a data set of the suite {suite}, "
+                    f"which has {', '.join(datasets)}"
                 )
         if folder != PHOTOGRAPHS:
             folder = str(user_path(folder).resolve())

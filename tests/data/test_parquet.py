@@ -15,6 +15,7 @@ from mscn_plugin.data.sources import contents_of, find_splits, open_listed
 from mscn_plugin.errors import ConfigError, RunError
 
 arrow = pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow.parquet")
 
 
 def picture(level):
@@ -92,10 +93,17 @@ def test_what_cannot_be_used_is_refused(tmp_path, monkeypatch):
     write(tmp_path / "b.parquet", ["text"], [1], image="text")
     write(tmp_path / "c.parquet", rows(0, 2), [0.5, 1.0])
     (tmp_path / "d.parquet").write_bytes(whole.read_bytes()[:-100])
+    labels = write(tmp_path / "e.parquet", rows(0, 4), [0, 1, 0, 1])
+    columns = arrow.parquet.ParquetFile(labels).metadata.row_group(0)
+    content = bytearray(labels.read_bytes())
+    start = columns.column(columns.num_columns - 1).data_page_offset
+    content[start : start + 16] = b"\xff" * 16
+    labels.write_bytes(content)
     for name, message in (
         ("b", r"which has no column of images, {bytes, path}: text, label"),
         ("c", "whose column 'label' is neither number nor word"),
         ("d", "which is damaged or truncated: "),
+        ("e", "names .*e.parquet, which is damaged or truncated: "),
     ):
         with pytest.raises(ConfigError, match=message):
             taken(tmp_path / f"{name}.parquet")
