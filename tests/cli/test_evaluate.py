@@ -175,7 +175,7 @@ def test_wrong_arguments_are_one_message(run, tmp_path, image_folder):
         ([run, "--data", images / "val" / "class0"], "an evaluation needs labels"),
         ([run, "--data", "/nowhere"], "--data is '/nowhere', which is not a folder"),
         ([run, "--data", odd], f"the same classes; {odd}/val has no 'class1'"),
-        ([run, "--data", f"places={tmp_path}"], "the suite quick has data"),
+        ([run, "--data", f"places={tmp_path}"], "a data set of the suite quick, which has data"),
         ([run, "--data", images, "--baseline", tmp_path / "wrong.json"], "not the results.json"),
         ([run, "--data", images, "--only", "imagenet1k_linear"], "the suite quick has quick_froz"),
         ([run, "--data", images, "--output", tmp_path / "wrong.json"], "File exists"),
