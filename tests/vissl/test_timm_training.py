@@ -113,3 +113,14 @@ def test_sgd_under_a_convnext_behind_the_filter_is_warned_of(
     _, config = model_of(name, *overrides)
     assert config.OPTIMIZER.name == optimizer
     assert ("with which convnext_tiny collapses" in caplog.text) == warned
+
+
+def test_an_evaluation_of_a_convnext_is_not_warned_of(compose, large_folder, caplog):
+    from mscn_plugin.config.checks.optimizer import _warn_of_convnext
+
+    overlay = "+config/mscn/models=timm_convnext_tiny"
+    config = compose("config=mscn/quickstart", overlay, f"config.MSCN.DATA={large_folder}")
+    caplog.clear()
+    config.MODEL.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON = True
+    _warn_of_convnext(config)
+    assert caplog.text == ""

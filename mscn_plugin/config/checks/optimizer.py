@@ -111,10 +111,11 @@ def _warn_of_convnext(cfg: Config) -> None:
     Its gradient is multiplied by 1 / sqrt(eps), a thousand. With SGD the bias of ConvNeXt's stem
     reached 100,000 in ten steps of the quickstart, beside which no picture is seen.
     """
-    trunk, optimizer = cfg.MODEL.TRUNK, str(cfg.OPTIMIZER.name)
-    name = str((trunk.get("TIMM") or {}).get("NAME"))
-    scaled = optimizer.startswith(("sgd", "lars"))
-    if is_timm(cfg.MODEL) and name.startswith("convnext") and scaled and input_sigma(cfg, "TRAIN"):
+    optimizer = str(cfg.OPTIMIZER.name)
+    if is_evaluation(cfg) or not is_timm(cfg.MODEL) or not optimizer.startswith(("sgd", "lars")):
+        return
+    name = str((cfg.MODEL.TRUNK.get("TIMM") or {}).get("NAME"))
+    if name.startswith("convnext") and input_sigma(cfg, "TRAIN"):
         logging.warning(
             f"config.OPTIMIZER.name is {optimizer}, with which {name} collapses behind the "
             "high-pass filter: its first layer normalization multiplies the gradients of empty "
