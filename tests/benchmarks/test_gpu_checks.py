@@ -35,9 +35,7 @@ def test_every_step_runs_on_a_cpu_in_small_and_writes_elsewhere(python, tmp_path
     pages = {name: (ROOT / "docs" / name).read_bytes() for name in ("gpu.json", "gpu.md")}
     arguments = ["--device", "cpu", "--minutes", "14", "--output", tmp_path]
     command = ("-W", "ignore", "-m", "benchmarks.gpu", *arguments)
-    # The steps are what is tested: compiled trunks on a CPU are in test_target_network.
-    as_it_is = {"TORCHDYNAMO_DISABLE": "1"}
-    said = run_python(*command, cwd=ROOT, timeout=880, env=as_it_is).stdout
+    said = run_python(*command, cwd=ROOT, timeout=880).stdout  # a busy machine's, compiling
     results = json.loads((tmp_path / "gpu.json").read_text())
     assert results["device"] == "cpu"
     assert set(results["steps"]) == set(STEPS)
