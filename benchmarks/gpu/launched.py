@@ -117,7 +117,7 @@ def quickstart(rec: Recorder) -> None:
     if rec.on_gpu:
         overrides.append("config.DATA.NUM_DATALOADER_WORKERS=6")
     else:
-        overrides += [f"config.MSCN.DATA={few_photographs(rec, 6)}", *SMALL, *NARROW]
+        overrides += [f"config.MSCN.DATA={few_photographs(rec, 6)}", *SMALL, *narrow(rec)]
     with rec.check("mscn/quickstart, all of it, through VISSL's launcher") as row:
         begin = time.monotonic()
         launch(folder, overrides)
@@ -146,8 +146,12 @@ SMALL = [
     "config.MSCN.ONLINE_EVALUATION.NUM_NEIGHBORS=5",
 ]
 """For a CPU: a run of seconds."""
-NARROW = ["config.MODEL.TRUNK.SMALL_RESNET.DEPTH=10", "config.MODEL.TRUNK.SMALL_RESNET.WIDTH=8"]
-"""For a CPU: a trunk of mscn/quickstart and its like that trains, and compiles, in seconds."""
+
+
+def narrow(rec: Recorder) -> list[str]:
+    """On a CPU a trunk of mscn/quickstart and its like that trains, and compiles, in seconds."""
+    section = "config.MODEL.TRUNK.SMALL_RESNET"
+    return [] if rec.on_gpu else [f"{section}.DEPTH=10", f"{section}.WIDTH=8"]
 
 
 def script(name: str, arguments: list[str], folder: Path) -> str:
@@ -224,8 +228,7 @@ def variants(rec: Recorder) -> None:
             "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=64",
             "config.DATA.NUM_DATALOADER_WORKERS=2",
         ]
-    else:
-        short += NARROW
+    short += narrow(rec)
     simclr, byol = ["config=mscn/quickstart", *short], ["config=mscn/byol_quickstart", *short]
     sync = "config.MODEL.SYNC_BN_CONFIG.CONVERT_BN_TO_SYNC_BN=True"
     amp = "+config/mscn/memory=amp"
@@ -315,7 +318,7 @@ def resume(rec: Recorder) -> None:
             f"config.MSCN.DATA={images}",
             *machine(rec),
             *SMALL,
-            *([] if rec.on_gpu else NARROW),
+            *narrow(rec),
             "config.OPTIMIZER.num_epochs=2",
             "config.DATA.NUM_DATALOADER_WORKERS=2",
             "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",

@@ -18,7 +18,7 @@ from unittest import mock
 import torch
 from torch.nn import functional as F
 
-from benchmarks.gpu.launched import NARROW
+from benchmarks.gpu.launched import narrow
 from benchmarks.gpu.recorder import Recorder, milliseconds
 from benchmarks.harness import photographs_as_jpegs, quiet
 
@@ -78,7 +78,7 @@ def model_of(*overrides: str) -> Any:
 
 def _model(rec: Recorder, *overrides: str) -> Any:
     """ResNet-50 with its projector; on a CPU a small one."""
-    return model_of(*([] if rec.on_gpu else ["config=mscn/quickstart", *NARROW]), *overrides)
+    return model_of(*([] if rec.on_gpu else ["config=mscn/quickstart"]), *narrow(rec), *overrides)
 
 
 def _loss_of(rec: Recorder, whose: str, num_views: int, images: int, ranks: int = 1) -> Any:

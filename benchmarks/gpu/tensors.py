@@ -216,13 +216,13 @@ def _tf32_bites(rec: Recorder) -> None:
 
 def _repeats(rec: Recorder) -> None:
     """One forward and backward pass of the quickstart's model, twice, on the same views."""
-    from benchmarks.gpu.launched import NARROW
+    from benchmarks.gpu.launched import narrow
     from benchmarks.gpu.speed import MSCN, _loss_of, model_of
 
     quickstart = [
         "config=mscn/quickstart",
         "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.num_masks=1",
-        *([] if rec.on_gpu else NARROW),
+        *narrow(rec),
     ]
     model = model_of(*quickstart).to(rec.device)
     loss = _loss_of(rec, MSCN, 2, 32)

@@ -98,8 +98,9 @@ def run(options: argparse.Namespace) -> None:
     planned = schedule.plan(suites, options.only, options.seeds)
     runs = [plan.run for plan in planned]
     # A job of SLURM that an earlier call has submitted may be at work in its folder.
-    for run_to_begin in [run for run in runs if not run.job_note.is_file()][:1]:
-        refuse_early(run_to_begin.arguments)
+    to_begin = next((run for run in runs if not run.job_note.is_file()), None)
+    if to_begin is not None:
+        refuse_early(to_begin.arguments)
     # Runs side by side share the cores. Not over a value of the user's.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.jobs)))
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,15 +125,11 @@ def run(options: argparse.Namespace) -> None:
 
 def failures(rows: list[dict[str, Any]]) -> dict[str, str]:
     """The error of each run and evaluation that has one, by folder and name."""
-    return {
-        name: outcome["error"]
-        for row in rows
-        for name, outcome in (
-            (row["folder"], row),
-            *((f"{row['folder']}, {n}", e) for n, e in row.get("evaluations", {}).items()),
-        )
-        if "error" in outcome
-    }
+    outcomes = {row["folder"]: row for row in rows}
+    for row in rows:
+        for name, outcome in row.get("evaluations", {}).items():
+            outcomes[f"{row['folder']}, {name}"] = outcome
+    return {name: outcome["error"] for name, outcome in outcomes.items() if "error" in outcome}
 
 
 def refuse_early(arguments: list[str]) -> None:

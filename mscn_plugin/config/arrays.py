@@ -10,10 +10,8 @@ from classy_vision.dataset.transforms import TRANSFORM_REGISTRY
 from torchvision import transforms as torchvision_transforms
 from vissl.models.trunks import MODEL_TRUNKS_REGISTRY
 
-from mscn_plugin.data.arrays import ARRAYS, AmbiguousLayoutError, ArrayFormat, read_array
-from mscn_plugin.data.decoding import UnreadableImageError, reading, to_rgb
-from mscn_plugin.data.image_folder import Contents
-from mscn_plugin.data.sources import ARRAYS_HINT, SOURCES, contents_of, find_splits
+from mscn_plugin.data.arrays import ARRAYS, ArrayFormat
+from mscn_plugin.data.sources import contents_of, find_splits
 from mscn_plugin.data.statistics import FILE, arrays_fingerprint, read_statistics
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.models import input_channels
@@ -29,7 +27,6 @@ TRANSFORMS = (
 _FOREIGN = ("classy_vision", "mscn_plugin", "torchvision", "vissl")
 """Packages whose other transforms are for pictures; a user's own may be for arrays."""
 _TRUNKS = (*input_channels.TRUNKS, "small_resnet", "timm")
-_LOOKED_AT = 16  # images of a split, at equal distances, before anything starts
 
 
 def infer_and_check(cfg: Config) -> None:
@@ -183,38 +180,3 @@ def check_sources(cfg: Config, split: str) -> None:
             f"{key}; with config.MSCN.CHANNELS {channels} each must be {ARRAYS} or disk_filelist: "
             "config.MSCN.DATA=<folder of arrays> sets them"
         )
-
-
-def check_first_images(cfg: Config, folders: dict[str, list[Contents]]) -> None:
-    """Read a few images of each folder: what is wrong with all of them is wrong with the keys.
-
-    Raises:
-        ConfigError: the layout of an array is ambiguous, or none can be read.
-    """
-    form, pixel_range = ArrayFormat.of(cfg), cfg.MSCN.PIXEL_RANGE
-    listed = [
-        (SOURCES[name], found)
-        for split, of_split in folders.items()
-        for name, found in zip(filter(SOURCES.get, cfg.DATA[split].DATA_SOURCES), of_split)
-    ]
-    for source, found in listed:
-        images = [path for path, _ in found.images[:: -(-len(found.images) // _LOOKED_AT)]]
-        problems = []
-        for path in images:
-            try:
-                if form:
-                    read_array(path, form)
-                else:
-                    with reading(path):
-                        to_rgb(source.open(found.folder, path), pixel_range)
-            except UnreadableImageError as error:
-                if isinstance(error.__cause__, AmbiguousLayoutError):
-                    raise ConfigError(str(error)) from None
-                problems.append(str(error))
-        if len(problems) == len(images):
-            kind = "arrays" if form else "images"
-            tiff = not form and any(path.lower().endswith((".tif", ".tiff")) for path in images)
-            raise ConfigError(
-                f"none of {len(images)} {kind} of {found.folder} can be read: {problems[0]}"
-                + (f"; TIFFs of other channels than RGB are arrays: {ARRAYS_HINT}" if tiff else "")
-            )

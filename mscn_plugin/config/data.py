@@ -12,19 +12,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from vissl.data.dataset_catalog import VisslDatasetCatalog, get_data_files
 
-from mscn_plugin.config.arrays import check_first_images, check_sources
+from mscn_plugin.config.arrays import check_sources
 from mscn_plugin.config.checks.cache import check_cache
 from mscn_plugin.config.checks.evaluation import check_classes, is_evaluation, makes_lists
 from mscn_plugin.config.hydra_overrides import is_overridden
+from mscn_plugin.data.arrays import AmbiguousLayoutError, ArrayFormat, read_array
+from mscn_plugin.data.decoding import UnreadableImageError, reading, to_rgb
 from mscn_plugin.data.image_folder import (
     PHOTOGRAPHS,
     WANTED,
     Contents,
     fingerprint,
     held_out_fifth,
+    spread_paths,
 )
 from mscn_plugin.data.index import IndexedImages
-from mscn_plugin.data.sources import SOURCES, find_splits, size_listed
+from mscn_plugin.data.sources import ARRAYS_HINT, SOURCES, find_splits, size_listed
 from mscn_plugin.data.train_subset import (
     as_arrays,
     check_fraction,
@@ -38,6 +41,7 @@ from mscn_plugin.types import Config
 _KEY = "config.MSCN.DATA"
 _IMAGENET = 1000
 """Classes of ImageNet-1K."""
+_LOOKED_AT = 16  # images of a folder, at equal distances, before anything starts
 
 Folders = dict[str, list[Contents]]
 """The image folders of the splits ``TRAIN`` and ``TEST``."""
@@ -62,6 +66,41 @@ def find_images(cfg: Config) -> ImageLists:
     check_first_images(cfg, folders)
     check_classes(cfg, folders)
     return choose_images(cfg, folders)
+
+
+def check_first_images(cfg: Config, folders: Folders) -> None:
+    """Read a few images of each folder: what is wrong with all of them is wrong with the keys.
+
+    Raises:
+        ConfigError: the layout of an array is ambiguous, or none can be read.
+    """
+    form, pixel_range = ArrayFormat.of(cfg), cfg.MSCN.PIXEL_RANGE
+    listed = [
+        (SOURCES[name], found)
+        for split, of_split in folders.items()
+        for name, found in zip(filter(SOURCES.get, cfg.DATA[split].DATA_SOURCES), of_split)
+    ]
+    for source, found in listed:
+        images = spread_paths(found.images, _LOOKED_AT)
+        problems = []
+        for path in images:
+            try:
+                if form:
+                    read_array(path, form)
+                else:
+                    with reading(path):
+                        to_rgb(source.open(found.folder, path), pixel_range)
+            except UnreadableImageError as error:
+                if isinstance(error.__cause__, AmbiguousLayoutError):
+                    raise ConfigError(str(error)) from None
+                problems.append(str(error))
+        if len(problems) == len(images):
+            kind = "arrays" if form else "images"
+            tiff = not form and any(path.lower().endswith((".tif", ".tiff")) for path in images)
+            raise ConfigError(
+                f"none of {len(images)} {kind} of {found.folder} can be read: {problems[0]}"
+                + (f"; TIFFs of other channels than RGB are arrays: {ARRAYS_HINT}" if tiff else "")
+            )
 
 
 def resolve(cfg: Config) -> Folders:

@@ -293,6 +293,11 @@ def images_fingerprint(contents: Contents, size_of: Callable[[str], int]) -> dic
     return fingerprint(names, list(map(size_of, paths)))
 
 
+def spread_paths(images: Sequence[tuple[str, int]], number: int) -> list[str]:
+    """The paths of at most so many images, at equal distances; there must be one."""
+    return [path for path, _ in images[:: -(-len(images) // number)]]
+
+
 def _digest(parts: Iterator[bytes]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:

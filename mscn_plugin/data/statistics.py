@@ -28,7 +28,7 @@ from mscn_plugin.data.arrays import (
     stored_values,
 )
 from mscn_plugin.data.decoding import UnreadableImageError, reading
-from mscn_plugin.data.image_folder import Contents, images_fingerprint
+from mscn_plugin.data.image_folder import Contents, images_fingerprint, spread_paths
 from mscn_plugin.data.parallel import in_processes
 from mscn_plugin.data.sources import contents_of, find_splits, size_listed
 from mscn_plugin.errors import ConfigError
@@ -145,9 +145,8 @@ def arrays_fingerprint(contents: Contents) -> dict[str, Any]:
 
     Arrays keep their size where their values change: the few tell, without reading all.
     """
-    paths = [path for path, _ in contents.images]
     digest = hashlib.blake2b(digest_size=16)
-    for path in paths[:: -(-len(paths) // _HASHED)]:
+    for path in spread_paths(contents.images, _HASHED):
         digest.update(Path(path).read_bytes())
     return {**images_fingerprint(contents, size_listed), "contents": digest.hexdigest()}
 

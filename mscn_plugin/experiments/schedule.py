@@ -97,10 +97,12 @@ class Schedule:
 
     def evaluate(self, outcomes: dict[Path, dict[str, Any]], jobs: int) -> None:
         """Add :attr:`evaluations` to the outcome of every run that has a result."""
+        if not self.evaluations:
+            return
         launches = {
             folder: list(self._launches(folder))
             for folder, outcome in outcomes.items()
-            if "metrics" in outcome and self.evaluations
+            if "metrics" in outcome
         }
         done = run_all([launch for of_run in launches.values() for launch in of_run], jobs)
         for folder, of_run in launches.items():

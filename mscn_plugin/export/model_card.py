@@ -260,11 +260,8 @@ def training_rows(pretrained: Pretrained) -> Iterator[tuple[str, Any]]:
     yield "trunk", describe(pretrained.model_config)
     yield "sigma of the high-pass filter in pixels", pretrained.sigma
     yield "epochs of this checkpoint", pretrained.epochs
-    weights = [value_at(config, path) for path in STARTS]
-    yield (
-        "started from the weights",
-        ", ".join(_name_of(Path(str(w))) for w in weights if w) or None,
-    )
+    starts = [Path(str(path)).name for path in (value_at(config, key) for key in STARTS) if path]
+    yield "started from the weights", ", ".join(starts) or None
     for name, path in KEYS.items():
         yield name, value_at(config, path)
     yield "settings of the loss", value_at(config, f"LOSS.{value_at(config, 'LOSS.name')}")

@@ -16,17 +16,15 @@ from mscn_plugin.config.folder import config_folder
 from mscn_plugin.config.hydra_overrides import line_to_type
 
 _OVERLAYS = (
-    *(
-        "augmentations",
-        "machine",
-        "memory",
-        "models",
-        "optimizer",
-        "readings",
-        "scale",
-        "speed",
-        "transforms",
-    ),
+    "augmentations",
+    "machine",
+    "memory",
+    "models",
+    "optimizer",
+    "readings",
+    "scale",
+    "speed",
+    "transforms",
 )
 """Folders of ``mscn/`` whose files change a config and are none themselves."""
 _TOOL = "run_distributed_engines"
