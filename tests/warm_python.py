@@ -76,7 +76,6 @@ IMPORTED = (
     "matplotlib.pyplot",
     "matplotlib.backends.backend_agg",
     "matplotlib.backends.backend_pdf",
-    "nvtx",
     "sklearn.linear_model",
     "sklearn.pipeline",
     "sklearn.svm",
