@@ -1,9 +1,10 @@
 """Draw the tables and plots of experiments from their result file (Figure 1 and Tables 5 to 10).
 
-Writes results.md, and a plot for each suite as PNG and PDF.
+Writes results.md, and plots for each suite as PNG and PDF.
 
 examples:
     mscn draw experiments runs/experiments/small/results.json --output drawn
+    mscn draw experiments docs/results_study.json --output drawn --against control_crop_high_pass
 """
 
 from __future__ import annotations
@@ -13,12 +14,26 @@ import json
 
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.definitions import CONDITIONS
 from mscn_plugin.experiments.definitions import SUITES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", type=user_path, help="results.json of mscn experiments")
     parser.add_argument("--output", type=user_path, help="folder; default: that of the file")
+    parser.add_argument(
+        "--against",
+        metavar="EXPERIMENT",
+        help="adds tables of the others' differences to this one, seed by seed",
+    )
+    parser.add_argument(
+        "--conditions",
+        nargs="+",
+        choices=list(CONDITIONS),
+        default=list(CONDITIONS),
+        metavar="NAME",
+        help=f"of the occlusion plot, some of {', '.join(CONDITIONS)} (default: all)",
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -32,7 +47,9 @@ def run(options: argparse.Namespace) -> None:
         if not suites or not suites.keys() <= SUITES.keys():  # they name files
             raise ValueError(f"its suites are {', '.join(map(repr, suites)) or 'none'}")
         folder.mkdir(parents=True, exist_ok=True)
-        present(folder, rows)
+        present(folder, rows, options.against, options.conditions)
+    except ConfigError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{options.results}: no results of mscn experiments ({error})") from None
     for name in ("results.md", *(f"{suite}.png" for suite in suites)):

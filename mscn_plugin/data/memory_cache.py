@@ -13,11 +13,13 @@ import os
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 import torch.distributed as dist
 from PIL import Image
+from torch import Tensor
 
 from mscn_plugin.data.decoding import Decoded, EncodedImage, UnreadableImageError
 from mscn_plugin.errors import RunError
@@ -72,6 +74,20 @@ def refusal(needed: float, images: int, about: str = "") -> str | None:
     )
 
 
+class Held(NamedTuple):
+    """A decoded image in memory.
+
+    Attributes:
+        pixels: uint8 ``[H, W, 3]``, the memory itself, which nobody may write to.
+        scale: its size as a part of that in the file.
+        nearly_blank: whether hardly anything is left of it.
+    """
+
+    pixels: np.ndarray
+    scale: float
+    nearly_blank: bool
+
+
 class MemoryCache:
     """Decoded images by their places in a source.
 
@@ -118,15 +134,14 @@ class MemoryCache:
     def __reduce__(self) -> Any:
         return _attached, (self.ends, self.upright, self.path)
 
-    def get(self, place: int, reduction: int) -> tuple[Decoded, bool] | None:
-        """An image as it was decoded before, and whether it is nearly blank."""
+    def get(self, place: int, reduction: int) -> Held | None:
+        """An image as it was decoded before."""
         kept = int(self._kept[place, reduction]) - 1
         if kept < 0:
             return None
         height, width = self._shapes[place, kept]
         pixels = self._place(place, kept)[: 3 * height * width].reshape(height, width, 3)
-        decoded = Decoded(Image.fromarray(pixels), float(self._scales[place, kept]))
-        return decoded, bool(self._blank[place, kept])
+        return Held(pixels, float(self._scales[place, kept]), bool(self._blank[place, kept]))
 
     def put(self, place: int, reduction: int, decoded: Decoded, blank: bool) -> None:
         """Keep an image, decoded with this reduction, if there is a place for its size."""
@@ -174,13 +189,23 @@ class HeldImage(EncodedImage):
     def decode(self, reduction: int = 1) -> Decoded:
         if self._decoded is None:
             reduction = min(max(reduction, 1), _REDUCTIONS[-1])
-            found = self.cache.get(self.place, reduction)
-            if found is None:
+            held = self.cache.get(self.place, reduction)
+            if held is not None:
+                self._decoded = Decoded(Image.fromarray(held.pixels), held.scale)
+                self.nearly_blank = held.nearly_blank
+            else:
                 file = self.load()
-                found = file.decode(reduction), file.nearly_blank
-                self.cache.put(self.place, reduction, *found)
-            self._decoded, self.nearly_blank = found
+                self._decoded = file.decode(reduction)
+                self.nearly_blank = file.nearly_blank
+                self.cache.put(self.place, reduction, self._decoded, self.nearly_blank)
         return self._decoded
+
+    def pixels(self) -> Tensor:
+        held = self.cache.get(self.place, 1)
+        if held is None:
+            return super().pixels()
+        self.nearly_blank = held.nearly_blank
+        return torch.from_numpy(held.pixels).permute(2, 0, 1)
 
 
 def make_cache(load: Callable[[int], EncodedImage], number: int) -> MemoryCache:

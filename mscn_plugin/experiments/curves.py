@@ -5,7 +5,8 @@ Rows are those of :mod:`mscn_plugin.experiments.results`, with ``epochs`` and ``
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,16 @@ def plot_epochs(rows: Rows, path: Path, title: str) -> None:
     _draw(rows, _by_epoch, path, title, "epochs")
 
 
-def plot_occlusion(rows: Rows, path: Path, title: str) -> None:
-    """Draw kNN of one suite's experiments against the share of an image that is hidden."""
-    _draw(rows, _by_share, path, f"{title}, kNN", "share hidden in %")
+def plot_occlusion(
+    rows: Rows, path: Path, title: str, conditions: Sequence[str] = tuple(CONDITIONS)
+) -> None:
+    """Draw kNN of one suite's experiments against the share of an image that is hidden.
+
+    Args:
+        conditions: keys of :data:`CONDITIONS`, a panel for each.
+    """
+    by_share = functools.partial(_by_share, conditions=conditions)
+    _draw(rows, by_share, path, f"{title}, kNN", "share hidden in %")
 
 
 def _by_epoch(row: dict[str, Any]) -> Curves | None:
@@ -67,12 +75,11 @@ def _by_epoch(row: dict[str, Any]) -> Curves | None:
     return [epoch["epoch"] for epoch in epochs], accuracies
 
 
-def _by_share(row: dict[str, Any]) -> Curves | None:
+def _by_share(row: dict[str, Any], conditions: Sequence[str]) -> Curves | None:
     for outcome in row.get("evaluations", {}).values():
         if CURVES in outcome:
             curves = outcome[CURVES]
-            titles = {condition.title: name for name, condition in CONDITIONS.items()}
-            accuracies = {title: curves["knn"][name] for title, name in titles.items()}
+            accuracies = {CONDITIONS[name].title: curves["knn"][name] for name in conditions}
             return [100 * share for share in curves["shares"]], accuracies
     return None
 
@@ -93,7 +100,7 @@ def _draw(
         return
     _, panels = next(iter(curves.values()))[0]
     figure = Figure(figsize=(2.4 * len(panels) + 3, 3.6), constrained_layout=True)
-    all_axes = figure.subplots(1, len(panels), sharey=True)
+    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, panel in zip(all_axes, panels):
         for number, (label, seeds) in enumerate(curves.items()):
             color, style = f"C{number % 10}", "-" if number < 10 else "--"

@@ -9,16 +9,20 @@ the overrides, where the caller named some), and ``metrics`` with ``measured_on`
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tabulate import tabulate
 
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.definitions import CONDITIONS
 from mscn_plugin.experiments.curves import evaluation_tables, plot_epochs, plot_occlusion
 from mscn_plugin.experiments.definitions import SUITES
+from mscn_plugin.experiments.differences import difference_table
 from mscn_plugin.experiments.means import Rows, as_text, by_experiment, mean_and_interval
-from mscn_plugin.experiments.runs import METRICS, UNTRAINED
+from mscn_plugin.experiments.runs import METRICS, UNTRAINED, shown
 from mscn_plugin.files import replacing, save_figure, save_json, write_text
 
 PAPER = "the paper, linear probe of A.2"
@@ -42,7 +46,7 @@ def summary(rows: Rows) -> list[list[Any]]:
 
 def table(rows: Rows, layout: str) -> str:
     """:func:`summary` of one suite, in one of ``tabulate``'s layouts, with notes below it."""
-    headers = [rows[0]["suite"], "seeds", *map(_shown, (*METRICS, *UNTRAINED)), PAPER]
+    headers = [rows[0]["suite"], "seeds", *map(shown, (*METRICS, *UNTRAINED)), PAPER]
     derived = _derived(rows)
     lines = summary(rows)
     for line, name in zip(lines, dict.fromkeys(row["experiment"] for row in rows)):
@@ -60,11 +64,6 @@ def table(rows: Rows, layout: str) -> str:
         return str(text)
     mark = "\\*" if layout == "github" else "*"
     return f"{text}\n\n{mark} Not printed in the paper: {', '.join(derived.values())}."
-
-
-def _shown(metric: str) -> str:
-    """A metric's title in tables and plots: the probe of a run is not A.2's."""
-    return metric.replace("linear probe", "online probe")
 
 
 def _derived(rows: Rows) -> dict[str, str]:
@@ -124,18 +123,38 @@ def save(folder: Path, rows: Rows) -> None:
             where = row["suite"], row["experiment"], row["seed"]
             for metric, accuracy in row.get("metrics", {}).items():
                 paper = row["paper"] if metric == "linear probe" else None
-                lines.writerow([*where, _shown(metric), accuracy, paper])
+                lines.writerow([*where, shown(metric), accuracy, paper])
             for name, outcome in row.get("evaluations", {}).items():
                 for metric, value in outcome.get("metrics", {}).items():
                     lines.writerow([*where, f"{name}: {metric}", value, None])
     present(folder, rows)
 
 
-def present(folder: Path, rows: Rows) -> None:
-    """Write ``results.md``, and a plot for each suite."""
+def present(
+    folder: Path,
+    rows: Rows,
+    against: str | None = None,
+    conditions: Sequence[str] = tuple(CONDITIONS),
+) -> None:
+    """Write ``results.md``, and plots for each suite.
+
+    Args:
+        against: an experiment, to which tables of differences are written.
+        conditions: those of the occlusion plots.
+
+    Raises:
+        ConfigError: no suite has a difference to ``against``.
+    """
     parts = []
+    differences = []
     for of_suite in by_suite(rows).values():
         parts += [table(of_suite, "github"), *evaluation_tables(of_suite)]
+        difference = difference_table(of_suite, against) if against else None
+        differences += [difference] if difference else []
+    if against and not differences:
+        names = ", ".join(dict.fromkeys(row["experiment"] for row in rows))
+        raise ConfigError(f"--against {against}: no seed of it and another; there are {names}")
+    parts += differences
     images = dict.fromkeys(row["measured_on"] for row in rows if "measured_on" in row)
     parts += [f"{text[0].upper()}{text[1:]}." for text in images]
     write_text(folder / "results.md", "\n\n".join(parts) + "\n")
@@ -143,7 +162,7 @@ def present(folder: Path, rows: Rows) -> None:
         if any("metrics" in row for row in of_suite):
             plot(of_suite, folder / suite, suite)
             plot_epochs(of_suite, folder / f"{suite}_epochs", suite)
-            plot_occlusion(of_suite, folder / f"{suite}_occlusion", suite)
+            plot_occlusion(of_suite, folder / f"{suite}_occlusion", suite, conditions)
 
 
 def plot(rows: Rows, path: Path, title: str) -> None:
@@ -180,7 +199,7 @@ def plot(rows: Rows, path: Path, title: str) -> None:
             before = [m[f"{metric}, untrained"] for m in done if f"{metric}, untrained" in m]
             if before:
                 axis.plot(np.mean(before), place, "|", ms=12, mew=2, color="tab:red")
-        axis.set(xlabel=f"{_shown(metric)}, % (here)", xlim=(0, None))
+        axis.set(xlabel=f"{shown(metric)}, % (here)", xlim=(0, None))
     for place, name in enumerate(names):
         paper = next(row["paper"] for row in rows if row["experiment"] == name)
         if paper is not None:

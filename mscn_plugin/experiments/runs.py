@@ -17,6 +17,11 @@ UNTRAINED = {f"{title}, untrained": name for title, name in METRICS.items()}
 """The same of the trunk before its first step: a filter alone changes what it says of a picture."""
 
 
+def shown(metric: str) -> str:
+    """A metric's title in tables and plots: the probe of a run is not A.2's."""
+    return metric.replace("linear probe", "online probe")
+
+
 @dataclasses.dataclass(frozen=True)
 class ExperimentRun(ToolRun):
     """One experiment with one seed; its folder is named after all that it depends on.

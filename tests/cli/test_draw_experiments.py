@@ -27,6 +27,16 @@ def test_the_documented_tables_are_those_of_the_documented_numbers(draw, tmp_pat
         assert (tmp_path / f"{suite}.pdf").is_file()
 
 
+def test_differences_to_an_experiment_by_its_name(draw, tmp_path):
+    draw(ROOT / "docs" / "results.json", "--output", tmp_path, "--against", "baseline_standard")
+    drawn = (tmp_path / "results.md").read_text()
+    # One table: of the four suites one has the experiment.
+    assert drawn.count("| difference to ") == 1
+    assert "| difference to no mask: standard augmentations " in drawn
+    with pytest.raises(SystemExit, match="--against standard: no seed .* there are 01_mask_only, "):
+        draw(ROOT / "docs" / "results.json", "--output", tmp_path, "--against", "standard")
+
+
 def test_every_documented_run_has_three_seeds():
     rows = json.loads((ROOT / "docs" / "results.json").read_text())
     seeds = {}

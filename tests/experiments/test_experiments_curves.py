@@ -58,5 +58,8 @@ def test_plots_are_drawn_where_there_are_curves(tmp_path, monkeypatch):
     plot_occlusion(seeds, tmp_path / "hidden", "s")
     means = [(list(x), list(y)) for x, y, *_ in drawn[::3]]
     assert means == [([0, 50], [15, 7.5])] * len(CONDITIONS)
+    drawn.clear()
+    plot_occlusion(seeds, tmp_path / "hidden", "s", ["box-zeros"])
+    assert len(drawn) == 3  # one panel: the mean, and two seeds
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"epochs.png", "epochs.pdf", "hidden.png", "hidden.pdf"}
