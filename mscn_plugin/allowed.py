@@ -96,9 +96,8 @@ def checked_by(words: str, check: Callable[[Any], Any]) -> Allowed:
 
 SWITCH = one_of(True, False)
 TEXT = Allowed("text", lambda value: isinstance(value, str) and value != "")
-ABOVE_ZERO = number("above 0 and finite", lambda value: value > 0)
 NOT_NEGATIVE = number("at least 0 and finite", lambda value: value >= 0)
-POSITIVE = number("a number above 0", lambda value: value > 0)
+POSITIVE = number("a finite number above 0", lambda value: value > 0)
 FRACTION = number("a number from 0 to 1", lambda value: 0 <= value <= 1)
 BELOW_ONE = number("a number of at least 0 and below 1", lambda value: 0 <= value < 1)
 ABOVE_ZERO_TO_ONE = number("a number above 0, at most 1", lambda value: 0 < value <= 1)

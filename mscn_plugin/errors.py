@@ -7,7 +7,7 @@ import errno
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -35,6 +35,12 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     nearest = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
+
+
+def first_few(values: Sequence[object], most: int) -> str:
+    """The first ``most`` of ``values``, and how many more there are."""
+    more = f" and {len(values) - most} more" if len(values) > most else ""
+    return ", ".join(map(str, values[:most])) + more
 
 
 def build_part(

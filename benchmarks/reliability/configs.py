@@ -220,7 +220,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "temperature of 0",
         [f"{L}.mscn_info_nce_loss.temperature=0"],
-        f"{L}.mscn_info_nce_loss.temperature is 0; it must be above 0",
+        f"{L}.mscn_info_nce_loss.temperature is 0; it must be a finite number above 0",
     ),
     ("infinite temperature", [f"{L}.mscn_info_nce_loss.temperature=inf"], "temperature"),
     (
@@ -492,7 +492,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "neighbors at a temperature of 0",
         [f"{M}.ONLINE_EVALUATION.TEMPERATURE=0"],
-        "TEMPERATURE is 0; it must be a number above 0",
+        "TEMPERATURE is 0; it must be a finite number above 0",
     ),
     (
         "misspelled evaluation key",
@@ -686,7 +686,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "VICReg that wants no spread",
         ["config=mscn/vicreg_quickstart", f"{L}.vicreg_loss.gamma=0"],
-        f"{L}.vicreg_loss.gamma is 0; it must be above 0 and finite",
+        f"{L}.vicreg_loss.gamma is 0; it must be a finite number above 0",
     ),
     (
         "a misspelled coefficient of VICReg",
@@ -696,7 +696,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "Barlow Twins of several masks without its second term",
         [f"{L}.name=mscn_barlow_twins_loss", f"+{L}.mscn_barlow_twins_loss={{lambda_:0}}"],
-        f"{L}.mscn_barlow_twins_loss.lambda_ is 0; it must be above 0 and finite",
+        f"{L}.mscn_barlow_twins_loss.lambda_ is 0; it must be a finite number above 0",
     ),
     (
         "SwAV on views in one tensor",
@@ -706,7 +706,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "MoCo at a temperature of 0",
         [*MOCO, f"{L}.moco_loss.temperature=0"],
-        "moco_loss.temperature is 0; it must be a number above 0",
+        "moco_loss.temperature is 0; it must be a finite number above 0",
     ),
     (
         "MoCo that runs away",

@@ -33,7 +33,7 @@ from mscn_plugin.data.index import Entries, Index, IndexedImages, Shard, write_i
 from mscn_plugin.data.packed import INDEX, PACK, PACK_AGAIN, TarSource
 from mscn_plugin.data.parallel import in_processes
 from mscn_plugin.data.sources import SOURCES, contents_of, find_splits
-from mscn_plugin.errors import ConfigError
+from mscn_plugin.errors import ConfigError, first_few
 from mscn_plugin.files import remove_abandoned, replacing, save_json
 
 _VERSION = 1
@@ -154,8 +154,7 @@ def pack(data: str, output: Path, settings: Settings, processes: int = 1) -> lis
             unreadable += names
     lines = [total.in_words()]
     if unreadable:
-        more = f", and {len(unreadable) - _MAX_NAMED} more" if unreadable[_MAX_NAMED:] else ""
-        lines.append(f"unreadable: {', '.join(unreadable[:_MAX_NAMED])}{more}")
+        lines.append(f"unreadable: {first_few(unreadable, _MAX_NAMED)}")
     for name, contents in found.items():
         folder = output / places[name]
         if not (folder / INDEX).is_file():

@@ -15,7 +15,7 @@ from mscn_plugin.checkpoints.complete import load_complete
 from mscn_plugin.checkpoints.fingerprint import flat
 from mscn_plugin.checkpoints.io import CheckpointError
 from mscn_plugin.checkpoints.run_folder import json_lines
-from mscn_plugin.errors import ConfigError
+from mscn_plugin.errors import ConfigError, first_few
 from mscn_plugin.files import save_json, write_text
 from mscn_plugin.types import Config
 
@@ -71,9 +71,8 @@ def refuse_another(output: Path, recipe: dict[str, Any]) -> None:
             _NAMES.get(key) or f"{key} (was {before.get(key)!r}, is {recipe.get(key)!r})"
             for key in sorted(different, key=lambda key: key not in _NAMES)
         ]
-        more = f" and {len(changes) - 4} more" if len(changes) > 4 else ""
         raise ConfigError(
-            f"{output} holds a detector that differs in {', '.join(changes[:4])}{more}; {ways}"
+            f"{output} holds a detector that differs in {first_few(changes, 4)}; {ways}"
         )
 
 

@@ -139,14 +139,25 @@ SUITES: dict[str, list[Experiment]] = {
 }
 """Suites by the names under which the runner knows them."""
 
-_STEPS = (
-    *("baseline_standard", "control_standard_high_pass"),
-    *("baseline_crop_only", "control_crop_high_pass"),
-    *("04_different_crops", "05_noise", "06_channelwise"),
-    *("09_asymmetry", "10_multimask", "11_final"),
-)
+_ARMS = {
+    "baseline_standard": "standard augmentations",
+    "control_standard_high_pass": "standard + filter",
+    "baseline_crop_only": "crops",
+    "control_crop_high_pass": "crops + filter",
+    "04_different_crops": "crops + filter + masks",
+    "05_noise": "crops + filter + masks, noise",
+    "06_channelwise": "the same, channel-wise",
+    "09_asymmetry": "standard + filter + masks",
+    "10_multimask": "the same, K = 2",
+    "11_final": "final",
+}
 SUITES["study"] = [
-    *(e for name in _STEPS for e in SUITES["trajectory"] if e.name == name),
+    *(
+        dataclasses.replace(e, title=title)
+        for name, title in _ARMS.items()
+        for e in SUITES["trajectory"]
+        if e.name == name
+    ),
     Experiment("final_half_ratio", "final, half the ratio", "11_final", (("ratio", 0.075),)),
     Experiment("final_double_ratio", "final, double the ratio", "11_final", (("ratio", 0.3),)),
 ]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mscn_plugin.allowed import ABOVE_ZERO
+from mscn_plugin.allowed import POSITIVE
 from mscn_plugin.losses.branches import gather_by_branch
 from mscn_plugin.losses.registry import EmbeddingLoss, register_loss
 from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
@@ -81,7 +81,7 @@ class MSCNBarlowTwinsLoss(EmbeddingLoss):
     ) -> None:
         super().__init__()
         for name, value in {"lambda_": lambda_, "scale_loss": scale_loss}.items():
-            ABOVE_ZERO.check(name, value)
+            POSITIVE.check(name, value)
         self.num_masks = masks_per_branch(num_masks)
         self.lambda_, self.scale_loss = lambda_, scale_loss
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mscn_plugin.allowed import ABOVE_ZERO
+from mscn_plugin.allowed import POSITIVE
 from mscn_plugin.losses.branches import gather_by_branch, split_by_branch
 from mscn_plugin.losses.registry import EmbeddingLoss, get_rank, register_loss
 from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
@@ -100,7 +100,7 @@ class MSCNLoss(nn.Module):
 
     def __init__(self, temperature: float = 0.2, negatives: str = "pair") -> None:
         super().__init__()
-        ABOVE_ZERO.check("temperature", temperature)
+        POSITIVE.check("temperature", temperature)
         if negatives not in NEGATIVES:
             raise ValueError(f"negatives is {negatives!r}; it must be one of {list(NEGATIVES)}")
         self.temperature = float(temperature)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mscn_plugin.allowed import ABOVE_ZERO, NOT_NEGATIVE
+from mscn_plugin.allowed import NOT_NEGATIVE, POSITIVE
 from mscn_plugin.losses.branches import gather_by_branch, split_by_branch
 from mscn_plugin.losses.registry import EmbeddingLoss, register_loss
 from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
@@ -114,7 +114,7 @@ class VICRegLoss(EmbeddingLoss):
         for name, value in coefficients.items():
             NOT_NEGATIVE.check(name, value)
         for name, value in {"gamma": gamma, "eps": eps}.items():
-            ABOVE_ZERO.check(name, value)
+            POSITIVE.check(name, value)
         self.num_masks = masks_per_branch(num_masks)
         self.settings = {**coefficients, "gamma": gamma, "eps": eps}
 

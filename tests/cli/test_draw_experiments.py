@@ -17,28 +17,36 @@ def draw(mscn):
 
 
 def test_the_documented_tables_are_those_of_the_documented_numbers(draw, tmp_path):
-    draw(ROOT / "docs" / "results.json", "--output", tmp_path)
-    text = (ROOT / "docs" / "results.md").read_text()
+    draw(ROOT / "docs" / "results_250_steps.json", "--output", tmp_path)
+    text = (ROOT / "docs" / "results_250_steps.md").read_text()
     for table in (tmp_path / "results.md").read_text().strip().split("\n\n"):
         assert table in text
-    rows = json.loads((ROOT / "docs" / "results.json").read_text())
+    rows = json.loads((ROOT / "docs" / "results_250_steps.json").read_text())
     for suite in {row["suite"] for row in rows}:
         assert (tmp_path / f"{suite}.png").is_file()
         assert (tmp_path / f"{suite}.pdf").is_file()
 
 
 def test_differences_to_an_experiment_by_its_name(draw, tmp_path):
-    draw(ROOT / "docs" / "results.json", "--output", tmp_path, "--against", "baseline_standard")
+    draw(
+        ROOT / "docs" / "results_250_steps.json",
+        "--output",
+        tmp_path,
+        "--against",
+        "baseline_standard",
+    )
     drawn = (tmp_path / "results.md").read_text()
     # One table: of the four suites one has the experiment.
     assert drawn.count("| difference to ") == 1
     assert "| difference to no mask: standard augmentations " in drawn
     with pytest.raises(SystemExit, match="--against standard: no seed .* there are 01_mask_only, "):
-        draw(ROOT / "docs" / "results.json", "--output", tmp_path, "--against", "standard")
+        draw(
+            ROOT / "docs" / "results_250_steps.json", "--output", tmp_path, "--against", "standard"
+        )
 
 
 def test_every_documented_run_has_three_seeds():
-    rows = json.loads((ROOT / "docs" / "results.json").read_text())
+    rows = json.loads((ROOT / "docs" / "results_250_steps.json").read_text())
     seeds = {}
     for row in rows:
         assert "metrics" in row, row

@@ -112,7 +112,8 @@ def world(image_folder, checkpoints, tmp_path):
     (tmp_path / "data" / "my_images").symlink_to(image_folder)
     Image.fromarray(skimage.data.astronaut()).save(tmp_path / "photo.jpg")
     (tmp_path / "docs").mkdir()
-    shutil.copy(ROOT / "docs" / "results.json", tmp_path / "docs")
+    for results in (ROOT / "docs").glob("results*.json"):
+        shutil.copy(results, tmp_path / "docs")
 
     def run(words: list[str], code: str = "") -> None:
         if not overrides_in(words):

@@ -67,8 +67,8 @@ def test_gradients_are_those_of_finite_differences():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lambda_": 0}, "lambda_ is 0; it must be above 0 and finite"),
-        ({"scale_loss": float("inf")}, "scale_loss is inf; it must be above 0 and finite"),
+        ({"lambda_": 0}, "lambda_ is 0; it must be a finite number above 0"),
+        ({"scale_loss": float("inf")}, "scale_loss is inf; it must be a finite number above 0"),
         ({"num_masks": [1]}, "num_masks is [1]"),
     ],
 )

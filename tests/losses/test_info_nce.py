@@ -141,7 +141,7 @@ def test_gradient_is_right_numerically(loss_class):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"temperature": 0}, "temperature is 0; it must be above 0"),
+        ({"temperature": 0}, "temperature is 0; it must be a finite number above 0"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"num_masks": 0}, "num_masks is 0; it must be a whole number of at least 1"),
         ({"num_masks": [1, 2, 3]}, r"num_masks is \[1, 2, 3\]"),

@@ -84,8 +84,8 @@ def test_masks_of_one_view_are_never_compared():
         ({"sim_coeff": -1}, "sim_coeff is -1; it must be at least 0 and finite"),
         ({"std_coeff": "much"}, "std_coeff is 'much'; it must be"),
         ({"cov_coeff": float("nan")}, "cov_coeff is nan; it must be"),
-        ({"gamma": 0}, "gamma is 0; it must be above 0 and finite"),
-        ({"eps": 0}, "eps is 0; it must be above 0 and finite"),
+        ({"gamma": 0}, "gamma is 0; it must be a finite number above 0"),
+        ({"eps": 0}, "eps is 0; it must be a finite number above 0"),
         ({"num_masks": 0}, "num_masks is 0"),
     ],
 )

@@ -26,7 +26,7 @@ from vissl.models.trunks import MODEL_TRUNKS_REGISTRY
 from vissl.trainer.train_steps import TRAIN_STEP_REGISTRY
 from vissl.utils.misc import is_apex_available
 
-from mscn_plugin.allowed import Allowed, number, one_of, whole
+from mscn_plugin.allowed import ABOVE_ZERO_TO_ONE, BELOW_ONE, POSITIVE, Allowed, one_of, whole
 from mscn_plugin.allowed import refuse as refuse_key
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError, suggestion
@@ -39,7 +39,6 @@ _NEVER_OR = Allowed(
     lambda value: is_whole(value) and (value == -1 or value >= 1),
 )
 _TEXTS = Allowed("a list of texts", lambda value: all(isinstance(entry, str) for entry in value))
-_ABOVE_0 = number("a number, above 0", lambda value: value > 0)
 _LABEL_TYPES = one_of("standard", "sample_index", "zero")
 _SCALINGS = one_of("linear", "sqrt")
 _VALUES: dict[str, Allowed] = {
@@ -70,15 +69,13 @@ _VALUES: dict[str, Allowed] = {
     "CHECKPOINT.CHECKPOINT_ITER_FREQUENCY": _NEVER_OR,
     "HOOKS.PERF_STATS.PERF_STAT_FREQUENCY": _NEVER_OR,
     "HOOKS.PERF_STATS.ROLLING_BTIME_FREQ": _NEVER_OR,
-    "OPTIMIZER.momentum": number("a number, at least 0 and below 1", lambda value: 0 <= value < 1),
-    "MODEL.GRAD_CLIP.MAX_NORM": _ABOVE_0,
-    "MODEL.GRAD_CLIP.NORM_TYPE": _ABOVE_0,
-    "MODEL.HEAD.BATCHNORM_EPS": _ABOVE_0,
-    "MODEL.HEAD.BATCHNORM_MOMENTUM": number(
-        "a number, above 0, at most 1", lambda value: 0 < value <= 1
-    ),
-    "MODEL.HEAD.PARAMS_MULTIPLIER": _ABOVE_0,
-    "NEAREST_NEIGHBOR.SIGMA": _ABOVE_0,
+    "OPTIMIZER.momentum": BELOW_ONE,
+    "MODEL.GRAD_CLIP.MAX_NORM": POSITIVE,
+    "MODEL.GRAD_CLIP.NORM_TYPE": POSITIVE,
+    "MODEL.HEAD.BATCHNORM_EPS": POSITIVE,
+    "MODEL.HEAD.BATCHNORM_MOMENTUM": ABOVE_ZERO_TO_ONE,
+    "MODEL.HEAD.PARAMS_MULTIPLIER": POSITIVE,
+    "NEAREST_NEIGHBOR.SIGMA": POSITIVE,
     "MACHINE.DEVICE": one_of("cpu", "gpu"),
     "CHECKPOINT.BACKEND": one_of("disk"),
     "MULTI_PROCESSING_METHOD": one_of("fork", "forkserver", "spawn"),

@@ -16,13 +16,14 @@ from vissl.config import AttrDict
 from vissl.models import build_model
 
 from mscn_plugin.checkpoints.io import CheckpointError, load_checkpoint, save_checkpoint
-from mscn_plugin.errors import RunError
+from mscn_plugin.errors import RunError, first_few
 from mscn_plugin.losses.byol import BYOLLoss
 from mscn_plugin.training.hooks.base import MSCNHook
 from mscn_plugin.types import Task
 
 SMALLEST_SCALE = 2.0**-10
 """Scale of mixed precision below which no gradient is large enough to overflow by itself."""
+_MAX_NAMED = 16
 _SECTIONS = ("MODEL", "OPTIMIZER", "LOSS")
 
 
@@ -47,7 +48,7 @@ class NonFiniteHook(MSCNHook):
         indices = _unique(task.last_batch.sample.get("data_idx", []))
         raise RunError(
             f"the loss of iteration {task.iteration} is {task.last_batch.loss.item()}, for a batch "
-            f"of the images {_shortened(indices)}: {file} has the step, and "
+            f"of the images {first_few(indices, _MAX_NAMED)}: {file} has the step, and "
             "mscn replay names the first part of the model that is not finite; checkpoints of "
             "earlier iterations are kept"
         )
@@ -150,8 +151,3 @@ def _all_tensors(content: Any) -> list[Tensor]:
 def _unique(columns: Any) -> list[int]:
     indices = [index for tensor in _all_tensors(columns) for index in tensor.flatten().tolist()]
     return list(dict.fromkeys(indices))
-
-
-def _shortened(indices: list[int], most: int = 16) -> str:
-    more = f" and {len(indices) - most} more" if len(indices) > most else ""
-    return ", ".join(map(str, indices[:most])) + more
