@@ -64,5 +64,6 @@ def _cell(differences: list[float]) -> str:
     if not differences:
         return "-"
     mean, half = mean_and_interval(differences)
-    text = f"{'+' if mean > 0 else ''}{as_text(mean, half)}"
+    shown_mean = round(mean, 1) + 0.0  # no -0.0
+    text = f"{'+' if shown_mean > 0 else ''}{as_text(shown_mean, half)}"
     return f"**{text}**" if not np.isnan(half) and abs(mean) > half else text

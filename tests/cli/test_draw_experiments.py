@@ -16,15 +16,29 @@ def draw(mscn):
     return functools.partial(mscn, "draw experiments")
 
 
+def tables(folder: pathlib.Path) -> list[str]:
+    return (folder / "results.md").read_text().strip().split("\n\n")
+
+
 def test_the_documented_tables_are_those_of_the_documented_numbers(draw, tmp_path):
     draw(ROOT / "docs" / "results_250_steps.json", "--output", tmp_path)
     text = (ROOT / "docs" / "results_250_steps.md").read_text()
-    for table in (tmp_path / "results.md").read_text().strip().split("\n\n"):
+    for table in tables(tmp_path):
         assert table in text
     rows = json.loads((ROOT / "docs" / "results_250_steps.json").read_text())
     for suite in {row["suite"] for row in rows}:
         assert (tmp_path / f"{suite}.png").is_file()
         assert (tmp_path / f"{suite}.pdf").is_file()
+
+
+def test_the_documented_study_is_that_of_the_documented_numbers(draw, tmp_path):
+    text = (ROOT / "docs" / "results.md").read_text()
+    against = ("--against", "control_crop_high_pass")
+    draw(ROOT / "docs" / "results.json", "--output", tmp_path, *against)
+    for table in tables(tmp_path)[:-1]:  # the last one names the images
+        assert table in text
+    draw(ROOT / "docs" / "results_gpu.json", "--output", tmp_path)
+    assert tables(tmp_path)[0] in text
 
 
 def test_differences_to_an_experiment_by_its_name(draw, tmp_path):
@@ -45,8 +59,9 @@ def test_differences_to_an_experiment_by_its_name(draw, tmp_path):
         )
 
 
-def test_every_documented_run_has_three_seeds():
-    rows = json.loads((ROOT / "docs" / "results_250_steps.json").read_text())
+@pytest.mark.parametrize("name", ["results", "results_250_steps", "results_gpu"])
+def test_every_documented_run_has_three_seeds(name):
+    rows = json.loads((ROOT / "docs" / f"{name}.json").read_text())
     seeds = {}
     for row in rows:
         assert "metrics" in row, row
