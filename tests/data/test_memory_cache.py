@@ -17,6 +17,7 @@ from mscn_plugin.data import memory_cache
 from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError
 from mscn_plugin.data.memory_cache import HeldImage, MemoryCache, make_cache
 from mscn_plugin.errors import ConfigError, RunError
+from mscn_plugin.transforms.opencv import MSCNRandomResizedCrops
 
 
 def files():
@@ -74,6 +75,20 @@ def test_every_size_is_what_the_file_decodes_to():
         image = HeldImage(cache, 0, lambda: blank)
         image.decode()
         assert image.nearly_blank
+
+
+def test_nobody_writes_to_the_memory_through_a_crop():
+    noise = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    cache = make_cache(lambda _: EncodedImage(Image.fromarray(noise)), 1)
+    image = functools.partial(HeldImage, cache, 0, lambda: EncodedImage(Image.fromarray(noise)))
+    whole = {"size": 8, "scale": [1.0, 1.0], "ratio": [1.0, 1.0]}
+    crops = MSCNRandomResizedCrops(num_times=2, tensors=True, **whole)
+    for _ in range(2):  # decoded, then held
+        views = crops(image())
+        assert all(np.array_equal(view.permute(1, 2, 0), noise) for view in views)
+        for view in views:
+            view.zero_()
+    assert np.array_equal(image().pixels().permute(1, 2, 0), noise)
 
 
 def test_a_picture_that_is_changed_is_not_the_one_that_is_kept():
