@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against",
         metavar="EXPERIMENT",
-        help="adds tables of the others' differences to this one, seed by seed",
+        help="name or title; adds tables of the others' differences to it, seed by seed",
     )
     parser.add_argument(
         "--conditions",
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from mscn_plugin.experiments.results import by_suite, present
+    from mscn_plugin.experiments.results import PLOTS, by_suite, present
 
     folder = options.output or options.results.parent
     text = options.results.read_text()
@@ -52,5 +52,7 @@ def run(options: argparse.Namespace) -> None:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"{options.results}: no results of mscn experiments ({error})") from None
-    for name in ("results.md", *(f"{suite}.png" for suite in suites)):
-        print((folder / name).resolve())
+    drawn = (f"{suite}{plot}.png" for suite in suites for plot in PLOTS)
+    for name in ("results.md", *drawn):
+        if (folder / name).is_file():
+            print((folder / name).resolve())

@@ -191,9 +191,9 @@ def plot_curves(curves: dict[str, Any], path: Path) -> None:
                 color=f"C{number}",
                 label=condition.title,
             )
-        axis.set(title=title, xlabel="share hidden in %", ylim=(0, None))
+        axis.set(title=title, xlabel="share hidden in %")
         axis.grid(color="0.9")
-    axes[0].set_ylabel("accuracy in %")
+    axes[0].set(ylabel="accuracy in %", ylim=(0, None))  # last: it ends where a line does now
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
     save_figure(figure, path)

@@ -64,7 +64,7 @@ def plot_occlusion(
         conditions: keys of :data:`CONDITIONS`, a panel for each.
     """
     by_share = functools.partial(_by_share, conditions=conditions)
-    _draw(rows, by_share, path, f"{title}, kNN", "share hidden in %")
+    _draw(rows, by_share, path, f"{title}: kNN where a part is hidden", "share hidden in %")
 
 
 def _by_epoch(row: dict[str, Any]) -> Curves | None:
@@ -110,10 +110,10 @@ def _draw(
             for of_seed in values:
                 axes.plot(places, of_seed, "o", ms=2.5, color=color)
         axes.set_title(panel, fontsize=9)
-        axes.set(xlabel=x, ylim=(0, None))
+        axes.set_xlabel(x)
         axes.spines[["top", "right"]].set_visible(False)
-    all_axes[0].set_ylabel("accuracy in %")
+    all_axes[0].set(ylabel="accuracy in %", ylim=(0, None))  # last: it ends where a line does now
     handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
-    figure.suptitle(f"{title}: mean (line) and each seed (points)", fontsize=10)
+    figure.suptitle(f"{title}, mean (line) and each seed (points)", fontsize=10)
     save_figure(figure, path, ".png", ".pdf")

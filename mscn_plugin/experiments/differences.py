@@ -21,7 +21,7 @@ def difference_table(rows: Rows, against: str) -> str | None:
     interval is on one side of 0. Numbers that are the same everywhere are left out.
 
     Args:
-        against: name of the experiment that the others are compared with.
+        against: name or title of the experiment that the others are compared with.
 
     Returns:
         None where the suite lacks it, or no other experiment has a seed of it.
@@ -30,6 +30,8 @@ def difference_table(rows: Rows, against: str) -> str | None:
         name: {row["seed"]: _numbers(row) for row in of_one}
         for name, of_one in by_experiment(rows).items()
     }
+    titles = {row["experiment"]: row["title"] for row in rows}
+    against = next((name for name, title in titles.items() if title == against), against)
     base = numbers.pop(against, {})
     seeds = {name: sorted(base.keys() & of_one.keys()) for name, of_one in numbers.items()}
     names = [name for name, common in seeds.items() if common]
@@ -47,7 +49,6 @@ def difference_table(rows: Rows, against: str) -> str | None:
         ]
         if any(any(of_one) for of_one in by_name):
             lines.append([number, *map(_cell, by_name)])
-    titles = {row["experiment"]: row["title"] for row in rows}
     headers = [f"difference to {titles[against]}"]
     headers += [f"{titles[name]}, seeds: {len(seeds[name])}" for name in names]
     return str(tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True))

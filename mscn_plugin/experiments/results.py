@@ -25,6 +25,8 @@ from mscn_plugin.experiments.means import Rows, as_text, by_experiment, mean_and
 from mscn_plugin.experiments.runs import METRICS, UNTRAINED, shown
 from mscn_plugin.files import replacing, save_figure, save_json, write_text
 
+PLOTS = ("", "_epochs", "_occlusion")
+"""Ends of the plots' names; one is drawn where a run has its numbers."""
 PAPER = "the paper, linear probe of A.2"
 """Heading of the paper's column: 100 epochs on all of ImageNet-1K, where the numbers beside it are
 of the online evaluation, on the images that are named below the tables. A.2's own evaluation of a
@@ -153,16 +155,20 @@ def present(
         differences += [difference] if difference else []
     if against and not differences:
         names = ", ".join(dict.fromkeys(row["experiment"] for row in rows))
-        raise ConfigError(f"--against {against}: no seed of it and another; there are {names}")
+        raise ConfigError(
+            f"--against is {against!r}; it must be an experiment with a seed that another one has, "
+            f"too; the file has {names}"
+        )
     parts += differences
     images = dict.fromkeys(row["measured_on"] for row in rows if "measured_on" in row)
     parts += [f"{text[0].upper()}{text[1:]}." for text in images]
     write_text(folder / "results.md", "\n\n".join(parts) + "\n")
     for suite, of_suite in by_suite(rows).items():
         if any("metrics" in row for row in of_suite):
-            plot(of_suite, folder / suite, suite)
-            plot_epochs(of_suite, folder / f"{suite}_epochs", suite)
-            plot_occlusion(of_suite, folder / f"{suite}_occlusion", suite, conditions)
+            accuracies, epochs, occlusion = (folder / f"{suite}{name}" for name in PLOTS)
+            plot(of_suite, accuracies, suite)
+            plot_epochs(of_suite, epochs, suite)
+            plot_occlusion(of_suite, occlusion, suite, conditions)
 
 
 def plot(rows: Rows, path: Path, title: str) -> None:

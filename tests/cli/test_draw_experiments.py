@@ -53,7 +53,7 @@ def test_differences_to_an_experiment_by_its_name(draw, tmp_path):
     # One table: of the four suites one has the experiment.
     assert drawn.count("| difference to ") == 1
     assert "| difference to no mask: standard augmentations " in drawn
-    with pytest.raises(SystemExit, match="--against standard: no seed .* there are 01_mask_only, "):
+    with pytest.raises(SystemExit, match="--against is 'standard'; .* the file has 01_mask_only, "):
         draw(
             ROOT / "docs" / "results_250_steps.json", "--output", tmp_path, "--against", "standard"
         )

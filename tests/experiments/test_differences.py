@@ -40,6 +40,11 @@ def test_differences_are_of_the_seeds_that_both_have():
     ]
 
 
+def test_an_experiment_by_its_title():
+    rows = [row("a", 0, 1.0, 1.0), row("b", 0, 2.0, 1.0)]
+    assert difference_table(rows, "arm a") == difference_table(rows, "a")
+
+
 def test_an_evaluation_that_one_run_lacks():
     rows = [row("a", 0, 1.0, 1.0, few={"1%": 3.0}), row("a", 1, 1.0, 1.0)]
     rows += [row("b", seed, 2.0, 1.0, few={"1%": 5.0}) for seed in range(2)]

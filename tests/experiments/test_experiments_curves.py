@@ -42,6 +42,7 @@ def test_a_table_for_each_kind_of_numbers_with_those_runs_alone_that_have_them()
 
 def test_plots_are_drawn_where_there_are_curves(tmp_path, monkeypatch):
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     drawn = []
     plot = Axes.plot
@@ -61,5 +62,19 @@ def test_plots_are_drawn_where_there_are_curves(tmp_path, monkeypatch):
     drawn.clear()
     plot_occlusion(seeds, tmp_path / "hidden", "s", ["box-zeros"])
     assert len(drawn) == 3  # one panel: the mean, and two seeds
+    drawn.clear()
+    rising = [{"epoch": epoch, "kNN": epoch, "linear probe": 3 * epoch} for epoch in range(2)]
+    tops = []
+    suptitle = Figure.suptitle
+    monkeypatch.setattr(
+        Figure,
+        "suptitle",
+        lambda figure, *a, **k: (
+            tops.extend(axes.get_ylim() for axes in figure.axes) or suptitle(figure, *a, **k)
+        ),
+    )
+    plot_epochs([row("a", 0, epochs=rising)], tmp_path / "epochs", "s")
+    assert all(low == 0 and high >= 3 for low, high in tops)  # panels share the higher one's
+    assert len(tops) == 2
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"epochs.png", "epochs.pdf", "hidden.png", "hidden.pdf"}
