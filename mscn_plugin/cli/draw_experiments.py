@@ -4,7 +4,7 @@ Writes results.md, and plots for each suite as PNG and PDF.
 
 examples:
     mscn draw experiments runs/experiments/small/results.json --output drawn
-    mscn draw experiments docs/results.json --output drawn --against control_crop_high_pass
+    mscn draw experiments results.json --output drawn --against control_crop_high_pass
 """
 
 from __future__ import annotations

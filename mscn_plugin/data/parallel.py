@@ -28,13 +28,21 @@ def in_processes(
     if processes <= 1:
         yield map(function, items)
         return
-    with multiprocessing.get_context("fork").Pool(processes, _begin) as pool:
+    # A pool ends its processes by SIGTERM. One that has only just begun has this process's handler,
+    # which would take the signal for itself: there it waits until the process has its own.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        started = multiprocessing.get_context("fork").Pool(processes, _begin)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with started as pool:
         yield pool.imap_unordered(function, items)
 
 
 def _begin() -> None:
     """A signal of the terminal ends the process that asked, which ends this one."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     die_with_parent()
