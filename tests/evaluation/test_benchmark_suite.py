@@ -9,6 +9,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from slurm_cluster import free_ports
 
 from mscn_plugin.config.folder import config_folder
 
@@ -77,6 +78,7 @@ def test_the_scheduler_evaluates_a_finished_run(
     hurried = SimpleNamespace(time=time.time, sleep=lambda seconds: time.sleep(seconds / 100))
     monkeypatch.setattr(module, "time", hurried)
     suite = load(config_folder() / "benchmark_suite" / "quick.json", **{"<run>": run})
+    suite["params"]["pytorch_ports"] = free_ports(3)  # VISSL's own may be anybody's
     for benchmark in suite["params"]["benchmarks"]:
         benchmark["config_files"] += [
             f"config.MSCN.DATA={image_folder}",
