@@ -8,7 +8,7 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -30,13 +30,23 @@ def in_processes(
         return
     # A pool ends its processes by SIGTERM. One that has only just begun has this process's handler,
     # which would take the signal for itself: there it waits until the process has its own.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    try:
+    with signals_held_back([signal.SIGTERM]):
         started = multiprocessing.get_context("fork").Pool(processes, _begin)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     with started as pool:
         yield pool.imap_unordered(function, items)
+
+
+@contextlib.contextmanager
+def signals_held_back(numbers: Iterable[int]) -> Iterator[None]:
+    """Let no signal meet the processes that are started meanwhile before they can heed it.
+
+    They inherit the mask, and take it away when they have handlers of their own.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin() -> None:

@@ -139,6 +139,7 @@ SUITES: dict[str, list[Experiment]] = {
 }
 """Suites by the names under which the runner knows them."""
 
+_TRAJECTORY = {experiment.name: experiment for experiment in SUITES["trajectory"]}
 _ARMS = {
     "baseline_standard": "standard augmentations",
     "control_standard_high_pass": "standard + filter",
@@ -152,12 +153,7 @@ _ARMS = {
     "11_final": "final",
 }
 SUITES["study"] = [
-    *(
-        dataclasses.replace(e, title=title)
-        for name, title in _ARMS.items()
-        for e in SUITES["trajectory"]
-        if e.name == name
-    ),
+    *(dataclasses.replace(_TRAJECTORY[name], title=title) for name, title in _ARMS.items()),
     Experiment("final_half_ratio", "final, half the ratio", "11_final", (("ratio", 0.075),)),
     Experiment("final_double_ratio", "final, double the ratio", "11_final", (("ratio", 0.3),)),
 ]
@@ -165,7 +161,7 @@ SUITES["study"] = [
 
 _NOISE = "05_noise"
 SUITES["settings"] = [
-    *(e for e in SUITES["trajectory"] if e.name == _NOISE),
+    _TRAJECTORY[_NOISE],
     Experiment("noise_half", "half the noise", _NOISE, (("noise_std", [0.075, 0.15]),)),
     Experiment("noise_double", "double the noise", _NOISE, (("noise_std", [0.3, 0.6]),)),
     Experiment("ratio_half", "half the ratio", _NOISE, (("ratio", 0.15), _FOCAL_SIZE)),

@@ -12,8 +12,9 @@ import torch
 from classy_vision.dataset import DataloaderAsyncGPUWrapper
 from torch.utils.data import DataLoader
 
+from mscn_plugin.data.parallel import signals_held_back
 from mscn_plugin.data.seeding import seed_generators
-from mscn_plugin.training.signals import shield_loader_worker, signals_held_back
+from mscn_plugin.training.signals import SIGNALS, shield_loader_worker
 
 
 class ResumableLoader:
@@ -47,7 +48,7 @@ class ResumableLoader:
     def __iter__(self) -> Iterator[Any]:
         self._seed_process(-1)
         iterator = copy.copy(self)
-        with signals_held_back():
+        with signals_held_back(SIGNALS):
             iterator.dataloader = iter(self.dataloader)
         return iterator
 

@@ -237,19 +237,6 @@ def _write(line: str) -> None:
         os.write(2, f"{line}\n".encode())
 
 
-@contextlib.contextmanager
-def signals_held_back() -> Iterator[None]:
-    """Let no signal meet the processes that are started meanwhile before they can heed it.
-
-    They inherit the mask; :func:`shield_loader_worker` takes it away.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def shield_loader_worker(_worker: int = 0) -> None:
     """Let a loader's worker serve on while signals to the whole process group end the run.
 

@@ -8,12 +8,12 @@ import sys
 import pytest
 from conftest import wait_for
 
+from mscn_plugin.data.parallel import signals_held_back
 from mscn_plugin.training import signals as processes
 from mscn_plugin.training.signals import (
     Interruption,
     end_on_signals,
     shield_loader_worker,
-    signals_held_back,
 )
 
 
@@ -162,7 +162,7 @@ def test_a_loaders_worker_heeds_no_signal_while_it_starts():
     previous = signal.signal(signal.SIGUSR1, lambda *_: seen.append("parent"))
     seen = []
     try:
-        with signals_held_back():
+        with signals_held_back(processes.SIGNALS):
             child = os.fork()
             if child == 0:
                 os.kill(os.getpid(), signal.SIGUSR1)
