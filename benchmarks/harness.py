@@ -117,8 +117,8 @@ def single_core() -> None:
     cv2.setNumThreads(0)
 
 
-def photographs_as_jpegs(folder: Path, count: int) -> Path:
-    """An ImageFolder of JPEGs of ImageNet's common size, 500 x 375, cut from real photographs."""
+def photographs_as_jpegs(folder: Path, count: int, size: tuple[int, int] = (500, 375)) -> Path:
+    """An ImageFolder of JPEGs, of ImageNet's common size by default, cut from real photographs."""
     import numpy as np
 
     from mscn_plugin.data.photographs import photographs
@@ -129,13 +129,13 @@ def photographs_as_jpegs(folder: Path, count: int) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     for index in range(count):
         picture = pictures[index % len(pictures)].convert("RGB")
-        width = int(min(picture.width, picture.height * 4 / 3) * random.uniform(0.6, 1))
-        height = width * 3 // 4
+        width = int(min(picture.width, picture.height * size[0] / size[1]) * random.uniform(0.6, 1))
+        height = width * size[1] // size[0]
         left, top = (
             random.randint(0, n + 1) for n in (picture.width - width, picture.height - height)
         )
         box = (left, top, left + width, top + height)
-        picture.resize((500, 375), box=box).save(target / f"{index:05}.jpg", quality=92)
+        picture.resize(size, box=box).save(target / f"{index:05}.jpg", quality=92)
     return folder
 
 

@@ -165,6 +165,12 @@ SCHEMA: Section = {
         "training device, from parameters that the workers sample; auto: the device where it is a "
         "GPU and the pipeline allows it",
     ),
+    "CROP_ON": Key(
+        "worker",
+        one_of("worker", "device"),
+        "who crops: the loader's workers; or the training device, from whole pictures, which must "
+        "be in memory (`CACHE`) and of one size; for small ones, whose crops cost much",
+    ),
     "FAST_AUGMENTATIONS": Key(
         True,
         SWITCH,

@@ -97,8 +97,9 @@ def run(options: argparse.Namespace) -> None:
     )
     planned = schedule.plan(suites, options.only, options.seeds)
     runs = [plan.run for plan in planned]
-    # A job of SLURM that an earlier call has submitted may be at work in its folder.
-    to_begin = next((run for run in runs if not run.job_note.is_file()), None)
+    # Finished runs may be of another machine; and a job of SLURM that an earlier call has submitted
+    # may be at work in its folder.
+    to_begin = next((r for r in runs if not (r.metrics() or r.job_note.is_file())), None)
     if to_begin is not None:
         refuse_early(to_begin.arguments)
     # Runs side by side share the cores. Not over a value of the user's.

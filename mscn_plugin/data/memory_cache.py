@@ -74,6 +74,18 @@ def refusal(needed: float, images: int, about: str = "") -> str | None:
     )
 
 
+def sizes_refusal(sizes: Iterable[tuple[int, int]]) -> str | None:
+    """What is wrong with pictures of these widths and heights for crops on the device, or None."""
+    found = sorted(set(sizes))
+    if len(found) < 2:
+        return None
+    shown = " and ".join("{} x {}".format(*found[place]) for place in (0, -1))
+    return (
+        "config.MSCN.CROP_ON is device, which needs images of one size, and these have "
+        f"{len(found)} sizes, {shown} pixels among them: set it to worker"
+    )
+
+
 class Held(NamedTuple):
     """A decoded image in memory.
 

@@ -21,14 +21,15 @@ from vissl.trainer import train_task
 from mscn_plugin.data.arrays import ArrayFormat, as_picture, read_array
 from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError, printable, reading
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
-from mscn_plugin.data.memory_cache import HeldImage, MemoryCache, make_cache
+from mscn_plugin.data.memory_cache import HeldImage, MemoryCache, make_cache, sizes_refusal
 from mscn_plugin.data.seeding import seed_generators
 from mscn_plugin.data.sources import SOURCES, find_splits, open_listed
 from mscn_plugin.errors import RunError
+from mscn_plugin.transforms.sampled_views import SAMPLED_CROPS
 from mscn_plugin.types import Config
 
-TAKES_UNDECODED = "MSCNRandomResizedCrops"
-"""The transform that, as the first of a pipeline, chooses how to decode a file."""
+TAKES_UNDECODED = ("MSCNRandomResizedCrops", SAMPLED_CROPS)
+"""The transforms that, as the first of a pipeline, choose how to decode a file."""
 MAX_UNREADABLE_RUN = 1000
 """After so many unreadable images in a row there is no point in looking for a readable one."""
 UNREADABLE = -1
@@ -200,7 +201,7 @@ class ImageFiles(abc.ABC):
         if self._arrays is not None:
             return self._array(index, self._arrays), True
         transforms = self.cfg["DATA"][self.split].TRANSFORMS
-        undecoded = bool(transforms) and transforms[0]["name"] == TAKES_UNDECODED
+        undecoded = bool(transforms) and transforms[0]["name"] in TAKES_UNDECODED
         self._last = self.encoded(index)
         return self._last if undecoded else self._last.decode().picture, True
 
@@ -228,8 +229,17 @@ class ImageFiles(abc.ABC):
         return self._file(index)
 
     def hold_in_memory(self, number: int) -> None:
-        """Keep the images, so many, as they are decoded; raises RunError where there is no room."""
+        """Keep the images, so many, as they are decoded.
+
+        Raises:
+            RunError: there is no room, or crops on the device need images of one size.
+        """
         self.cache = make_cache(self._file, number)
+        if self.cfg["DATA"][self.split].TRANSFORMS[0]["name"] == SAMPLED_CROPS:
+            known = self.cache.upright[self.cache.upright.any(axis=1)]
+            message = sizes_refusal(map(tuple, known.tolist()))
+            if message is not None:
+                raise RunError(message)
 
     def _file(self, index: int) -> EncodedImage:
         path = self.path_of(index)

@@ -73,8 +73,14 @@ class Schedule:
             for experiment in SUITES[suite]
             if names is None or experiment.name in names
         ]
-        if not chosen:
-            raise ConfigError(f"--only {' '.join(names or ())}: none of {', '.join(suites)}")
+        known = {experiment.name for _, experiment in chosen}
+        unknown = [name for name in names or () if name not in known]
+        if unknown or not chosen:
+            every = sorted({experiment.name for suite in suites for experiment in SUITES[suite]})
+            raise ConfigError(
+                f"--only {' '.join(unknown)}: none of {', '.join(suites)}, which has "
+                f"{', '.join(every)}"
+            )
         used = {config_of(experiment) for _, experiment in chosen}
         configs = {name: composed(name) for name in used}
         return [

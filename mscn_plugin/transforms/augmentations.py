@@ -12,6 +12,7 @@ Shape shorthand: N views, P parameters of a view, C = 3 color channels, H, W hei
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import random
 from collections.abc import Sequence
@@ -33,25 +34,31 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in Pillow's gray (ITU-R 601)."""
 
 
-class Augmentation(Protocol):
-    """One augmentation, with its settings.
+class DeviceStep(Protocol):
+    """What is applied to a batch, with its settings.
 
     Attributes:
-        neutral: the P parameters of a view that it leaves as it is.
+        neutral: P parameters of a view, for an augmentation those that leave it as it is.
     """
 
     @property
     def neutral(self) -> tuple[float, ...]: ...
 
-    def sample(self) -> tuple[float, ...]:
-        """Sample the P parameters of one view from the global generators."""
-
     def apply(self, views: Tensor, parameters: Tensor) -> Tensor:
         """Apply it to uint8 ``[N, C, H, W]``, given float32 ``[N, P]`` on the same device."""
 
 
-def augment(views: Tensor, parameters: Tensor, augmentations: Sequence[Augmentation]) -> Tensor:
+class Augmentation(DeviceStep, Protocol):
+    """A step that keeps a view's size."""
+
+    def sample(self) -> tuple[float, ...]:
+        """Sample the P parameters of one view from the global generators."""
+
+
+def augment(views: Tensor, parameters: Tensor, augmentations: Sequence[DeviceStep]) -> Tensor:
     """Apply augmentations to a batch, to each view with parameters of its own.
+
+    A crop comes first, if there is one: of pictures ``[N, C, H, W]`` it makes views of its size.
 
     Between two augmentations a view has 8 bits per channel, as in the worker. Given the same
     parameters it is Pillow's for flip and solarization, within 1 level of it for gray, brightness,
@@ -60,12 +67,12 @@ def augment(views: Tensor, parameters: Tensor, augmentations: Sequence[Augmentat
     in the mean.
 
     Args:
-        views: uint8 ``[N, C, H, W]``, on any device.
+        views: uint8 ``[N, C, H, W]``, on any device; with a crop, the pictures.
         parameters: float32 ``[N, sum of P]``, those of the first augmentation first.
         augmentations: in the order in which they are applied.
 
     Returns:
-        A tensor like ``views``, which stay as they are.
+        uint8 ``[N, C, H, W]``, of the size of the crop if there is one; ``views`` stay as they are.
 
     Raises:
         TypeError: the views are not uint8.
@@ -75,14 +82,93 @@ def augment(views: Tensor, parameters: Tensor, augmentations: Sequence[Augmentat
     sizes = [len(augmentation.neutral) for augmentation in augmentations]
     numbers = math.prod(views.shape[1:])
     chunk = max(1, CHUNKS.get(views.device.type, CHUNK) // max(1, numbers))
-    augmented = torch.empty_like(views)
-    for part, given, out in zip(
-        views.split(chunk), parameters.split(chunk), augmented.split(chunk)
-    ):
-        for augmentation, columns in zip(augmentations, given.split(sizes, dim=1)):
-            part = augmentation.apply(part, columns)
-        out.copy_(part)
-    return augmented
+    augmented = []
+    with torch.autocast(views.device.type, enabled=False), full_precision():
+        for part, given in zip(views.split(chunk), parameters.split(chunk)):
+            for augmentation, columns in zip(augmentations, given.split(sizes, dim=1)):
+                part = augmentation.apply(part, columns)
+            augmented.append(part)
+    return torch.cat(augmented)
+
+
+def rand() -> float:
+    """``torch.rand(1)``; to compare a number takes a third of the time of comparing a tensor."""
+    return torch.rand(1).item()
+
+
+def single(probability: float) -> float:
+    """In the precision in which PyTorch compares it with ``torch.rand(1)``."""
+    return float(np.float32(probability))
+
+
+def sample_box(
+    height: int, width: int, scale: Sequence[float], ratio: Sequence[float]
+) -> tuple[int, int, int, int]:
+    """What torchvision's ``RandomResizedCrop.get_params`` draws, in half of its time.
+
+    Args:
+        height, width: of the picture in pixels.
+        scale, ratio: as in :class:`Crop`.
+
+    Returns:
+        Top, left, height and width of the box in pixels.
+    """
+    log_ratio = _log(*ratio)
+    for _ in range(_TRIES):
+        area = height * width * torch.empty(1).uniform_(*scale).item()
+        aspect = torch.empty(1).uniform_(*log_ratio).exp_().item()
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            top, left = (int(torch.randint(0, room + 1, (1,))) for room in (height - h, width - w))
+            return top, left, h, w
+    # The largest box of an allowed ratio, in the middle.
+    aspect = min(max(width / height, min(ratio)), max(ratio))
+    h, w = height, width
+    if aspect > width / height:
+        h = round(width / aspect)
+    elif aspect < width / height:
+        w = round(height * aspect)
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+_TRIES = 10
+"""For a box that lies within the picture, torchvision's number."""
+
+
+@functools.cache
+def _log(*values: float) -> list[float]:
+    """Logarithms in torchvision's precision."""
+    logarithms: list[float] = torch.tensor(values).log().tolist()
+    return logarithms
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop:
+    """torchvision's ``RandomResizedCrop``; P = 4: top, left, height and width of the box in pixels.
+
+    Bilinear, with antialiasing: Pillow's to one level.
+
+    Attributes:
+        size: height and width of the views in pixels.
+        scale: area of the box as a part of the picture's, from and to.
+        ratio: width of the box over its height, from and to.
+    """
+
+    size: tuple[int, int]
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    neutral = (0.0, 0.0, 1.0, 1.0)  # its first pixel: a crop always takes place
+
+    def sample(self, height: int, width: int) -> tuple[float, ...]:
+        """Sample the box for one view of a picture of this size."""
+        return tuple(map(float, sample_box(height, width, self.scale, self.ratio)))
+
+    def apply(self, pictures: Tensor, boxes: Tensor) -> Tensor:
+        """Views uint8 ``[N, C, *size]`` of pictures uint8 ``[N, C, H, W]``, boxes ``[N, 4]``."""
+        tops, lefts, heights, widths = boxes[:, :, None, None].unbind(dim=1)
+        rows = _resize_matrices(pictures.shape[-2], self.size[0], tops, heights)[:, None]
+        columns = _resize_matrices(pictures.shape[-1], self.size[1], lefts, widths)[:, None]
+        return _weighted(pictures, rows, columns)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +179,7 @@ class HorizontalFlip:
     neutral = (0.0,)
 
     def sample(self) -> tuple[float, ...]:
-        return (float(torch.rand(1) < self.p),)
+        return (float(rand() < single(self.p)),)
 
     def apply(self, views: Tensor, parameters: Tensor) -> Tensor:
         return torch.where(_per_view(parameters[:, 0]) > 0, views.flip(-1), views)
@@ -107,7 +193,7 @@ class Grayscale:
     neutral = (0.0,)
 
     def sample(self) -> tuple[float, ...]:
-        return (float(torch.rand(1) < self.p),)
+        return (float(rand() < single(self.p)),)
 
     def apply(self, views: Tensor, parameters: Tensor) -> Tensor:
         gray = _gray(views).round_().to(torch.uint8)
@@ -140,11 +226,12 @@ class ColorJitter:
         object.__setattr__(self, "_ranges", ranges)  # the class is frozen
 
     def sample(self) -> tuple[float, ...]:
-        if self.p < 1 and self.p < torch.rand(1):
+        if self.p < 1 and single(self.p) < rand():
             return self.neutral
         order, *factors = transforms.ColorJitter.get_params(*self._ranges)  # type: ignore[attr-defined]
         given = [n if f is None else f for f, n in zip(factors, self.neutral)]
-        return (*given, *order.argsort().tolist())
+        places = order.tolist()
+        return (*given, *(float(places.index(which)) for which in range(4)))
 
     def apply(self, views: Tensor, parameters: Tensor) -> Tensor:
         """Adjustments before the hue's, the hue's, and those behind it: each view's own order.
@@ -186,13 +273,11 @@ class GaussianBlur:
 
     def apply(self, views: Tensor, parameters: Tensor) -> Tensor:
         height, width = views.shape[-2:]
-        with torch.autocast(views.device.type, enabled=False), full_precision():
-            rows = _blur_matrices(height, self.radius_max, parameters)[:, None]
-            columns = rows
-            if width != height:
-                columns = _blur_matrices(width, self.radius_max, parameters)[:, None]
-            blurred = rows @ views.float() @ columns.transpose(-1, -2)
-        return blurred.round_().clamp_(0, 255).to(torch.uint8)
+        rows = _blur_matrices(height, self.radius_max, parameters)[:, None]
+        columns = rows
+        if width != height:
+            columns = _blur_matrices(width, self.radius_max, parameters)[:, None]
+        return _weighted(views, rows, columns)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,7 +288,7 @@ class Solarize:
     neutral = (256.0,)
 
     def sample(self) -> tuple[float, ...]:
-        if self.p < torch.rand(1):
+        if single(self.p) < rand():
             return self.neutral
         return (float(np.random.randint(0, 257)),)
 
@@ -257,6 +342,37 @@ def _shift_hue(views: Tensor, shift: Tensor) -> Tensor:
         part = torch.minimum(place, 4 - place).clamp_(0, 1)
         turned.append((value - chroma * part).round_().to(torch.uint8))
     return torch.stack(turned, dim=1)
+
+
+def _weighted(views: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Weighted sums of pixels: uint8 ``[N, C, H', W']`` of uint8 ``[N, C, H, W]``.
+
+    Args:
+        rows: weights float32 ``[N, 1, H', H]``.
+        columns: weights float32 ``[N, 1, W', W]``.
+    """
+    sums = rows @ views.float() @ columns.transpose(-1, -2)
+    return sums.round_().clamp_(0, 255).to(torch.uint8)
+
+
+def _resize_matrices(pixels: int, size: int, start: Tensor, length: Tensor) -> Tensor:
+    """Bilinear resizing of a part of one axis as matrices, with PyTorch's antialiasing.
+
+    Args:
+        pixels: of the axis.
+        size: of what comes out.
+        start: first pixel of the part, whole float32 ``[N, 1, 1]``.
+        length: its pixels, at least 1, of the same shape.
+
+    Returns:
+        float32 ``[N, size, pixels]``: row i holds the weights of pixel i.
+    """
+    scale = length / size
+    centers = (torch.arange(size, device=start.device)[:, None] + 0.5) * scale + start
+    places = torch.arange(pixels, device=start.device) + 0.5
+    weights = 1 - (places - centers).abs() / scale.clamp(min=1)
+    weights = weights.where((places > start) & (places < start + length), 0).clamp_(min=0)
+    return weights / weights.sum(dim=2, keepdim=True)
 
 
 def _blur_matrices(size: int, largest: float, sigmas: Tensor) -> Tensor:

@@ -126,7 +126,8 @@ def mscn_mask_drawing_collator(
     """The first step of :func:`mscn_multimask_collator`: unmasked views and sampled masks.
 
     Returns:
-        A batch without repetitions: ``data`` the views ``[V, B, C, H, W]`` of any dtype,
+        A batch without repetitions: ``data`` the views ``[V, B, C, H, W]`` of any dtype, or, where
+        views are still to be cropped from them, the pictures ``[1, B, C, H, W]``,
         ``augmentations`` float32 ``[V, B, P]``, the parameters of those that are still to be
         applied, if there are any, ``masks`` a list with the
         :class:`~mscn_plugin.masking.MaskParameters` of each branch (``K * B`` masks, mask 0 of all
@@ -143,12 +144,15 @@ def mscn_mask_drawing_collator(
     of_branches: list[Sequence[Any]] = list(
         zip(*(_views_of(sample, num_views) for sample in batch))
     )
-    parameters = None
+    parameters, size = None, None
     if isinstance(of_branches[0][0], SampledView):
         parameters = torch.tensor([[view.parameters for view in images] for images in of_branches])
+        first, size = of_branches[0][0].pixels, of_branches[0][0].size
+        if all(images[0].pixels is first for images in of_branches):
+            of_branches = of_branches[:1]  # one picture, from which all views will be cropped
         of_branches = [[view.pixels for view in images] for images in of_branches]
     views = _stacked(of_branches)
-    channels, *size = views.shape[2:]
+    channels, *sides = views.shape[2:]
     collated: dict[str, Any] = {
         key: torch.as_tensor([[sample[key][v] for sample in batch] for v in range(num_views)])
         for key in _PER_VIEW
@@ -157,7 +161,7 @@ def mscn_mask_drawing_collator(
     if parameters is not None:
         collated["augmentations"] = parameters
     collated["masks"] = [
-        masks.sample(count * len(batch), size, channels)
+        masks.sample(count * len(batch), size or sides, channels)
         for count, masks in zip(counts, distributions)
     ]
     return collated

@@ -7,19 +7,25 @@ import importlib.util
 import logging
 
 from mscn_plugin.errors import ConfigError, with_path
-from mscn_plugin.transforms.on_device import DeviceViews, split_augmentations, split_pipeline
+from mscn_plugin.transforms.on_device import (
+    DeviceViews,
+    split_augmentations,
+    split_crops,
+    split_pipeline,
+)
 from mscn_plugin.transforms.opencv import with_fast_augmentations, with_tensors
 from mscn_plugin.types import Config
 
 
 def loader_config(config: Config) -> tuple[Config, DeviceViews | None]:
-    """Apply ``MSCN.DEVICE_VIEWS``, ``AUGMENT_ON`` and ``FAST_AUGMENTATIONS`` to ``DATA.TRAIN``.
+    """Apply ``MSCN.DEVICE_VIEWS``, ``AUGMENT_ON``, ``CROP_ON`` and ``FAST_AUGMENTATIONS``.
 
     Args:
         config: a completed configuration; it is not changed.
 
     Returns:
-        The configuration for the training loader, and the stage behind it, if there is one.
+        The configuration whose ``DATA.TRAIN`` is the training loader's, and the stage behind it,
+        if there is one.
 
     Raises:
         ConfigError: a switch asks for what cannot be.
@@ -41,6 +47,7 @@ def loader_config(config: Config) -> tuple[Config, DeviceViews | None]:
                     f"config.MSCN.DEVICE_VIEWS is True, but {reason}; or set DEVICE_VIEWS to auto"
                 ) from None
     stage, who = _divide_augmentations(config, stage, reason)
+    stage = _divide_crops(config, stage, reason)
     _apply_fast_augmentations(config, to_tensors=stage is not None)
     logging.info(f"the standard augmentations are applied by {who}")
     steps = [transform["name"] for transform in config.DATA.TRAIN.TRANSFORMS]
@@ -89,6 +96,29 @@ def _divide_augmentations(
     config.DATA.TRAIN = train
     why = given if asked == "device" else f"{given} and config.MACHINE.DEVICE is {device}"
     return with_augmentations, f"the training device, for {why}"
+
+
+def _divide_crops(config: Config, stage: DeviceViews | None, no_stage: str) -> DeviceViews | None:
+    """The same for the crops and ``CROP_ON``, which has no auto; returns the stage."""
+    if config.MSCN.CROP_ON == "worker":
+        return stage
+    try:
+        if stage is None:
+            raise ConfigError(no_stage)
+        if config.MSCN.CACHE != "memory":
+            raise ConfigError(
+                f"config.MSCN.CACHE is {config.MSCN.CACHE}; it must be memory, for images that "
+                "are decoded every epoch are faster cropped where they are decoded"
+            )
+        config.DATA.TRAIN, stage = with_path(
+            "config.DATA.TRAIN", split_crops, config.DATA.TRAIN, stage
+        )
+    except ConfigError as error:
+        raise ConfigError(
+            f"config.MSCN.CROP_ON is device, but {error}; or set CROP_ON to worker"
+        ) from None
+    logging.info("crops are the training device's, for config.MSCN.CROP_ON is device")
+    return stage
 
 
 def _apply_fast_augmentations(config: Config, to_tensors: bool) -> None:

@@ -5,7 +5,7 @@ operations for every pixel. The loader's workers stop before them: they send eac
 uint8, with the masks and the augmentations as a few numbers, and this stage does the rest for the
 whole batch, after the copy to the device and before the training step, hence outside of autocast.
 What travels is a quarter of two float32 views, whatever the number of masks; of arrays it is the
-two views, which are float32 in the files' own units.
+two views, which are float32 in the files' own units; with the crops on the device, the picture.
 
 Shape shorthand: B images, V = 2 branches, K0 and K1 masks, C, H, W channels, height, width.
 """
@@ -23,10 +23,10 @@ from classy_vision.generic.util import recursive_copy_to_device
 from torch import Tensor
 
 from mscn_plugin.masking import high_pass
-from mscn_plugin.transforms.augmentations import Augmentation, augment
+from mscn_plugin.transforms.augmentations import Crop, DeviceStep, augment
 from mscn_plugin.transforms.buffers import ReusedBuffers
 from mscn_plugin.transforms.collate import COLLATOR, BatchLayout, mask_batch
-from mscn_plugin.transforms.sampled_views import SAMPLED, is_known, steps_of
+from mscn_plugin.transforms.sampled_views import SAMPLED, SAMPLED_CROPS, is_known, steps_of
 from mscn_plugin.transforms.transforms import MSCNHighPass, settings_of
 from mscn_plugin.types import Config
 
@@ -49,7 +49,8 @@ class DeviceViews:
         std: per channel, as a part of ``unit``, above 0.
         sigma: width of the high-pass filter in pixels; 0: no filter.
         layout: how the batch is handed to the trainer.
-        augmentations: what comes before all of it, with the parameters that the workers sampled.
+        augmentations: what comes before all of it, with the parameters that the workers sampled;
+            the first may be the crop.
         unit: of mean and std: of pictures the white of 8 bits, of arrays 1.
     """
 
@@ -57,7 +58,7 @@ class DeviceViews:
     std: tuple[float, ...] = (1.0,)
     sigma: float = 0.0
     layout: BatchLayout = dataclasses.field(default_factory=BatchLayout)
-    augmentations: tuple[Augmentation, ...] = ()
+    augmentations: tuple[DeviceStep, ...] = ()
     unit: float = 255.0
 
     def filtered(self, views: Tensor) -> Tensor:
@@ -87,9 +88,10 @@ class DeviceViews:
         """
         batch = recursive_copy_to_device(batch, non_blocking=True, device=torch.device(device))
         if self.augmentations:
-            views, parameters = batch["data"], batch["augmentations"].flatten(0, 1)
-            augmented = augment(views.flatten(0, 1), parameters, self.augmentations)
-            batch = {**batch, "data": augmented.view_as(views)}
+            parameters = batch["augmentations"]
+            views = batch["data"].expand(len(parameters), *batch["data"].shape[1:])
+            augmented = augment(views.flatten(0, 1), parameters.flatten(0, 1), self.augmentations)
+            batch = {**batch, "data": augmented.unflatten(0, views.shape[:2])}
         return mask_batch(batch, self.layout, self.filtered, empty)
 
 
@@ -212,3 +214,51 @@ def split_augmentations(train: Config, stage: DeviceViews) -> tuple[Config, Devi
     workers.TRANSFORMS = [*transforms[:first], {"name": SAMPLED, "transforms": moved}]
     parts = tuple(part for step in steps_of(moved) for part in step.augmentations)
     return workers, dataclasses.replace(stage, augmentations=parts)
+
+
+def split_crops(train: Config, stage: DeviceViews) -> tuple[Config, DeviceViews]:
+    """Leave the crops to the device, too: of an image the workers hand over the whole picture.
+
+    Args:
+        train: the workers' section by :func:`split_augmentations`; it is not changed.
+        stage: the one that belongs to it.
+
+    Returns:
+        The section that samples the crops' boxes as well, and the stage that crops.
+
+    Raises:
+        ValueError: the pipeline does not begin with such crops, or the workers would apply
+            something to them; the message starts with the key.
+    """
+    names = [transform["name"] for transform in train.TRANSFORMS]
+    if names[:2] != ["ImgReplicatePil", "RandomResizedCrop"]:
+        raise ValueError(
+            f"TRANSFORMS begins with {', '.join(names[:2])}; it must begin with ImgReplicatePil, "
+            "RandomResizedCrop"
+        )
+    if names[2:] not in (["PILToTensor"], [SAMPLED]):
+        raise ValueError(
+            f"TRANSFORMS[2] is {names[2]}, which is applied by the loader's workers, behind the "
+            "crops"
+        )
+    replicate, crop, last = train.TRANSFORMS
+    settings = settings_of(crop)
+    size = settings.pop("size")
+    settings["size"] = [size, size] if isinstance(size, int) else list(size)
+    fields = [field.name for field in dataclasses.fields(Crop)]
+    for key, value in settings.items():
+        if key not in fields:
+            raise ValueError(
+                f"TRANSFORMS[1] has {key}: {value}; the device's crops know {', '.join(fields)}"
+            )
+    crops = Crop(**{key: tuple(value) for key, value in settings.items()})
+    workers = copy.deepcopy(train)
+    workers.TRANSFORMS = [
+        {
+            "name": SAMPLED_CROPS,
+            "num_times": replicate["num_times"],
+            "crop": settings,
+            "transforms": copy.deepcopy(last.get("transforms", [])),
+        }
+    ]
+    return workers, dataclasses.replace(stage, augmentations=(crops, *stage.augmentations))

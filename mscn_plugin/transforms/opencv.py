@@ -27,6 +27,7 @@ from torchvision.transforms import functional as F
 from vissl.data.ssl_transforms import ssl_transforms_wrapper
 
 from mscn_plugin.data.decoding import EncodedImage, as_tensor
+from mscn_plugin.transforms.augmentations import sample_box
 from mscn_plugin.transforms.sampled_views import SAMPLED
 from mscn_plugin.transforms.transforms import FromSettings
 
@@ -239,12 +240,7 @@ class MSCNRandomResizedCrops(FromSettings, transforms.RandomResizedCrop):
             return [self._crop_of_array(image) for _ in range(self.num_times)]
         file = image if isinstance(image, EncodedImage) else EncodedImage(image)
         width, height = file.size
-        # torchvision asks for the size of an image and for nothing else of it.
-        extent = torch.empty(1, 1, 1).expand(1, height, width)
-        boxes = [
-            self.get_params(extent, list(self.scale), list(self.ratio))
-            for _ in range(self.num_times)
-        ]
+        boxes = [sample_box(height, width, self.scale, self.ratio) for _ in range(self.num_times)]
         reduction = min(min(h // self.size[0], w // self.size[1]) for _, _, h, w in boxes)
         mode = _BY_PYTORCH.get(self.interpolation)
         if reduction < 2 and mode is not None:

@@ -11,25 +11,28 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from classy_vision.dataset.transforms import register_transform
 from classy_vision.dataset.transforms.classy_transform import ClassyTransform
 from PIL import Image
 from torch import Tensor
 from vissl.data.ssl_transforms import ssl_transforms_wrapper
 
-from mscn_plugin.data.decoding import as_tensor
+from mscn_plugin.data.decoding import EncodedImage, as_tensor
 from mscn_plugin.transforms.augmentations import (
     Augmentation,
     ColorJitter,
+    Crop,
     GaussianBlur,
     Grayscale,
     HorizontalFlip,
     Solarize,
+    rand,
+    single,
 )
 from mscn_plugin.transforms.transforms import FromSettings
 
 SAMPLED = "MSCNSampleAugmentations"
+SAMPLED_CROPS = "MSCNSampleCrops"
 _PER_VIEW = "ImgPilMultiCropRandomApply"
 """VISSL's transform with a probability for each view, around others."""
 
@@ -105,12 +108,15 @@ class SampledView(NamedTuple):
     """A view without its augmentations.
 
     Attributes:
-        pixels: uint8 ``[C, H, W]``.
+        pixels: uint8 ``[C, H, W]``; where the crop is still to come, the whole picture, which the
+            views of an image share.
         parameters: those of all augmentations, one after the other.
+        size: height and width of the view in the end.
     """
 
     pixels: Tensor
     parameters: list[float]
+    size: tuple[int, int]
 
 
 @register_transform(SAMPLED)
@@ -125,16 +131,48 @@ class MSCNSampleAugmentations(FromSettings, ClassyTransform):
         self.steps = steps_of(transforms)
 
     def __call__(self, views: Sequence[Image.Image | Tensor]) -> list[SampledView]:
-        # A list for each view, with what each augmentation draws; VISSL, too, takes all views
-        # through a transform before the next one.
         drawn: list[list[float]] = [[] for _ in views]
+        self.draw(drawn)
+        pixels = map(_pixels, views)
+        return [SampledView(p, n, (p.shape[1], p.shape[2])) for p, n in zip(pixels, drawn)]
+
+    def draw(self, drawn: Sequence[list[float]]) -> None:
+        """Append to the list of each view what each augmentation draws for it."""
+        # VISSL, too, takes all views through a transform before the next one.
         for step in self.steps:
             for index, parameters in enumerate(drawn):
                 chances = step.probabilities
-                applied = chances is None or not chances[index] < torch.rand(1)
+                applied = chances is None or not single(chances[index]) < rand()
                 for part in step.augmentations:
                     parameters += part.sample() if applied else part.neutral
-        return [SampledView(_pixels(view), numbers) for view, numbers in zip(views, drawn)]
+
+
+@register_transform(SAMPLED_CROPS)
+class MSCNSampleCrops(FromSettings, ClassyTransform):
+    """Sample crops of a file that is not yet decoded, and augmentations of the crops.
+
+    Args:
+        num_times: number of views.
+        crop: settings of :class:`~mscn_plugin.transforms.augmentations.Crop`.
+        transforms: as for :class:`MSCNSampleAugmentations`; may be none.
+
+    Raises:
+        UnreadableImageError: the file cannot be decoded.
+    """
+
+    def __init__(
+        self, num_times: int, crop: Mapping[str, Any], transforms: Sequence[Mapping[str, Any]]
+    ) -> None:
+        self.num_times = num_times
+        self.crop = Crop(**{key: tuple(value) for key, value in crop.items()})
+        self.augmentations = MSCNSampleAugmentations(transforms)
+
+    def __call__(self, image: Image.Image | EncodedImage) -> list[SampledView]:
+        file = image if isinstance(image, EncodedImage) else EncodedImage(image)
+        pixels = file.pixels()
+        drawn = [list(self.crop.sample(*pixels.shape[1:])) for _ in range(self.num_times)]
+        self.augmentations.draw(drawn)
+        return [SampledView(pixels, numbers, self.crop.size) for numbers in drawn]
 
 
 def _pixels(view: Image.Image | Tensor) -> Tensor:
@@ -143,6 +181,11 @@ def _pixels(view: Image.Image | Tensor) -> Tensor:
     return as_tensor(view.convert("RGB"))
 
 
-# VISSL gives a transform the list of all views only if its name is in this list.
-if SAMPLED not in ssl_transforms_wrapper._TRANSFORMS_WITH_GROUPING:
-    ssl_transforms_wrapper._TRANSFORMS_WITH_GROUPING.append(SAMPLED)
+# VISSL gives a transform the list of all views, or spreads what it returns over the views, only if
+# its name is in one of these lists.
+for _name, _list in (
+    (SAMPLED, ssl_transforms_wrapper._TRANSFORMS_WITH_GROUPING),
+    (SAMPLED_CROPS, ssl_transforms_wrapper._TRANSFORMS_WITH_COPIES),
+):
+    if _name not in _list:
+        _list.append(_name)

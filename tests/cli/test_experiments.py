@@ -93,7 +93,7 @@ def test_killed_and_started_again_it_repeats_nothing(start, tmp_path):
         (["--scale", "large"], 2, "invalid choice: 'large'"),
         (["--jobs", "0"], 2, "argument --jobs: 0 is below 1"),
         (["--evaluate", "quick"], 2, "argument --evaluate: invalid choice: 'quick'"),
-        (["--only", "nothing"], 1, "--only nothing: none of table7"),
+        (["--only", "same_view", "nothing"], 1, "--only nothing: none of table7, which has 09_asy"),
         (["--data", "none"], 1, "--data is 'none', which is not a folder"),
     ],
 )

@@ -179,6 +179,25 @@ def test_training_samples_are_the_same_with_and_without(compose, image_folder, m
     assert kept[5]["data_valid"] == [1] * len(kept[5]["data_valid"])
 
 
+def test_crops_on_the_device_need_images_of_one_size(compose, tmp_path):
+    from mscn_plugin.data.readable_images import dataset_of
+    from mscn_plugin.transforms.loader_pipeline import loader_config
+
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in range(9):
+        Image.new("RGB", (64, 64), (9 * name, 0, 9)).save(data / f"{name}.jpg")
+    device = [f"config.MSCN.{key}=device" for key in ("AUGMENT_ON", "CROP_ON")]
+    config, _ = loader_config(compose(*overrides(data, *device)))
+    assert dataset_of(config, "TRAIN")[0]["data"][1].size == (56, 56)
+    Image.new("RGB", (80, 64)).save(data / "9.jpg")
+    said = "CROP_ON is device, .* these have 2 sizes, 64 x 64 and 80 x 64 pixels among them"
+    with pytest.raises(ConfigError, match=said):
+        compose(*overrides(data, *device))
+    with pytest.raises(RunError, match=said):
+        dataset_of(config, "TRAIN")
+
+
 def test_images_that_are_no_files_are_refused(compose):
     more = [f"config.DATA.TRAIN.{key}=[synthetic]" for key in ("DATA_SOURCES", "DATASET_NAMES")]
     with pytest.raises(ConfigError, match="CACHE is memory, which needs images that are files"):

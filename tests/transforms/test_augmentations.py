@@ -11,15 +11,18 @@ import torch
 from PIL import Image, ImageFilter, ImageOps
 from scipy import stats
 from skimage import color, data
+from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as F
 
 from mscn_plugin.transforms.augmentations import (
     ColorJitter,
+    Crop,
     GaussianBlur,
     Grayscale,
     HorizontalFlip,
     Solarize,
     augment,
+    sample_box,
 )
 
 JITTER = ColorJitter(0.8, 0.8, 0.8, 0.2, p=0.8)
@@ -43,6 +46,42 @@ def seed(value):
     random.seed(value)
     np.random.seed(value)
     torch.manual_seed(value)
+
+
+SIMCLRS, WHOLE = ((0.08, 1.0), (3 / 4, 4 / 3)), ((1.0, 1.0), (1.0, 1.0))
+
+
+@pytest.mark.parametrize("height", [3, 10, 64, 500])
+@pytest.mark.parametrize("width", [3, 64, 375, 500])
+@pytest.mark.parametrize("ranges", [SIMCLRS, WHOLE, ((0.9, 1.0), (3 / 4, 4 / 3))])
+def test_boxes_are_torchvisions_draw_for_draw(height, width, ranges):
+    """Those in the middle of pictures into which none fits among them."""
+    extent, (scale, ratio) = torch.empty(1, height, width), ranges
+    seed(0)
+    theirs = [RandomResizedCrop.get_params(extent, list(scale), list(ratio)) for _ in range(200)]
+    state = torch.get_rng_state()
+    seed(0)
+    assert [sample_box(height, width, scale, ratio) for _ in range(200)] == theirs
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("size", [(56, 56), (20, 33), (90, 70)])
+def test_crops_are_torchvisions_to_a_level(size):
+    pictures = batch(*(photograph(64).rotate(20 * n) for n in range(40)))[..., :50]
+    crop = Crop(size)
+    seed(0)
+    boxes = [crop.sample(64, 50) for _ in pictures]
+    views = augment(pictures, torch.tensor(boxes), [crop])
+    assert views.shape == (40, 3, *size)
+    for picture, box, view in zip(pictures, boxes, views):
+        theirs = F.resized_crop(picture, *map(int, box), list(size), antialias=True)
+        assert (view.int() - theirs.int()).abs().max() <= 1
+
+
+def test_the_smallest_box_is_one_pixel():
+    pictures = batch(photograph(16))
+    (view,) = augment(pictures, torch.tensor([[5.0, 7.0, 1.0, 1.0]]), [Crop((8, 8))])
+    assert torch.equal(view, pictures[0, :, 5:6, 7:8].expand(-1, 8, 8))
 
 
 ADJUSTMENTS = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
@@ -158,17 +197,22 @@ def test_an_accelerator_never_waits_for_the_host(device, monkeypatch):
 
     monkeypatch.setattr(torch, "autocast", lambda *a, **k: contextlib.nullcontext())
     views = torch.empty(5, 3, 24, 24, dtype=torch.uint8, device=device)
-    result = augment(views, sampled(ALL, 5).to(device), ALL)
-    assert (result.shape, result.dtype, result.device) == (views.shape, views.dtype, views.device)
+    parameters = torch.cat([torch.ones(5, 4), sampled(ALL, 5)], dim=1).to(device)
+    result = augment(views, parameters, [Crop((16, 16)), *ALL])
+    assert (result.shape, result.dtype) == ((5, 3, 16, 16), torch.uint8)
+    assert result.device == views.device
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_cuda_device_agrees():
+    crop = Crop((48, 48))
     pictures, parameters = batch(*(photograph(56) for _ in range(100))), sampled(ALL, 100)
-    expected = augment(pictures, parameters, ALL)
+    boxes = torch.tensor([crop.sample(56, 56) for _ in pictures])
+    arguments = pictures, torch.cat([boxes, parameters], dim=1)
+    expected = augment(*arguments, [crop, *ALL])
     with torch.autocast("cuda"):
-        result = augment(pictures.cuda(), parameters.cuda(), ALL)
+        result = augment(*(part.cuda() for part in arguments), [crop, *ALL])
     different = (result.cpu() != expected).float().mean()
     assert different < 1e-3
 

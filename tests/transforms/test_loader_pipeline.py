@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import json
 import re
 
 import pytest
@@ -86,6 +87,47 @@ def test_the_log_says_who_does_what_and_why(compose, tiny, caplog, overrides, me
     with caplog.at_level("INFO"):
         loader_config(config)
     assert re.search(message, caplog.messages[-1])
+
+
+CROP_ON_DEVICE = ("config.MSCN.CROP_ON=device", "config.MSCN.CACHE=memory")
+
+
+def test_crops_on_the_device(compose, tiny, caplog):
+    from mscn_plugin.transforms.loader_pipeline import loader_config
+
+    device = (*CROP_ON_DEVICE, "config.MSCN.AUGMENT_ON=device")
+    config = compose("config=mscn/quickstart", *tiny, *device)
+    with caplog.at_level("INFO"):
+        workers, stage = loader_config(config)
+    assert names(workers) == ["MSCNSampleCrops"]
+    assert stage.augmentations[0].size == (56, 56)
+    assert "crops are the training device's, for config.MSCN.CROP_ON is device" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (("config.MSCN.CACHE=none",), "config.MSCN.CACHE is none; it must be memory"),
+        (("config.MSCN.AUGMENT_ON=worker",), "config.DATA.TRAIN.TRANSFORMS[2] is RandomHorizonta"),
+        (("config.MSCN.DEVICE_VIEWS=False",), "config.MSCN.DEVICE_VIEWS is False, which leaves"),
+        (SIMCLR, "config.DATA.TRAIN.COLLATE_FUNCTION is simclr_collator; it must be"),
+    ],
+)
+def test_crops_that_cannot_be_moved(compose, tiny, overrides, reason):
+    with pytest.raises(ConfigError) as error:
+        compose("config=mscn/quickstart", *tiny, *CROP_ON_DEVICE, *overrides)
+    assert str(error.value).startswith(f"config.MSCN.CROP_ON is device, but {reason}")
+    assert str(error.value).endswith("; or set CROP_ON to worker")
+
+
+def test_a_run_crops_on_the_device(run_tool, tiny, tmp_path):
+    device = (*CROP_ON_DEVICE, "config.MSCN.AUGMENT_ON=device")
+    run_tool("config=mscn/quickstart", *tiny, *device, "config.DATA.NUM_DATALOADER_WORKERS=1")
+    lines = (tmp_path / "run" / "stdout.json").read_text().splitlines()
+    losses = [json.loads(line)["loss"] for line in lines if '"loss"' in line]
+    assert losses
+    assert all(0 < loss < 5 for loss in losses)
+    assert "the loader's workers run MSCNSampleCrops and" in (tmp_path / "run/log.txt").read_text()
 
 
 UNKNOWN = (

@@ -189,11 +189,11 @@ def test_large_crops_are_decoded_at_a_reduced_size(tmp_path, side, size, reducti
 
 
 def test_one_small_crop_keeps_the_whole_resolution(jpeg, monkeypatch):
-    from mscn_plugin.transforms.opencv import MSCNRandomResizedCrops
+    from mscn_plugin.transforms import opencv
 
-    crops = MSCNRandomResizedCrops(size=64)
+    crops = opencv.MSCNRandomResizedCrops(size=64)
     boxes = iter([(0, 0, 512, 512), (100, 100, 80, 80)])
-    monkeypatch.setattr(crops, "get_params", lambda *args: next(boxes))
+    monkeypatch.setattr(opencv, "sample_box", lambda *args: next(boxes))
     monkeypatch.setattr(Image.Image, "draft", None)
     small = crops(Image.open(jpeg))[1]
     expected = Image.open(jpeg).crop((100, 100, 180, 180)).resize((64, 64), Image.BILINEAR)

@@ -51,7 +51,7 @@ def train_section(transforms, **settings):
 
     return AttrDict(
         {
-            "TRANSFORMS": [*CROPS, *copy.deepcopy(transforms), {"name": "ToTensor"}],
+            "TRANSFORMS": copy.deepcopy([*CROPS, *transforms, {"name": "ToTensor"}]),
             "COLLATE_FUNCTION": "mscn_multimask_collator",
             "COLLATE_FUNCTION_PARAMS": {"cell_size": 8, **settings},
         }
@@ -98,6 +98,52 @@ def test_a_seed_gives_the_views_and_masks_of_the_workers_transforms(transforms):
     distance = 255 * (theirs - ours).abs().mean((1, 2, 3))
     assert distance.mean() < 1  # of 255 levels, Pillow's rounding of hue and blur
     assert distance.max() < 6
+
+
+@pytest.mark.parametrize("settings", [{"num_masks": [1, 2]}, {"view_per_mask": True}])
+@pytest.mark.parametrize("transforms", [[], SIMCLR, BYOL], ids=["crops alone", "simclr", "byol"])
+def test_crops_on_the_device_are_the_workers(transforms, settings):
+    from mscn_plugin.transforms.on_device import split_crops
+
+    train = train_section(transforms, **settings)
+    if "view_per_mask" in settings:
+        train.TRANSFORMS[0]["num_times"] = 4
+        train.TRANSFORMS[2:-1] = [step for step in train.TRANSFORMS[2:-1] if "prob" not in step]
+    _, _, workers, stage = split(train)
+    before = copy.deepcopy(workers)
+    by_device, cropping = split_crops(workers, stage)
+    assert workers == before
+    expected, following = batch_of(workers, 3)
+    sent, following_too = batch_of(by_device, 3)
+    assert following == following_too
+    assert torch.equal(sent["masks"][1].dropped_cells, expected["masks"][1].dropped_cells)
+    assert sent["data"].shape == (1, 16, 3, 100, 120)  # once, for all views
+    torch.manual_seed(9)
+    (theirs,) = stage(expected, "cpu")["data"]
+    torch.manual_seed(9)
+    (ours,) = cropping(sent, "cpu")["data"]
+    assert ours.shape == theirs.shape
+    distance = 255 * (theirs - ours).abs()
+    assert distance.mean() < 0.5
+    if not transforms:  # a level more can turn a dark pixel's hue, or be solarized
+        assert distance.max() < 1.01
+
+
+@pytest.mark.parametrize(
+    ("crop", "before", "named"),
+    [
+        ({"interpolation": 3}, [], r"TRANSFORMS\[1\] has interpolation: 3; .* size, scale, ratio"),
+        ({}, [{"name": "RandomRotation", "degrees": 5}], r"begins with RandomRotation, ImgRep"),
+    ],
+)
+def test_crops_that_stay_the_workers(crop, before, named):
+    from mscn_plugin.transforms.on_device import split_crops
+
+    train = train_section(SIMCLR)
+    train.TRANSFORMS[1].update(crop)
+    train.TRANSFORMS[:0] = before
+    with pytest.raises(ValueError, match=named):
+        split_crops(*split(train)[2:])
 
 
 def test_what_travels_is_a_few_numbers_more():

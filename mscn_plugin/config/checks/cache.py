@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError, reading
-from mscn_plugin.data.memory_cache import held_bytes, refusal
+from mscn_plugin.data.memory_cache import held_bytes, refusal, sizes_refusal
 from mscn_plugin.data.sources import open_listed
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.types import Config
@@ -16,7 +16,7 @@ _MEASURED = 1000
 
 
 def check_cache(cfg: Config, images: Sequence[Any]) -> None:
-    """Compare what ``MSCN.CACHE`` needs with the memory that is left.
+    """Compare what ``MSCN.CACHE`` needs with the memory that is left, and sizes for ``CROP_ON``.
 
     The ranks do it again, with all images, on the machines that they run on.
 
@@ -24,7 +24,7 @@ def check_cache(cfg: Config, images: Sequence[Any]) -> None:
         images: paths, or paths with labels.
 
     Raises:
-        ConfigError: it is not enough; the message has both numbers.
+        ConfigError: it is not enough, or images to be cropped on the device differ in size.
     """
     if cfg.MSCN.CACHE == "none":
         return
@@ -37,15 +37,19 @@ def check_cache(cfg: Config, images: Sequence[Any]) -> None:
         return
     number = len(images)
     places = range(0, number, -(-number // _MEASURED))
-    total = 0
+    total, sizes = 0, set()
     for place in places:
         path = images[place] if isinstance(images[place], str) else images[place][0]
         try:
             with reading(path), open_listed(path) as image:
-                total += sum(held_bytes(EncodedImage(image)))
+                file = EncodedImage(image)
+                total += sum(held_bytes(file))
+                if cfg.MSCN.CROP_ON == "device":
+                    sizes.add(file.size)
         except UnreadableImageError:
             continue
     about = "about " if len(places) < number else ""
     message = refusal(total * number / len(places), number, about)
+    message = message or sizes_refusal(sizes)
     if message is not None:
         raise ConfigError(message)
