@@ -25,9 +25,10 @@ from mscn_plugin.data.memory_cache import HeldImage, MemoryCache, make_cache, si
 from mscn_plugin.data.seeding import seed_generators
 from mscn_plugin.data.sources import SOURCES, find_splits, open_listed
 from mscn_plugin.errors import RunError
-from mscn_plugin.transforms.sampled_views import SAMPLED_CROPS
 from mscn_plugin.types import Config
 
+SAMPLED_CROPS = "MSCNSampleCrops"
+"""The transform that hands over whole pictures, for crops on the device."""
 TAKES_UNDECODED = ("MSCNRandomResizedCrops", SAMPLED_CROPS)
 """The transforms that, as the first of a pipeline, choose how to decode a file."""
 MAX_UNREADABLE_RUN = 1000

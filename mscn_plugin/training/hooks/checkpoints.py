@@ -13,6 +13,7 @@ from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
 from vissl.utils.checkpoint import is_checkpoint_phase
 
 from mscn_plugin.checkpoints.complete import staged
+from mscn_plugin.training.hooks.tracking import end_services
 from mscn_plugin.training.signals import interruption
 from mscn_plugin.types import Task
 
@@ -43,6 +44,8 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
                 f"ended on request after iteration {task.iteration}; the same command goes on there"
             )
             end_workers(task)
+            end_services(task, "interrupted")
+            task.ranks.wait()  # the launcher ends all ranks with the first that leaves
             interruption.unsaved = False
             interruption.end_if_asked()
 

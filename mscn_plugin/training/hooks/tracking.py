@@ -149,6 +149,12 @@ def add_picture(task: Task, name: str, pixels: np.ndarray) -> None:
         service.attempt(service.write_picture, name, pixels, task.iteration)
 
 
+def end_services(task: Task, end: End) -> None:
+    """Mark the run with its end, where one of its hooks is about to end it."""
+    for hook in _services(task):
+        hook.end(end)
+
+
 def _services(task: Task) -> list[TrackingHook]:
     return [hook for hook in task.hooks if isinstance(hook, TrackingHook)]
 

@@ -49,3 +49,24 @@ def test_an_epoch_is_saved_where_the_run_is_to_end(hook, epoch, asked, written, 
     if asked:
         with pytest.raises(SystemExit):
             hook.on_phase_start(task)
+
+
+def test_no_rank_leaves_before_the_services_know(hook, monkeypatch):
+    """The launcher ends the first rank, which writes to them, as soon as another one has left."""
+    from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
+
+    from mscn_plugin.training.hooks.tracking import TrackingHook
+
+    class Service(TrackingHook):
+        def end(self, end):
+            hook.written.append(end)
+
+    monkeypatch.setattr(LogLossMetricsCheckpointHook, "on_step", lambda *_: None)
+    ranks = SimpleNamespace(
+        anyone_asked=lambda _: signal.SIGTERM, wait=lambda: hook.written.append("waited")
+    )
+    task = SimpleNamespace(train=True, iteration=3, ranks=ranks, hooks=[Service()])
+    hook.interruption.unsaved = True
+    with pytest.raises(SystemExit):
+        hook.on_step(task)
+    assert hook.written == [(1, 3, "iteration"), "interrupted", "waited"]
