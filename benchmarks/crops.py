@@ -7,11 +7,10 @@ JPEGs of 64 pixels, as Tiny ImageNet's, all of them decoded before (MSCN.CACHE m
 from __future__ import annotations
 
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Row, faster, main, photographs_as_jpegs, quiet
+from benchmarks.harness import Row, faster, main, milliseconds, photographs_as_jpegs, quiet
 from benchmarks.pipelines import compose
 
 IMAGES, BATCH, REPEATS = 256, 64, 7
@@ -48,7 +47,6 @@ def worker(experiment: str, switches: list[str], folder: Path) -> Any:
         for first in range(0, IMAGES, BATCH):
             collate([dataset[index] for index in range(first, first + BATCH)])
 
-    epoch()  # decodes
     return epoch
 
 
@@ -63,12 +61,10 @@ def rows() -> list[Row]:
                     f"{what}, {where}": worker(experiment, switches, folder)
                     for where, switches in WHERE.items()
                 }
-            times: dict[str, list[float]] = {name: [] for name in epochs}
-            for _ in range(REPEATS):
-                for key, epoch in epochs.items():
-                    start = time.perf_counter()
-                    epoch()
-                    times[key].append((time.perf_counter() - start) / IMAGES * 1e6)
+            times = {
+                name: [1e3 * value / IMAGES for value in values]
+                for name, values in milliseconds(epochs, REPEATS).items()
+            }
             first, *others = times
             result += faster(times, first, dict.fromkeys(others), unit="µs per image")
     return result

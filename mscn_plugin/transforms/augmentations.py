@@ -15,8 +15,8 @@ import dataclasses
 import functools
 import math
 import random
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -158,6 +158,14 @@ class Crop:
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     neutral = (0.0, 0.0, 1.0, 1.0)  # its first pixel: a crop always takes place
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Crop:
+        """The crop of torchvision's settings, whose size may be one number."""
+        size = settings["size"]
+        sides = size if isinstance(size, Sequence) else [size]
+        ranges = {key: tuple(settings[key]) for key in ("scale", "ratio") if key in settings}
+        return cls((sides[0], sides[-1]), **ranges)
 
     def sample(self, height: int, width: int) -> tuple[float, ...]:
         """Sample the box for one view of a picture of this size."""

@@ -243,22 +243,22 @@ def split_crops(train: Config, stage: DeviceViews) -> tuple[Config, DeviceViews]
         )
     replicate, crop, last = train.TRANSFORMS
     settings = settings_of(crop)
-    size = settings.pop("size")
-    settings["size"] = [size, size] if isinstance(size, int) else list(size)
     fields = [field.name for field in dataclasses.fields(Crop)]
     for key, value in settings.items():
         if key not in fields:
             raise ValueError(
                 f"TRANSFORMS[1] has {key}: {value}; the device's crops know {', '.join(fields)}"
             )
-    crops = Crop(**{key: tuple(value) for key, value in settings.items()})
+    if "size" not in settings:
+        raise ValueError("TRANSFORMS[1] has no size")
     workers = copy.deepcopy(train)
     workers.TRANSFORMS = [
         {
             "name": SAMPLED_CROPS,
-            "num_times": replicate["num_times"],
+            **settings_of(replicate),
             "crop": settings,
             "transforms": copy.deepcopy(last.get("transforms", [])),
         }
     ]
-    return workers, dataclasses.replace(stage, augmentations=(crops, *stage.augmentations))
+    augmentations = (Crop.of(settings), *stage.augmentations)
+    return workers, dataclasses.replace(stage, augmentations=augmentations)

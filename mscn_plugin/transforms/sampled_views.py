@@ -152,19 +152,18 @@ class MSCNSampleCrops(FromSettings, ClassyTransform):
     """Sample crops of a file that is not yet decoded, and augmentations of the crops.
 
     Args:
-        num_times: number of views.
-        crop: settings of :class:`~mscn_plugin.transforms.augmentations.Crop`.
+        crop: settings of torchvision's ``RandomResizedCrop``.
         transforms: as for :class:`MSCNSampleAugmentations`; may be none.
+        num_times: number of views.
 
     Raises:
         UnreadableImageError: the file cannot be decoded.
     """
 
     def __init__(
-        self, num_times: int, crop: Mapping[str, Any], transforms: Sequence[Mapping[str, Any]]
+        self, crop: Mapping[str, Any], transforms: Sequence[Mapping[str, Any]], num_times: int = 2
     ) -> None:
-        self.num_times = num_times
-        self.crop = Crop(**{key: tuple(value) for key, value in crop.items()})
+        self.num_times, self.crop = num_times, Crop.of(crop)
         self.augmentations = MSCNSampleAugmentations(transforms)
 
     def __call__(self, image: Image.Image | EncodedImage) -> list[SampledView]:

@@ -129,6 +129,22 @@ def test_crops_on_the_device_are_the_workers(transforms, settings):
         assert distance.max() < 1.01
 
 
+def test_crops_take_the_settings_that_vissl_and_torchvision_take():
+    from mscn_plugin.transforms.on_device import split_crops
+
+    train = train_section([])
+    del train.TRANSFORMS[0]["num_times"]  # VISSL's is 2
+    for size in (48, [48], [48, 40]):
+        train.TRANSFORMS[1]["size"] = size
+        workers, stage = split_crops(*split(train)[2:])
+        sent, _ = batch_of(workers, 0)
+        sides = (size[0], size[-1]) if isinstance(size, list) else (size, size)
+        assert stage(sent, "cpu")["data"][0].shape[2:] == sides
+    del train.TRANSFORMS[1]["size"]
+    with pytest.raises(ValueError, match=r"^TRANSFORMS\[1\] has no size"):
+        split_crops(*split(train)[2:])
+
+
 @pytest.mark.parametrize(
     ("crop", "before", "named"),
     [
