@@ -33,7 +33,7 @@ class Condition:
 
     Attributes:
         title: in words.
-        shape: ``cells``, ``channels`` or ``box``: :func:`.occlusion.hidden_pixels`.
+        shape: ``cells``, ``channels`` or ``box``: :func:`.occluded_images.hidden_pixels`.
         noise_std: of what takes its place, in normalized units; 0: the data set's mean, which
             behind the filter is the value for "no information".
         filtered: behind the filter, or in the picture in front of it.

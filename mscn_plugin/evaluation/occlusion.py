@@ -1,21 +1,16 @@
 """Accuracy of frozen features on images of which a growing share is hidden.
 
-The classifiers learn from whole images, once; validation images are hidden in part, behind the
-high-pass filter or in the picture in front of it. The paper does not measure this. What is hidden
-depends on an image's place in the data set and on nothing of the run.
-
-Shape shorthand: B images, C color channels, H, W height and width in pixels.
+The classifiers learn from whole images, once; validation images are hidden in part
+(:mod:`.occluded_images`). The paper does not measure this.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
 from vissl.engines.engine_registry import register_engine
 
 from mscn_plugin.checkpoints.sigma import TRANSFORM, input_sigma
@@ -28,14 +23,13 @@ from mscn_plugin.evaluation.frozen_features import (
     labeled,
     nearest_neighbors,
 )
-from mscn_plugin.masking import MaskDistribution, MaskParameters, high_pass
-from mscn_plugin.masking.kinds import CellSize, check_cell_fits
+from mscn_plugin.evaluation.occluded_images import SHARES, version_name, versions
+from mscn_plugin.masking.kinds import check_cell_fits
 from mscn_plugin.models.classifiers import fit_probe, probe_score
 from mscn_plugin.models.high_pass_trunk import PREFIX
 from mscn_plugin.types import Config
 
 ENGINE = "mscn_occlusion"
-SHARES = (0.0, 0.15, 0.3, 0.5, 0.7)
 _CELLS_OF_A_SIDE = 7  # 224 / 32 (Table 6)
 
 
@@ -115,86 +109,6 @@ def without_filter(cfg: Config) -> Config:
         cfg.DATA[split].TRANSFORMS = transforms[: len(transforms) - len(places)]
     cfg.MODEL.TRUNK.NAME = cfg.MODEL.TRUNK.NAME.removeprefix(PREFIX)
     return cfg
-
-
-def versions(
-    split: str, images: Tensor, indices: list[int], sigma: float, cell_size: CellSize
-) -> Iterator[tuple[str, Tensor]]:
-    """Filtered images, whole, and those of the validation split also with a part hidden.
-
-    Args:
-        split: ``"train"`` or ``"test"``.
-        images: ``[B, C, H, W]``, normalized, not filtered.
-        indices: of the images in their data set.
-        sigma: of the filter in pixels; 0: behind the filter is the picture.
-        cell_size: in pixels, one number or height and width.
-    """
-    clean = high_pass(images, sigma)
-    yield split, clean
-    if split == "train":
-        return
-    noise = torch.stack(
-        [torch.randn(images.shape[1:], generator=_generator(i, 1)) for i in indices]
-    )
-    noise = noise.to(images)
-    for share in SHARES[1:]:
-        hidden = {
-            shape: hidden_pixels(shape, share, cell_size, indices, images.shape[1:]).to(
-                images.device
-            )
-            for shape in {condition.shape for condition in CONDITIONS.values()}
-        }
-        for name, condition in CONDITIONS.items():
-            occluded = torch.where(
-                hidden[condition.shape],
-                noise * condition.noise_std,
-                clean if condition.filtered else images,
-            )
-            yield (
-                version_name(name, share),
-                occluded if condition.filtered else high_pass(occluded, sigma),
-            )
-
-
-def hidden_pixels(
-    shape: str, share: float, cell_size: CellSize, indices: Sequence[int], size: Sequence[int]
-) -> Tensor:
-    """Which pixels of the images with these indices are hidden: always the same.
-
-    The cells that are hidden at one share are hidden at every larger one, whatever hides them.
-
-    Args:
-        share: above 0, below 1.
-        shape: ``cells``, the method's own grid with a share of its cells dropped; ``channels``,
-            the same independently for each channel, so that as many values are hidden; ``box``,
-            one that covers the share of the image, at a random place.
-        size: (C, H, W).
-
-    Returns:
-        bool ``[B, C, H, W]``.
-    """
-    is_box = shape == "box"  # what a focal mask would keep
-    distribution = MaskDistribution(
-        ratio=1 - share if is_box else share,
-        cell_size=cell_size,
-        focal_probability=float(is_box),
-        channelwise_probability=float(shape == "channels"),
-    )
-    channels, *sides = size
-    masks = MaskParameters.cat(
-        [distribution.sample(1, sides, channels, _generator(index, 0)) for index in indices]
-    )
-    return masks.keep() if is_box else masks.hidden()
-
-
-def _generator(index: int, stream: int) -> torch.Generator:
-    """The source of an image's masks (stream 0) or noise (1)."""
-    return torch.Generator().manual_seed(2 * index + stream)
-
-
-def version_name(condition: str, share: float) -> str:
-    """Under which name the features are written."""
-    return f"{condition}-{round(100 * share)}"
 
 
 def area(shares: Sequence[float], accuracies: Sequence[float]) -> float:

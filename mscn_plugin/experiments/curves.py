@@ -20,6 +20,7 @@ from mscn_plugin.files import save_figure
 
 Curves = tuple[list[float], dict[str, list[float]]]
 """Places on the horizontal axis, and the accuracies there by the panel that they are drawn in."""
+EXAMPLE_SHARE = 0.3
 
 
 def evaluation_tables(rows: Rows) -> list[str]:
@@ -55,16 +56,40 @@ def plot_epochs(rows: Rows, path: Path, title: str) -> None:
     _draw(rows, _by_epoch, path, title, "epochs")
 
 
-def plot_occlusion(
-    rows: Rows, path: Path, title: str, conditions: Sequence[str] = tuple(CONDITIONS)
-) -> None:
+def plot_occlusion(rows: Rows, path: Path, conditions: Sequence[str] = tuple(CONDITIONS)) -> None:
     """Draw kNN of one suite's experiments against the share of an image that is hidden.
 
     Args:
-        conditions: keys of :data:`CONDITIONS`, a panel for each.
+        conditions: keys of :data:`CONDITIONS`, a panel for each, below a photograph of which
+            :data:`EXAMPLE_SHARE` is hidden so.
     """
+    if not any(_by_share(row, conditions) for row in rows):
+        return
     by_share = functools.partial(_by_share, conditions=conditions)
-    _draw(rows, by_share, path, f"{title}: kNN where a part is hidden", "share hidden in %")
+    title = f"kNN where a part is hidden (above: {EXAMPLE_SHARE:.0%})"
+    examples = _examples(conditions)
+    _draw(rows, by_share, path, title, "share hidden in %", examples)
+
+
+def _examples(conditions: Sequence[str]) -> list[np.ndarray]:
+    """A photograph with a part hidden, ``[H, W, 3]`` uint8, for each condition.
+
+    At the paper's size: 224 pixels, cells of 32, sigma 5.
+    """
+    import torch
+    from skimage import data
+    from torchvision.transforms import functional as F
+
+    from mscn_plugin.evaluation.occluded_images import hide
+    from mscn_plugin.masking import high_pass
+    from mscn_plugin.training.hooks.contact_sheet import stretched
+
+    photograph = torch.from_numpy(data.chelsea()).permute(2, 0, 1) / 255
+    image = F.center_crop(F.resize(photograph, 224), 224)[None]
+    image = (image - image.mean((2, 3), keepdim=True)) / image.std((2, 3), keepdim=True)
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0))
+    hidden = dict(hide(image, high_pass(image, 5.0), noise, EXAMPLE_SHARE, [0], 32))
+    return [stretched(hidden[name])[0] for name in conditions]
 
 
 def _by_epoch(row: dict[str, Any]) -> Curves | None:
@@ -85,9 +110,18 @@ def _by_share(row: dict[str, Any], conditions: Sequence[str]) -> Curves | None:
 
 
 def _draw(
-    rows: Rows, curves_of: Callable[[dict[str, Any]], Curves | None], path: Path, title: str, x: str
+    rows: Rows,
+    curves_of: Callable[[dict[str, Any]], Curves | None],
+    path: Path,
+    title: str,
+    x: str,
+    examples: Sequence[np.ndarray] = (),
 ) -> None:
-    """Draw the mean of each experiment as a line, and its seeds; no file where there is nothing."""
+    """Draw the mean of each experiment as a line, and its seeds; no file where there is nothing.
+
+    Args:
+        examples: a picture above each panel.
+    """
     from matplotlib.figure import Figure
 
     curves = {
@@ -99,9 +133,15 @@ def _draw(
     if not curves:
         return
     _, panels = next(iter(curves.values()))[0]
-    figure = Figure(figsize=(2.4 * len(panels) + 3, 3.6), constrained_layout=True)
-    all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, panel in zip(all_axes, panels):
+    heights = [2.0] * bool(examples) + [3.0]
+    figure = Figure(figsize=(2.4 * len(panels) + 3, sum(heights) + 0.6), constrained_layout=True)
+    grid = figure.add_gridspec(len(heights), len(panels), height_ratios=heights)
+    all_axes = [figure.add_subplot(grid[-1, 0])]
+    all_axes += [
+        figure.add_subplot(grid[-1, column], sharey=all_axes[0]) for column in range(1, len(panels))
+    ]
+    chances = {row["chance"] for row in rows if "chance" in row}  # one: all have the same images
+    for column, (axes, panel) in enumerate(zip(all_axes, panels)):
         for number, (label, seeds) in enumerate(curves.items()):
             color, style = f"C{number % 10}", "-" if number < 10 else "--"
             places = seeds[0][0]
@@ -109,11 +149,19 @@ def _draw(
             axes.plot(places, np.mean(values, axis=0), style, color=color, label=label)
             for of_seed in values:
                 axes.plot(places, of_seed, "o", ms=2.5, color=color)
-        axes.set_title(panel, fontsize=9)
+        for chance in chances:
+            axes.axhline(chance, color="0.5", linestyle=":", linewidth=1, label="chance")
         axes.set_xlabel(x)
         axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelleft=column == 0)
+        headed = axes
+        if examples:
+            headed = figure.add_subplot(grid[0, column])
+            headed.imshow(examples[column])
+            headed.set_axis_off()
+        headed.set_title(panel, fontsize=9)
     all_axes[0].set(ylabel="accuracy in %", ylim=(0, None))  # last: it ends where a line does now
     handles, labels = all_axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
-    figure.suptitle(f"{title}, mean (line) and each seed (points)", fontsize=10)
+    figure.suptitle(f"{title}; lines: means, points: seeds", fontsize=10)
     save_figure(figure, path, ".png", ".pdf")

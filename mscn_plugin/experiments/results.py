@@ -2,8 +2,8 @@
 
 A row is what ``results.json`` holds of a run: ``suite``, ``experiment``, ``title``, ``seed``,
 ``paper`` (the paper's accuracy in percent, or None), ``data`` and ``given`` (the data's name and
-the overrides, where the caller named some), and ``metrics`` with ``measured_on`` (the images) or
-``error``.
+the overrides, where the caller named some), and ``metrics`` with ``measured_on`` (the images) and
+``chance`` in percent, or ``error``.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def present(
             accuracies, epochs, occlusion = (folder / f"{suite}{name}" for name in PLOTS)
             plot(of_suite, accuracies, suite)
             plot_epochs(of_suite, epochs, suite)
-            plot_occlusion(of_suite, occlusion, suite, conditions)
+            plot_occlusion(of_suite, occlusion, conditions)
 
 
 def plot(rows: Rows, path: Path, title: str) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from mscn_plugin.checkpoints.io import last_epoch
 from mscn_plugin.checkpoints.run_folder import json_lines, measured_on
@@ -70,7 +71,10 @@ class ExperimentRun(ToolRun):
             if "online_evaluation" in line
         ]
 
-    def measured_on(self) -> str:
-        """On which images the metrics of a finished run were measured, and what is to be beaten."""
+    def details(self) -> dict[str, Any]:
+        """``measured_on`` which images, and what is to be beaten; ``chance`` in percent, where the
+        run's version has logged it; and :meth:`epochs`."""
         lines = json_lines(self.output / "metrics.json")
-        return measured_on([line for line in lines if "online_evaluation" in line][-1])
+        last = [line for line in lines if "online_evaluation" in line][-1]
+        chance = {"chance": last["chance"]} if "chance" in last else {}
+        return {"measured_on": measured_on(last), **chance, "epochs": self.epochs()}

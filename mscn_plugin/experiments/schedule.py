@@ -202,7 +202,7 @@ def _outcome(run: ToolRun, bar: Any) -> dict[str, Any]:
 
     outcome: dict[str, Any]
     try:
-        outcome = {"metrics": run.run(progress), **_more(run)}
+        outcome = {"metrics": run.run(progress), **run.details()}
         said = ", ".join(f"{title} {value:.1f}" for title, value in outcome["metrics"].items())
     except RunFailedError as error:
         progress(1.0)
@@ -210,13 +210,6 @@ def _outcome(run: ToolRun, bar: Any) -> dict[str, Any]:
         outcome = {"error": said}
     bar.write(f"{_name(run)}: {said}", file=sys.stderr)
     return outcome
-
-
-def _more(run: ToolRun) -> dict[str, Any]:
-    """What a finished run says beside its metrics."""
-    if isinstance(run, ExperimentRun):
-        return {"measured_on": run.measured_on(), "epochs": run.epochs()}
-    return run.details() if isinstance(run, Launch) else {}
 
 
 def _name(run: ToolRun) -> str:

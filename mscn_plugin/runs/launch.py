@@ -159,6 +159,10 @@ class ToolRun:
         """The numbers that a finished run has left in its folder, by title, or None."""
         raise NotImplementedError
 
+    def details(self) -> dict[str, Any]:
+        """What a finished run says beside its metrics."""
+        raise NotImplementedError
+
     def metrics(self) -> dict[str, float] | None:
         """The numbers of a finished run in percent, by title; else None."""
         return self.read_metrics() if (self.output / "finished").is_file() else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mscn_plugin.evaluation.definitions import CLASSIFIERS, CONDITIONS
 from mscn_plugin.experiments.curves import evaluation_tables, plot_epochs, plot_occlusion
 
@@ -49,18 +51,18 @@ def test_plots_are_drawn_where_there_are_curves(tmp_path, monkeypatch):
     monkeypatch.setattr(Axes, "plot", lambda axes, *a, **k: drawn.append(a) or plot(axes, *a, **k))
     epochs = [{"epoch": 0, "kNN": 1.0, "linear probe": 2.0}]
     plot_epochs([row("a", 0, epochs=epochs)], tmp_path / "epochs", "s")
-    plot_occlusion([row("a", 0)], tmp_path / "hidden", "s")
+    plot_occlusion([row("a", 0)], tmp_path / "hidden")
     assert not list(tmp_path.iterdir())
     epochs = [*epochs, {"epoch": 5, "kNN": 3.0, "linear probe": 4.0}]
     plot_epochs([row("a", 0, epochs=epochs)], tmp_path / "epochs", "s")
     assert [(list(x), list(y)) for x, y, *_ in drawn[::2]] == [([0, 5], [1, 3]), ([0, 5], [2, 4])]
     drawn.clear()
     seeds = [row("a", seed, evaluations=evaluated(10.0 * (seed + 1))) for seed in range(2)]
-    plot_occlusion(seeds, tmp_path / "hidden", "s")
+    plot_occlusion(seeds, tmp_path / "hidden")
     means = [(list(x), list(y)) for x, y, *_ in drawn[::3]]
     assert means == [([0, 50], [15, 7.5])] * len(CONDITIONS)
     drawn.clear()
-    plot_occlusion(seeds, tmp_path / "hidden", "s", ["box-zeros"])
+    plot_occlusion(seeds, tmp_path / "hidden", ["box-zeros"])
     assert len(drawn) == 3  # one panel: the mean, and two seeds
     drawn.clear()
     rising = [{"epoch": epoch, "kNN": epoch, "linear probe": 3 * epoch} for epoch in range(2)]
@@ -78,3 +80,19 @@ def test_plots_are_drawn_where_there_are_curves(tmp_path, monkeypatch):
     assert len(tops) == 2
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {"epochs.png", "epochs.pdf", "hidden.png", "hidden.pdf"}
+
+
+def test_each_panel_has_chance_and_an_example_above_it(tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    pictures, levels = [], []
+    monkeypatch.setattr(Axes, "imshow", lambda axes, picture: pictures.append(picture))
+    monkeypatch.setattr(Axes, "axhline", lambda axes, y, **_: levels.append(y))
+    rows = [row("a", 0, chance=1.0, evaluations=evaluated(10.0))]
+    plot_occlusion(rows, tmp_path / "hidden", ["box-zeros", "picture-box-gray", "cells-noise"])
+    assert levels == [1.0] * 3
+    gray = [(picture == 128).all(axis=-1) for picture in pictures]
+    # Zeros behind the filter and gray in front of it: the same box; noise leaves nothing gray.
+    assert gray[0].mean() == pytest.approx(0.3, abs=0.01)
+    assert (gray[0] == gray[1]).mean() > 0.99
+    assert gray[2].mean() < 0.01

@@ -36,7 +36,9 @@ def test_a_finished_run_is_not_run_again(tmp_path):
         "linear probe, untrained": 2.0,
     }
     assert seen == [1.0]
-    assert run.measured_on() == "on images that the run of an earlier version does not name"
+    details = run.details()
+    assert [epoch["epoch"] for epoch in details.pop("epochs")] == [0, 4]
+    assert details == {"measured_on": "on images that the run of an earlier version does not name"}
 
 
 def test_an_earlier_epochs_numbers_are_no_result(tmp_path):
