@@ -11,7 +11,7 @@ import sys
 
 from mscn_plugin.errors import RunError
 from mscn_plugin.runs.launch import die_with_caller
-from mscn_plugin.training.signals import SCRIPT_SIGNALS
+from mscn_plugin.training.signals import SCRIPT_SIGNALS, handlers_held_back
 
 _GRACE = 20  # seconds for the tool to end after SIGTERM
 _KILLED = re.compile(r"signal SIGKILL|killed by signal: Killed")  # of a rank, of a loader's worker
@@ -25,38 +25,30 @@ def run(command: list[str], environment: dict[str, str]) -> None:
         RunError: it failed.
         SystemExit: this process was asked to end (:func:`end_on_signals`); the tool has ended.
     """
-    # A signal that came while the process is started would leave nobody who could end it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, SCRIPT_SIGNALS)
-    try:
-        process = subprocess.Popen(
-            command,
-            env={**os.environ, **environment},
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            preexec_fn=_before_exec,
-        )
-    except BaseException:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SCRIPT_SIGNALS)
-        raise
     last: collections.deque[str] = collections.deque(maxlen=100)
+    process = None
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SCRIPT_SIGNALS)
+        # A handler that raises while the process is started would leave nobody who could end it.
+        with handlers_held_back(SCRIPT_SIGNALS):
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, **environment},
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                preexec_fn=die_with_caller,
+            )
         assert process.stderr is not None, "it is a pipe"
         for line in process.stderr:
             sys.stderr.write(line)
             last.append(line)
         status = process.wait()
     except BaseException:
-        end(process)
+        if process is not None:
+            end(process)
         raise
     if status:
         raise RunError(reason(status, "".join(last)))
-
-
-def _before_exec() -> None:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SCRIPT_SIGNALS)
-    die_with_caller()
 
 
 def end(process: subprocess.Popen[str]) -> None:

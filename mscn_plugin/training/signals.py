@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from mscn_plugin.data.parallel import die_with_parent
@@ -62,6 +62,27 @@ def end_on_signals(name: str) -> None:
     for number in SCRIPT_SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, end)
+
+
+@contextlib.contextmanager
+def handlers_held_back(numbers: Iterable[int]) -> Iterator[None]:
+    """Call the handlers of these signals after the block; for the main thread.
+
+    To block the signals would not do: another thread may receive one, and Python calls its handler
+    in the main thread all the same.
+    """
+    came: list[tuple[int, Any]] = []
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, lambda signum, frame: came.append((signum, frame)))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for signum, frame in came:
+        handlers[signum](signum, frame)
 
 
 class Interruption:

@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 from conftest import wait_for
@@ -11,8 +13,10 @@ from conftest import wait_for
 from mscn_plugin.data.parallel import signals_held_back
 from mscn_plugin.training import signals as processes
 from mscn_plugin.training.signals import (
+    SCRIPT_SIGNALS,
     Interruption,
     end_on_signals,
+    handlers_held_back,
     shield_loader_worker,
 )
 
@@ -234,3 +238,19 @@ def test_what_is_ignored_stays_ignored_in_a_script(script_signals):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     end_on_signals("any")
     os.kill(os.getpid(), signal.SIGHUP)
+
+
+def test_a_held_back_signal_comes_after_the_block_from_whichever_thread(script_signals):
+    end_on_signals("x")
+    done = []
+    with pytest.raises(SystemExit) as raised:  # noqa: PT012
+        with handlers_held_back(SCRIPT_SIGNALS):
+            sender = threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGTERM))
+            sender.start()
+            sender.join()
+            time.sleep(0.05)
+            done.append("inside")
+        done.append("behind")
+    assert raised.value.code == 75
+    assert done == ["inside"]
+    assert signal.getsignal(signal.SIGTERM).__qualname__.startswith("end_on_signals")
