@@ -29,6 +29,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARK = re.compile(r"<!-- needs: ([^<>]+) -->$")
 SHELL = ("sh", "bash", "shell", "console")
 PROGRAMS = ("mscn", "python", "pip", "make")
+OF_GPUS = ("+config/mscn/machine=", "+config/mscn/memory=amp")
 VISSL = ["python", "-m", "tools.run_distributed_engines"]
 
 
@@ -173,9 +174,11 @@ def test_what_needs_more_is_parsed_and_its_configuration_composed_and_checked(
             overrides = [re.sub(r"=/data/\w+", f"={large_folder}", o) for o in overrides_in(words)]
             if any("PARAMS_FILE" in override for override in overrides):
                 compose_hydra_configuration(overrides)  # there is no such checkpoint
+            elif any("SLURM" in override for override in overrides):
+                compose(*overrides)
             elif overrides:
-                slurm = any("SLURM" in override for override in overrides)
-                compose(*overrides, *([] if slurm else ["+config/mscn/machine=cpu"]))
+                anywhere = [o for o in overrides if not o.startswith(OF_GPUS)]
+                compose(*anywhere, "+config/mscn/machine=cpu")
 
 
 def check_arguments(words: list[str]) -> None:
