@@ -23,6 +23,7 @@ from mscn_plugin.data.arrays import LAYOUTS, MAX_CHANNELS
 from mscn_plugin.data.decoding import check_pixel_range
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.masking import check_sigma
+from mscn_plugin.masking.high_pass import MIN_SIGMA
 from mscn_plugin.masking.kinds import cell_sides
 from mscn_plugin.models.classifiers import EVALUATIONS
 from mscn_plugin.types import Config, is_number, is_whole, section_like
@@ -63,7 +64,9 @@ SUBSET = Allowed(
 FILLED_IN = Allowed(
     "left alone: each start fills it in", lambda value: value is None or isinstance(value, dict)
 )
-SIGMA = checked_by("null or at least 0 pixels", lambda value: value is None or check_sigma(value))
+SIGMA = checked_by(
+    f"null, 0 or at least {MIN_SIGMA} pixels", lambda value: value is None or check_sigma(value)
+)
 PIXELS = checked_by("null, or the values of black and white, such as [0, 4095]", check_pixel_range)
 CHANNELS = Allowed(
     f"null, or a whole number from 1 to {MAX_CHANNELS}",

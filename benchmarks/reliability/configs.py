@@ -180,6 +180,11 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     ),
     # Transforms
     ("negative sigma", [f"{T}.7.sigma=-1"], "sigma"),
+    (
+        "a filter that leaves nothing",
+        [f"{T}.7.sigma=0.1"],
+        f"{T}[7].sigma is 0.1; it must be 0, for no filter, or at least 0.25 pixels",
+    ),
     ("sigma as text", [f"{T}.7.sigma=five"], "sigma"),
     ("sigma wider than the crop", [f"{T}.7.sigma=57"], "sigma"),
     ("misspelled sigma", [f"+{T}.7.sigm=1"], "sigm"),

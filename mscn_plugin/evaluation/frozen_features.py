@@ -30,8 +30,11 @@ from mscn_plugin.data.train_subset import share_of_each_class
 from mscn_plugin.evaluation.definitions import CHECKPOINT_DIGEST, FEW_LABELS, FROZEN, FROZEN_LOG
 from mscn_plugin.models.classifiers import (
     Labeled,
+    fit_probe,
     knn_accuracy,
+    log_unconverged,
     probe_accuracy,
+    probe_score,
     svm_average_precision,
 )
 from mscn_plugin.training.ranks import Ranks
@@ -215,15 +218,18 @@ def few_labels(cfg: Config, train: Labeled, val: Labeled, device: Any) -> dict[s
         share of each class, whose seeds are 0, 1, ...: the same labels for every trunk.
     """
     accuracies: dict[str, list[float]] = {}
+    probes = []
     for percent in FEW_LABELS:
         for seed in range(DRAWS):
             kept = share_of_each_class(train[1], percent / 100, seed)
             few = train[0][kept], train[1][kept]
+            probes.append(fit_probe(few))
             for name, accuracy in (
                 ("knn", nearest_neighbors(cfg, few, val, device)[1]),
-                ("linear_probe", probe_accuracy(few, val)),
+                ("linear_probe", probe_score(probes[-1], val)),
             ):
                 accuracies.setdefault(f"{name}_{percent}percent", []).append(accuracy)
+    log_unconverged(probes)
     return {name: float(np.mean(values)) for name, values in accuracies.items()}
 
 

@@ -25,7 +25,7 @@ from mscn_plugin.evaluation.frozen_features import (
 )
 from mscn_plugin.evaluation.occluded_images import SHARES, version_name, versions
 from mscn_plugin.masking.kinds import check_cell_fits
-from mscn_plugin.models.classifiers import fit_probe, probe_score
+from mscn_plugin.models.classifiers import fit_probe, log_unconverged, probe_score
 from mscn_plugin.models.high_pass_trunk import PREFIX
 from mscn_plugin.types import Config
 
@@ -76,6 +76,7 @@ def curves_of(
     """Accuracies in percent at :data:`SHARES`, by classifier and condition, of one layer."""
     train = labeled(folder, "train", layer)
     probe = fit_probe(train)
+    log_unconverged([probe])
 
     def accuracies(version: str) -> dict[str, float]:
         val = labeled(folder, version, layer)

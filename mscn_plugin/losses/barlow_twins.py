@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mscn_plugin.allowed import POSITIVE
-from mscn_plugin.losses.branches import gather_by_branch
+from mscn_plugin.losses.branches import check_shapes, gather_by_branch
 from mscn_plugin.losses.registry import EmbeddingLoss, register_loss
 from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
 
@@ -41,8 +41,9 @@ def barlow_twins(gathered: list[list[Tensor]], lambda_: float, scale_loss: float
         The loss, a scalar of at least 0.
 
     Raises:
-        ValueError: there is only one image.
+        ValueError: there is only one image, or shapes differ.
     """
+    check_shapes(*gathered)
     if len(gathered[0][0]) < 2:
         raise ValueError("Barlow Twins needs at least 2 images over all ranks to correlate")
     pairs = [_of_pair(one, other, lambda_) for one in gathered[0] for other in gathered[1]]

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from mscn_plugin.losses.registry import gather_from_all
+
+
+def check_shapes(*branches: Iterable[Tensor]) -> None:
+    """Check that all masks of all ``branches`` have embeddings ``[B, D]`` of the same B images.
+
+    Others would be paired with wrong images: a batch of one image with all of the others.
+
+    Raises:
+        ValueError: the shapes differ, or are none of embeddings.
+    """
+    shapes = [[tuple(mask.shape) for mask in branch] for branch in branches]
+    different = {shape for branch in shapes for shape in branch}
+    if len(different) != 1 or len(*different) != 2:
+        raise ValueError(
+            f"the branches' embeddings have shapes {', '.join(map(str, shapes))}; all must be "
+            "[B, D] of the same B images"
+        )
 
 
 def split_by_branch(embeddings: Tensor, num_masks: Sequence[int]) -> list[list[Tensor]]:

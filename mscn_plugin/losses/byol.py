@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
-from mscn_plugin.losses.branches import split_by_branch
+from mscn_plugin.losses.branches import check_shapes, split_by_branch
 from mscn_plugin.losses.registry import EmbeddingLoss, register_loss
 from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
 from mscn_plugin.types import is_number
@@ -42,7 +42,11 @@ def byol(predictions: list[list[Tensor]], projections: list[list[Tensor]]) -> Te
 
     Returns:
         The loss, a scalar from 0 (same directions) to 8 (opposite ones): the mean over images.
+
+    Raises:
+        ValueError: shapes differ.
     """
+    check_shapes(*predictions, *projections)
     online, target = (
         [torch.stack([F.normalize(mask, dim=1) for mask in branch]).mean(dim=0) for branch in side]
         for side in (predictions, projections)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mscn_plugin.allowed import POSITIVE
-from mscn_plugin.losses.branches import gather_by_branch, split_by_branch
+from mscn_plugin.losses.branches import check_shapes, gather_by_branch, split_by_branch
 from mscn_plugin.losses.registry import EmbeddingLoss, get_rank, register_loss
 from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
 
@@ -54,8 +54,10 @@ def info_nce(
         The loss, a scalar: the mean over this rank's ``2 * B * K0 * K1`` terms.
 
     Raises:
-        ValueError: there is only one image, so there are no negatives.
+        ValueError: there is only one image, so there are no negatives, or shapes differ.
     """
+    check_shapes(*local)
+    check_shapes(*gathered)
     num_images = len(gathered[0][0])
     if num_images < 2:
         raise ValueError("InfoNCE needs at least 2 images over all ranks to have negatives")
@@ -113,7 +115,11 @@ class MSCNLoss(nn.Module):
             branch_0: the embeddings ``[B, D]`` of each mask of branch 0, as a list or as
                 ``[K0, B, D]``, of any length.
             branch_1: the same of branch 1, K1 masks of the same images.
+
+        Raises:
+            ValueError: the shapes differ, so that they are not of the same images.
         """
+        check_shapes(branch_0, branch_1)
         counts = [len(branch_0), len(branch_1)]
         return self.of_embeddings(torch.cat([*branch_0, *branch_1]), counts)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mscn_plugin.allowed import NOT_NEGATIVE, POSITIVE
-from mscn_plugin.losses.branches import gather_by_branch, split_by_branch
+from mscn_plugin.losses.branches import check_shapes, gather_by_branch, split_by_branch
 from mscn_plugin.losses.registry import EmbeddingLoss, register_loss
 from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
 
@@ -55,8 +55,10 @@ def vicreg(
         The loss, a scalar of at least 0.
 
     Raises:
-        ValueError: there is only one image, so there is no variance.
+        ValueError: there is only one image, so there is no variance, or shapes differ.
     """
+    check_shapes(*local)
+    check_shapes(*gathered)
     if len(gathered[0][0]) < 2:
         raise ValueError("VICReg needs at least 2 images over all ranks to have a variance")
     first, second = (torch.stack(branch) for branch in local)

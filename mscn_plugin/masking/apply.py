@@ -44,14 +44,7 @@ def apply_masks(
         ValueError: images, noise and masks do not fit each other in shape, or N does not divide
             the number of masks.
     """
-    if not images.is_floating_point():
-        raise TypeError(f"apply_masks needs floating-point images, got {images.dtype}")
-    expected = (masks.channels, *masks.size)
-    if images.dim() != 4 or tuple(images.shape[1:]) != expected:
-        raise ValueError(
-            f"images have shape {tuple(images.shape)}; the masks are for a batch of images of "
-            f"shape {expected}"
-        )
+    expected = _checked_shape(images, masks)
     if noise is not None and tuple(noise.shape) != (len(masks), *expected):
         raise ValueError(
             f"noise has shape {tuple(noise.shape)}; the masks need {(len(masks), *expected)}"
@@ -75,6 +68,21 @@ def apply_masks(
     by_mask = (num_masks, len(images), *expected)
     scaled = scaled.to(images.dtype).view(by_mask)
     return torch.where(hidden.view(by_mask), scaled, images).flatten(0, 1)
+
+
+def _checked_shape(images: Tensor, masks: MaskParameters) -> tuple[int, int, int]:
+    """The masks' shape ``[C, H, W]``, or an error if the images cannot take them."""
+    if not images.is_floating_point():
+        raise TypeError(
+            f"masks need floating-point images, got {images.dtype}, in which noise would round to 0"
+        )
+    expected = (masks.channels, *masks.size)
+    if images.dim() != 4 or tuple(images.shape[1:]) != expected:
+        raise ValueError(
+            f"images have shape {tuple(images.shape)}; the masks are for a batch of images of "
+            f"shape {expected}"
+        )
+    return expected
 
 
 def _mask_into(
@@ -120,6 +128,10 @@ def apply_in_chunks(
         prepare: what comes before the masks: from ``[n, C, H, W]`` to floating-point images.
         prepared: takes the prepared images, ``[N, C, H, W]``, where they are wanted.
         generator: as in :func:`apply_masks`.
+
+    Raises:
+        TypeError: the prepared images are not floating point.
+        ValueError: the prepared images and the masks do not fit each other in shape.
     """
     num_images = len(images)
     chunk = max(1, num_images)
@@ -129,6 +141,7 @@ def apply_in_chunks(
     for first in range(0, num_images, chunk):
         part = slice(first, first + chunk)
         ready = prepare(images[part])
+        _checked_shape(ready, masks)
         if prepared is not None:
             prepared[part] = ready
         of_part = masks[order[:, part].flatten()]

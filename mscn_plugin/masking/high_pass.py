@@ -24,6 +24,11 @@ BLOCK = 56
 """Output pixels per block of the banded product; measured best of 28 to 224 at sigma 5."""
 
 
+MIN_SIGMA = 0.25
+"""The narrowest blur in pixels. A narrower one hardly differs from its image, of which then less
+than a part in a thousand is left; below 0.125 the kernel has one tap, and nothing is."""
+
+
 def high_pass(images: Tensor, sigma: float) -> Tensor:
     """Subtract from each image its own Gaussian blur.
 
@@ -42,15 +47,15 @@ def high_pass(images: Tensor, sigma: float) -> Tensor:
         images: ``[..., H, W]``, floating point, any scale. Every type is filtered in float32,
             with autocast, TF32 and bfloat16 products off inside: the difference of two nearly
             equal numbers does not survive fewer digits.
-        sigma: standard deviation of the Gaussian in pixels, at least 0. 0 returns the images
-            unchanged (no filter, the paper's unmasked baseline).
+        sigma: standard deviation of the Gaussian in pixels, at least :data:`MIN_SIGMA`, or 0,
+            which returns the images unchanged (no filter, the paper's unmasked baseline).
 
     Returns:
         A tensor of the same shape, dtype and device.
 
     Raises:
         TypeError: the images are not floating point.
-        ValueError: sigma is negative or not finite, or there are fewer than two dimensions.
+        ValueError: sigma cannot be a blur's width, or there are fewer than two dimensions.
 
     Paper: section 4.3 (sigma = 5 at 224 pixels), Table 9, and in evaluations A.2 and A.3.
     """
@@ -83,6 +88,11 @@ def check_sigma(sigma: float) -> float:
         raise ValueError(f"sigma is {sigma!r}; it must be a number of pixels")
     if not 0 <= sigma < float("inf"):
         raise ValueError(f"sigma is {sigma}; it must be at least 0 pixels and finite")
+    if 0 < sigma < MIN_SIGMA:
+        raise ValueError(
+            f"sigma is {sigma}; it must be 0, for no filter, or at least {MIN_SIGMA} pixels: a "
+            "narrower filter leaves nothing of an image"
+        )
     return float(sigma)
 
 

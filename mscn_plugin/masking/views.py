@@ -25,7 +25,7 @@ class MaskedViews(nn.Module):
 
     Args:
         num_masks: K, or ``[K0, K1]``. The number is not stated in the paper.
-        sigma: standard deviation of the high-pass filter in pixels, at least 0 (no filter); the
+        sigma: standard deviation of the high-pass filter in pixels, 0 (none) or from 0.25; the
             paper's is 5 for 224 pixels.
         settings: those of :class:`~mscn_plugin.masking.MaskDistribution`, each one value for both
             branches or a list of two.

@@ -5,6 +5,7 @@ Shape shorthand: N training images, M validation images, F features, C classes, 
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from mscn_plugin.errors import ConfigError
 from mscn_plugin.types import Config
 
 Labeled = tuple[np.ndarray, np.ndarray]
@@ -20,6 +22,7 @@ Labeled = tuple[np.ndarray, np.ndarray]
 
 EVALUATIONS = ("knn", "svm", "logistic_regression", "few_labels")
 """Names of the evaluations, as ``MSCN.FROZEN_EVALUATIONS`` knows them."""
+_PROBE_ITERATIONS = 200
 _CHUNK = 1024  # validation images at a time: 5 GB of similarities to ImageNet's training images
 
 
@@ -70,14 +73,17 @@ def knn_accuracy(
 
 def probe_accuracy(train: Labeled, val: Labeled) -> float:
     """Accuracy in percent of :func:`fit_probe`'s classifier on the validation images."""
-    return probe_score(fit_probe(train), val)
+    probe = fit_probe(train)
+    log_unconverged([probe])
+    return probe_score(probe, val)
 
 
 def fit_probe(train: Labeled) -> Any:
     """A logistic regression on standardized features, of scikit-learn.
 
     A stand-in for the paper's linear probe (A.2), which trains on augmented crops for 100 epochs:
-    the same kind of classifier, fitted to features computed once.
+    the same kind of classifier, fitted to features computed once. Whether the fit has converged
+    is for :func:`log_unconverged` to say.
     """
     # scikit-learn takes a second to import, which every start and every loader worker would pay.
     from sklearn.exceptions import ConvergenceWarning
@@ -85,10 +91,20 @@ def fit_probe(train: Labeled) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=_PROBE_ITERATIONS))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         return probe.fit(*train)
+
+
+def log_unconverged(probes: Sequence[Any]) -> None:
+    """Say in one line, if so, that some of :func:`fit_probe`'s ``probes`` have not converged."""
+    stopped = sum(int(probe[-1].n_iter_.max()) >= _PROBE_ITERATIONS for probe in probes)
+    if stopped:
+        logging.info(
+            f"linear probe: {stopped} of {len(probes)} fits ended after {_PROBE_ITERATIONS} "
+            "iterations, before they converged"
+        )
 
 
 def probe_score(probe: Any, val: Labeled) -> float:
@@ -106,10 +122,16 @@ def svm_average_precision(train: Labeled, val: Labeled, settings: Config) -> dic
     Args:
         train: labels ``[N]`` are classes; ``[N, C]`` are VISSL's 1 (present), 0 (absent), -1
             (not evaluated; absent in training).
-        settings: VISSL's section ``config.SVM``.
+        settings: VISSL's section ``config.SVM``. ``cls_list`` are the classes that the mean is
+            over; empty: all of them.
 
     Returns:
-        ``mAP``, and for classes ``[N]`` also ``top_1``: accuracy of the largest decision value.
+        ``mAP``, and for classes ``[N]`` without a ``cls_list`` also ``top_1``: accuracy of the
+        largest decision value. Classes with too few images to cross-validate are left out of
+        both; the log says how many.
+
+    Raises:
+        ConfigError: ``cls_list`` names a class that there is not.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.model_selection import GridSearchCV
@@ -120,6 +142,11 @@ def svm_average_precision(train: Labeled, val: Labeled, settings: Config) -> dic
     if settings["normalize"]:
         x, queries = (f / (np.linalg.norm(f, axis=1, keepdims=True) + 1e-5) for f in (x, queries))
     num_classes = y.shape[1] if y.ndim == 2 else int(max(y.max(), truth.max())) + 1
+    asked = [int(label) for label in settings["cls_list"]] or list(range(num_classes))
+    if not all(0 <= label < num_classes for label in asked):
+        raise ConfigError(
+            f"config.SVM.cls_list is {asked}; it must list classes from 0 to {num_classes - 1}"
+        )
     targets, truths = (
         labels if labels.ndim == 2 else np.eye(num_classes)[labels] for labels in (y, truth)
     )
@@ -131,19 +158,31 @@ def svm_average_precision(train: Labeled, val: Labeled, settings: Config) -> dic
     folds = settings["cross_val_folds"]
     search = GridSearchCV(svm, {"C": costs(settings)}, scoring="average_precision", cv=folds)
     precisions, decisions = [], np.full((len(queries), num_classes), -np.inf)
-    for label in range(num_classes):
+    stopped = 0
+    for label in asked:
         positive = targets[:, label] == 1
         if not folds <= positive.sum() <= len(positive) - folds:
             continue  # too few images of the class, or of any other, to cross-validate
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             search.fit(x, np.where(positive, 1, -1))
+        stopped += int(np.max(search.best_estimator_.n_iter_)) >= settings["max_iter"]
         decisions[:, label] = search.decision_function(queries)
         judged = truths[:, label] != -1
         signs = np.where(truths[judged, label] == 1, 1, -1)
         precisions.append(float(get_precision_recall(signs, decisions[judged, label])[-1]))
+    if len(precisions) < len(asked):
+        logging.warning(
+            f"SVM: mAP is the mean over {len(precisions)} of {len(asked)} classes: of the others "
+            f"config.SVM.cross_val_folds, {folds}, is more than the training images with or without"
+        )
+    if stopped:
+        logging.info(
+            f"SVM: the fits of {stopped} of {len(precisions)} classes ended after "
+            f"{settings['max_iter']} iterations (config.SVM.max_iter), before they converged"
+        )
     result = {"mAP": 100 * float(np.mean(precisions)) if precisions else 0.0}
-    if y.ndim == 1:
+    if y.ndim == 1 and not settings["cls_list"]:
         result["top_1"] = 100 * float((decisions.argmax(axis=1) == truth).mean())
     return result
 

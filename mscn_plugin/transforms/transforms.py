@@ -37,7 +37,7 @@ class MSCNHighPass(FromSettings, ClassyTransform):
     """High-pass filter of one image ``[C, H, W]``: ``x - G_sigma * x`` (section 4.3, A.2).
 
     Args:
-        sigma: standard deviation of the Gaussian in pixels, at least 0 (0: no filter). The paper
+        sigma: standard deviation of the Gaussian in pixels, 0 (no filter) or from 0.25. The paper
             has 5 for crops of 224 px (section 4.3), the same in pre-training and evaluation
             (supplement B, "High-pass Sigma"; A.2, A.3). Of detection it says nothing.
     """

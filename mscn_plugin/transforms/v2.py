@@ -54,7 +54,7 @@ class HighPass(_OfImageTensors):
     """High-pass filter ``x - G_sigma * x`` (section 4.3).
 
     Args:
-        sigma: standard deviation of the Gaussian in pixels, at least 0 (0: no filter); the paper's
+        sigma: standard deviation of the Gaussian in pixels, 0 (no filter) or from 0.25; the paper's
             is 5 for crops of 224 pixels.
     """
 

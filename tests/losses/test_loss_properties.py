@@ -72,3 +72,24 @@ def test_lengths_of_embeddings_and_order_of_images_do_not_matter(batch, k0, k1, 
     expected = losses(output, targets)
     assert losses(scale * output, targets / scale) == pytest.approx(expected, rel=1e-4, abs=1e-4)
     assert losses(output[place], targets[place]) == pytest.approx(expected, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("sizes", [(4, 6), (1, 4), (4, 1)])
+def test_branches_of_other_images_are_refused(sizes):
+    from mscn_plugin.losses.barlow_twins import barlow_twins
+    from mscn_plugin.losses.byol import byol
+    from mscn_plugin.losses.info_nce import MSCNLoss, info_nce
+    from mscn_plugin.losses.vicreg import vicreg
+
+    branches = [[torch.randn(size, 8)] for size in sizes]
+    one, other = sizes
+    shapes = rf"shapes \[\({one}, 8\)\], \[\({other}, 8\)\].*; all must be \[B, D\]"
+    for refused in (
+        lambda: MSCNLoss()(*branches),
+        lambda: info_nce(branches, branches, 0, 0.2),
+        lambda: byol(branches, branches),
+        lambda: barlow_twins(branches, 0.005, 1.0),
+        lambda: vicreg(branches, branches),
+    ):
+        with pytest.raises(ValueError, match=shapes):
+            refused()

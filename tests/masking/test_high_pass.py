@@ -114,3 +114,10 @@ def test_refuses_what_is_no_image():
         high_pass(torch.zeros(3, 8, 8, dtype=torch.uint8), 1)
     with pytest.raises(ValueError, match="H, W"):
         high_pass(torch.zeros(8), 1)
+
+
+@pytest.mark.parametrize("sigma", [1e-3, 0.1, 0.2, 0.24])
+def test_refuses_filters_that_leave_nothing_of_an_image(sigma):
+    with pytest.raises(ValueError, match=r"must be 0, for no filter, or at least 0\.25 pixels"):
+        high_pass(torch.zeros(3, 8, 8), sigma)
+    assert float(high_pass(torch.randn(3, 8, 8), 0.25).abs().max()) > 0

@@ -95,3 +95,8 @@ def test_refuses_what_are_not_two_batches_of_views():
         module(*torch.randn(2, 3, 64, 64))
     with pytest.raises(TypeError, match="floating-point"):
         module(*torch.ones(2, 2, 3, 64, 64, dtype=torch.uint8))
+
+
+def test_integer_views_are_refused_without_a_filter_too():
+    with pytest.raises(TypeError, match=r"floating-point images, got torch\.uint8"):
+        MaskedViews(sigma=0, cell_size=8)(*torch.zeros(2, 4, 3, 64, 64, dtype=torch.uint8))

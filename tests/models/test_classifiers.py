@@ -113,7 +113,7 @@ def test_svms_of_classes_have_an_accuracy_too(svm_settings):
     assert 40 < result["top_1"] < 100
 
 
-def test_classes_with_too_few_images_are_left_out(svm_settings):
+def test_classes_with_too_few_images_are_left_out_and_counted(svm_settings, caplog):
     """Cross-validation needs one image of the class in each fold."""
     from mscn_plugin.models.classifiers import svm_average_precision
 
@@ -121,6 +121,36 @@ def test_classes_with_too_few_images_are_left_out(svm_settings):
     keep = ~rare | (np.cumsum(rare) <= 2)
     result = svm_average_precision((TRAIN[0][keep], TRAIN[1][keep]), VAL, svm_settings())
     assert 0 < result["mAP"] < 100
+    assert "mAP is the mean over 7 of 8 classes: of the others config.SVM.cross" in caplog.text
+
+
+def test_the_mean_is_over_the_classes_that_are_asked_for(svm_settings, caplog):
+    from mscn_plugin import ConfigError
+    from mscn_plugin.models.classifiers import svm_average_precision
+
+    single = [svm_average_precision(TRAIN, VAL, svm_settings(cls_list=[n])) for n in (1, 6)]
+    both = svm_average_precision(TRAIN, VAL, svm_settings(cls_list=[1, 6]))
+    assert both == {"mAP": pytest.approx(sum(result["mAP"] for result in single) / 2)}
+    assert "classes" not in caplog.text
+    with pytest.raises(ConfigError, match=r"SVM\.cls_list is \[8\]; .* from 0 to 7"):
+        svm_average_precision(TRAIN, VAL, svm_settings(cls_list=[8]))
+
+
+def test_fits_that_end_early_are_said_in_one_line(svm_settings, caplog, monkeypatch):
+    from mscn_plugin.models import classifiers
+
+    settings = svm_settings(max_iter=1)
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        classifiers.svm_average_precision(TRAIN, VAL, settings)
+    (line,) = caplog.messages
+    assert line.startswith("SVM: the fits of 8 of 8 classes ended after 1 iterations (config.SVM")
+    caplog.clear()
+    monkeypatch.setattr(classifiers, "_PROBE_ITERATIONS", 2)
+    with caplog.at_level("INFO"):
+        classifiers.probe_accuracy(TRAIN, VAL)
+    (line,) = caplog.messages
+    assert line.startswith("linear probe: 1 of 1 fits ended after 2 iterations, before they conv")
 
 
 def test_costs_are_the_list_and_the_powers(svm_settings):

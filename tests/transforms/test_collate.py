@@ -187,3 +187,11 @@ def test_refuses_a_single_view(collate):
     batch = [{**sample, "data": sample["data"][:1]} for sample in constant_batch()]
     with pytest.raises(ValueError, match="needs 2"):
         collate(batch)
+
+
+def test_pixels_in_bytes_are_refused_since_noise_would_be_0_in_them():
+    from vissl.data.collators import get_collator
+
+    batch = [{**s, "data": [view.byte() for view in s["data"]]} for s in constant_batch()]
+    with pytest.raises(TypeError, match=r"floating-point images, got torch\.uint8"):
+        get_collator("mscn_multimask_collator", {"cell_size": 8})(batch)

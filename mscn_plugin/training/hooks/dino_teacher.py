@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from vissl.hooks.dino_hooks import DINOHook
 
+from mscn_plugin.models.dropout import without_dropout
 from mscn_plugin.types import Task
 
 
@@ -20,6 +21,7 @@ class DINOTeacherHook(DINOHook):
         task.config.MODEL.TRUNK.VISION_TRANSFORMERS.DROP_PATH_RATE = 0  # as VISSL's
         with torch.random.fork_rng(devices=[]):  # a resumed run samples on as the unbroken one
             teacher = task._build_model()
+        without_dropout(teacher)
         loss = task.loss
         loss.momentum_teacher = teacher.to(task.device).requires_grad_(False)
         if loss.checkpoint is None:

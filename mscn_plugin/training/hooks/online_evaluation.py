@@ -113,10 +113,12 @@ class OnlineEvaluationHook(MSCNHook):
         settings = task.config.MSCN.ONLINE_EVALUATION
         metrics = Path(task.checkpoint_folder) / "metrics.json"
         if not self.baselines:
-            self.baselines = broadcast_object(_known_baselines(metrics, self.data.images()))
+            known = _known_baselines(metrics, self.data.images(), _knn(settings))
+            self.baselines = broadcast_object(known)
         if not self.baselines:
             colors = self.data.color_histograms()
             self.baselines = {"images": self.data.images(), "chance": 100 / classes}
+            self.baselines["knn_settings"] = _knn(settings)
             if is_primary():
                 self.baselines["color_histogram"] = accuracies(*colors, settings, task.device)
         if is_primary():
@@ -135,11 +137,20 @@ class OnlineEvaluationHook(MSCNHook):
         task.ranks.wait()
 
 
-def _known_baselines(metrics: Path, images: dict[str, Any]) -> dict[str, Any]:
-    """What an earlier start has measured on the same images, or nothing."""
+def _knn(settings: Any) -> dict[str, float]:
+    """The settings of kNN, on which the baseline depends as much as the trunk's accuracy."""
+    return {"neighbors": settings.NUM_NEIGHBORS, "temperature": settings.TEMPERATURE}
+
+
+def _known_baselines(
+    metrics: Path, images: dict[str, Any], knn: dict[str, float]
+) -> dict[str, Any]:
+    """What an earlier start has measured on the same images with the same kNN, or nothing."""
+    names = ("images", "chance", "knn_settings", "color_histogram")
     for line in json_lines(metrics):
-        if line.get("images") == images and "color_histogram" in line:
-            return {key: line[key] for key in ("images", "chance", "color_histogram")}
+        same = line.get("images") == images and line.get("knn_settings") == knn
+        if same and "color_histogram" in line:
+            return {name: line[name] for name in names}
     return {}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from mscn_plugin.masking.per_branch import MASK_SETTINGS
+from mscn_plugin.models.dropout import without_dropout
 from mscn_plugin.training.hooks.base import MSCNHook, is_logging_step
 from mscn_plugin.training.hooks.tracking import add_scalars
 from mscn_plugin.types import Config, Task
@@ -24,6 +25,7 @@ class TargetNetworkHook(MSCNHook):
                 "True with MODEL.BASE_MODEL_NAME: mscn_branchwise_model)"
             )
         task.loss.build_target(task.base_model)
+        without_dropout(task.loss.target)
         if task.config.MSCN.COMPILE_TRUNK:
             task.loss.target.trunk.compile()
 

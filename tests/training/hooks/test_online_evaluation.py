@@ -92,6 +92,48 @@ def test_training_images_of_one_class_are_not_evaluated(caplog):
     assert "no online evaluation: the 4 training images have one class" in caplog.text
 
 
+def test_baselines_of_another_knn_are_measured_again(monkeypatch, tmp_path):
+    from mscn_plugin.checkpoints.run_folder import json_lines
+    from mscn_plugin.training.hooks import online_evaluation
+
+    monkeypatch.setattr(online_evaluation, "add_scalars", lambda *_, **__: None)
+    monkeypatch.setattr(online_evaluation, "measured_on", lambda line: "")
+    labeled = (np.random.RandomState(0).randn(40, 2), np.arange(40) % 2)
+    measured = []
+
+    def color_histograms():
+        measured.append(1)
+        return labeled, labeled
+
+    def evaluate(neighbors, temperature):
+        hook = online_evaluation.OnlineEvaluationHook()
+        hook.data = SimpleNamespace(
+            features=lambda *_: (labeled, labeled),
+            images=lambda: {"train": 40},
+            color_histograms=color_histograms,
+        )
+        settings = SimpleNamespace(
+            NETWORK="online", NUM_NEIGHBORS=neighbors, TEMPERATURE=temperature
+        )
+        task = SimpleNamespace(
+            base_model=SimpleNamespace(trunk=torch.nn.Identity()),
+            config=SimpleNamespace(MSCN=SimpleNamespace(ONLINE_EVALUATION=settings)),
+            device="cpu",
+            checkpoint_folder=str(tmp_path),
+            iteration=0,
+            ranks=SimpleNamespace(wait=lambda: None),
+        )
+        hook._evaluate(task, 0)
+
+    for neighbors, temperature, count in ((1, 0.1, 1), (1, 0.1, 1), (30, 0.1, 2), (30, 9.0, 3)):
+        evaluate(neighbors, temperature)
+        assert len(measured) == count
+    lines = json_lines(tmp_path / "metrics.json")
+    assert lines[0]["knn_settings"] == {"neighbors": 1, "temperature": 0.1}
+    for line in lines:  # of the same features
+        assert line["color_histogram"] == line["online_evaluation"]
+
+
 def test_all_ranks_evaluate_with_the_first_ones_statistics(monkeypatch):
     """A checkpoint holds those; each rank's own are those of its own last batch."""
     from mscn_plugin.training.hooks import online_evaluation

@@ -296,6 +296,23 @@ def test_switches_of_the_model_serve_the_target_too(run_tool, tiny, tmp_path, sw
     assert checkpoint["iteration"] == 2
 
 
+def test_the_target_drops_nothing(registered, monkeypatch):
+    from types import SimpleNamespace
+
+    from mscn_plugin.losses.byol import BYOLLoss
+    from mscn_plugin.training.hooks import target_network
+
+    monkeypatch.setattr(target_network, "branches_can_be_told_apart", lambda config: False)
+    model = nn.Module()
+    model.trunk, model.heads = nn.Dropout(0.5), nn.ModuleList([nn.Identity(), nn.Identity()])
+    model.head_names = ["mlp", "mlp"]
+    settings = SimpleNamespace(MSCN=SimpleNamespace(COMPILE_TRUNK=False))
+    task = SimpleNamespace(loss=BYOLLoss(), base_model=model, config=settings)
+    target_network.TargetNetworkHook().on_start(task)
+    assert torch.equal(task.loss.target.trunk(torch.ones(99)), torch.ones(99))
+    assert not torch.equal(model.trunk(torch.ones(99)), torch.ones(99))
+
+
 BIASES = "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,24,8]}],[mlp,{dims:[8,24,8]}]]"
 
 
