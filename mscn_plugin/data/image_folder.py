@@ -123,6 +123,23 @@ def contents(folder: str | Path, extensions: Extensions = ()) -> Contents:
     return Contents(str(folder), classes, images, dict(left_out))
 
 
+def shared_place(train: Contents, val: Contents) -> str | None:
+    """A folder or file of the validation images that holds training images; None: there is none.
+
+    Links and ways of writing a path make no difference.
+    """
+    known = {os.path.realpath(place) for place in _places(train)}
+    return next((place for place in _places(val) if os.path.realpath(place) in known), None)
+
+
+def _places(found: Contents) -> list[str]:
+    """The folders, or the large files, that hold the images."""
+    if isinstance(found.images, IndexedImages):
+        origin = found.images.origin
+        return [os.path.join(origin.folder, shard.name) for shard in origin.shards]
+    return sorted({os.path.dirname(path) for path, _ in found.images})
+
+
 def _images(
     folder: str, left_out: dict[str, int], extensions: Extensions
 ) -> Iterator[tuple[str, list[str]]]:

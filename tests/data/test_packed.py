@@ -18,7 +18,13 @@ from mscn_plugin.data import packed
 from mscn_plugin.data.index import opened
 from mscn_plugin.data.pack import Settings, pack
 from mscn_plugin.data.packed import TarSource, expand_braces
-from mscn_plugin.data.sources import contents_of, find_splits, open_listed, size_listed
+from mscn_plugin.data.sources import (
+    contents_of,
+    find_splits,
+    measured_images,
+    open_listed,
+    size_listed,
+)
 from mscn_plugin.errors import ConfigError, RunError
 
 
@@ -84,6 +90,15 @@ def test_images_without_labels_and_what_is_left_out(tmp_path):
     ]
     assert not found.labeled
     assert found.left_out == {".seg.png": 1, ".txt": 1, ".png": 1, "hidden file": 1}
+
+
+def test_a_training_shard_is_no_validation_shard(tmp_path):
+    of_classes(tmp_path / "train-0.tar", [0, 1])
+    of_classes(tmp_path / "val-0.tar", [0, 1])
+    assert measured_images(str(tmp_path), "--data").startswith("2 images of 2 classes")
+    (tmp_path / "val-1.tar").symlink_to("train-0.tar")
+    with pytest.raises(ConfigError, match=r"val-1\.tar is in .*, too: accuracies would be"):
+        measured_images(str(tmp_path), "--data")
 
 
 def test_names_that_return_in_each_shard_get_the_shards(tmp_path):
