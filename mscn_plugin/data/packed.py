@@ -526,8 +526,10 @@ def expand_braces(pattern: str) -> list[str]:
 
 
 def _numbers(first: str, last: str) -> Iterator[str]:
-    width = max(len(first), len(last)) if "0" in (first[0], last[0]) else 0
-    return (f"{number:0{width}d}" for number in range(int(first), int(last) + 1))
+    padded = any(len(end) > 1 and end.startswith("0") for end in (first, last))
+    width = max(len(first), len(last)) if padded else 0
+    low, high = sorted((int(first), int(last)))
+    return (f"{number:0{width}d}" for number in range(low, high + 1))
 
 
 def _shards_in(folder: Path, suffix: str) -> list[str]:

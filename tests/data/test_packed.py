@@ -115,6 +115,10 @@ def test_what_a_pattern_stands_for():
     assert expand_braces("a-{008..011}.tar") == [f"a-{n:03d}.tar" for n in range(8, 12)]
     assert expand_braces("{1..2}/{a,b}.x") == ["1/a.x", "1/b.x", "2/a.x", "2/b.x"]
     assert expand_braces("{9..10}") == ["9", "10"]
+    assert expand_braces("{0..11}") == [str(n) for n in range(12)]
+    assert expand_braces("{0..00}") == ["00"]
+    assert expand_braces("{9..011}") == ["009", "010", "011"]
+    assert expand_braces("{2..0}") == ["0", "1", "2"]
     assert expand_braces("plain{}") == ["plain{}"]
 
 
