@@ -308,7 +308,9 @@ def _label(ending: str, content: bytes) -> int | str | None:
             values = json.loads(text)
         except (ValueError, RecursionError):
             return None
-        found = next((values[k] for k in _LABEL_KEYS if k in values), None) if values else None
+        if not isinstance(values, dict):  # a caption, for instance
+            return None
+        found = next((values[k] for k in _LABEL_KEYS if k in values), None)
         return found if isinstance(found, (int, str)) and not isinstance(found, bool) else None
     return int(text) if re.fullmatch(r"-?\d{1,18}", text) else text or None
 

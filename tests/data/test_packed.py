@@ -92,6 +92,18 @@ def test_images_without_labels_and_what_is_left_out(tmp_path):
     assert found.left_out == {".seg.png": 1, ".txt": 1, ".png": 1, "hidden file": 1}
 
 
+@pytest.mark.parametrize(
+    "content", ["7", "0", '"a label of words"', '["label"]', "true", "null", "{}", '{"label": [1]}']
+)
+def test_json_without_a_labels_key_has_none(tmp_path, content):
+    members = {"1.png": picture(), "1.json": content.encode()}
+    _, found = taken(write_tar(tmp_path / "x.tar", members))
+    assert not found.classes
+    members |= {"2.png": picture(), "2.json": b'{"label": 1}'}
+    with pytest.raises(ConfigError, match=r"holds 1\.png without a label, and others with one"):
+        taken(write_tar(tmp_path / "y.tar", members))
+
+
 def test_a_training_shard_is_no_validation_shard(tmp_path):
     of_classes(tmp_path / "train-0.tar", [0, 1])
     of_classes(tmp_path / "val-0.tar", [0, 1])
