@@ -123,6 +123,23 @@ def contents(folder: str | Path, extensions: Extensions = ()) -> Contents:
     return Contents(str(folder), classes, images, dict(left_out))
 
 
+def shared_place(train: Contents, val: Contents) -> str | None:
+    """A folder or file of the validation images that holds training images; None: there is none.
+
+    Links and ways of writing a path make no difference.
+    """
+    known = {os.path.realpath(place) for place in _places(train)}
+    return next((place for place in _places(val) if os.path.realpath(place) in known), None)
+
+
+def _places(found: Contents) -> list[str]:
+    """The folders, or the large files, that hold the images."""
+    if isinstance(found.images, IndexedImages):
+        origin = found.images.origin
+        return [os.path.join(origin.folder, shard.name) for shard in origin.shards]
+    return sorted({os.path.dirname(path) for path, _ in found.images})
+
+
 def _images(
     folder: str, left_out: dict[str, int], extensions: Extensions
 ) -> Iterator[tuple[str, list[str]]]:
@@ -138,6 +155,8 @@ def _images(
                     if entry.is_dir():
                         if is_hidden(entry.name):
                             left_out[f"hidden folder {entry.name}"] += 1
+                        elif _leads_back(entry):
+                            left_out[f"link to a folder that holds it {entry.name}"] += 1
                         else:
                             pending.append(entry.path)
                     elif is_hidden(entry.name):
@@ -160,7 +179,19 @@ def class_names(folder: str | Path, extensions: Extensions = ()) -> list[str]:
 
 def sub_folders(folder: str | Path) -> list[str]:
     with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not is_hidden(e.name))
+        shown = [e for e in entries if e.is_dir() and not is_hidden(e.name)]
+        return sorted(entry.name for entry in shown if not _leads_back(entry))
+
+
+def _leads_back(folder: os.DirEntry[str]) -> bool:
+    """Whether a folder is a link to one that it lies in, whose images would come again."""
+    if not folder.is_symlink():
+        return False
+    target = Path(os.path.realpath(folder.path))
+    return any(
+        Path(os.path.realpath(parent)).is_relative_to(target)
+        for parent in Path(folder.path).parents
+    )
 
 
 def _has_images(folder: Path, extensions: Extensions, deep: bool = True) -> bool:
@@ -172,7 +203,8 @@ def _has_images(folder: Path, extensions: Extensions, deep: bool = True) -> bool
                 if is_hidden(entry.name):
                     continue
                 if entry.is_dir():
-                    folders.append(Path(entry.path))
+                    if not _leads_back(entry):
+                        folders.append(Path(entry.path))
                 elif entry.name.lower().endswith(endings):
                     return True
     except OSError:

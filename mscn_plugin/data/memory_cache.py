@@ -105,7 +105,7 @@ class MemoryCache:
 
     Args:
         sizes: for each image what :func:`held_bytes` says, none for one that is unreadable.
-        upright: width and height of each image, 0 where decoding says it, int ``[N, 2]``.
+        upright: width and height of each image, 0 where only decoding says it, int ``[N, 2]``.
         path: of the memory that another process of this machine has made; empty: it is made here.
     """
 
@@ -220,11 +220,15 @@ class HeldImage(EncodedImage):
         return torch.from_numpy(held.pixels).permute(2, 0, 1)
 
 
-def make_cache(load: Callable[[int], EncodedImage], number: int) -> MemoryCache:
+def make_cache(
+    load: Callable[[int], EncodedImage], number: int, with_sizes: bool = False
+) -> MemoryCache:
     """A cache for the images of a source, which all ranks of a machine share.
 
     Args:
         load: opens the image with this place; may raise UnreadableImageError.
+        with_sizes: decode images of which nothing else says the size, so that only those that are
+            unreadable have none.
 
     Raises:
         RunError: on all ranks, where a machine has not enough memory.
@@ -234,11 +238,11 @@ def make_cache(load: Callable[[int], EncodedImage], number: int) -> MemoryCache:
     for place in range(number):
         try:
             file = load(place)
+            upright[place] = file.size if with_sizes or file.reducible else 0
         except UnreadableImageError:
             sizes.append([])
             continue
         sizes.append(held_bytes(file))
-        upright[place] = file.size if file.reducible else 0
         file.image.close()
     machine = socket.gethostname()
     machines = _of_all_ranks(machine)

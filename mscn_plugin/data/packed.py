@@ -308,7 +308,9 @@ def _label(ending: str, content: bytes) -> int | str | None:
             values = json.loads(text)
         except (ValueError, RecursionError):
             return None
-        found = next((values[k] for k in _LABEL_KEYS if k in values), None) if values else None
+        if not isinstance(values, dict):  # a caption, for instance
+            return None
+        found = next((values[k] for k in _LABEL_KEYS if k in values), None)
         return found if isinstance(found, (int, str)) and not isinstance(found, bool) else None
     return int(text) if re.fullmatch(r"-?\d{1,18}", text) else text or None
 
@@ -526,8 +528,10 @@ def expand_braces(pattern: str) -> list[str]:
 
 
 def _numbers(first: str, last: str) -> Iterator[str]:
-    width = max(len(first), len(last)) if "0" in (first[0], last[0]) else 0
-    return (f"{number:0{width}d}" for number in range(int(first), int(last) + 1))
+    padded = any(len(end) > 1 and end.startswith("0") for end in (first, last))
+    width = max(len(first), len(last)) if padded else 0
+    low, high = sorted((int(first), int(last)))
+    return (f"{number:0{width}d}" for number in range(low, high + 1))
 
 
 def _shards_in(folder: Path, suffix: str) -> list[str]:

@@ -235,8 +235,9 @@ class ImageFiles(abc.ABC):
         Raises:
             RunError: there is no room, or crops on the device need images of one size.
         """
-        self.cache = make_cache(self._file, number)
-        if self.cfg["DATA"][self.split].TRANSFORMS[0]["name"] == SAMPLED_CROPS:
+        of_one_size = self.cfg["DATA"][self.split].TRANSFORMS[0]["name"] == SAMPLED_CROPS
+        self.cache = make_cache(self._file, number, with_sizes=of_one_size)
+        if of_one_size:
             known = self.cache.upright[self.cache.upright.any(axis=1)]
             message = sizes_refusal(map(tuple, known.tolist()))
             if message is not None:

@@ -24,6 +24,7 @@ from mscn_plugin.data.image_folder import (
     contents,
     held_out_fifth,
     image_extensions,
+    shared_place,
     split_folders,
 )
 from mscn_plugin.data.image_source import SOURCES, ImageSource
@@ -178,7 +179,8 @@ def measured_images(data: str, key: str, channels: int | None = None) -> str:
         data, key, channels: as for :func:`find_splits`.
 
     Raises:
-        ConfigError: it has no labels, its splits' classes differ, or :func:`find_splits` fails.
+        ConfigError: it has no labels, its splits share images or their classes differ, or
+            :func:`find_splits` fails.
     """
     splits = find_splits(data, key, channels)
     train = contents_of(splits)
@@ -196,6 +198,12 @@ def measured_images(data: str, key: str, channels: int | None = None) -> str:
             f"trunk that was pre-trained on the folder has seen them, without labels; {chance}"
         )
     val = contents_of(splits, val=True)
+    shared = shared_place(train, val)
+    if shared is not None:
+        raise ConfigError(
+            f"{key} is {data!r}, whose {shared} is in {train.folder}, too: accuracies would be "
+            "those of training images; put others there"
+        )
     odd = sorted(set(train.classes) ^ set(val.classes))
     if odd:
         lacking = val.folder if odd[0] in train.classes else train.folder

@@ -63,6 +63,39 @@ def test_hidden_folders_and_twins_are_left_out_at_any_depth(tree):
     )
 
 
+@pytest.mark.parametrize("target", ["..", ".", "../..", "../../elsewhere"])
+def test_a_link_to_a_folder_around_it_brings_no_image_again(tree, tmp_path, monkeypatch, target):
+    folder = tree(*CLASSES)
+    plain = contents(folder).images
+    (tmp_path / "elsewhere").symlink_to(tmp_path)
+    for place in ("a/up", "a/again", "b/up"):
+        (folder / place).symlink_to(target)
+    (folder / "here").symlink_to(".")
+    found = contents(folder)
+    assert found.images == plain
+    assert class_names(folder) == found.classes == ["a", "b"]
+    assert found.left_out == {
+        f"link to a folder that holds it {name}": number
+        for name, number in (("up", 2), ("again", 1), ("here", 1))
+    }
+    assert split_folders(folder).train == folder
+    monkeypatch.chdir(folder)
+    assert [path for path, _ in contents(".").images] == [f"./{file}" for file in CLASSES]
+
+
+def test_links_to_other_folders_are_followed(tree, tmp_path):
+    elsewhere = tree("2/b/1.png", "2/c/2.png", name="elsewhere")
+    folder = tree("a/1.png")
+    (folder / "b").symlink_to(elsewhere / "2" / "b")
+    (folder / "a" / "c").symlink_to("../../elsewhere/2/c")
+    (elsewhere / "2" / "c" / "back").symlink_to(folder / "a")
+    found = contents(folder)
+    assert [(os.path.relpath(path, folder), label) for path, label in found.images] == [
+        ("a/1.png", 0), ("a/c/2.png", 0), ("b/1.png", 1),
+    ]  # fmt: skip
+    assert found.left_out == {"link to a folder that holds it back": 1}
+
+
 def test_other_files_are_counted_by_kind(tree):
     found = contents(tree(*CLASSES, "a/1.heic", "b/2.HEIC", "b/notes.txt", "c/readme", "4.png"))
     assert found.left_out == {

@@ -198,6 +198,28 @@ def test_crops_on_the_device_need_images_of_one_size(compose, tmp_path):
         dataset_of(config, "TRAIN")
 
 
+@pytest.mark.parametrize(("mode", "extension"), [("RGB", "png"), ("L", "jpg")])
+def test_the_ranks_look_at_the_size_of_every_image(compose, tmp_path, monkeypatch, mode, extension):
+    """Also of those of which only decoding says it; the check before took some."""
+    from mscn_plugin.config.checks import cache
+    from mscn_plugin.data.readable_images import dataset_of
+    from mscn_plugin.transforms.loader_pipeline import loader_config
+
+    monkeypatch.setattr(cache, "_MEASURED", 1)
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in range(9):
+        size = (80, 64) if name == 5 else (64, 64)
+        Image.new(mode, size, 9 * name).save(data / f"{name}.{extension}")
+    (data / f"7.{extension}").write_bytes((data / f"0.{extension}").read_bytes()[:-40])
+    device = [f"config.MSCN.{key}=device" for key in ("AUGMENT_ON", "CROP_ON")]
+    config, _ = loader_config(compose(*overrides(data, *device)))
+    with pytest.raises(RunError, match="CROP_ON is device, .* have 2 sizes, 64 x 64 and 80 x 64"):
+        dataset_of(config, "TRAIN")
+    (data / f"5.{extension}").unlink()
+    assert dataset_of(config, "TRAIN")[0]["data"][1].size == (56, 56)
+
+
 def test_images_that_are_no_files_are_refused(compose):
     more = [f"config.DATA.TRAIN.{key}=[synthetic]" for key in ("DATA_SOURCES", "DATASET_NAMES")]
     with pytest.raises(ConfigError, match="CACHE is memory, which needs images that are files"):

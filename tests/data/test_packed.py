@@ -18,7 +18,13 @@ from mscn_plugin.data import packed
 from mscn_plugin.data.index import opened
 from mscn_plugin.data.pack import Settings, pack
 from mscn_plugin.data.packed import TarSource, expand_braces
-from mscn_plugin.data.sources import contents_of, find_splits, open_listed, size_listed
+from mscn_plugin.data.sources import (
+    contents_of,
+    find_splits,
+    measured_images,
+    open_listed,
+    size_listed,
+)
 from mscn_plugin.errors import ConfigError, RunError
 
 
@@ -86,6 +92,27 @@ def test_images_without_labels_and_what_is_left_out(tmp_path):
     assert found.left_out == {".seg.png": 1, ".txt": 1, ".png": 1, "hidden file": 1}
 
 
+@pytest.mark.parametrize(
+    "content", ["7", "0", '"a label of words"', '["label"]', "true", "null", "{}", '{"label": [1]}']
+)
+def test_json_without_a_labels_key_has_none(tmp_path, content):
+    members = {"1.png": picture(), "1.json": content.encode()}
+    _, found = taken(write_tar(tmp_path / "x.tar", members))
+    assert not found.classes
+    members |= {"2.png": picture(), "2.json": b'{"label": 1}'}
+    with pytest.raises(ConfigError, match=r"holds 1\.png without a label, and others with one"):
+        taken(write_tar(tmp_path / "y.tar", members))
+
+
+def test_a_training_shard_is_no_validation_shard(tmp_path):
+    of_classes(tmp_path / "train-0.tar", [0, 1])
+    of_classes(tmp_path / "val-0.tar", [0, 1])
+    assert measured_images(str(tmp_path), "--data").startswith("2 images of 2 classes")
+    (tmp_path / "val-1.tar").symlink_to("train-0.tar")
+    with pytest.raises(ConfigError, match=r"val-1\.tar is in .*, too: accuracies would be"):
+        measured_images(str(tmp_path), "--data")
+
+
 def test_names_that_return_in_each_shard_get_the_shards(tmp_path):
     for name in ("0.tar", "1.tar"):
         of_classes(tmp_path / "x" / name, (0, 1))
@@ -100,6 +127,10 @@ def test_what_a_pattern_stands_for():
     assert expand_braces("a-{008..011}.tar") == [f"a-{n:03d}.tar" for n in range(8, 12)]
     assert expand_braces("{1..2}/{a,b}.x") == ["1/a.x", "1/b.x", "2/a.x", "2/b.x"]
     assert expand_braces("{9..10}") == ["9", "10"]
+    assert expand_braces("{0..11}") == [str(n) for n in range(12)]
+    assert expand_braces("{0..00}") == ["00"]
+    assert expand_braces("{9..011}") == ["009", "010", "011"]
+    assert expand_braces("{2..0}") == ["0", "1", "2"]
     assert expand_braces("plain{}") == ["plain{}"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mscn_plugin.data.image_folder import Contents
-from mscn_plugin.data.sources import SOURCES, ImageFolderSource, ImageSource
+from mscn_plugin.data.sources import SOURCES, ImageFolderSource, ImageSource, measured_images
 from mscn_plugin.errors import ConfigError
 
 
@@ -120,3 +121,24 @@ def test_what_is_no_folder_of_images_is_refused(tmp_path):
         with pytest.raises(ValueError, match=f"must be a folder of images, .*; {hint}"):
             ImageFolderSource.contents(str(tmp_path))
         (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("link", "target"), [("val", "train"), ("val/class2", "train/class2"), ("train", "val")]
+)
+def test_training_images_are_no_validation_images(image_folder, tmp_path, link, target):
+    shutil.copytree(image_folder, tmp_path / "data")
+    assert "12 images" in measured_images(str(tmp_path / "data"), "--data")
+    shutil.rmtree(tmp_path / "data" / link)
+    (tmp_path / "data" / link).symlink_to(tmp_path / "data" / target)
+    message = r"--data is .*, whose .*/data/val.* is in .*/data/train, too: accuracies would be"
+    with pytest.raises(ConfigError, match=message):
+        measured_images(str(tmp_path / "data"), "--data")
+
+
+def test_links_to_single_images_elsewhere_are_ordinary_ones(image_folder, tmp_path):
+    for path in image_folder.rglob("*.png"):
+        link = tmp_path / "data" / path.relative_to(image_folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    assert "12 images" in measured_images(str(tmp_path / "data"), "--data")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from mscn_plugin.data.image_folder import Contents
+from mscn_plugin.data.image_folder import Contents, shared_place
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.data.train_subset import read_list
 from mscn_plugin.errors import ConfigError
@@ -48,13 +50,7 @@ def check_classes(cfg: Config, folders: dict[str, list[Contents]]) -> None:
             "config.DATA.TEST.DATA_PATHS is empty, and config.DATA.TRAIN is no folder of which an "
             "evaluation could hold images out"
         )
-    for path in data.TEST.DATA_PATHS:
-        if path in data.TRAIN.DATA_PATHS:
-            raise ConfigError(
-                f"config.DATA.TEST.DATA_PATHS is {list(data.TEST.DATA_PATHS)}, and {path!r} is in "
-                "config.DATA.TRAIN.DATA_PATHS, too: accuracies would be those of training images; "
-                "it must name others"
-            )
+    _check_apart(cfg, folders)
     remedy = "" if evaluation else "; or add config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0"
     check_same_classes(cfg, folders, remedy)
     if cfg.LOSS.name != CROSS_ENTROPY:
@@ -75,6 +71,21 @@ def check_classes(cfg: Config, folders: dict[str, list[Contents]]) -> None:
             )
         dims[-1] = dims[-1] if number is None else number
         _check_topk(cfg, dims[-1])
+
+
+def _check_apart(cfg: Config, folders: dict[str, list[Contents]]) -> None:
+    """Raise ConfigError if the validation images are training images, also by a link."""
+    data = cfg.DATA
+    train = {os.path.realpath(path) for path in data.TRAIN.DATA_PATHS}
+    shared = [path for path in data.TEST.DATA_PATHS if os.path.realpath(path) in train]
+    pairs = itertools.product(folders["TRAIN"], folders["TEST"])
+    shared += [place for pair in pairs if (place := shared_place(*pair)) is not None]
+    if shared:
+        raise ConfigError(
+            f"config.DATA.TEST.DATA_PATHS is {list(data.TEST.DATA_PATHS)}, and {shared[0]!r} is in "
+            f"config.DATA.TRAIN.DATA_PATHS, {list(data.TRAIN.DATA_PATHS)}, too: accuracies would "
+            "be those of training images; it must name others"
+        )
 
 
 def _labels(split: Any, folders: list[Contents]) -> tuple[str, list[str] | int | None]:

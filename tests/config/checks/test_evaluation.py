@@ -190,6 +190,20 @@ def test_without_validation_images_the_online_evaluations_fifth_is_held_out(
     assert part < set(splits["TRAIN"])
 
 
+def test_training_images_are_no_validation_images(linear, saved, large_folder, tmp_path):
+    """By whatever path they are named."""
+    (tmp_path / "link").symlink_to(large_folder / "train")
+    (tmp_path / "val").mkdir()
+    for label in range(4):
+        (tmp_path / "val" / f"class{label}").symlink_to(large_folder / "train" / f"class{label}")
+    train = f"config.DATA.TRAIN.DATA_PATHS=[{large_folder}/train]"
+    for other in (f"{large_folder}/train", f"{large_folder}/train/", "link", "val"):
+        test = f"config.DATA.TEST.DATA_PATHS=[{other}]"
+        sentence = refusal(linear, saved(), train, test, data="")
+        assert f"config.DATA.TEST.DATA_PATHS is ['{other}'], and '{other}" in sentence
+        assert "too: accuracies would be those of training images" in sentence
+
+
 @pytest.mark.parametrize("make", [lambda train: train, lambda train: train / "class0"])
 def test_images_without_labels_are_refused(linear, saved, large_folder, tmp_path_factory, make):
     """One sub-folder with all of them, or none."""
