@@ -17,6 +17,8 @@ from mscn_plugin.checkpoints.sigma import TRANSFORM, pretraining_sigma, resolve_
 from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.schema import defaults
+from mscn_plugin.transforms.stated import normalize_of
+from mscn_plugin.types import value_at
 
 _SECTIONS = {
     "resnet": "RESNETS",
@@ -28,6 +30,7 @@ _SECTIONS = {
 _CROPS = ("RandomResizedCrop", "MSCNRandomResizedCrops", "ImgPilToMultiCrop")
 _OF_IMAGES = ("PIXEL_RANGE", "CHANNELS", "ARRAY_LAYOUT")
 """Keys of ``config.MSCN`` that say how images are read: a run's evaluations read as it does."""
+_INPUT_TYPE = "MODEL.INPUT_TYPE"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +71,8 @@ class Run:
             transforms = config["DATA"]["TRAIN"]["TRANSFORMS"] if config else []
             crop = next((t["size"] for t in transforms if t["name"] in _CROPS), None)
             run = cls(folder, path, config, 0.0, crop if isinstance(crop, int) else None)
-            _ = run.loss, run.data, _trunk_overrides(config, {})  # as far as evaluations need it
+            # As far as evaluations need it.
+            _ = run.loss, run.data, _trunk_overrides(config, {}), normalize_of(config)
         except (AttributeError, KeyError, TypeError) as error:
             source = path.parent / "train_config.yaml"
             raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from None
@@ -96,7 +100,7 @@ class Run:
         return {k: section[k] for k in _OF_IMAGES if section.get(k, known[k]) != known[k]}
 
     def overrides(self, config: str) -> list[str]:
-        """Overrides that give ``mscn/benchmark/<config>`` the run's trunk, crop and filter."""
+        """Overrides that give ``mscn/benchmark/<config>`` the run's trunk, pixels and filter."""
         settings = composed(f"mscn/benchmark/{config}")
         overrides = [
             hydra_override("config.MODEL.WEIGHTS_INIT.PARAMS_FILE", self.checkpoint),
@@ -104,6 +108,9 @@ class Run:
         ]
         overrides += [hydra_override(f"config.MSCN.{k}", v) for k, v in self._of_images.items()]
         overrides += _trunk_overrides(self.config, settings["MODEL"]["TRUNK"])
+        input_type = value_at(self.config, _INPUT_TYPE)
+        if input_type not in (None, value_at(settings, _INPUT_TYPE)):
+            overrides.append(hydra_override(f"config.{_INPUT_TYPE}", input_type))
         for split in ("TRAIN", "TEST"):
             transforms = [
                 _fitted(transform, self.crop, self.sigma)
@@ -113,6 +120,7 @@ class Run:
             if self.channels is not None:
                 cropped = any(transform["name"] in _CROPS for transform in transforms)
                 transforms = self._transforms_of_arrays("TRAIN" if cropped else "TEST")
+            transforms = self._normalized(transforms)
             if transforms != settings["DATA"][split]["TRANSFORMS"]:
                 overrides.append(hydra_override(f"config.DATA.{split}.TRANSFORMS", transforms))
         return overrides
@@ -128,6 +136,17 @@ class Run:
             if transform["name"] not in ("MSCNMask", TRANSFORM):
                 transforms.append(transform)
         return [*transforms, *([{"name": TRANSFORM, "sigma": self.sigma}] if self.sigma else [])]
+
+    def _normalized(self, transforms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """``transforms`` with the mean and std of pre-training, or none where it had none."""
+        if not value_at(self.config, "DATA.TRAIN.TRANSFORMS"):
+            return transforms
+        own = normalize_of(self.config)
+        return [
+            transform if own is None or transform["name"] != "Normalize" else {**transform, **own}
+            for transform in transforms
+            if own is not None or transform["name"] != "Normalize"
+        ]
 
 
 def _fitted(transform: dict[str, Any], crop: int | None, sigma: float) -> dict[str, Any]:

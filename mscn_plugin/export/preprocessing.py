@@ -10,6 +10,8 @@ from torch import Tensor
 from torchvision import transforms
 
 from mscn_plugin.data.decoding import PixelRange, check_pixel_range, to_rgb
+from mscn_plugin.transforms.stated import normalize_of
+from mscn_plugin.types import value_at
 
 _MARGIN = 5.0
 
@@ -58,6 +60,8 @@ class Preprocessing(NamedTuple):
 def preprocessing_of(config: dict[str, Any] | None, size: int | None) -> Preprocessing:
     """What a run's configuration says under ``DATA.TEST.TRANSFORMS``, for the rest ImageNet's.
 
+    Mean and std are those that the trunk was trained with, 0 and 1 where it had none.
+
     Args:
         size: side of the central square in pixels, in place of the configuration's.
 
@@ -71,15 +75,18 @@ def preprocessing_of(config: dict[str, Any] | None, size: int | None) -> Preproc
         found = found._replace(resize=int(by_name["Resize"]["size"]))
     if "CenterCrop" in by_name:
         found = found._replace(crop=int(by_name["CenterCrop"]["size"]))
-    if "Normalize" in by_name:
-        mean, std = (tuple(map(float, by_name["Normalize"][key])) for key in ("mean", "std"))
+    normalize = normalize_of(config)
+    if normalize is not None:
+        mean, std = (tuple(map(float, normalize[key])) for key in ("mean", "std"))
         found = found._replace(mean=mean, std=std)
+    elif value_at(config, "DATA.TRAIN.TRANSFORMS"):
+        found = found._replace(mean=(0.0,) * 3, std=(1.0,) * 3)
     images = (config or {}).get("MSCN") or {}
     found = found._replace(pixel_range=check_pixel_range(images.get("PIXEL_RANGE")))
     channels = images.get("CHANNELS")
     if channels is not None:
         found = found._replace(channels=int(channels))
-        if "Normalize" not in by_name:
+        if normalize is None:
             found = found._replace(mean=(0.0,), std=(1.0,))
     if size is not None:
         found = found._replace(resize=round(size * found.resize / found.crop), crop=size)

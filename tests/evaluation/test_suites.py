@@ -86,6 +86,54 @@ def test_pictures_are_decoded_by_the_runs_range(save, compose):
     assert compose_hydra_configuration([config, *overrides]).config.MSCN.PIXEL_RANGE == [-0.5, 4095]
 
 
+@pytest.fixture
+def changed(save):
+    """The quickstart's run after ``change`` of its configuration."""
+
+    def write(change, config="quickstart"):
+        from mscn_plugin.evaluation.suites import Run
+
+        file = save(config, 1.25)
+        config = yaml.safe_load((file.parent / "train_config.yaml").read_text())
+        change(config)
+        (file.parent / "train_config.yaml").write_text(yaml.safe_dump(config))
+        return Run.of(file)
+
+    return write
+
+
+def evaluation_of(run, name):
+    """The composed configuration of an evaluation of ``run``."""
+    from vissl.utils.hydra_config import compose_hydra_configuration
+
+    overrides = [f"config=mscn/benchmark/{name}", *run.overrides(name)]
+    return compose_hydra_configuration(overrides).config
+
+
+@pytest.mark.parametrize("name", ["quick_linear", "quick_frozen", "imagenet1k_linear"])
+@pytest.mark.parametrize("own", [{"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]}, None])
+def test_pixels_are_normalized_as_in_pretraining(changed, name, own):
+    """Also where the run's TEST transforms, which no online evaluation used, say something else."""
+
+    def change(config):
+        transforms = config["DATA"]["TRAIN"]["TRANSFORMS"]
+        place = next(i for i, t in enumerate(transforms) if t["name"] == "Normalize")
+        transforms[place : place + 1] = [{"name": "Normalize", **own}] if own else []
+        if own is None:
+            test = config["DATA"]["TEST"]["TRANSFORMS"]
+            config["DATA"]["TEST"]["TRANSFORMS"] = [t for t in test if t["name"] != "Normalize"]
+
+    config = evaluation_of(changed(change), name)
+    for split in ("TRAIN", "TEST"):
+        found = [t for t in config.DATA[split].TRANSFORMS if t["name"] == "Normalize"]
+        assert found == ([{"name": "Normalize", **own}] if own else [])
+
+
+def test_channels_have_the_runs_order(changed):
+    run = changed(lambda config: config["MODEL"].update(INPUT_TYPE="bgr"))
+    assert evaluation_of(run, "quick_linear").MODEL.INPUT_TYPE == "bgr"
+
+
 def test_arrays_are_read_and_seen_as_by_the_run(save):
     from vissl.utils.hydra_config import compose_hydra_configuration
 
