@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from mscn_plugin.config.checks.mscn import crop_size
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.models.shapes import trunk_features
+from mscn_plugin.transforms.stated import crop_size
 from mscn_plugin.types import Config
 
 

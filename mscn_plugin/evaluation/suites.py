@@ -16,18 +16,15 @@ from mscn_plugin.checkpoints.run_folder import checkpoint_of
 from mscn_plugin.checkpoints.sigma import TRANSFORM, pretraining_sigma, resolve_sigma
 from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import hydra_override
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.models.sections import plain_name, sections_of
 from mscn_plugin.schema import defaults
+from mscn_plugin.transforms.stated import CROPS, crop_name, crop_size, normalize_of
+from mscn_plugin.types import value_at
 
-_SECTIONS = {
-    "resnet": "RESNETS",
-    "regnet": "REGNET",
-    "efficientnet": "EFFICIENT_NETS",
-    "small_resnet": "SMALL_RESNET",
-    "timm": "TIMM",
-}
-_CROPS = ("RandomResizedCrop", "MSCNRandomResizedCrops", "ImgPilToMultiCrop")
 _OF_IMAGES = ("PIXEL_RANGE", "CHANNELS", "ARRAY_LAYOUT")
 """Keys of ``config.MSCN`` that say how images are read: a run's evaluations read as it does."""
+_INPUT_TYPE = "MODEL.INPUT_TYPE"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +36,14 @@ class Run:
         checkpoint: the file; links are resolved.
         config: the run's configuration, or None where it does not lie beside the file.
         sigma: of its high-pass filter in pixels, 0 without one.
-        crop: side of its views in pixels, or None where that is not known.
+        crop: height and width of its views in pixels, or None where they are not known.
     """
 
     folder: Path
     checkpoint: Path
     config: dict[str, Any] | None
     sigma: float
-    crop: int | None
+    crop: tuple[int, int] | None
 
     @classmethod
     def of(cls, path: Path, sigma: float | None = None) -> Run:
@@ -65,10 +62,14 @@ class Run:
         config = training_config(path)
         try:
             stated = pretraining_sigma(checkpoint, config)
-            transforms = config["DATA"]["TRAIN"]["TRANSFORMS"] if config else []
-            crop = next((t["size"] for t in transforms if t["name"] in _CROPS), None)
-            run = cls(folder, path, config, 0.0, crop if isinstance(crop, int) else None)
-            _ = run.loss, run.data, _trunk_overrides(config, {})  # as far as evaluations need it
+            splits = [config["DATA"]["TRAIN"]["TRANSFORMS"]] if config else []
+            splits.append(value_at(config, "DATA.TEST.TRANSFORMS") or [])
+            crop = next(filter(None, map(crop_size, splits)), None)
+            run = cls(folder, path, config, 0.0, crop)
+            # As far as evaluations need it.
+            _ = run.loss, run.data, _trunk_overrides(config, {}), normalize_of(config)
+        except ConfigError as error:
+            raise CheckpointError(f"{path.parent / 'train_config.yaml'}: {error}") from None
         except (AttributeError, KeyError, TypeError) as error:
             source = path.parent / "train_config.yaml"
             raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from None
@@ -96,7 +97,11 @@ class Run:
         return {k: section[k] for k in _OF_IMAGES if section.get(k, known[k]) != known[k]}
 
     def overrides(self, config: str) -> list[str]:
-        """Overrides that give ``mscn/benchmark/<config>`` the run's trunk, crop and filter."""
+        """Overrides that give ``mscn/benchmark/<config>`` the run's trunk, pixels and filter.
+
+        Raises:
+            ConfigError: the run's views are not square, or of a size that is not stated.
+        """
         settings = composed(f"mscn/benchmark/{config}")
         overrides = [
             hydra_override("config.MODEL.WEIGHTS_INIT.PARAMS_FILE", self.checkpoint),
@@ -104,18 +109,36 @@ class Run:
         ]
         overrides += [hydra_override(f"config.MSCN.{k}", v) for k, v in self._of_images.items()]
         overrides += _trunk_overrides(self.config, settings["MODEL"]["TRUNK"])
+        input_type = value_at(self.config, _INPUT_TYPE)
+        if input_type not in (None, value_at(settings, _INPUT_TYPE)):
+            overrides.append(hydra_override(f"config.{_INPUT_TYPE}", input_type))
+        side = self._side() if self.channels is None else None
         for split in ("TRAIN", "TEST"):
             transforms = [
-                _fitted(transform, self.crop, self.sigma)
+                _fitted(transform, side, self.sigma)
                 for transform in settings["DATA"][split]["TRANSFORMS"]
                 if transform["name"] != TRANSFORM or self.sigma
             ]
             if self.channels is not None:
-                cropped = any(transform["name"] in _CROPS for transform in transforms)
-                transforms = self._transforms_of_arrays("TRAIN" if cropped else "TEST")
+                random = any(crop_name(t) == "RandomResizedCrop" for t in transforms)
+                transforms = self._transforms_of_arrays("TRAIN" if random else "TEST")
+            transforms = self._normalized(transforms)
             if transforms != settings["DATA"][split]["TRANSFORMS"]:
                 overrides.append(hydra_override(f"config.DATA.{split}.TRANSFORMS", transforms))
         return overrides
+
+    def _side(self) -> int | None:
+        """Side of the evaluation's crop in pixels: that of the run's views."""
+        if not value_at(self.config, "DATA.TRAIN.TRANSFORMS"):
+            return None
+        sides = set(self.crop or ())
+        if len(sides) == 1:
+            return sides.pop()
+        stated = f"views of {self.crop[0]} x {self.crop[1]} pixels" if self.crop else "no crop"
+        raise ConfigError(
+            f"{self.checkpoint.parent / 'train_config.yaml'}: config.DATA.TRAIN.TRANSFORMS states "
+            f"{stated}; an evaluation needs the side of square views, by one of {', '.join(CROPS)}"
+        )
 
     def _transforms_of_arrays(self, split: str) -> list[dict[str, Any]]:
         """The run's own, for one unmasked view: those of A.2 are for pictures."""
@@ -128,6 +151,17 @@ class Run:
             if transform["name"] not in ("MSCNMask", TRANSFORM):
                 transforms.append(transform)
         return [*transforms, *([{"name": TRANSFORM, "sigma": self.sigma}] if self.sigma else [])]
+
+    def _normalized(self, transforms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """``transforms`` with the mean and std of pre-training, or none where it had none."""
+        if not value_at(self.config, "DATA.TRAIN.TRANSFORMS"):
+            return transforms
+        own = normalize_of(self.config)
+        return [
+            transform if own is None or transform["name"] != "Normalize" else {**transform, **own}
+            for transform in transforms
+            if own is not None or transform["name"] != "Normalize"
+        ]
 
 
 def _fitted(transform: dict[str, Any], crop: int | None, sigma: float) -> dict[str, Any]:
@@ -143,9 +177,11 @@ def _trunk_overrides(config: dict[str, Any] | None, known: dict[str, Any]) -> li
     if config is None:
         return []
     trunk = config["MODEL"]["TRUNK"]
-    section = _SECTIONS.get(trunk["NAME"], "")
-    overrides = [hydra_override("config.MODEL.TRUNK.NAME", trunk["NAME"])]
-    for key, value in sorted((trunk.get(section) or {}).items()):
-        path = f"{'' if key in known.get(section, {}) else '+'}config.MODEL.TRUNK.{section}.{key}"
-        overrides.append(hydra_override(path, value))
+    # The transforms of an evaluation filter, in place of a filter inside of the trunk.
+    overrides = [hydra_override("config.MODEL.TRUNK.NAME", plain_name(trunk["NAME"]))]
+    for section in sections_of(trunk["NAME"]):
+        there = known.get(section, {})
+        for key, value in sorted((trunk.get(section) or {}).items()):
+            path = f"{'' if key in there else '+'}config.MODEL.TRUNK.{section}.{key}"
+            overrides.append(hydra_override(path, value))
     return overrides

@@ -10,6 +10,9 @@ from torch import Tensor
 from torchvision import transforms
 
 from mscn_plugin.data.decoding import PixelRange, check_pixel_range, to_rgb
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.transforms.stated import normalize_of
+from mscn_plugin.types import value_at
 
 _MARGIN = 5.0
 
@@ -58,29 +61,48 @@ class Preprocessing(NamedTuple):
 def preprocessing_of(config: dict[str, Any] | None, size: int | None) -> Preprocessing:
     """What a run's configuration says under ``DATA.TEST.TRANSFORMS``, for the rest ImageNet's.
 
+    Mean and std are those that the trunk was trained with, 0 and 1 where it had none.
+
     Args:
         size: side of the central square in pixels, in place of the configuration's.
 
     Raises:
+        ConfigError: images are resized or cropped to a height and a width that differ.
         ValueError, TypeError: a value of the configuration is none of its kind.
     """
     test = (config or {}).get("DATA", {}).get("TEST", {}).get("TRANSFORMS") or []
     by_name = {transform["name"]: transform for transform in test}
     found = Preprocessing()
     if "Resize" in by_name:
-        found = found._replace(resize=int(by_name["Resize"]["size"]))
+        found = found._replace(resize=_side(by_name["Resize"]))
     if "CenterCrop" in by_name:
-        found = found._replace(crop=int(by_name["CenterCrop"]["size"]))
-    if "Normalize" in by_name:
-        mean, std = (tuple(map(float, by_name["Normalize"][key])) for key in ("mean", "std"))
+        found = found._replace(crop=_side(by_name["CenterCrop"]))
+    normalize = normalize_of(config)
+    if normalize is not None:
+        mean, std = (tuple(map(float, normalize[key])) for key in ("mean", "std"))
         found = found._replace(mean=mean, std=std)
+    elif value_at(config, "DATA.TRAIN.TRANSFORMS"):
+        found = found._replace(mean=(0.0,) * 3, std=(1.0,) * 3)
     images = (config or {}).get("MSCN") or {}
     found = found._replace(pixel_range=check_pixel_range(images.get("PIXEL_RANGE")))
     channels = images.get("CHANNELS")
     if channels is not None:
         found = found._replace(channels=int(channels))
-        if "Normalize" not in by_name:
+        if normalize is None:
             found = found._replace(mean=(0.0,), std=(1.0,))
     if size is not None:
         found = found._replace(resize=round(size * found.resize / found.crop), crop=size)
     return found
+
+
+def _side(transform: dict[str, Any]) -> int:
+    """The one side in pixels of a resize or crop, alone or in a list."""
+    size = transform["size"]
+    sides = size if isinstance(size, (list, tuple)) else [size]
+    # Two numbers make Resize stretch an image, whatever they are.
+    if len(sides) != 1 and (transform["name"] == "Resize" or len(set(sides)) != 1):
+        raise ConfigError(
+            f"config.DATA.TEST.TRANSFORMS has {transform['name']} with size {size!r}; an export "
+            "takes one side of a square in pixels"
+        )
+    return int(sides[0])

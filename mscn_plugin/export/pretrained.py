@@ -94,6 +94,8 @@ def load_pretrained(
         model_config = _model_config(config)
         preprocessing = preprocessing_of(config, size)
         stated = pretraining_sigma(checkpoint, config)
+    except ConfigError as error:
+        raise CheckpointError(f"{source}: {error}") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from None
     phase = checkpoint.get("train_phase_idx")

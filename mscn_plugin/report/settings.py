@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from mscn_plugin.evaluation.suites import Run
-from mscn_plugin.models.high_pass_trunk import PREFIX
+from mscn_plugin.models.sections import sections_of
 from mscn_plugin.types import value_at
 
 
@@ -18,12 +18,6 @@ class Setting(NamedTuple):
     value: str
 
 
-_SECTIONS = {
-    "resnet": "RESNETS",
-    "regnet": "REGNET",
-    "efficientnet": "EFFICIENT_NETS",
-    "vision_transformer": "VISION_TRANSFORMERS",
-}
 _BATCH = (
     "DATA.TRAIN.BATCHSIZE_PER_REPLICA",
     "DISTRIBUTED.NUM_PROC_PER_NODE",
@@ -52,15 +46,14 @@ _TRAINING = {
 def important_settings(run: Run) -> list[Setting]:
     """Rows for the keys that the run's configuration has; ``run.config`` is not None."""
     config = run.config or {}
-    loss, trunk = config["LOSS"]["name"], str(config["MODEL"]["TRUNK"]["NAME"])
-    base = trunk.replace(PREFIX, "", 1)
+    loss, sections = config["LOSS"]["name"], sections_of(config["MODEL"]["TRUNK"]["NAME"])
     method = {
         "MSCN.DATA": "data",
         "MSCN.CHANNELS": "channels of its arrays",
         "LOSS.name": "loss",
         f"LOSS.{loss}": "its settings",
         "MODEL.TRUNK.NAME": "trunk",
-        f"MODEL.TRUNK.{_SECTIONS.get(base, base.upper())}": "its settings",
+        **{f"MODEL.TRUNK.{section}": "its settings" for section in sections},
         "MODEL.HEAD.PARAMS": "heads",
     }
     return [
@@ -81,7 +74,8 @@ def _rows(config: dict[str, Any], titles: dict[str, str]) -> Iterator[Setting]:
 
 def _input(run: Run) -> Iterator[Setting]:
     if run.crop:
-        yield Setting("side of a view", "DATA.TRAIN.TRANSFORMS", f"{run.crop} pixels")
+        sides = " x ".join(map(str, dict.fromkeys(run.crop)))
+        yield Setting("side of a view", "DATA.TRAIN.TRANSFORMS", f"{sides} pixels")
     width = f"sigma {run.sigma:g} pixels" if run.sigma else "none"
     yield Setting("high-pass filter", "DATA.TRAIN.TRANSFORMS", width)
 

@@ -8,6 +8,7 @@ import yaml
 
 from mscn_plugin.config.composed import composed
 from mscn_plugin.config.folder import config_folder
+from mscn_plugin.errors import ConfigError
 from mscn_plugin.vissl.command_line import configs as names
 
 pytestmark = pytest.mark.usefixtures("registered")
@@ -48,7 +49,7 @@ def test_the_papers_run_needs_no_change_of_the_papers_configs(save):
 
     file = save("simclr", 5.0)
     run = Run.of(file)
-    assert (run.sigma, run.crop, run.loss) == (5.0, 224, "mscn_info_nce_loss")
+    assert (run.sigma, run.crop, run.loss) == (5.0, (224, 224), "mscn_info_nce_loss")
     config = composed("mscn/benchmark/imagenet1k_linear")
     trunk = config["MODEL"]["TRUNK"]["RESNETS"]
     assert run.overrides("imagenet1k_linear") == [
@@ -86,6 +87,117 @@ def test_pictures_are_decoded_by_the_runs_range(save, compose):
     assert compose_hydra_configuration([config, *overrides]).config.MSCN.PIXEL_RANGE == [-0.5, 4095]
 
 
+@pytest.fixture
+def changed(save):
+    """The quickstart's run after ``change`` of its configuration."""
+
+    def write(change, config="quickstart"):
+        from mscn_plugin.evaluation.suites import Run
+
+        file = save(config, 1.25)
+        config = yaml.safe_load((file.parent / "train_config.yaml").read_text())
+        change(config)
+        (file.parent / "train_config.yaml").write_text(yaml.safe_dump(config))
+        return Run.of(file)
+
+    return write
+
+
+def evaluation_of(run, name):
+    """The composed configuration of an evaluation of ``run``."""
+    from vissl.utils.hydra_config import compose_hydra_configuration
+
+    overrides = [f"config=mscn/benchmark/{name}", *run.overrides(name)]
+    return compose_hydra_configuration(overrides).config
+
+
+@pytest.mark.parametrize("name", ["quick_linear", "quick_frozen", "imagenet1k_linear"])
+@pytest.mark.parametrize("own", [{"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]}, None])
+def test_pixels_are_normalized_as_in_pretraining(changed, name, own):
+    """Also where the run's TEST transforms, which no online evaluation used, say something else."""
+
+    def change(config):
+        transforms = config["DATA"]["TRAIN"]["TRANSFORMS"]
+        place = next(i for i, t in enumerate(transforms) if t["name"] == "Normalize")
+        transforms[place : place + 1] = [{"name": "Normalize", **own}] if own else []
+        if own is None:
+            test = config["DATA"]["TEST"]["TRANSFORMS"]
+            config["DATA"]["TEST"]["TRANSFORMS"] = [t for t in test if t["name"] != "Normalize"]
+
+    config = evaluation_of(changed(change), name)
+    for split in ("TRAIN", "TEST"):
+        found = [t for t in config.DATA[split].TRANSFORMS if t["name"] == "Normalize"]
+        assert found == ([{"name": "Normalize", **own}] if own else [])
+
+
+def crop_by(**transform):
+    """A change of the crop of a run's views; None is none."""
+
+    def change(config):
+        transforms = config["DATA"]["TRAIN"]["TRANSFORMS"]
+        place = next(i for i, t in enumerate(transforms) if t["name"] == "RandomResizedCrop")
+        transforms[place : place + 1] = [transform] if transform else []
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "crop",
+    [
+        {"name": "RandomResizedCrop", "size": [96, 96]},
+        {"name": "random_resized_crop", "size": [96]},
+        {"name": "MSCNRandomResizedCrops", "size": 96},
+        {"name": "RandomCrop", "size": 96},
+        {"name": "ImgPilToMultiCrop", "total_num_crops": 3, "size_crops": [96, 48]},
+    ],
+    ids=lambda crop: crop["name"],
+)
+def test_images_have_the_size_of_the_runs_views(changed, crop):
+    config = evaluation_of(changed(crop_by(**crop)), "quick_linear")
+    sizes = [t["size"] for t in config.DATA.TRAIN.TRANSFORMS if "size" in t]
+    assert sizes == [96]
+    assert [t["size"] for t in config.DATA.TEST.TRANSFORMS if "size" in t] == [110, 96]
+
+
+def test_the_size_of_views_must_be_known(changed):
+    from mscn_plugin.checkpoints.io import CheckpointError
+
+    run = changed(crop_by(name="RandomResizedCrop", size=[96, 64]))
+    with pytest.raises(ConfigError, match=r"states views of 96 x 64 pixels; .* square"):
+        run.overrides("quick_linear")
+
+    def whole_pictures(config):
+        crop_by()(config)
+        config["DATA"]["TEST"]["TRANSFORMS"] = []
+
+    with pytest.raises(ConfigError, match=r"states no crop; .* one of RandomResizedCrop, "):
+        changed(whole_pictures).overrides("quick_linear")
+    with pytest.raises(CheckpointError, match=r"train_config.yaml: .*with size 'large'; it must"):
+        changed(crop_by(name="RandomResizedCrop", size="large"))
+
+
+def test_a_filter_inside_of_the_trunk_becomes_the_evaluations(changed):
+    def change(config):
+        trunk = config["MODEL"]["TRUNK"]
+        trunk.update(NAME="high_pass_small_resnet", HIGH_PASS={"SIGMA": 1.25})
+        trunk["SMALL_RESNET"]["WIDTH"] = 8
+        for split in ("TRAIN", "TEST"):
+            given = config["DATA"][split]["TRANSFORMS"]
+            kept = [t for t in given if t["name"] != "MSCNHighPass"]
+            config["DATA"][split]["TRANSFORMS"] = kept
+
+    config = evaluation_of(changed(change), "quick_linear")
+    assert config.MODEL.TRUNK.NAME == "small_resnet"
+    assert config.MODEL.TRUNK.SMALL_RESNET.WIDTH == 8
+    for split in ("TRAIN", "TEST"):
+        assert config.DATA[split].TRANSFORMS[-1] == {"name": "MSCNHighPass", "sigma": 1.25}
+
+
+def test_channels_have_the_runs_order(changed):
+    run = changed(lambda config: config["MODEL"].update(INPUT_TYPE="bgr"))
+    assert evaluation_of(run, "quick_linear").MODEL.INPUT_TYPE == "bgr"
+
+
 def test_arrays_are_read_and_seen_as_by_the_run(save):
     from vissl.utils.hydra_config import compose_hydra_configuration
 
@@ -98,7 +210,7 @@ def test_arrays_are_read_and_seen_as_by_the_run(save):
         config["DATA"][split]["TRANSFORMS"][2].update(mean=[30000.5, -1e-05], std=[4e3, 1e-3])
     (file.parent / "train_config.yaml").write_text(yaml.safe_dump(config))
     run = Run.of(file)
-    assert (run.channels, run.crop) == (2, 56)
+    assert (run.channels, run.crop) == (2, (56, 56))
     normalize = {"name": "Normalize", "mean": [30000.5, -1e-05], "std": [4e3, 1e-3]}
     behind = [normalize, {"name": "MSCNHighPass", "sigma": 1.25}]
     whole = [{"name": "Resize", "size": 64}, {"name": "CenterCrop", "size": 56}, *behind]

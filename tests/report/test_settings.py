@@ -14,7 +14,7 @@ def test_settings_come_from_the_configuration(compose, tiny, config):
     from mscn_plugin.report.settings import important_settings
 
     config = compose(f"config=mscn/{config[0]}", *tiny, *config[1:])
-    rows = important_settings(Run(Path("run"), Path("run/a.torch"), config, 1.25, 56))
+    rows = important_settings(Run(Path("run"), Path("run/a.torch"), config, 1.25, (56, 56)))
     values = {row.key: row.value for row in rows}
     assert values["LOSS.name"] == config.LOSS.name
     assert "num_masks 2" in values[f"LOSS.{config.LOSS.name}"]

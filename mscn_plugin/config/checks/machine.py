@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from mscn_plugin.config.checks.gpu_memory import check_gpu_memory
-from mscn_plugin.config.checks.mscn import crop_size
 from mscn_plugin.config.hydra_overrides import is_overridden
 from mscn_plugin.data.shared_memory import check_shared_memory
 from mscn_plugin.errors import ConfigError
@@ -18,6 +17,7 @@ from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.models.input_channels import input_channels
 from mscn_plugin.transforms.collate import COLLATOR, num_masks_of, num_views_of
 from mscn_plugin.transforms.on_device import split_pipeline
+from mscn_plugin.transforms.stated import crop_size
 from mscn_plugin.types import Config
 
 

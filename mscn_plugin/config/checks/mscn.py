@@ -19,10 +19,10 @@ from mscn_plugin.models.small_resnet import trunk_settings
 from mscn_plugin.transforms.collate import COLLATOR, LAYOUT_SETTINGS, BatchLayout, num_views_of
 from mscn_plugin.transforms.loader_pipeline import loader_config
 from mscn_plugin.transforms.on_device import COLLATORS
+from mscn_plugin.transforms.stated import crop_size
 from mscn_plugin.types import Config
 
 REPLICATING = ("ImgReplicatePil", "MSCNRandomResizedCrops")
-_CROPS = ("RandomResizedCrop", "RandomCrop", "CenterCrop")
 
 
 def uses_mscn(cfg: Config) -> bool:
@@ -138,22 +138,6 @@ def _transforms(cfg: Config) -> Iterator[Any]:
     """The transforms of both splits, of a configuration that nobody has checked."""
     for split in ("TRAIN", "TEST"):
         yield from cfg.DATA[split].TRANSFORMS or ()
-
-
-def crop_size(transforms: list[dict[str, Any]]) -> tuple[int, int] | None:
-    """The size (H, W) of the views, where a crop states it."""
-    for transform in reversed(transforms):
-        if transform.get("name") in _CROPS and "size" in transform:
-            size = transform["size"]
-            sides = size if isinstance(size, (list, tuple)) else [size]
-            whole = all(isinstance(side, int) and side > 0 for side in sides)
-            if not whole or len(sides) not in (1, 2):
-                raise ConfigError(
-                    f"config.DATA.*.TRANSFORMS has {transform['name']} with size {size!r}; it must "
-                    "be a whole number of pixels above 0, or two"
-                )
-            return sides[0], sides[-1]
-    return None
 
 
 def _check_loader(cfg: Config) -> None:

@@ -6,11 +6,11 @@ import copy
 import os
 
 from mscn_plugin.allowed import refuse
-from mscn_plugin.config.checks.mscn import crop_size
 from mscn_plugin.errors import ConfigError, with_path
 from mscn_plugin.models.input_channels import input_channels
 from mscn_plugin.models.shapes import trunk_features
 from mscn_plugin.models.timm_trunk import is_timm
+from mscn_plugin.transforms.stated import crop_size
 from mscn_plugin.types import Config
 
 _PATH = "config.MODEL.TRUNK.TIMM"

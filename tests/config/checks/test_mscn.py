@@ -354,3 +354,27 @@ def test_a_drawn_part_of_imagenets_labels_is_not_the_published_one(caplog):
     assert not warnings("1percent.txt", 1000)
     assert not warnings(0.01, 16)
     assert not warnings(0.1, 1000, "mscn_info_nce_loss")
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sigma": 15}, "sigma 15, .* does not fit the crop of 56 pixels: it must be at most 14"),
+        ({"cell_size": 57}, "cell_size is 57; it must be"),
+    ],
+)
+def test_filter_and_masks_of_arrays_are_held_against_their_crop(change, message):
+    from vissl.config import AttrDict
+
+    from mscn_plugin.config.checks.mscn import check
+    from mscn_plugin.config.composed import composed
+
+    config = AttrDict(composed("mscn/arrays"))
+    filters = [config.DATA[split].TRANSFORMS[-1] for split in ("TRAIN", "TEST")]
+    for transform in filters:
+        transform.update({key: value for key, value in change.items() if key == "sigma"})
+    masks = {key: value for key, value in change.items() if key != "sigma"}
+    config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.update(masks)
+    with pytest.raises(ConfigError, match=message):
+        check(config)

@@ -1,0 +1,67 @@
+"""What a list of transforms in a configuration states of the images that it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.types import is_whole, value_at
+
+CROPS = {
+    "RandomResizedCrop": "size",
+    "MSCNRandomResizedCrops": "size",
+    "RandomCrop": "size",
+    "CenterCrop": "size",
+    "ImgPilToMultiCrop": "size_crops",
+}
+"""Transforms that crop to a size, and the key that states it."""
+
+
+def crop_size(transforms: Sequence[dict[str, Any]]) -> tuple[int, int] | None:
+    """The size (H, W) in pixels of the views, those of the first size of ``ImgPilToMultiCrop``.
+
+    Returns:
+        None where no crop states it.
+
+    Raises:
+        ConfigError: a size is neither a whole number above 0 nor two of them.
+    """
+    for transform in reversed(transforms):
+        name = crop_name(transform)
+        if name is None or CROPS[name] not in transform:
+            continue
+        size = transform[CROPS[name]]
+        sides = list(size) if isinstance(size, (list, tuple)) else [size]
+        if CROPS[name] == "size_crops":
+            sides = sides[:1]  # of the others each is a size of its own
+        if len(sides) not in (1, 2) or not all(is_whole(side) and side > 0 for side in sides):
+            raise ConfigError(
+                f"config.DATA.*.TRANSFORMS has {name} with {CROPS[name]} {size!r}; it must "
+                "be a whole number of pixels above 0, or two"
+            )
+        return sides[0], sides[-1]
+    return None
+
+
+def crop_name(transform: dict[str, Any]) -> str | None:
+    """Which of :data:`CROPS` a transform is, in either of the spellings that VISSL takes."""
+    name = str(transform.get("name"))
+    return next((n for n in (name, name.title().replace("_", "")) if n in CROPS), None)
+
+
+def normalize_of(config: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The ``Normalize`` that a run's trunk was trained behind.
+
+    Args:
+        config: the ``config`` part of the run's configuration.
+
+    Returns:
+        The section of ``DATA.TRAIN.TRANSFORMS``, or else that of ``DATA.TEST.TRANSFORMS``; None
+        where neither has one.
+    """
+    for split in ("TRAIN", "TEST"):
+        for transform in value_at(config, f"DATA.{split}.TRANSFORMS") or ():
+            if transform["name"] == "Normalize":
+                return dict(transform)
+    return None

@@ -1,0 +1,70 @@
+"""What transforms in a configuration state: sizes and normalization."""
+
+from __future__ import annotations
+
+import pytest
+
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.export.preprocessing import preprocessing_of
+from mscn_plugin.transforms.stated import crop_size, normalize_of
+
+TRAINED = {"name": "Normalize", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]}
+TESTED = {"name": "Normalize", "mean": [0.1, 0.1, 0.1], "std": [0.3, 0.3, 0.3]}
+FLIP = {"name": "RandomHorizontalFlip"}
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "expected"),
+    [
+        ([FLIP, TRAINED], [TESTED], TRAINED),
+        ([FLIP], [TESTED], TESTED),
+        ([], [TESTED], TESTED),
+        ([FLIP], [], None),
+    ],
+)
+def test_the_normalization_is_that_of_training(train, test, expected):
+    config = {"DATA": {"TRAIN": {"TRANSFORMS": train}, "TEST": {"TRANSFORMS": test}}}
+    assert normalize_of(config) == expected
+    plain = {"mean": [0.0] * 3, "std": [1.0] * 3}
+    exported = preprocessing_of(config, None)
+    for key in ("mean", "std"):
+        assert list(getattr(exported, key)) == (expected or plain)[key]
+
+
+def test_without_a_configuration_it_is_not_known():
+    assert normalize_of(None) is None
+    assert preprocessing_of(None, None).mean == (0.485, 0.456, 0.406)
+
+
+@pytest.mark.parametrize(
+    ("crop", "expected"),
+    [
+        ({"name": "RandomResizedCrop", "size": 56}, (56, 56)),
+        ({"name": "RandomResizedCrop", "size": [56]}, (56, 56)),
+        ({"name": "RandomResizedCrop", "size": [56, 48]}, (56, 48)),
+        ({"name": "center_crop", "size": 56}, (56, 56)),
+        ({"name": "MSCNRandomResizedCrops", "size": 56, "num_times": 2}, (56, 56)),
+        ({"name": "ImgPilToMultiCrop", "size_crops": [224, 96]}, (224, 224)),
+        ({"name": "Resize", "size": 56}, None),
+        ({"name": "ImgPilToMultiCrop"}, None),
+    ],
+)
+def test_the_size_of_views(crop, expected):
+    assert crop_size([{"name": "Resize", "size": 64}, crop, FLIP]) == expected
+
+
+@pytest.mark.parametrize("size", [0, True, 5.5, "56", [], [1, 2, 3], None])
+def test_a_size_is_whole_numbers_above_0(size):
+    with pytest.raises(ConfigError, match="RandomCrop with size .* it must be a whole number"):
+        crop_size([{"name": "RandomCrop", "size": size}])
+
+
+def test_an_export_takes_a_list_with_one_side():
+    def crop_of(*test):
+        return preprocessing_of({"DATA": {"TEST": {"TRANSFORMS": list(test)}}}, None)
+
+    resize, crop = {"name": "Resize", "size": [64]}, {"name": "CenterCrop", "size": [56, 56]}
+    assert crop_of(resize, crop)[:2] == (64, 56)
+    for wrong in ({**crop, "size": [56, 48]}, {**resize, "size": [64, 64]}):
+        with pytest.raises(ConfigError, match=r"TEST.TRANSFORMS has \w+ with size \[\d+, \d+\]"):
+            crop_of(wrong)
