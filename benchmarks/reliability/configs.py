@@ -221,6 +221,11 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         [f"{D}.COLLATE_FUNCTION=mscn_mask_drawing_collator"],
         "which MSCN itself puts in place; it must be mscn_multimask_collator",
     ),
+    (
+        "colors in another order than the trunk takes",
+        ["+config/mscn/models=efficientnet_b0", "config.MODEL.INPUT_TYPE=bgr"],
+        "config.MODEL.INPUT_TYPE is bgr, which the trunk efficientnet does not heed",
+    ),
     ("misspelled loss", [f"{L}.name=mscn_infonce_loss"], "LOSS.name"),
     (
         "temperature of 0",
