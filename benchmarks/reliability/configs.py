@@ -174,6 +174,11 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         "momentum_branch is True; with mscn_info_nce_loss it must",
     ),
     (
+        "branches split twice",
+        [f"{C}.split_branches=true", f"+{C}.momentum_branch=true"],
+        f"{C}.split_branches is True; with momentum_branch, which hands over the branches",
+    ),
+    (
         "a momentum branch that is a number",
         [f"+{C}.momentum_branch=2"],
         "momentum_branch is 2; it must be True or False",
