@@ -174,6 +174,11 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         "momentum_branch is True; with mscn_info_nce_loss it must",
     ),
     (
+        "branches split twice",
+        [f"{C}.split_branches=true", f"+{C}.momentum_branch=true"],
+        f"{C}.split_branches is True; with momentum_branch, which hands over the branches",
+    ),
+    (
         "a momentum branch that is a number",
         [f"+{C}.momentum_branch=2"],
         "momentum_branch is 2; it must be True or False",
@@ -220,6 +225,11 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         "internal collator",
         [f"{D}.COLLATE_FUNCTION=mscn_mask_drawing_collator"],
         "which MSCN itself puts in place; it must be mscn_multimask_collator",
+    ),
+    (
+        "colors in another order than the trunk takes",
+        ["+config/mscn/models=efficientnet_b0", "config.MODEL.INPUT_TYPE=bgr"],
+        "config.MODEL.INPUT_TYPE is bgr, which the trunk efficientnet does not heed",
     ),
     ("misspelled loss", [f"{L}.name=mscn_infonce_loss"], "LOSS.name"),
     (

@@ -12,7 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
-from vissl.models.model_helpers import Flatten, get_trunk_forward_outputs
+from vissl.models.model_helpers import (
+    Flatten,
+    get_trunk_forward_outputs,
+    transform_model_input_data_type,
+)
 from vissl.models.trunks import register_model_trunk
 
 from mscn_plugin.errors import suggestion
@@ -49,6 +53,7 @@ class SmallResNet(nn.Module):
     def __init__(self, model_config: Config, model_name: str) -> None:
         super().__init__()
         self.model_config = model_config
+        self.input_type = model_config.get("INPUT_TYPE", "rgb")
         settings = trunk_settings(model_config.TRUNK.get("SMALL_RESNET") or {})
         depth, width, stem_stride, stem_pool, stem_kernel = settings
         resnet = ResNet(BasicBlock, list(BLOCKS[depth]))
@@ -62,7 +67,7 @@ class SmallResNet(nn.Module):
         self._feature_blocks = nn.ModuleDict(
             {
                 "conv1": nn.Conv2d(
-                    input_channels(model_config),
+                    1 if self.input_type == "lab" else input_channels(model_config),
                     width,
                     stem_kernel,
                     stride=stem_stride,
@@ -95,10 +100,13 @@ class SmallResNet(nn.Module):
     def forward(
         self, x: torch.Tensor, out_feat_keys: list[str] | None = None
     ) -> list[torch.Tensor]:
-        """Features of images ``[B, C, H, W]`` at the named layers; else ``[B, 8 * WIDTH]``."""
+        """Features of images ``[B, C, H, W]`` at the named layers; else ``[B, 8 * WIDTH]``.
+
+        The channels of images in RGB are taken as ``MODEL.INPUT_TYPE`` says.
+        """
         checkpointing = self.model_config.ACTIVATION_CHECKPOINTING
         features: list[torch.Tensor] = get_trunk_forward_outputs(
-            feat=x,
+            feat=transform_model_input_data_type(x, self.input_type),
             out_feat_keys=out_feat_keys or [],
             feature_blocks=self._feature_blocks,
             feature_mapping=self.feat_eval_mapping,

@@ -45,7 +45,9 @@ def about_unreadable(history: History) -> str:
         return ""
     last = history.unreadable[-1]
     epoch, count = last["train_phase_idx"] + 1, last["unreadable_images"]
+    # Fewer than the epoch's, where it was resumed within it.
+    of = f" of {last['seen_images']}" if "seen_images" in last else ""
     return (
-        f"In epoch {epoch}, {count} images could not be read and were replaced by others: log.txt "
-        "names the first."
+        f"In epoch {epoch}, {count}{of} images could not be read and were replaced by others: "
+        "log.txt names the first."
     )

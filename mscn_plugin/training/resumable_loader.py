@@ -45,6 +45,12 @@ class ResumableLoader:
         """Leave out the epoch's first ``batches``, where the sampler cannot do it itself."""
         self._kept.first = batches * innermost(self.dataloader).batch_size
 
+    @property
+    def num_samples(self) -> int:
+        """Samples of the epoch on this rank, from :attr:`batch` on."""
+        skipped: int = self.batch * innermost(self.dataloader).batch_size
+        return max(0, len(self._kept) - skipped)
+
     def __iter__(self) -> Iterator[Any]:
         self._seed_process(-1)
         iterator = copy.copy(self)

@@ -210,15 +210,25 @@ interruption = Interruption()
 @contextlib.contextmanager
 def heeded_by_run() -> Iterator[None]:
     """Let a run in this process heed the signals that :func:`end_on_signals` has taken."""
-    before = {number: signal.getsignal(number) for number in SCRIPT_SIGNALS}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in SCRIPT_SIGNALS}
     for number, handler in before.items():
         if callable(handler):  # neither ignored nor the system's
             own = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             signal.signal(number, own)
-    interruption.listen()
-    yield
+    try:
+        interruption.listen()
+        yield
+    except BaseException:
+        # On request the process ends, and its exit is not to meet a script's handlers.
+        if interruption.signum is None:
+            _give_back(before)
+        raise
+    _give_back(before)
+
+
+def _give_back(handlers: dict[int, Any]) -> None:
     interruption.stop_listening()
-    for number, handler in before.items():
+    for number, handler in handlers.items():
         signal.signal(number, handler)
 
 

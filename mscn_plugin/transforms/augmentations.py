@@ -210,21 +210,22 @@ class Grayscale:
 
 @dataclasses.dataclass(frozen=True)
 class ColorJitter:
-    """torchvision's ``ColorJitter`` with probability ``p``, behind ``RandomApply`` where below 1.
+    """torchvision's ``ColorJitter``, by itself or in a ``RandomApply`` of probability ``p``.
 
     P = 8: factors of brightness, contrast and saturation, the shift of the hue as a part of the
     circle, and the place of each of the four in the order, 0 to 3.
 
     Attributes:
         brightness, contrast, saturation, hue: as in torchvision.
-        p: probability of a jitter.
+        p: probability of a jitter, for which ``RandomApply`` draws a number, 0 and 1 included;
+            None: there is none.
     """
 
     brightness: float | tuple[float, float] = 0.0
     contrast: float | tuple[float, float] = 0.0
     saturation: float | tuple[float, float] = 0.0
     hue: float | tuple[float, float] = 0.0
-    p: float = 1.0
+    p: float | None = None
     neutral = (1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 2.0, 3.0)
 
     def __post_init__(self) -> None:
@@ -234,7 +235,7 @@ class ColorJitter:
         object.__setattr__(self, "_ranges", ranges)  # the class is frozen
 
     def sample(self) -> tuple[float, ...]:
-        if self.p < 1 and single(self.p) < rand():
+        if self.p is not None and single(self.p) < rand():
             return self.neutral
         order, *factors = transforms.ColorJitter.get_params(*self._ranges)  # type: ignore[attr-defined]
         given = [n if f is None else f for f, n in zip(factors, self.neutral)]

@@ -56,6 +56,11 @@ class BatchLayout:
     view_per_mask: bool = False
 
     def __post_init__(self) -> None:
+        if self.split_branches and self.momentum_branch:
+            raise ValueError(
+                "split_branches is True; with momentum_branch, which hands over the branches apart "
+                "in another way, it must be False"
+            )
         if self.unmasked_views and self.view_per_mask:
             raise ValueError(
                 "view_per_mask is True; with unmasked_views (byol_loss's target_input: unmasked) "

@@ -8,11 +8,12 @@ from vissl.config import AttrDict
 pytestmark = pytest.mark.usefixtures("registered")
 
 
-def trunk(**settings):
+def trunk(input_type="rgb", **settings):
     from vissl.models.trunks import get_model_trunk
 
     config = {
         "TRUNK": {"SMALL_RESNET": settings},
+        "INPUT_TYPE": input_type,
         "ACTIVATION_CHECKPOINTING": {
             "USE_ACTIVATION_CHECKPOINTING": False,
             "NUM_ACTIVATION_CHECKPOINTING_SPLITS": 2,
@@ -58,6 +59,19 @@ def test_kernel_of_the_stem_changes_no_name_and_no_other_shape():
     assert list(larger) == list(default)
     assert differing == ["_feature_blocks.conv1.weight"]
     assert larger[differing[0]].shape == (8, 3, 7, 7)
+
+
+@pytest.mark.parametrize(("input_type", "taken"), [("bgr", [2, 1, 0]), ("lab", [0])])
+def test_takes_the_channels_of_the_input_type(input_type, taken):
+    ours, plain = trunk(input_type, WIDTH=8).eval(), trunk(WIDTH=8).eval()
+    kernels = ours._feature_blocks["conv1"].weight
+    assert kernels.shape == (8, len(taken), 3, 3)
+    state = ours.state_dict()
+    state["_feature_blocks.conv1.weight"] = torch.zeros(8, 3, 3, 3)
+    state["_feature_blocks.conv1.weight"][:, taken] = kernels.detach()
+    plain.load_state_dict(state)
+    images = torch.randn(2, 3, 20, 20)
+    torch.testing.assert_close(ours(images, [])[0], plain(images, [])[0])
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,15 @@ def test_an_epoch_that_was_finished_has_no_batches_left():
     assert epoch_of(0, 3)[0] == []
 
 
+def test_an_epoch_that_begins_within_has_the_samples_of_its_rest():
+    loader = ResumableLoader(DataLoader(Noise(), 5), seed=5, rank=0)
+    remaining = []
+    for batch in (0, 1, 3):
+        loader.start(0, batch)
+        remaining.append(loader.num_samples)
+    assert remaining == [12, 7, 0]
+
+
 def test_ranks_draw_other_noise():
     def drawn(rank):
         loader = ResumableLoader(DataLoader(Noise(), 4), seed=5, rank=rank)

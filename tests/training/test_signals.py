@@ -17,6 +17,7 @@ from mscn_plugin.training.signals import (
     Interruption,
     end_on_signals,
     handlers_held_back,
+    heeded_by_run,
     shield_loader_worker,
 )
 
@@ -254,3 +255,17 @@ def test_a_held_back_signal_comes_after_the_block_from_whichever_thread(script_s
     assert raised.value.code == 75
     assert done == ["inside"]
     assert signal.getsignal(signal.SIGTERM).__qualname__.startswith("end_on_signals")
+
+
+def test_an_error_in_a_run_leaves_a_script_its_handlers(script_signals, interruption, monkeypatch):
+    monkeypatch.setattr(processes, "interruption", interruption)
+    end_on_signals("x")
+    before = {number: signal.getsignal(number) for number in SCRIPT_SIGNALS}
+    with pytest.raises(ValueError, match="wrong"), heeded_by_run():  # noqa: PT012
+        assert signal.getsignal(signal.SIGTERM) == interruption._receive
+        raise ValueError("wrong")
+    assert {number: signal.getsignal(number) for number in SCRIPT_SIGNALS} == before
+    # Of a run that ends on request the exit is not interrupted once more.
+    with pytest.raises(SystemExit), heeded_by_run():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == interruption._receive

@@ -195,3 +195,8 @@ def test_pixels_in_bytes_are_refused_since_noise_would_be_0_in_them():
     batch = [{**s, "data": [view.byte() for view in s["data"]]} for s in constant_batch()]
     with pytest.raises(TypeError, match=r"floating-point images, got torch\.uint8"):
         get_collator("mscn_multimask_collator", {"cell_size": 8})(batch)
+
+
+def test_branches_are_handed_over_apart_in_one_way(collate):
+    with pytest.raises(ValueError, match="split_branches is True; with momentum_branch"):
+        collate(constant_batch(), split_branches=True, momentum_branch=True)

@@ -44,6 +44,25 @@ OTHERS = [
     {"name": "MSCNGaussianBlur", "p": 0.7},
     {"name": "RandomHorizontalFlip"},
 ]
+ALWAYS_OR_NEVER = [
+    *(
+        {"name": name, "p": p}
+        for p in (1.0, 0.0)
+        for name in (
+            "ImgPilRandomColorJitter",
+            "RandomHorizontalFlip",
+            "ImgPilGaussianBlur",
+            "ImgPilRandomSolarize",
+            "RandomGrayscale",
+        )
+    ),
+    {"name": "ColorJitter"},
+    {
+        "name": "ImgPilMultiCropRandomApply",
+        "transforms": [{"name": "ImgPilRandomColorJitter", "strength": 0.2, "p": 1.0}],
+        "prob": [0.0, 1.0],
+    },
+]
 
 
 def train_section(transforms, **settings):
@@ -81,7 +100,11 @@ def batch_of(train, seed, count=16):
     return batch, (random.random(), np.random.rand(), torch.rand(1).item())
 
 
-@pytest.mark.parametrize("transforms", [SIMCLR, BYOL, OTHERS], ids=["simclr", "byol", "others"])
+@pytest.mark.parametrize(
+    "transforms",
+    [SIMCLR, BYOL, OTHERS, ALWAYS_OR_NEVER],
+    ids=["simclr", "byol", "others", "always or never"],
+)
 def test_a_seed_gives_the_views_and_masks_of_the_workers_transforms(transforms):
     train = train_section(transforms, num_masks=[1, 2])
     before = copy.deepcopy(train)

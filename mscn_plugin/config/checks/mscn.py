@@ -23,6 +23,8 @@ from mscn_plugin.transforms.stated import crop_size
 from mscn_plugin.types import Config
 
 REPLICATING = ("ImgReplicatePil", "MSCNRandomResizedCrops")
+_RGB_ALONE = ("convit", "efficientnet", "vision_transformer", "xcit")
+"""VISSL's trunks that take images in RGB whatever ``MODEL.INPUT_TYPE`` is."""
 
 
 def uses_mscn(cfg: Config) -> bool:
@@ -45,6 +47,15 @@ def _check_small_resnet(cfg: Config) -> None:
     if cfg.MODEL.TRUNK.NAME in ("small_resnet", f"{PREFIX}small_resnet"):
         section = cfg.MODEL.TRUNK.get("SMALL_RESNET") or {}
         with_path("config.MODEL.TRUNK.SMALL_RESNET", trunk_settings, section)
+
+
+def _check_input_type(cfg: Config) -> None:
+    name, given = str(cfg.MODEL.TRUNK.NAME).removeprefix(PREFIX), cfg.MODEL.INPUT_TYPE
+    if name in _RGB_ALONE and given != "rgb":
+        raise ConfigError(
+            f"config.MODEL.INPUT_TYPE is {given}, which the trunk {name} does not heed; it must be "
+            "rgb"
+        )
 
 
 def _check_sigmas(cfg: Config) -> None:
@@ -145,7 +156,14 @@ def _check_loader(cfg: Config) -> None:
         loader_config(cfg)
 
 
-_RULES = (_check_small_resnet, _check_sigmas, _check_pixels, _check_collator, _check_loader)
+_RULES = (
+    _check_small_resnet,
+    _check_input_type,
+    _check_sigmas,
+    _check_pixels,
+    _check_collator,
+    _check_loader,
+)
 
 
 def check(cfg: Config) -> None:

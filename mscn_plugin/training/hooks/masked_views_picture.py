@@ -13,8 +13,11 @@ from classy_vision.generic.distributed_util import is_primary
 from torch import Tensor
 
 from mscn_plugin.checkpoints.sigma import input_sigma
+from mscn_plugin.config.checks.mscn import REPLICATING
 from mscn_plugin.data.arrays import shown_channels
 from mscn_plugin.files import save_figure
+from mscn_plugin.masking import MaskDistribution
+from mscn_plugin.masking.per_branch import MASK_SETTINGS, NUM_BRANCHES, mask_distributions
 from mscn_plugin.training.hooks.base import MSCNHook, masks_of
 from mscn_plugin.training.hooks.contact_sheet import (
     Group,
@@ -24,13 +27,16 @@ from mscn_plugin.training.hooks.contact_sheet import (
     stretched,
 )
 from mscn_plugin.training.hooks.tracking import add_picture
-from mscn_plugin.transforms.collate import COLLATOR
+from mscn_plugin.transforms.collate import COLLATOR, num_views_of
 from mscn_plugin.types import Config, Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILE_NAME = "masked_views.png"
+_COPYING = (*REPLICATING, "ImgPilToMultiCrop")
+_CROPS = ("RandomResizedCrop", "RandomCrop", "MSCNRandomResizedCrops", "ImgPilToMultiCrop")
+"""Transforms that choose a crop at random."""
 
 
 def sheet_of_views(
@@ -94,17 +100,15 @@ class MaskedViewsPictureHook(MSCNHook):
 def caption_of(config: Config) -> str:
     """What the views are, for who sees them for the first time."""
     sigma = input_sigma(config, "TRAIN")
-    parts = ["Each row is one image, of which each branch sees a crop of its own."]
+    parts = [f"Each row is one image{_said_of_crops(config)}."]
     if sigma:
         parts.append(
             f"The high-pass filter (sigma {sigma:g} pixels) leaves edges, and gray where there are "
             "none."
         )
     if config.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR:
-        parts.append(
-            "Masks put noise over parts of the views, in all colors at once or in each by "
-            "itself. The loss makes the views of an image similar across the branches."
-        )
+        parts += _said_of_masks(config)
+        parts.append("The loss makes the views of an image similar across the branches.")
     channels = config.MSCN.CHANNELS
     if channels is not None:
         shown = shown_channels(channels, config.MSCN.PICTURE_CHANNELS)
@@ -112,3 +116,43 @@ def caption_of(config: Config) -> str:
         named = f"channel {shown[0]}" if gray else f"channels {shown[0]}, {shown[1]} and {shown[2]}"
         parts.append(f"Of {channels} channels, counted from 0, {named} can be seen.")
     return " ".join([*parts, "Contrast is stretched."])
+
+
+def _said_of_crops(config: Config) -> str:
+    """Who sees which crop: views are copies of what comes before the transform that makes them."""
+    names = [transform["name"] for transform in config.DATA.TRAIN.TRANSFORMS]
+    copies = next((i for i, name in enumerate(names) if name in _COPYING), len(names))
+    if any(name in _CROPS for name in names[copies:]):
+        own = (
+            "each view is" if num_views_of(config.DATA.TRAIN) > NUM_BRANCHES else "each branch sees"
+        )
+        return f", of which {own} a crop of its own"
+    return ", of which both branches see the same crop" if set(names) & set(_CROPS) else ""
+
+
+def _said_of_masks(config: Config) -> list[str]:
+    given = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS or {}
+    settings = {key: value for key, value in given.items() if key in MASK_SETTINGS}
+    masks = [d for d in mask_distributions(NUM_BRANCHES, settings) if _hides(d)]
+    if not masks:
+        return []
+    noisy = [d.noise_std > 0 for d in masks]
+    what = "noise" if all(noisy) else "gray or noise" if any(noisy) else "gray"
+    colors = "colors" if config.MSCN.CHANNELS is None else "channels"
+    shares = [d.channelwise_probability for d in masks]
+    where = f"in all {colors} at once or in each by itself"
+    if not any(shares):
+        where = f"in all {colors} at once"
+    elif min(shares) == 1:
+        where = f"in each of the {colors} by itself"
+    return [f"Masks put {what} over parts of the views, {where}."]
+
+
+def _hides(masks: MaskDistribution) -> bool:
+    """Whether anything is hidden: by the ratio, or by boxes or bands of given sizes."""
+    bands = masks.row_band_size or masks.column_band_size
+    return bool(
+        masks.ratio
+        or (masks.focal_probability and masks.focal_size)
+        or (masks.band_probability and bands)
+    )

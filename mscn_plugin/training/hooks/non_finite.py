@@ -94,11 +94,20 @@ def step_of(task: Task) -> dict[str, Any]:
     }
 
 
-def replay(file: Path) -> tuple[float, list[str]]:
+def kept_steps(folder: Path) -> list[Path]:
+    """The files of all ranks that :class:`NonFiniteHook` has written, by the number of the rank."""
+    files = folder.glob("non_finite_rank*.torch")
+    return sorted(files, key=lambda file: (len(file.name), file.name))
+
+
+def replay(file: Path) -> tuple[float | None, list[str]]:
     """Repeat the step that :class:`NonFiniteHook` has kept, on the CPU, in one process.
 
+    In float32, and with the images of one rank alone.
+
     Returns:
-        The loss, and the names of the modules whose output is not finite, in the order in which
+        The loss, None where it needs more than the model's output, as MoCo's keys or DINO's
+        teacher, and the names of the modules whose output is not finite, in the order in which
         they ran; empty where only the loss itself is not.
 
     Raises:
@@ -126,11 +135,19 @@ def replay(file: Path) -> tuple[float, list[str]]:
         module.register_forward_hook(watch(name or "the whole model"))
     output = model(step["sample"]["input"])
     output = output[0] if len(output) == 1 else output
+    return _loss_of(config, step, output), broken
+
+
+def _loss_of(config: AttrDict, step: dict[str, Any], output: Any) -> float | None:
     settings = {**config.LOSS[config.LOSS.name], "name": config.LOSS.name}
-    loss = build_loss(AttrDict(settings))
-    if isinstance(loss, BYOLLoss):
-        loss.projections = step["sample"]["projections"]
-    return float(loss(output, None).detach()), broken
+    try:
+        loss = build_loss(AttrDict(settings))
+        if isinstance(loss, BYOLLoss):
+            loss.projections = step["sample"]["projections"]
+        return float(loss(output, None).detach())
+    except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        logging.debug(f"the loss of {config.LOSS.name} cannot be repeated: {error!r}")
+        return None
 
 
 def _on_cpu(content: Any) -> Any:

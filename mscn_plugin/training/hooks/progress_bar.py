@@ -23,7 +23,7 @@ class ProgressBarHook(MSCNHook):
         super().__init__()
         self.bar: Any | None = None
         self.lines = False
-        self.loss = 0.0
+        self.loss: float | None = None
 
     def on_start(self, task: Task) -> None:
         wanted = task.config.MSCN.PROGRESS_BAR
@@ -40,20 +40,26 @@ class ProgressBarHook(MSCNHook):
                 dynamic_ncols=True,
             )
 
+    def on_phase_start(self, task: Task) -> None:
+        self.loss = None
+
     def on_step(self, task: Task) -> None:
         if not task.train or (self.bar is None and not self.lines):
             return
-        self.loss = task.losses[-1] / len(task.last_batch.target)  # as VISSL has fetched it
+        loss = task.losses[-1] / len(task.last_batch.target)  # as VISSL has fetched it
+        self.loss = loss
         if self.bar is not None:
             rate = task.optimizer.options_view.lr
             rate = rate[0] if isinstance(rate, list) else rate
-            self.bar.set_postfix(loss=f"{self.loss:.3f}", lr=f"{rate:.3g}", refresh=False)
+            self.bar.set_postfix(loss=f"{loss:.3f}", lr=f"{rate:.3g}", refresh=False)
             self.bar.update()
 
     def on_phase_end(self, task: Task) -> None:
         if self.lines and task.train:
             epoch, epochs = task.train_phase_idx + 1, task.num_train_phases
-            print(f"epoch {epoch} of {epochs}: loss {self.loss:.3f}", file=sys.stderr, flush=True)
+            # Of an epoch whose steps were all done before a resume no loss is known.
+            loss = "" if self.loss is None else f": loss {self.loss:.3f}"
+            print(f"epoch {epoch} of {epochs}{loss}", file=sys.stderr, flush=True)
 
     def on_end(self, task: Task) -> None:
         if self.bar is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from mscn_plugin.masking.per_branch import MASK_SETTINGS
+from mscn_plugin.masking.per_branch import MASK_SETTINGS, NUM_BRANCHES, mask_distributions
 from mscn_plugin.models.dropout import without_dropout
 from mscn_plugin.training.hooks.base import MSCNHook, is_logging_step
 from mscn_plugin.training.hooks.tracking import add_scalars
@@ -54,8 +54,11 @@ def branches_can_be_told_apart(config: Config) -> bool:
     at once and keeps the difference, and biases let the projections have a mean of their own.
     """
     params = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS or {}
-    differ = any(isinstance(params.get(key), list) for key in MASK_SETTINGS)
+    masks = {key: value for key, value in params.items() if key in MASK_SETTINGS}
+    one, other = mask_distributions(NUM_BRANCHES, masks)
     model = config.MODEL
     separate = params.get("split_branches") and model.BASE_MODEL_NAME == "mscn_branchwise_model"
-    biases = any(h[0] == "mlp" and h[1].get("use_bias", True) for h in model.HEAD.PARAMS)
-    return differ and not separate and biases
+    chains = [head if isinstance(head[0], list) else [head] for head in model.HEAD.PARAMS]
+    heads = [head for chain in chains for head in chain]
+    biases = any(name == "mlp" and settings.get("use_bias", True) for name, settings in heads)
+    return one != other and not separate and biases

@@ -19,7 +19,8 @@ class UnreadableImagesHook(MSCNHook):
     """Says at the end of each epoch how many images were replaced; in the log and ``metrics.json``.
 
     Stops the run as soon as more than ``MSCN.MAX_UNREADABLE_SHARE`` of a rank's images of an epoch
-    are: a folder that is no longer mounted would else become hours of other pictures.
+    are: a folder that is no longer mounted would else become hours of other pictures. Of an epoch
+    within which a run was resumed it knows the images from there on, and counts among these.
 
     Images that come out nearly blank stay in. In the first epoch after a start the first few are
     named as they come, and all are counted.
@@ -46,9 +47,9 @@ class UnreadableImagesHook(MSCNHook):
         if len(self.unreadable) > share * images:
             raise RunError(
                 f"config.MSCN.MAX_UNREADABLE_SHARE is {share:g}, and {len(self.unreadable)} of the "
-                f"{images} images of an epoch could not be read, such as {self._example(task)}; "
-                "earlier checkpoints are kept; config.MSCN.MAX_UNREADABLE_SHARE=<share> allows "
-                "more"
+                f"{images} images of an epoch{_since(task)} could not be read, such as "
+                f"{self._example(task)}; earlier checkpoints are kept; "
+                "config.MSCN.MAX_UNREADABLE_SHARE=<share> allows more"
             )
 
     def on_phase_end(self, task: Task) -> None:
@@ -77,17 +78,23 @@ class UnreadableImagesHook(MSCNHook):
         if not count:
             return
         share = f"{100 * count / images:.2g}%"
-        logging.warning(
-            f"epoch {task.train_phase_idx}: {count} of {images} images ({share}) {what}"
-        )
-        line = {"train_phase_idx": task.train_phase_idx, name: count}
+        epoch = f"epoch {task.train_phase_idx}{_since(task)}"
+        logging.warning(f"{epoch}: {count} of {images} images ({share}) {what}")
+        place = {"iteration": task.iteration, "train_phase_idx": task.train_phase_idx}
+        line = {**place, name: count, "seen_images": images}
         save_file(line, f"{task.checkpoint_folder}/metrics.json", verbose=False)
 
     def _images(self, task: Task) -> int:
-        return len(task.dataloaders["train"].sampler)
+        images: int = task.dataloaders["train"].num_samples
+        return images
 
     def _example(self, task: Task) -> str:
         return task.datasets["train"].path_of(min(self.unreadable))
+
+
+def _since(task: Task) -> str:
+    batch = task.dataloaders["train"].batch
+    return f" from batch {batch} on" if batch else ""
 
 
 def _column(values: Any) -> torch.Tensor:

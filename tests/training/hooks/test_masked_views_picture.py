@@ -114,3 +114,58 @@ def test_the_caption_says_what_was_done(compose, large_folder):
     caption = caption_of(compose(*page, data))
     assert "sigma" not in caption
     assert "mask" not in caption
+
+
+OWN, SAME = (
+    "of which each branch sees a crop of its own.",
+    "of which both branches see the same crop.",
+)
+COLLATOR = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "crops", "masks"),
+    [
+        (
+            ["config=mscn/trajectory/01_mask_only"],
+            SAME,
+            "Masks put gray over parts of the views, in",
+        ),
+        (["config=mscn/trajectory/04_different_crops"], OWN, "in all colors at once."),
+        (
+            ["config=mscn/trajectory/11_final"],
+            OWN,
+            "noise over parts of the views, in all colors at",
+        ),
+        (["config=mscn/trajectory/same_view"], SAME, "noise over"),
+        (
+            ["config=mscn/trajectory/mask_only_multimask"],
+            "Each row is one image. The",
+            "noise over",
+        ),
+        (
+            ["config=mscn/simclr", f"+{COLLATOR}.view_per_mask=True"],
+            "of which each view is a crop of its own.",
+            "or in each by itself.",
+        ),
+        (
+            [
+                "config=mscn/simclr",
+                f"{COLLATOR}.noise_std=[0,0.3]",
+                f"{COLLATOR}.channelwise_probability=1",
+            ],
+            OWN,
+            "Masks put gray or noise over parts of the views, in each of the colors by itself.",
+        ),
+        (["config=mscn/simclr", f"{COLLATOR}.ratio=0"], OWN, None),
+    ],
+    ids=lambda value: value[0].split("/")[-1] if isinstance(value, list) else "",
+)
+def test_the_caption_is_that_of_the_configuration(compose, large_folder, overrides, crops, masks):
+    from mscn_plugin.training.hooks.masked_views_picture import caption_of
+
+    data = f"config.MSCN.DATA={large_folder}"
+    caption = caption_of(compose(*overrides, "+config/mscn/machine=cpu", data))
+    assert crops in caption
+    assert (masks or "The loss makes the views") in caption
+    assert ("Masks put" in caption) == (masks is not None)

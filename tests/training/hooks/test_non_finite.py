@@ -43,7 +43,19 @@ def test_a_loss_that_is_not_finite_stops_with_a_step_that_can_be_repeated(
     assert "first that is not finite: " in replayed.stdout
 
 
-def test_the_repeated_loss_of_a_sound_step_is_the_same(compose, large_folder, tmp_path):
+@pytest.fixture
+def replayed(capsys):
+    """What ``mscn replay`` says of a file or folder."""
+    from mscn_plugin.cli import replay
+
+    def lines(step):
+        replay.run(SimpleNamespace(step=step))
+        return capsys.readouterr().out.splitlines()
+
+    return lines
+
+
+def test_the_repeated_loss_of_a_sound_step_is_the_same(compose, large_folder, tmp_path, replayed):
     """What is kept is enough: the loss comes out bit for bit, with batch normalization."""
     from vissl.models import build_model
 
@@ -68,6 +80,10 @@ def test_the_repeated_loss_of_a_sound_step_is_the_same(compose, large_folder, tm
     )
     save_checkpoint(step_of(task), tmp_path / "step.torch")
     assert replay(tmp_path / "step.torch") == (float(value), [])
+    again = "not seen again in float32 on this rank's data: all is finite"
+    assert replayed(tmp_path / "step.torch") == [f"loss: {float(value)}", again]
+    for rank in (0, 10):
+        save_checkpoint(step_of(task), tmp_path / f"non_finite_rank{rank}.torch")
 
     broken = next(iter(model.heads)).clf[0].weight
     with torch.no_grad():
@@ -76,6 +92,19 @@ def test_the_repeated_loss_of_a_sound_step_is_the_same(compose, large_folder, tm
     again, names = replay(tmp_path / "step.torch")
     assert again != again
     assert names[0] == "heads.0.clf.0"
+    save_checkpoint(step_of(task), tmp_path / "non_finite_rank3.torch")
+    said = replayed(tmp_path)
+    assert [said[0], said[3]] == ["non_finite_rank0.torch:", "non_finite_rank3.torch:"]
+    assert said[5] == "first that is not finite: heads.0.clf.0"
+    assert "non_finite_rank10.torch:" not in said
+
+    config.LOSS.name = "moco_loss"  # whose keys come from another network
+    save_checkpoint(step_of(task), tmp_path / "step.torch")
+    assert replay(tmp_path / "step.torch") == (None, names)
+    assert replayed(tmp_path / "step.torch")[:2] == [
+        "loss: needs more than the model and is not repeated",
+        "first that is not finite: heads.0.clf.0",
+    ]
 
 
 class Scaler:

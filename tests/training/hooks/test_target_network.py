@@ -351,6 +351,30 @@ def test_byol_warns_of_branches_that_it_can_tell_apart(compose, large_folder, ov
     assert branches_can_be_told_apart(config) == warns
 
 
+@pytest.mark.parametrize(
+    ("masks", "differ"),
+    [
+        ({"cell_size": [16, 32]}, False),
+        ({"channel_groups": [[0, 1], [2]]}, False),
+        ({"noise_std": [0.2, 0.2]}, False),
+        ({"noise_std": [0.2, 0.3]}, True),
+        ({"cell_size": [[16, 32], [32, 16]]}, True),
+    ],
+)
+@pytest.mark.parametrize("biases", [True, False])
+def test_branches_differ_by_their_masks_and_biases_of_chains_count(masks, differ, biases):
+    from vissl.config import AttrDict
+
+    from mscn_plugin.training.hooks.target_network import branches_can_be_told_apart
+
+    head = ["mlp", {"dims": [8, 8], "use_bias": False}]
+    chain = [head, ["mlp", {"dims": [8, 8], **({} if biases else {"use_bias": False})}]]
+    train = {"COLLATE_FUNCTION_PARAMS": {"num_masks": 2, "split_branches": False, **masks}}
+    model = {"BASE_MODEL_NAME": "mscn_branchwise_model", "HEAD": {"PARAMS": [head, chain]}}
+    config = AttrDict({"DATA": {"TRAIN": train}, "MODEL": model})
+    assert branches_can_be_told_apart(config) == (differ and biases)
+
+
 def flat(state, prefix):
     """The tensors and numbers of a nested state by their path."""
     if isinstance(state, dict):
