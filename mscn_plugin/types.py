@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import ItemsView
 from typing import Any, Protocol, cast
 
@@ -45,14 +46,17 @@ def section_like(config: Config, content: dict[str, Any]) -> Config:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number: neither True nor text, neither infinite nor NaN."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and abs(value) < math.inf
+    """Whether a value is a number: neither True nor text, neither infinite nor NaN.
+
+    NumPy's numbers are, too.
+    """
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return number and bool(abs(value) < math.inf)
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value is a whole number, and not True."""
-    return isinstance(value, int) and not isinstance(value, bool)
+    """Whether a value is a whole number, NumPy's among them, and not True."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def value_at(section: Any, key: str) -> Any:

@@ -13,10 +13,10 @@ from mscn_plugin.checkpoints.io import SIGMA_KEY, CheckpointError
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.masking import check_sigma
 from mscn_plugin.models.high_pass_trunk import trunk_sigma
+from mscn_plugin.transforms.transforms import SIGMA
 from mscn_plugin.types import Config
 
 TRANSFORM = "MSCNHighPass"
-_SIGMA_OF_224 = 5.0
 
 
 def input_sigma(cfg: Config, split: str) -> float:
@@ -42,7 +42,7 @@ def input_sigma(cfg: Config, split: str) -> float:
 def _filters(cfg: Config, split: str) -> Iterator[tuple[str, float]]:
     for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
         if transform.get("name") == TRANSFORM:
-            sigma = float(transform.get("sigma", _SIGMA_OF_224))
+            sigma = float(transform.get("sigma", SIGMA))
             if sigma > 0:
                 yield f"config.DATA.{split}.TRANSFORMS[{index}]", sigma
     sigma_of_trunk = trunk_sigma(cfg.MODEL.TRUNK)

@@ -42,6 +42,11 @@ BLANK_LEVELS = 16
 BLANK_LEVELS_UNCHANGED = 4
 """The same for RGB and gray of 8 bits, of which decoding loses nothing: fog has few levels."""
 
+SAMPLED_CROPS = "MSCNSampleCrops"
+"""The transform that takes files undecoded and hands over whole pictures, for crops on the device.
+
+Here, since both the reading of images and the transforms know it."""
+
 _FEW = 16
 """Pixels of each axis in which a picture that is not blank usually shows it."""
 

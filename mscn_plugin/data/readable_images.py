@@ -19,7 +19,13 @@ from vissl.data.ssl_dataset import GenericSSLDataset
 from vissl.trainer import train_task
 
 from mscn_plugin.data.arrays import ArrayFormat, as_picture, read_array
-from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError, printable, reading
+from mscn_plugin.data.decoding import (
+    SAMPLED_CROPS,
+    EncodedImage,
+    UnreadableImageError,
+    printable,
+    reading,
+)
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.data.memory_cache import HeldImage, MemoryCache, make_cache, sizes_refusal
 from mscn_plugin.data.seeding import seed_generators
@@ -27,8 +33,6 @@ from mscn_plugin.data.sources import SOURCES, find_splits, open_listed
 from mscn_plugin.errors import RunError
 from mscn_plugin.types import Config
 
-SAMPLED_CROPS = "MSCNSampleCrops"
-"""The transform that hands over whole pictures, for crops on the device."""
 TAKES_UNDECODED = ("MSCNRandomResizedCrops", SAMPLED_CROPS)
 """The transforms that, as the first of a pipeline, choose how to decode a file."""
 MAX_UNREADABLE_RUN = 1000

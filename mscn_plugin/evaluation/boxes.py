@@ -64,6 +64,8 @@ class Objects(NamedTuple):
 
     Attributes:
         file: the list of boxes.
+        named: the same from the data set's folder on, or by its name alone where it lies
+            elsewhere: results say the same on every machine.
         names: of all images, by which folds are chosen: paths from the images' common folder.
         boxes: left, top, right, bottom in fractions of the crop, from 0 to 1, ``[N, 4]``; NaN
             where an image has none.
@@ -71,6 +73,7 @@ class Objects(NamedTuple):
     """
 
     file: Path
+    named: str
     names: list[str]
     boxes: np.ndarray
     left_out: dict[str, int]
@@ -166,7 +169,7 @@ def objects_of(cfg: Config) -> Objects:
         )
     common = os.path.commonpath([os.path.dirname(path) for path in paths])
     names = [os.path.relpath(paths[images.place(index)], common) for index in range(len(images))]
-    return Objects(file, names, boxes, dict(left_out))
+    return Objects(file, _named(file, cfg.MSCN.DATA), names, boxes, dict(left_out))
 
 
 def _found(
@@ -199,6 +202,12 @@ def _file_of(cfg: Config) -> Path:
             "validation folder; it must be a list of boxes"
         )
     return found
+
+
+def _named(file: Path, data: object) -> str:
+    folder = Path(str(data or "")).expanduser().absolute()
+    inside = bool(data) and file.absolute().is_relative_to(folder)
+    return str(file.absolute().relative_to(folder.parent)) if inside else file.name
 
 
 def on_crop(
@@ -281,7 +290,7 @@ def measured(objects: Objects, folder: str, layer: str) -> dict[str, Any]:
         "mean_iou": results,
         "images": len(boxes),
         "left_out": {**objects.left_out, **({"unreadable": unreadable} if unreadable else {})},
-        "file": str(objects.file),
+        "file": objects.named,
     }
 
 

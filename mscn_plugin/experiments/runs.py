@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -77,4 +78,19 @@ class ExperimentRun(ToolRun):
         lines = json_lines(self.output / "metrics.json")
         last = [line for line in lines if "online_evaluation" in line][-1]
         chance = {"chance": last["chance"]} if "chance" in last else {}
-        return {"measured_on": measured_on(last), **chance, "epochs": self.epochs()}
+        return {"measured_on": measured_on(_named(last)), **chance, "epochs": self.epochs()}
+
+
+def _named(line: dict[str, Any]) -> dict[str, Any]:
+    """The line with its images from the data set's folder on: results say the same elsewhere."""
+    images = line.get("images")
+    if not images:
+        return line
+    splits = {name: images[name] for name in ("train", "val")}
+    paths = [os.path.abspath(split["path"]) for split in splits.values()]
+    around = os.path.dirname(os.path.commonpath(paths))
+    named = {
+        name: {**split, "path": os.path.relpath(path, around)}
+        for (name, split), path in zip(splits.items(), paths)
+    }
+    return {**line, "images": {**images, **named}}

@@ -19,12 +19,14 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from mscn_plugin.errors import RunError
 from mscn_plugin.losses.branches import check_shapes, split_by_branch
 from mscn_plugin.losses.registry import EmbeddingLoss, register_loss
 from mscn_plugin.masking.per_branch import NumMasks, masks_per_branch
 from mscn_plugin.types import is_number
 
 TARGET_INPUTS = ("masked", "unmasked")
+_OF_THE_TASK = "config.TRAINER.TASK_NAME must be mscn_task, which builds and updates it"
 
 
 def byol(predictions: list[list[Tensor]], projections: list[list[Tensor]]) -> Tensor:
@@ -167,15 +169,28 @@ class BYOLLoss(EmbeddingLoss):
         """``[K0, K1]`` of the target's views."""
         return self.num_masks if self.target_input == "masked" else masks_per_branch(1)
 
+    def _built_target(self) -> Any:
+        if self.target is None:
+            raise RunError(f"byol_loss has no target network: {_OF_THE_TASK}")
+        return self.target
+
     @torch.no_grad()
     def project(self, views: Tensor | list[Tensor]) -> None:
-        """Compute and keep the target's projections of ``views``, a batch as the model takes it."""
-        assert self.target is not None, "byol_loss has no target: it needs mscn_task"
-        (self.projections,) = self.target(views)
+        """Compute and keep the target's projections of ``views``, a batch as the model takes it.
+
+        Raises:
+            RunError: there is no target.
+        """
+        (self.projections,) = self._built_target()(views)
 
     def of_embeddings(self, embeddings: Tensor) -> Tensor:
-        """The loss of the predictions ``[(K0 + K1) * B, D]``, float32."""
-        assert self.projections is not None, "byol_loss has no projections: it needs mscn_task"
+        """The loss of the predictions ``[(K0 + K1) * B, D]``, float32.
+
+        Raises:
+            RunError: the target has not projected the batch.
+        """
+        if self.projections is None:
+            raise RunError(f"byol_loss has no projections of its target network: {_OF_THE_TASK}")
         return byol(
             split_by_branch(embeddings, self.num_masks),
             split_by_branch(self.projections.float(), self.target_masks),
@@ -187,16 +202,19 @@ class BYOLLoss(EmbeddingLoss):
 
         Returns:
             The momentum tau of this update.
+
+        Raises:
+            RunError: there is no target.
         """
-        assert self.target is not None
-        names, weights = zip(*self.target.named_parameters())
+        target = self._built_target()
+        names, weights = zip(*target.named_parameters())
         online = dict(model.named_parameters())
         momentum = target_momentum(
             update, num_updates, self.target_momentum, self.target_momentum_end
         )
         ema_update(weights, (online[name] for name in names), momentum)
         if dist.is_initialized() and dist.get_world_size() > 1:
-            broadcast(b for b in self.target.buffers() if b.is_floating_point())
+            broadcast(b for b in target.buffers() if b.is_floating_point())
         return momentum
 
     def extra_repr(self) -> str:

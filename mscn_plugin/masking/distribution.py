@@ -8,19 +8,21 @@ Shape shorthand: N samples, C color channels.
 from __future__ import annotations
 
 import dataclasses
-import math
-import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from mscn_plugin import allowed
 from mscn_plugin.masking.kinds import BandMask, CellSize, FocalMask, GridMask, MaskKind
 from mscn_plugin.masking.parameters import MaskParameters
 from mscn_plugin.types import is_whole
 
 ChannelGroups = Mapping[str, Sequence[int]] | Sequence[Sequence[int]]
 """Channels by the names of their groups, or the groups alone; channels are counted from 0."""
+
+_RATIO = allowed.number("a fraction from 0 to below 1", lambda value: 0 <= value < 1)
+_PROBABILITY = allowed.number("a probability from 0 to 1", lambda value: 0 <= value <= 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +118,11 @@ class MaskDistribution:
         return first, second, *(kind for kind in more if kind[1] > 0)
 
     def __post_init__(self) -> None:
-        self._check_real("ratio", lambda v: 0 <= v < 1, "a fraction from 0 to below 1")
+        _RATIO.check("ratio", self.ratio)
         names = [f.name for f in dataclasses.fields(self) if f.name.endswith("_probability")]
         for name in names:
-            self._check_real(name, lambda v: 0 <= v <= 1, "a probability from 0 to 1")
-        self._check_real("noise_std", lambda v: 0 <= v < math.inf, "at least 0 and finite")
+            _PROBABILITY.check(name, getattr(self, name))
+        allowed.NOT_NEGATIVE.check("noise_std", self.noise_std)
         if sum(probability for _, probability in self.kinds()[1:]) > 1:  # each checks its settings
             names = [n for n in names if n != "channelwise_probability" and getattr(self, n)]
             values = " and ".join(f"{name} {getattr(self, name)!r}" for name in names)
@@ -208,12 +210,6 @@ class MaskDistribution:
 
     draw = sample
     """The method's earlier name."""
-
-    def _check_real(self, name: str, allowed: Callable[[float], bool], description: str) -> None:
-        value = getattr(self, name)
-        is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if not is_number or not allowed(value):
-            raise ValueError(f"{name} is {value!r}; it must be {description}")
 
 
 def _lists(groups: ChannelGroups) -> list[Sequence[int]]:

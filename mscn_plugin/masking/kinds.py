@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+
+from mscn_plugin.types import is_whole
 
 CellSize = int | Sequence[int]
 """Side of a square cell in pixels, or ``[height, width]``."""
@@ -196,7 +197,7 @@ class BandMask:
 
     def __post_init__(self) -> None:
         for name, count in (("row_bands", self.rows), ("column_bands", self.columns)):
-            if not _is_whole(count) or count < 0:
+            if not is_whole(count) or count < 0:
                 raise ValueError(f"{name} is {count!r}; it must be a whole number of at least 0")
         if self.rows == self.columns == 0:
             raise ValueError("row_bands is 0, and column_bands, too; one of them must be above 0")
@@ -265,7 +266,7 @@ def cell_sides(name: str, value: object) -> tuple[int, int]:
         ValueError: it is neither.
     """
     sides: Sequence[Any] = value if isinstance(value, (list, tuple)) else [value, value]
-    if len(sides) != 2 or not all(_is_whole(side) and side >= 1 for side in sides):
+    if len(sides) != 2 or not all(is_whole(side) and side >= 1 for side in sides):
         raise ValueError(
             f"{name} is {value!r}; it must be a whole number of pixels, at least 1, or a list of "
             "two, [height, width]"
@@ -293,7 +294,7 @@ def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
 
 def check_pixels(name: str, value: Any) -> None:
     """Raise ValueError unless ``value`` is a whole number of pixels, at least 1."""
-    if not _is_whole(value) or value < 1:
+    if not is_whole(value) or value < 1:
         raise ValueError(f"{name} is {value!r}; it must be a whole number of pixels, at least 1")
 
 
@@ -303,7 +304,3 @@ def check_fits(name: str, value: int, size: Sequence[int]) -> None:
         raise ValueError(
             f"{name} is {value}; it must be at most the image's shorter side, {min(size)}"
         )
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

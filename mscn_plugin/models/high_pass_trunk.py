@@ -47,7 +47,11 @@ def behind_high_pass(trunk: type[torch.nn.Module]) -> type[torch.nn.Module]:
             super().__init__(model_config, model_name)
             sigma = trunk_sigma(model_config.TRUNK)
             if sigma is None:
-                raise ValueError("MODEL.TRUNK.HIGH_PASS.SIGMA is null, and no checkpoint says it")
+                raise ValueError(
+                    "config.MODEL.TRUNK.HIGH_PASS.SIGMA is null, and no checkpoint says it; it "
+                    "must be at least 0 pixels and finite: add "
+                    "+config.MODEL.TRUNK.HIGH_PASS.SIGMA=<pixels>"
+                )
             self.sigma = sigma
 
         def forward(

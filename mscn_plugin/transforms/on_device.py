@@ -22,11 +22,12 @@ import torch
 from classy_vision.generic.util import recursive_copy_to_device
 from torch import Tensor
 
+from mscn_plugin.data.decoding import SAMPLED_CROPS
 from mscn_plugin.masking import high_pass
 from mscn_plugin.transforms.augmentations import Crop, DeviceStep, augment
 from mscn_plugin.transforms.buffers import ReusedBuffers
 from mscn_plugin.transforms.collate import COLLATOR, BatchLayout, mask_batch
-from mscn_plugin.transforms.sampled_views import SAMPLED, SAMPLED_CROPS, is_known, steps_of
+from mscn_plugin.transforms.sampled_views import SAMPLED, is_known, steps_of
 from mscn_plugin.transforms.transforms import MSCNHighPass, settings_of
 from mscn_plugin.types import Config
 

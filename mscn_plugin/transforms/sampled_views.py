@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from vissl.data.ssl_transforms import ssl_transforms_wrapper
 
-from mscn_plugin.data.decoding import EncodedImage, as_tensor
+from mscn_plugin.data.decoding import SAMPLED_CROPS, EncodedImage, as_tensor
 from mscn_plugin.transforms.augmentations import (
     Augmentation,
     ColorJitter,
@@ -32,7 +32,6 @@ from mscn_plugin.transforms.augmentations import (
 from mscn_plugin.transforms.transforms import FromSettings
 
 SAMPLED = "MSCNSampleAugmentations"
-SAMPLED_CROPS = "MSCNSampleCrops"
 _PER_VIEW = "ImgPilMultiCropRandomApply"
 """VISSL's transform with a probability for each view, around others."""
 

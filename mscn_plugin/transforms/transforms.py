@@ -18,6 +18,9 @@ from vissl.data.ssl_transforms import ssl_transforms_wrapper
 from mscn_plugin.masking import apply_masks, check_sigma, high_pass
 from mscn_plugin.masking.per_branch import is_one_value, mask_distributions
 
+SIGMA = 5.0
+"""Of ``MSCNHighPass`` where a configuration gives none, in pixels: the paper's at 224."""
+
 
 def settings_of(config: dict[str, Any]) -> dict[str, Any]:
     """A transform's settings without the keys that belong to VISSL's wrapper."""
@@ -42,7 +45,7 @@ class MSCNHighPass(FromSettings, ClassyTransform):
             (supplement B, "High-pass Sigma"; A.2, A.3). Of detection it says nothing.
     """
 
-    def __init__(self, sigma: float = 5.0) -> None:
+    def __init__(self, sigma: float = SIGMA) -> None:
         self.sigma = check_sigma(sigma)
 
     def __call__(self, image: Tensor) -> Tensor:

@@ -204,6 +204,7 @@ def test_boxes_are_those_of_the_images_wherever_these_lie(
 
     objects = objects_of(compose(*arguments(checkpoints, rectangles)))
     assert objects.file == rectangles / "boxes.csv"
+    assert objects.named == f"{rectangles.name}/boxes.csv"
     assert objects.left_out == {
         "without a box": 1,
         "with a box without area": 1,
@@ -219,6 +220,7 @@ def test_boxes_are_those_of_the_images_wherever_these_lie(
     named = f"config.MSCN.BOXES={tmp_path}/val.csv"
     held_out = objects_of(compose(*arguments(checkpoints, rectangles / "val"), named))
     assert len(held_out.names) == 40
+    assert (held_out.file, held_out.named) == (tmp_path / "val.csv", "val.csv")
     np.testing.assert_array_equal(
         held_out.boxes, objects.boxes[[objects.names.index(name) for name in held_out.names]]
     )
@@ -273,11 +275,14 @@ def test_a_suite_measures_boxes_and_leaves_them_out_where_there_are_none(
     assert min(trunk, untrained) > mean_box + 5
     measured = entry["boxes"]
     assert measured["images"] == 197
+    assert measured["file"] == f"{rectangles.name}/boxes.csv"
     assert measured["mean_iou"]["trunk"]["percent"] == trunk
     low, high = measured["mean_iou"]["trunk"]["interval"]
     assert low < trunk < high
     said = capsys.readouterr().out
-    assert f"Boxes of 197 validation images, of {rectangles}/boxes.csv (left out: 1 with" in said
+    assert (
+        f"Boxes of 197 validation images, of {rectangles.name}/boxes.csv (left out: 1 with" in said
+    )
     assert f"95% intervals over images: trunk {low:.1f} to {high:.1f}, untrained trunk " in said
     # Nothing is measured again, but where the list has changed.
     assert evaluate("a", "--data", rectangles)[1]["reused"]

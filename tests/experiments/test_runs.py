@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -39,6 +40,36 @@ def test_a_finished_run_is_not_run_again(tmp_path):
     details = run.details()
     assert [epoch["epoch"] for epoch in details.pop("epochs")] == [0, 4]
     assert details == {"measured_on": "on images that the run of an earlier version does not name"}
+
+
+@pytest.mark.parametrize("where", ["/here", "/elsewhere/deep"])
+@pytest.mark.parametrize(
+    ("train", "val", "said"),
+    [
+        ("tiny/train", "tiny/val", "3 images of tiny/val; .* from 5 images of tiny/train;"),
+        ("tiny", "tiny", "3 images of tiny that were held out"),
+        (
+            "tiny/x-*train*.tar",
+            "tiny/x-*val*.tar",
+            r"3 images of tiny/x-\*val\*.tar; .* of tiny/x-\*train",
+        ),
+    ],
+)
+def test_images_are_named_the_same_wherever_they_lie(tmp_path, where, train, val, said):
+    run = a_run(tmp_path)
+    write_metrics(run)
+    numbers = {"knn": 30.0, "linear_probe": 40.0}
+    images = {
+        "held_out": train == val,
+        "train": {"number": 5, "path": f"{where}/{train}"},
+        "val": {"number": 3, "path": f"{where}/{val}"},
+    }
+    line = {"images": images, "chance": 25.0, "color_histogram": numbers}
+    line |= {"train_phase_idx": 3, "online_evaluation": numbers}
+    (run.output / "metrics.json").write_text(json.dumps(line))
+    measured_on = run.details()["measured_on"]
+    assert re.search(f"^measured on {said}", measured_on)
+    assert where not in measured_on
 
 
 def test_an_earlier_epochs_numbers_are_no_result(tmp_path):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from mscn_plugin.errors import RunError
 from mscn_plugin.losses.byol import byol, ema_update, target_momentum
 
 NUM_IMAGES, DIMENSIONS = 5, 12
@@ -231,6 +232,20 @@ def test_state_waits_for_the_target(loss_class):
     restored.build_target(model)
     assert state.keys() == restored.state_dict().keys()
     assert all(torch.equal(state[name], tensor) for name, tensor in restored.state_dict().items())
+
+
+def test_without_its_task_it_says_which_one_it_needs(loss_class):
+    """By no assert, which ``python -O`` leaves out."""
+    loss, model = loss_class(), Model()
+    for use in (
+        lambda: loss.project(torch.randn(10, 6)),
+        lambda: loss.update_target(model, 0, 10),
+        lambda: loss(torch.randn(10, 4), None),
+    ):
+        with pytest.raises(
+            RunError, match=r"byol_loss has no .* config\.TRAINER\.TASK_NAME must be"
+        ):
+            use()
 
 
 @pytest.mark.parametrize("target_input", ["masked", "unmasked"])

@@ -250,6 +250,9 @@ def test_earlier_names_hold():
         ("focal_size", 0),
         ("noise_std", -1),
         ("noise_std", float("inf")),
+        ("noise_std", True),
+        ("channelwise_probability", np.bool_(True)),
+        ("row_bands", np.float64(2.0)),
         ("focal", "cell"),
         ("ratio_rounding", None),
     ],
@@ -257,6 +260,25 @@ def test_earlier_names_hold():
 def test_refuses_values_out_of_range(name, value):
     with pytest.raises(ValueError, match=f"^{name} is "):
         MaskDistribution(**{name: value})
+
+
+def test_takes_numbers_of_numpy():
+    settings = {
+        "ratio": np.float32(0.25),
+        "cell_size": [np.int64(8), np.int32(14)],
+        "row_bands": np.int64(1),
+        "channel_groups": [[np.int64(0), 1], [2]],
+    }
+    masks = MaskDistribution(band_probability=np.float64(0.2), **settings)
+    plain = MaskDistribution(
+        ratio=0.25, cell_size=[8, 14], row_bands=1, channel_groups=[[0, 1], [2]],
+        band_probability=0.2,
+    )  # fmt: skip
+    one, other = (
+        m.sample(20, (56, 56), generator=torch.Generator().manual_seed(0)).hidden()
+        for m in (masks, plain)
+    )
+    assert torch.equal(one, other)
 
 
 def test_refuses_cells_and_boxes_larger_than_the_image():

@@ -35,6 +35,14 @@ def test_removes_constants_and_commutes_with_normalization():
     )
 
 
+def test_images_without_values_have_their_shape():
+    """Models are asked so for the shapes of their features."""
+    images = torch.empty(2, 3, 40, 97, dtype=torch.float16, device="meta")
+    filtered = high_pass(images, 5)
+    assert filtered.is_meta
+    assert (filtered.shape, filtered.dtype) == (images.shape, images.dtype)
+
+
 def test_half_precision_is_filtered_in_float32():
     images = torch.randn(1, 3, 64, 64).half()
     expected = high_pass(images.float(), 5)

@@ -50,5 +50,9 @@ def test_without_a_sigma_there_is_no_trunk(compose, large_folder):
 
     config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}").MODEL
     config.TRUNK.NAME = "high_pass_small_resnet"
-    with pytest.raises(ValueError, match="HIGH_PASS.SIGMA is null"):
+    message = (
+        r"^config\.MODEL\.TRUNK\.HIGH_PASS\.SIGMA is null, .* must be at least 0 pixels and "
+        r"finite: add \+config\.MODEL\.TRUNK\.HIGH_PASS\.SIGMA="
+    )
+    with pytest.raises(ValueError, match=message):
         build_trunk(config)

@@ -30,6 +30,23 @@ def test_counts_what_the_trunk_returns(configured, width, features):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_trunk_behind_the_filter_is_asked_without_images(configured, monkeypatch):
+    from mscn_plugin.models import shapes
+
+    asked = []
+    build = shapes.build_trunk
+    monkeypatch.setattr(
+        shapes, "build_trunk", lambda model: asked.append(build(model)) or asked[-1]
+    )
+    model = configured().MODEL
+    model.TRUNK.NAME = "high_pass_small_resnet"
+    model.TRUNK["HIGH_PASS"] = {"SIGMA": 2.5}
+    asked.clear()
+    assert shapes.trunk_features(model, (56, 56)) == 128
+    (trunk,) = asked
+    assert all(parameter.is_meta for parameter in trunk.parameters())
+
+
 @pytest.fixture
 def trunk_that_looks(monkeypatch):
     """A trunk of a user's, which needs the values of an image, not only its shape."""

@@ -25,7 +25,10 @@ class MSCNHook(ClassyHook):
 
 
 def is_logging_step(task: Task) -> bool:
-    """Whether VISSL logs this iteration: by LOG_FREQUENCY, and more often at the beginning."""
+    """Whether hooks log this iteration: by LOG_FREQUENCY, and more often at the beginning.
+
+    VISSL logs these, and the first one, too.
+    """
     iteration = task.iteration
     return iteration % task.config.LOG_FREQUENCY == 0 or (iteration <= 100 and iteration % 5 == 0)
 

@@ -31,9 +31,7 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
         interruption.end_if_asked()
         if task.train:
             interruption.unsaved = True
-            batches = task.num_batches_per_phase
-            start = task.train_phase_idx * batches / (task.num_train_phases * batches)
-            task.optimizer.on_epoch(start)
+            task.optimizer.on_epoch(task.train_phase_idx / task.num_train_phases)
 
     def on_step(self, task: Task) -> None:
         super().on_step(task)

@@ -51,6 +51,19 @@ def test_an_epoch_is_saved_where_the_run_is_to_end(hook, epoch, asked, written, 
             hook.on_phase_start(task)
 
 
+def test_rates_have_their_values_of_the_epochs_start(hook):
+    asked = []
+    task = SimpleNamespace(
+        train=True,
+        train_phase_idx=3,
+        num_train_phases=8,
+        optimizer=SimpleNamespace(on_epoch=asked.append),
+    )
+    hook.on_phase_start(task)
+    assert asked == [3 / 8]
+    assert hook.interruption.unsaved
+
+
 def test_no_rank_leaves_before_the_services_know(hook, monkeypatch):
     """The launcher ends the first rank, which writes to them, as soon as another one has left."""
     from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
