@@ -23,13 +23,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError, is_deep, reading
+from mscn_plugin.data.fingerprints import contents_fingerprint
 from mscn_plugin.data.image_folder import (
     Contents,
     fingerprint,
     image_extensions,
-    images_fingerprint,
 )
-from mscn_plugin.data.index import Entries, Index, IndexedImages, Shard, write_index
+from mscn_plugin.data.index import Entries, Index, Shard, write_index
 from mscn_plugin.data.packed import INDEX, PACK, PACK_AGAIN, TarSource
 from mscn_plugin.data.parallel import in_processes
 from mscn_plugin.data.sources import SOURCES, contents_of, find_splits
@@ -132,7 +132,7 @@ def pack(data: str, output: Path, settings: Settings, processes: int = 1) -> lis
     if splits.val is not None:
         found["val"] = contents_of(splits, val=True)
     places = {name: name if splits.val else "." for name in found}
-    images = {name: _fingerprint(contents) for name, contents in found.items()}
+    images = {name: contents_fingerprint(contents) for name, contents in found.items()}
     plan = {"version": _VERSION, **dataclasses.asdict(settings), "images": images}
     _begin(output, splits.folder, {"complete": False, **plan})
     jobs = [
@@ -167,12 +167,6 @@ def pack(data: str, output: Path, settings: Settings, processes: int = 1) -> lis
         )
     save_json(output / PACK, {"complete": True, **plan})
     return lines
-
-
-def _fingerprint(contents: Contents) -> dict[str, Any]:
-    if isinstance(contents.images, IndexedImages):
-        return contents.images.origin.fingerprint
-    return images_fingerprint(contents, os.path.getsize)
 
 
 def _begin(output: Path, source: Path, plan: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ class Launch(ToolRun):
         folder: of all evaluations of the checkpoint.
         digest: of the checkpoint's file.
         slurm: overrides that send the evaluation to SLURM; empty to run it here.
-        inputs: digests of other files that it depends on.
+        inputs: digests of the images and other files that it depends on.
     """
 
     evaluation: Evaluation

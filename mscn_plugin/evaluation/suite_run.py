@@ -18,6 +18,7 @@ from mscn_plugin.checkpoints.run_folder import file_digest, user_path
 from mscn_plugin.config.hydra_overrides import hydra_override, slurm_overrides
 from mscn_plugin.data.box_lists import FILES as BOX_LISTS
 from mscn_plugin.data.box_lists import find_boxes
+from mscn_plugin.data.fingerprints import splits_digest
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.data.sources import find_splits, measured_images
 from mscn_plugin.errors import ConfigError
@@ -48,6 +49,7 @@ class SuiteRun:
         partition: of SLURM, or None to run here.
         baseline: results of another checkpoint, or None.
         boxes: the list of boxes; None: the one beside the images.
+        digests: of the images, by folder and channels; what several suites share is hashed once.
     """
 
     run: Run
@@ -59,6 +61,7 @@ class SuiteRun:
     partition: str | None = None
     baseline: dict[str, Any] | None = None
     boxes: Path | None = None
+    digests: dict[tuple[str, int | None], str] = dataclasses.field(default_factory=dict)
 
     def begin(self) -> dict[str, Any]:
         """What ``results.json`` says of all evaluations; makes the output's folder.
@@ -103,14 +106,22 @@ class SuiteRun:
                     plot_curves(curves, self.output / OCCLUSION_FILE)
 
     def launch(self, evaluation: Evaluation, digest: str) -> Launch | str:
-        """How to run an evaluation, or why it is left out."""
+        """How to run an evaluation, or why it is left out.
+
+        Raises:
+            ConfigError: its images are not there.
+        """
         if evaluation.dataset not in self.folders:
             return "its data was not given"
         folder, key = self.folders[evaluation.dataset]
         data = [hydra_override("config.MSCN.DATA", folder)]
-        inputs: list[str] = []
+        splits = find_splits(folder, key, self.run.channels)
+        place = folder, self.run.channels
+        if place not in self.digests:
+            self.digests[place] = splits_digest(splits)
+        inputs = [self.digests[place]]
         if evaluation.takes_boxes:
-            boxes = self.boxes or find_boxes(find_splits(folder, key, self.run.channels))
+            boxes = self.boxes or find_boxes(splits)
             if boxes is None:
                 return f"{folder} has no list of boxes ({', '.join(BOX_LISTS)})"
             data.append(hydra_override("config.MSCN.BOXES", boxes))

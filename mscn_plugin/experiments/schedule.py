@@ -105,8 +105,9 @@ class Schedule:
         """Add :attr:`evaluations` to the outcome of every run that has a result."""
         if not self.evaluations:
             return
+        digests: dict[tuple[str, int | None], str] = {}
         launches = {
-            folder: list(self._launches(folder))
+            folder: list(self._launches(folder, digests))
             for folder, outcome in outcomes.items()
             if "metrics" in outcome
         }
@@ -118,8 +119,10 @@ class Schedule:
                 if launch.output in done
             }
 
-    def _launches(self, folder: Path) -> Iterator[Launch]:
-        """The evaluations of a run, where ``mscn evaluate`` has them."""
+    def _launches(
+        self, folder: Path, digests: dict[tuple[str, int | None], str]
+    ) -> Iterator[Launch]:
+        """The evaluations of a run, where ``mscn evaluate`` has them; ``digests`` is added to."""
         run = Run.of(folder)
         suite = SuiteRun(
             run,
@@ -128,6 +131,7 @@ class Schedule:
             data_folders("quick", (), run),
             folder / "evaluation",
             partition=self.partition,
+            digests=digests,
         )
         digest = file_digest(run.checkpoint)
         for evaluation in suite.evaluations:
