@@ -83,17 +83,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from mscn_plugin.data.sources import measured_images
+    from mscn_plugin.data.fingerprints import splits_digest
+    from mscn_plugin.data.sources import find_splits, measured_images
     from mscn_plugin.experiments.results import by_suite, merged, save, table
     from mscn_plugin.experiments.schedule import Schedule, run_all
     from mscn_plugin.runs.launch import check_stopped, stopped_by_signals
 
     suites = list(SUITES) if "all" in options.suites else list(dict.fromkeys(options.suites))
+    images = None
     if options.data:
         measured_images(str(options.data), "--data")
+        images = splits_digest(find_splits(str(options.data), "--data"))
     folder = (options.output / options.scale).resolve()
     schedule = Schedule(
-        options.scale, folder, options.data, options.overrides, options.slurm, options.evaluate
+        options.scale,
+        folder,
+        options.data,
+        options.overrides,
+        options.slurm,
+        options.evaluate,
+        images,
     )
     planned = schedule.plan(suites, options.only, options.seeds)
     runs = [plan.run for plan in planned]

@@ -50,6 +50,8 @@ class Schedule:
         overrides: of the user's, for VISSL.
         partition: of SLURM, or None to run here.
         evaluations: names of the quick suite's, of every finished run.
+        images: digest of the images of ``data``, by which rows of other folders of its name are
+            told apart.
     """
 
     scale: str
@@ -58,6 +60,7 @@ class Schedule:
     overrides: Sequence[str] = ()
     partition: str | None = None
     evaluations: Sequence[str] = ()
+    images: str | None = None
 
     def plan(
         self, suites: Sequence[str], names: Sequence[str] | None, seeds: Sequence[int]
@@ -153,6 +156,7 @@ class Schedule:
                 "seed": plan.seed,
                 "paper": plan.experiment.paper,
                 "data": self.data.resolve().name if self.data else None,
+                "images": self.images,
                 "given": self.overrides,
                 "config": plan.run.config,
                 # Where the data lie says nothing elsewhere.
