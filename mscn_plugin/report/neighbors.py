@@ -138,11 +138,11 @@ def nearest_neighbors(
 
     queries = [
         Query(
-            _picture(pictures.val[query], cfg),
+            _picture(pictures.val[images.places["val"][query]], cfg),
             name(int(val_labels[query])),
             [
                 Neighbor(
-                    _picture(pictures.train[index], cfg),
+                    _picture(pictures.train[images.places["train"][index]], cfg),
                     name(int(train_labels[index])),
                     similarity,
                     top,
