@@ -105,6 +105,7 @@ def run(options: argparse.Namespace) -> None:
         images,
     )
     planned = schedule.plan(suites, options.only, options.seeds)
+    schedule.earlier_rows()  # a file that is none is refused before the runs
     runs = [plan.run for plan in planned]
     # Finished runs may be of another machine; and a job of SLURM that an earlier call has submitted
     # may be at work in its folder.
@@ -118,7 +119,7 @@ def run(options: argparse.Namespace) -> None:
         outcomes = run_all(runs, options.jobs)
         schedule.evaluate(outcomes, options.jobs)
         rows = schedule.rows(planned, outcomes)
-        known = merged(schedule.earlier_rows(), rows)
+        known = merged(schedule.earlier_rows(), rows)  # another call may have added some
         save(folder, known)
         check_stopped()
     for suite, of_suite in by_suite(known).items():
