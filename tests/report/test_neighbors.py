@@ -102,6 +102,18 @@ def test_the_search_can_be_shortened_and_the_data_replaced(run, image_folder):
         nearest_neighbors(pretrained, config, str(image_folder / "none"))
 
 
+def test_a_run_of_an_earlier_version_lacks_newer_keys(run):
+    from mscn_plugin.report.neighbors import nearest_neighbors
+
+    pretrained, config = run
+    for key in ("CHANNELS", "PICTURE_CHANNELS", "ARRAY_LAYOUT"):
+        config["MSCN"].pop(key)
+    config["MSCN"].pop("ONLINE_EVALUATION")
+    given = set(config["MSCN"])
+    assert nearest_neighbors(pretrained, config).searched == 32
+    assert set(config["MSCN"]) == given  # it is not changed
+
+
 def test_packed_images_have_the_neighbors_of_the_folder(run, image_folder, tmp_path):
     from mscn_plugin.data.pack import Settings, pack
     from mscn_plugin.report.neighbors import nearest_neighbors
