@@ -298,6 +298,30 @@ def all_keys(section: Section = SCHEMA, path: str = "") -> Iterator[tuple[str, K
             yield from all_keys(entry, f"{path}{name}.")
 
 
+def with_defaults(config: dict[str, Any]) -> dict[str, Any]:
+    """A copy of a run's configuration with all keys of ``MSCN``, none of them checked.
+
+    A run of an earlier version lacks those that were added since; one of a later version may have
+    others.
+
+    Args:
+        config: the ``config`` part, as ``train_config.yaml`` holds it.
+    """
+    completed = copy.deepcopy(config)
+    _fill(completed.setdefault("MSCN", {}), SCHEMA)
+    return completed
+
+
+def _fill(section: Any, schema: Section) -> None:
+    if not isinstance(section, dict):
+        return
+    for name, entry in schema.items():
+        if isinstance(entry, Key):
+            section.setdefault(name, copy.copy(entry.default))
+        else:
+            _fill(section.setdefault(name, {}), entry)
+
+
 def complete_settings(cfg: Config) -> None:
     """Fill the missing keys of ``cfg.MSCN`` with their defaults and check the others.
 
@@ -306,11 +330,12 @@ def complete_settings(cfg: Config) -> None:
     """
     if "MSCN" not in cfg:
         cfg["MSCN"] = {}
-    _complete("config.MSCN", cfg["MSCN"], SCHEMA)
+    _fill(cfg["MSCN"], SCHEMA)
+    _check("config.MSCN", cfg["MSCN"], SCHEMA)
     cfg["MSCN"] = section_like(cfg, cfg["MSCN"])
 
 
-def _complete(path: str, section: Any, schema: Section) -> None:
+def _check(path: str, section: Any, schema: Section) -> None:
     if not isinstance(section, dict):
         raise ConfigError(f"{path} is {section!r}; it must be a section")
     for name in section:
@@ -318,7 +343,6 @@ def _complete(path: str, section: Any, schema: Section) -> None:
             raise ConfigError(f"{path}.{name} is not a key of MSCN; {suggestion(name, schema)}")
     for name, entry in schema.items():
         if isinstance(entry, Key):
-            value = section.setdefault(name, copy.copy(entry.default))
-            entry.allowed.check(f"{path}.{name}", value)
+            entry.allowed.check(f"{path}.{name}", section[name])
         else:
-            _complete(f"{path}.{name}", section.setdefault(name, {}), entry)
+            _check(f"{path}.{name}", section[name], entry)

@@ -7,7 +7,7 @@ import pytest
 from mscn_plugin import schema
 from mscn_plugin.allowed import one_of, whole
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.schema import Key, all_keys, complete_settings, defaults
+from mscn_plugin.schema import Key, all_keys, complete_settings, defaults, with_defaults
 
 KEYS = dict(all_keys())
 
@@ -26,6 +26,16 @@ def test_what_is_missing_is_completed_and_what_is_there_stays():
     expected = {**defaults(), "DATA": "photographs"}
     expected["ONLINE_EVALUATION"]["NUM_NEIGHBORS"] = 3
     assert cfg["MSCN"] == expected
+
+
+def test_a_run_of_another_version_is_completed_and_not_checked():
+    before = {"MSCN": {"ONLINE_EVALUATION": {"NUM_NEIGHBORS": 3}, "LATER": 1}, "LOSS": {}}
+    completed = with_defaults(before)
+    expected = {**defaults(), "LATER": 1}
+    expected["ONLINE_EVALUATION"]["NUM_NEIGHBORS"] = 3
+    assert completed == {"MSCN": expected, "LOSS": {}}
+    assert before["MSCN"] == {"ONLINE_EVALUATION": {"NUM_NEIGHBORS": 3}, "LATER": 1}
+    assert with_defaults({"MSCN": None}) == {"MSCN": None}
 
 
 def test_defaults_are_not_shared():

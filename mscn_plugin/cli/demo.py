@@ -32,12 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     import mscn_plugin
     from mscn_plugin.report.page import FILE_NAME, write_report
+    from mscn_plugin.vissl.tool import shown
 
-    folder = options.output
-    train(
+    # A setting may name another folder than --output.
+    folder = train(
         [
             "config=mscn/quickstart",
-            hydra_override("config.CHECKPOINT.DIR", folder),
+            hydra_override("config.CHECKPOINT.DIR", options.output),
             "config.MSCN.PROGRESS_BAR=True",
             *map(full_override, options.settings),
         ],
@@ -47,4 +48,4 @@ def run(options: argparse.Namespace) -> None:
     if not page.is_file() or page.stat().st_mtime < checkpoint.stat().st_mtime:
         mscn_plugin.register()
         print(write_report(folder).resolve())
-    print(f"To read in a browser: {page}")
+    print(f"To read in a browser: {shown(page)}")

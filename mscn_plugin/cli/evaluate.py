@@ -80,4 +80,4 @@ def run(options: argparse.Namespace) -> None:
     print(markdown(results, suite.baseline))
     for name in suite_run.FILES:
         print(suite.output / name)
-    sys.exit(any("error" in entry for entry in results["evaluations"].values()))
+    sys.exit(any("error" in results["evaluations"][e.config] for e in suite.evaluations))

@@ -83,19 +83,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from mscn_plugin.data.sources import measured_images
+    from mscn_plugin.data.fingerprints import splits_digest
+    from mscn_plugin.data.sources import find_splits, measured_images
     from mscn_plugin.experiments.results import by_suite, merged, save, table
     from mscn_plugin.experiments.schedule import Schedule, run_all
     from mscn_plugin.runs.launch import check_stopped, stopped_by_signals
 
     suites = list(SUITES) if "all" in options.suites else list(dict.fromkeys(options.suites))
+    images = None
     if options.data:
         measured_images(str(options.data), "--data")
+        images = splits_digest(find_splits(str(options.data), "--data"))
     folder = (options.output / options.scale).resolve()
     schedule = Schedule(
-        options.scale, folder, options.data, options.overrides, options.slurm, options.evaluate
+        options.scale,
+        folder,
+        options.data,
+        options.overrides,
+        options.slurm,
+        options.evaluate,
+        images,
     )
     planned = schedule.plan(suites, options.only, options.seeds)
+    schedule.earlier_rows()  # a file that is none is refused before the runs
     runs = [plan.run for plan in planned]
     # Finished runs may be of another machine; and a job of SLURM that an earlier call has submitted
     # may be at work in its folder.
@@ -109,7 +119,7 @@ def run(options: argparse.Namespace) -> None:
         outcomes = run_all(runs, options.jobs)
         schedule.evaluate(outcomes, options.jobs)
         rows = schedule.rows(planned, outcomes)
-        known = merged(schedule.earlier_rows(), rows)
+        known = merged(schedule.earlier_rows(), rows)  # another call may have added some
         save(folder, known)
         check_stopped()
     for suite, of_suite in by_suite(known).items():

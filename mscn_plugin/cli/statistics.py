@@ -46,13 +46,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from mscn_plugin.data.arrays import MAX_CHANNELS, ArrayFormat
     from mscn_plugin.data.statistics import FILE, measure
-    from mscn_plugin.files import save_json
+    from mscn_plugin.files import save_json, staging_folder
 
     if not 1 <= options.channels <= MAX_CHANNELS:
         raise ConfigError(f"--channels is {options.channels}; it must be from 1 to {MAX_CHANNELS}")
     output: Path = options.output or options.folder / FILE
     if output.is_dir():
         raise ConfigError(f"--output {output} is a folder; it must be a file")
+    if options.output or options.folder.is_dir():
+        try:
+            with staging_folder(output.parent):
+                pass
+        except OSError as error:  # before all images are measured, which can take hours
+            raise ConfigError(
+                f"{output} cannot be written ({error.strerror}); name another file by --output"
+            ) from None
     form = ArrayFormat(options.channels, options.layout)
     statistics = measure(str(options.folder), form, options.jobs)
     save_json(output, statistics)

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.cli import add_settings
+from mscn_plugin.cli.numbers import at_least
 from mscn_plugin.config.hydra_overrides import full_override, hydra_override, slurm_overrides
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.vissl.command_line import configs
@@ -38,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     config.completer = lambda **_: configs()  # type: ignore[attr-defined]
     add_settings(parser)
     parser.add_argument("--output", type=user_path, help="the run's folder: config.CHECKPOINT.DIR")
-    parser.add_argument("--gpus", type=int, help="of a node; 0: one process on the CPU")
-    parser.add_argument("--nodes", type=int, help="with --gpus; default: 1")
+    parser.add_argument("--gpus", type=at_least(0), help="of a node; 0: one process on the CPU")
+    parser.add_argument("--nodes", type=at_least(1), help="with --gpus; default: 1")
     parser.add_argument("--slurm", metavar="PARTITION", help="submit to SLURM, and do not wait")
     parser.add_argument(
         "--verbose", action="store_true", help="print VISSL's log in place of a summary"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -104,16 +105,17 @@ def _statistics(cfg: Config, place: str) -> dict[str, Any]:
     form, data = ArrayFormat.of(cfg), str(cfg.MSCN.DATA)
     assert form is not None
     layout = "" if form.layout == "auto" else f" --layout {form.layout}"
-    output = f" --output {cfg.MSCN.STATISTICS}" if cfg.MSCN.STATISTICS else ""
-    measuring = f"mscn statistics {data or '<folder>'} --channels {form.channels}{layout}{output}"
+    given = cfg.MSCN.STATISTICS
+    output = f" --output {shlex.quote(given)}" if given else ""
+    folder = shlex.quote(data) if data else "<folder>"
+    measuring = f"mscn statistics {folder} --channels {form.channels}{layout}{output}"
     remedy = f"{measuring} writes it"
-    if not cfg.MSCN.STATISTICS and not data:
+    if not given and not data:
         raise ConfigError(
             f"{place} has mean null, which takes the statistics of config.MSCN.DATA, and that is "
             "empty: set it, or config.MSCN.STATISTICS=<file>"
         )
     splits = find_splits(data, "config.MSCN.DATA", form.channels) if data else None
-    given = cfg.MSCN.STATISTICS
     file = Path(given) if given or splits is None else splits.folder / FILE
     statistics = read_statistics(file, form.channels, remedy)
     constant = [channel for channel, std in enumerate(statistics["std"]) if std <= 0]

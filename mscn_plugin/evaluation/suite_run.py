@@ -66,6 +66,8 @@ class SuiteRun:
     def begin(self) -> dict[str, Any]:
         """What ``results.json`` says of all evaluations; makes the output's folder.
 
+        What an earlier call has left there stays, as far as it is what this call would measure.
+
         Raises:
             ConfigError: a folder of images cannot be used.
         """
@@ -74,7 +76,7 @@ class SuiteRun:
             for name, (folder, key) in self.folders.items()
         }
         self.output.mkdir(parents=True, exist_ok=True)
-        return {
+        results = {
             "checkpoint": str(self.run.checkpoint),
             "sha256": file_digest(self.run.checkpoint),
             "sigma": self.run.sigma,
@@ -85,6 +87,31 @@ class SuiteRun:
             "measured_on": measured_on,
             "evaluations": {},
         }
+        self._keep_earlier(results)
+        return results
+
+    def _keep_earlier(self, results: dict[str, Any]) -> None:
+        """Add to ``results`` the entries of an earlier call that are of the same evaluations."""
+        try:
+            earlier = json.loads((self.output / "results.json").read_text())
+            settings = ("sha256", "sigma", "suite", "overrides")
+            if any(earlier[key] != results[key] for key in settings):
+                return
+            for evaluation in SUITES[self.suite]:
+                entry = earlier["evaluations"].get(evaluation.config)
+                launch = self.launch(evaluation, results["sha256"]) if entry else ""
+                name = evaluation.dataset
+                if isinstance(launch, Launch):
+                    kept = entry.get("folder") == str(launch.output)
+                else:  # or the call before was given its data
+                    given_before = name in earlier["measured_on"] and name not in self.folders
+                    kept = entry == {"skipped": launch} or given_before
+                if entry and kept:
+                    results["evaluations"][evaluation.config] = entry
+                    if name in earlier["measured_on"]:
+                        results["measured_on"].setdefault(name, earlier["measured_on"][name])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return  # none, or not of this version
 
     def evaluate(self, results: dict[str, Any]) -> None:
         """Add one evaluation after the other to ``results``, and write :data:`FILES` each time."""
@@ -97,7 +124,10 @@ class SuiteRun:
                 if isinstance(launch, Launch):
                     bar.write(f"{evaluation.config}: {launch.output}/console.txt", file=sys.stderr)
                 show = functools.partial(_show, bar, place)
-                results["evaluations"][evaluation.config] = _entry(launch, show)
+                done = {**results["evaluations"], evaluation.config: _entry(launch, show)}
+                results["evaluations"] = {
+                    e.config: done[e.config] for e in SUITES[self.suite] if e.config in done
+                }
                 save_json(self.output / "results.json", results)
                 write_text(self.output / "results.md", markdown(results, self.baseline))
                 plot(results, self.baseline, self.output / "results.png")

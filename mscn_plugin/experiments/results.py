@@ -1,9 +1,10 @@
 """What a set of runs says: means and intervals, tables, plots.
 
 A row is what ``results.json`` holds of a run: ``suite``, ``experiment``, ``title``, ``seed``,
-``paper`` (the paper's accuracy in percent, or None), ``data`` and ``given`` (the data's name and
-the overrides, where the caller named some), and ``metrics`` with ``measured_on`` (the images) and
-``chance`` in percent, or ``error``.
+``paper`` (the paper's accuracy in percent, or None), ``data``, ``images`` and ``given`` (the data's
+name, a digest of its images, and the overrides, where the caller named some; rows of earlier
+versions have no ``images``), and ``metrics`` with ``measured_on`` (the images) and ``chance`` in
+percent, or ``error``.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ def merged(old: Rows, new: Rows) -> Rows:
     """``new`` and what it does not replace of ``old``, in the suites' order.
 
     Rows of other data or of other overrides are left out, the scale's own among them, which a
-    later version may change: a mean over both would mean nothing.
+    later version may change: a mean over both would mean nothing. So are those of an earlier
+    version that do not say which images a folder of this name held.
     """
     given = {_settings(row) for row in new}
     made = {(row["suite"], row["experiment"]): _overrides(row) for row in new}
@@ -112,7 +114,7 @@ def _overrides(row: dict[str, Any]) -> list[str]:
 
 
 def _settings(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["data"], *row["given"]
+    return row["data"], row.get("images"), *row["given"]
 
 
 def save(folder: Path, rows: Rows) -> None:

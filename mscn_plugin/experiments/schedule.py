@@ -26,6 +26,7 @@ from mscn_plugin.experiments.scales import SCALES, config_of
 from mscn_plugin.runs.launch import RunFailedError, StoppedError, ToolRun
 
 _DATA = "config.MSCN.DATA"
+_OF_EVERY_ROW = {"suite": str, "experiment": str, "title": str, "seed": int, "given": list}
 _BAR = "{percentage:3.0f}%|{bar}| {n:.1f}/{total} runs [{elapsed}<{remaining}]"
 
 
@@ -50,6 +51,8 @@ class Schedule:
         overrides: of the user's, for VISSL.
         partition: of SLURM, or None to run here.
         evaluations: names of the quick suite's, of every finished run.
+        images: digest of the images of ``data``, by which rows of other folders of its name are
+            told apart.
     """
 
     scale: str
@@ -58,6 +61,7 @@ class Schedule:
     overrides: Sequence[str] = ()
     partition: str | None = None
     evaluations: Sequence[str] = ()
+    images: str | None = None
 
     def plan(
         self, suites: Sequence[str], names: Sequence[str] | None, seeds: Sequence[int]
@@ -106,11 +110,14 @@ class Schedule:
         if not self.evaluations:
             return
         digests: dict[tuple[str, int | None], str] = {}
-        launches = {
-            folder: list(self._launches(folder, digests))
-            for folder, outcome in outcomes.items()
-            if "metrics" in outcome
-        }
+        launches = {}
+        for folder, outcome in outcomes.items():
+            if "metrics" not in outcome:
+                continue
+            try:
+                launches[folder] = list(self._launches(folder, digests))
+            except (ConfigError, OSError) as error:  # of one run, whose files are gone; not of all
+                outcome["evaluations"] = {name: {"error": str(error)} for name in self.evaluations}
         done = run_all([launch for of_run in launches.values() for launch in of_run], jobs)
         for folder, of_run in launches.items():
             outcomes[folder]["evaluations"] = {
@@ -153,6 +160,7 @@ class Schedule:
                 "seed": plan.seed,
                 "paper": plan.experiment.paper,
                 "data": self.data.resolve().name if self.data else None,
+                "images": self.images,
                 "given": self.overrides,
                 "config": plan.run.config,
                 # Where the data lie says nothing elsewhere.
@@ -167,16 +175,47 @@ class Schedule:
     def earlier_rows(self) -> list[dict[str, Any]]:
         """The rows that an earlier call has left, or none.
 
+        Those that cannot stand beside this call's are left out, with a line on stderr.
+
         Raises:
             ConfigError: the file holds something else.
         """
         file = self.folder / "results.json"
         try:
-            return list(json.loads(file.read_text()))
+            rows = json.loads(file.read_text())
         except FileNotFoundError:
             return []
-        except (ValueError, TypeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{file} holds no results ({error})") from None
+        if not isinstance(rows, list) or not all(map(_is_row, rows)):
+            raise ConfigError(
+                f"{file} holds no results of mscn experiments; move it away, or set --output"
+            )
+        known = [row for row in rows if _is_known(row)]
+        told = [row for row in known if self.images is None or row.get("images") is not None]
+        for kept, before, why in (
+            (known, rows, "of experiments that this version does not have"),
+            (told, known, "of an earlier version, which do not say their images"),
+        ):
+            if len(kept) < len(before):
+                print(f"{file}: left out: {len(before) - len(kept)} rows {why}", file=sys.stderr)
+        return told
+
+
+def _is_row(row: Any) -> bool:
+    """Whether something has what all rows have, of whatever version."""
+    return (
+        isinstance(row, dict)
+        and all(isinstance(row.get(key), kind) for key, kind in _OF_EVERY_ROW.items())
+        and {"paper", "data"} <= row.keys()
+        and isinstance(row.get("metrics", {}), dict)
+        and isinstance(row.get("overrides", []), list)
+    )
+
+
+def _is_known(row: dict[str, Any]) -> bool:
+    experiments = SUITES.get(row["suite"], [])
+    return any(experiment.name == row["experiment"] for experiment in experiments)
 
 
 def run_all(runs: Iterable[ToolRun], jobs: int) -> dict[Path, dict[str, Any]]:

@@ -28,6 +28,7 @@ from mscn_plugin.report.history import History
 from mscn_plugin.report.page import read_run
 from mscn_plugin.report.settings import in_words
 from mscn_plugin.report.template import filled
+from mscn_plugin.schema import with_defaults
 
 FILE_NAME = "comparison.html"
 _MISSING = "-"
@@ -108,7 +109,7 @@ def differences(runs: dict[str, Run]) -> dict[str, list[str]]:
     settings = []
     for run in runs.values():
         try:
-            recipe = recipe_of(AttrDict(run.config))
+            recipe = recipe_of(AttrDict(with_defaults(run.config or {})))
         except (AttributeError, KeyError, TypeError) as error:
             source = run.checkpoint.parent / "train_config.yaml"
             raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from error

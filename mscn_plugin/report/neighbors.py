@@ -5,7 +5,6 @@ Shape shorthand: Q validation images, N training images, F features, k neighbors
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import itertools
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.pretrained import Pretrained
+from mscn_plugin.schema import with_defaults
 from mscn_plugin.transforms.on_device import STAGE
 from mscn_plugin.types import Config
 
@@ -104,7 +104,7 @@ def nearest_neighbors(
     """
     from mscn_plugin.training.hooks.online_evaluation import EvaluationData
 
-    cfg = AttrDict(copy.deepcopy(config))
+    cfg = AttrDict(with_defaults(config))
     folders = _point_to_data(cfg, data)
     check_same_classes(cfg, folders)
     settings = cfg.MSCN.ONLINE_EVALUATION
@@ -138,11 +138,11 @@ def nearest_neighbors(
 
     queries = [
         Query(
-            _picture(pictures.val[query], cfg),
+            _picture(pictures.val[images.places["val"][query]], cfg),
             name(int(val_labels[query])),
             [
                 Neighbor(
-                    _picture(pictures.train[index], cfg),
+                    _picture(pictures.train[images.places["train"][index]], cfg),
                     name(int(train_labels[index])),
                     similarity,
                     top,

@@ -49,7 +49,7 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
         log = Path(config.CHECKPOINT.DIR) / LOG
         slurm = config.SLURM
         if not verbose and not slurm.USE_SLURM and os.environ.get("RANK", "0") == "0":
-            print(f"{title}; what VISSL prints goes to {_shown(log)}", flush=True)
+            print(f"{title}; what VISSL prints goes to {shown(log)}", flush=True)
         job = None
         with contextlib.nullcontext() if verbose else stdout_in(log):
             print(said.getvalue(), end="")
@@ -67,7 +67,7 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
                 logging.root.setLevel(logging.WARNING)
         if job is not None and not verbose:
             print(f"SUBMITTED: {job.job_id}")
-            of_job = _shown(Path(slurm.LOG_FOLDER) / f"{job.job_id}_0_log.out")
+            of_job = shown(Path(slurm.LOG_FOLDER) / f"{job.job_id}_0_log.out")
             print(f"its log: {of_job}; squeue -j {job.job_id}; scancel {job.job_id}")
     return config
 
@@ -86,7 +86,7 @@ def _refusal_in_one_line(partition: str) -> Iterator[None]:
         ) from None
 
 
-def _shown(file: Path) -> Path:
+def shown(file: Path) -> Path:
     """The path as it is short, seen from the working directory."""
     here = Path.cwd()
     return file.relative_to(here) if here in file.parents else file

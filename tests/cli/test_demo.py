@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from conftest import TINY, run_command
 
@@ -25,3 +27,22 @@ def test_it_trains_reports_and_is_quick_the_second_time(image_folder, tmp_path):
     again = run_command(*command, cwd=tmp_path, check=True)
     assert again.stdout.splitlines() == [*lines[:-2], lines[-1]]
     assert (run / "report.html").stat().st_mtime_ns == written
+
+
+def test_the_report_is_of_the_run_that_was_trained(mscn, monkeypatch, tmp_path, capsys):
+    """A setting may name another folder than the option, where an earlier run may lie."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/mscn_quickstart", "other"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "checkpoint.torch").touch()
+    monkeypatch.setattr(
+        "mscn_plugin.cli.demo.train", lambda overrides, title: Path("other").resolve()
+    )
+    monkeypatch.setattr(
+        "mscn_plugin.report.page.write_report", lambda folder: folder / "report.html"
+    )
+    mscn("demo", "CHECKPOINT.DIR=other")
+    assert capsys.readouterr().out.splitlines() == [
+        str(tmp_path / "other" / "report.html"),
+        "To read in a browser: other/report.html",
+    ]

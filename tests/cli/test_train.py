@@ -65,6 +65,15 @@ def test_options_are_vissls_keys(tmp_path):
     assert overrides_of("mscn/simclr", "--nodes", "2")[1:] == ["config.DISTRIBUTED.NUM_NODES=2"]
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "least"), [("--gpus", "-2", 0), ("--nodes", "0", 1), ("--nodes", "-1", 1)]
+)
+def test_numbers_of_machines_are_not_made_up(option, value, least, capsys):
+    with pytest.raises(SystemExit):
+        overrides_of("mscn/simclr", f"{option}={value}")
+    assert f"argument {option}: {value} is below {least}" in capsys.readouterr().err
+
+
 def test_a_folder_is_pretrained_on_by_the_quickstart(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     images = tmp_path / "my images"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 
 import numpy as np
@@ -42,6 +43,20 @@ def test_trunk_and_normalization_follow_the_data(compose, asked, arrays):
     for split in ("TRAIN", "TEST"):
         normalize = next(t for t in cfg.DATA[split].TRANSFORMS if t["name"] == "Normalize")
         assert [normalize["mean"], normalize["std"]] == [statistics["mean"], statistics["std"]]
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_the_command_to_type_is_one_of_the_shell(compose, asked, arrays, tmp_path, given):
+    data = arrays.rename(tmp_path / "my $arrays")
+    (data / FILE).unlink()
+    overrides = [f"config.MSCN.DATA='{data}'", "config.MSCN.STATISTICS='its own.json'"]
+    with pytest.raises(ConfigError) as error:
+        compose(asked[0], *asked[2:], *overrides[: 1 + given])
+    command = str(error.value).partition(": mscn ")[2].partition(" writes it")[0]
+    expected = ["statistics", str(data), "--channels", "4"]
+    if given:
+        expected += ["--output", "its own.json"]
+    assert shlex.split(command) == expected
 
 
 def test_pictures_are_what_they_were(compose, image_folder):

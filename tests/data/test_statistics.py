@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import numpy as np
@@ -102,6 +103,25 @@ def test_the_command_refuses(arrays, mscn, arguments, message):
     with pytest.raises(SystemExit, match=message):
         mscn("statistics", arrays, *arguments)
     assert not (arrays / "statistics.json").exists()
+
+
+@pytest.mark.parametrize("output", ["none/statistics.json", "a_file/statistics.json"])
+def test_a_place_that_cannot_be_written_is_refused_before_all_is_measured(
+    arrays, mscn, tmp_path, monkeypatch, output
+):
+    (tmp_path / "a_file").touch()
+    monkeypatch.setattr(statistics, "measure", lambda *_: pytest.fail("measured"))
+    with pytest.raises(SystemExit, match=rf"{output} cannot be written \(.*\); .* by --output"):
+        mscn("statistics", arrays, "--channels", 4, "--output", tmp_path / output)
+
+
+def test_a_data_folder_that_cannot_be_written_asks_for_another_file(arrays, mscn, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr("mscn_plugin.files.staging_folder", refuse)
+    with pytest.raises(SystemExit, match=r"statistics.json cannot be written \(Permission denied"):
+        mscn("statistics", arrays, "--channels", 4)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
 
 from mscn_plugin.evaluation import suite_run
 from mscn_plugin.evaluation.definitions import SUITES
+from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.evaluation.suites import Run
 
 
@@ -24,11 +26,12 @@ def suite(data, tmp_path, monkeypatch):
     checkpoint.write_bytes(b"weights")
 
     def make(*only, **settings):
+        name = settings.pop("suite", "quick")
         return suite_run.SuiteRun(
             Run(tmp_path, checkpoint, None, 0.0, None),
-            "quick",
-            suite_run.choose("quick", only),
-            {"data": (str(data), "--data")},
+            name,
+            suite_run.choose(name, only),
+            settings.pop("folders", {"data": (str(data), "--data")}),
             tmp_path / "evaluation",
             **settings,
         )
@@ -55,3 +58,51 @@ def test_images_that_suites_share_are_hashed_once(suite, monkeypatch):
         of_run = suite(digests=digests)
         assert all(of_run.launch(e, "digest") for e in of_run.evaluations)
     assert len(hashed) == 1
+
+
+@pytest.fixture
+def evaluate(suite, monkeypatch):
+    """Measure some evaluations, each of which gives the next number; returns what is kept."""
+    numbers = iter(range(100))
+    monkeypatch.setattr(Launch, "metrics", lambda self: None)
+    monkeypatch.setattr(Launch, "run", lambda self, progress: {"kNN, top-1": float(next(numbers))})
+    monkeypatch.setattr(Run, "loss", None)
+
+    def run(*only, **settings):
+        of_run = suite(*only, **settings)
+        of_run.evaluate(of_run.begin())
+        entries = json.loads((of_run.output / "results.json").read_text())["evaluations"]
+        return {name: entry["metrics"]["kNN, top-1"] for name, entry in entries.items()}
+
+    return run
+
+
+def test_results_of_an_earlier_call_stay(evaluate):
+    first = evaluate("quick_linear", "quick_10percent")
+    assert list(first.values()) == [0.0, 1.0]
+    assert evaluate("quick_frozen") == {"quick_frozen": 2.0, **first}
+    assert list(evaluate("quick_10percent").values()) == [2.0, 3.0, 1.0]
+
+
+def test_results_of_other_images_settings_or_checkpoints_do_not(evaluate, data, tmp_path):
+    evaluate("quick_linear")
+    assert list(evaluate("quick_frozen", overrides=["a=1"])) == ["quick_frozen"]
+    (tmp_path / "checkpoint.torch").write_bytes(b"others")
+    assert list(evaluate("quick_linear", overrides=["a=1"])) == ["quick_linear"]
+    (data / "val" / "class0" / "0.png").unlink()
+    assert list(evaluate("quick_frozen", overrides=["a=1"])) == ["quick_frozen"]
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"evaluations": 1}'])
+def test_a_damaged_file_of_results_is_begun_anew(evaluate, tmp_path, content):
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "results.json").write_text(content)
+    assert list(evaluate("quick_linear")) == ["quick_linear"]
+
+
+def test_results_on_data_that_is_not_given_again_stay(evaluate, data):
+    both = {name: (str(data), "--data") for name in ("imagenet1k", "places205")}
+    paper = {"suite": "paper", "folders": both}
+    evaluate("places205_linear", **paper)
+    paper["folders"] = {"imagenet1k": both["imagenet1k"]}
+    assert list(evaluate("imagenet1k_linear", **paper)) == ["imagenet1k_linear", "places205_linear"]

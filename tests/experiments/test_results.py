@@ -77,6 +77,19 @@ def test_rows_of_other_settings_do_not_stay():
     assert merged(old, new) == new
 
 
+def test_rows_of_another_folder_of_the_same_name_do_not_stay():
+    """``/a/train`` and ``/b/train`` are both called ``train``."""
+    old = [of_table7("same_view", seed, data="train", images="a") for seed in range(2)]
+    other = [of_table7("same_view", 2, data="train", images="b")]
+    assert merged(old, other) == other
+    assert merged(old, [{**other[0], "images": "a"}]) == [*old, {**other[0], "images": "a"}]
+    for row in old:
+        del row["images"]  # of an earlier version, which did not say it
+    assert merged(old, other) == other
+    own = [of_table7("same_view", 0), of_table7("same_view", 1, images=None)]
+    assert merged(own[:1], own[1:]) == own  # the scale's own data
+
+
 def test_a_suite_without_a_result_has_no_plot(tmp_path):
     save(tmp_path, [row for row in rows() if "error" in row])
     assert not (tmp_path / "suite.png").exists()

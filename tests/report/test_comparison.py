@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+import yaml
 from run_folders import write_lines, write_run
 
 from mscn_plugin import ConfigError
@@ -92,6 +93,23 @@ def test_runs_of_one_configuration_do_not_differ(runs, tmp_path):
     page = write_comparison([runs[0], again]).read_text()
     assert "None of those that change the weights." in page
     assert "runs/a, elsewhere/a" in page
+
+
+def test_a_run_of_an_earlier_version_has_the_defaults_of_newer_keys(runs):
+    from mscn_plugin.report.comparison import differences
+    from mscn_plugin.report.page import read_run
+
+    names = {"a": runs[0], "b": runs[1]}
+    before = differences({name: read_run(run) for name, run in names.items()})
+    file = runs[1] / "train_config.yaml"
+    config = yaml.safe_load(file.read_text())
+    for key in ("TRAIN_SUBSET", "DEVICE_VIEWS", "ONLINE_EVALUATION"):
+        config["MSCN"].pop(key)
+    config["MSCN"]["KEY_OF_A_LATER_VERSION"] = 1
+    file.write_text(yaml.safe_dump(config))
+    found = differences({name: read_run(run) for name, run in names.items()})
+    assert found.pop("MSCN.KEY_OF_A_LATER_VERSION") == ["-", "1"]
+    assert found == before
 
 
 def test_what_cannot_be_compared_is_one_message(runs, tmp_path):

@@ -48,13 +48,20 @@ def test_images_of_different_classes_are_shown_first():
     assert shown([0], 3) == [0]
 
 
-def test_neighbors_are_those_of_the_trunks_features(run):
-    """Recomputed from the pictures that the page shows."""
+@pytest.mark.parametrize("unreadable", [0, 2])
+def test_neighbors_are_those_of_the_trunks_features(run, image_folder, tmp_path, unreadable):
+    """Recomputed from the pictures that the page shows, also where some cannot be read."""
     from mscn_plugin.report.neighbors import nearest_neighbors
 
     pretrained, config = run
-    found = nearest_neighbors(pretrained, config)
-    assert (found.searched, found.judged, len(found.queries)) == (32, 12, 6)
+    data = shutil.copytree(image_folder, tmp_path / "data")
+    for split in ("train", "val"):
+        for image in sorted((data / split / "class1").iterdir())[:unreadable]:
+            image.write_bytes(b"no picture")
+    config["MSCN"]["MAX_UNREADABLE_SHARE"] = 0.5
+    found = nearest_neighbors(pretrained, config, str(data))
+    numbers = 32 - unreadable, 12 - unreadable, 6
+    assert (found.searched, found.judged, len(found.queries)) == numbers
     assert len({query.label for query in found.queries[:4]}) == 4
     assert 0 <= found.share <= 100
 
@@ -63,7 +70,8 @@ def test_neighbors_are_those_of_the_trunks_features(run):
         normalized = F.normalize(F.to_tensor(image), steps.mean, steps.std)
         return pretrained.features(normalized[None])[0].numpy()
 
-    assert found.chance == pytest.approx(25)
+    if not unreadable:
+        assert found.chance == pytest.approx(25)
     for query in found.queries:
         tops = [neighbor.top for neighbor in query.neighbors]
         assert tops == sorted(tops)
@@ -92,6 +100,18 @@ def test_the_search_can_be_shortened_and_the_data_replaced(run, image_folder):
     assert nearest_neighbors(pretrained, config, str(image_folder / "val")).searched == 9
     with pytest.raises(ConfigError, match="is not a folder"):
         nearest_neighbors(pretrained, config, str(image_folder / "none"))
+
+
+def test_a_run_of_an_earlier_version_lacks_newer_keys(run):
+    from mscn_plugin.report.neighbors import nearest_neighbors
+
+    pretrained, config = run
+    for key in ("CHANNELS", "PICTURE_CHANNELS", "ARRAY_LAYOUT"):
+        config["MSCN"].pop(key)
+    config["MSCN"].pop("ONLINE_EVALUATION")
+    given = set(config["MSCN"])
+    assert nearest_neighbors(pretrained, config).searched == 32
+    assert set(config["MSCN"]) == given  # it is not changed
 
 
 def test_packed_images_have_the_neighbors_of_the_folder(run, image_folder, tmp_path):

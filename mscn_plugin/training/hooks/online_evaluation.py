@@ -250,6 +250,7 @@ class EvaluationData:
         self.train = train
         self.val = val
         self.unreadable = {"train": 0, "val": 0}
+        self.places: dict[str, np.ndarray] = {}
 
     @classmethod
     def of(cls, config: Config) -> EvaluationData | None:
@@ -285,18 +286,19 @@ class EvaluationData:
     ) -> tuple[Labeled, Labeled]:
         """Features and labels of training and validation images, complete on every rank.
 
-        Unreadable images are left out, and counted in :attr:`unreadable`.
+        Unreadable images are left out, and counted in :attr:`unreadable`. The places of the others
+        in :attr:`train` and :attr:`val` are in :attr:`places`.
 
         Args:
             extract: from images ``[B, C, H, W]`` on ``device`` to features ``[B, F, ...]``.
         """
-        train = self._labeled(self.train, extract, device)
-        val = self._labeled(self.val, extract, device)
+        *train, self.places["train"] = self._labeled(self.train, extract, device)
+        *val, self.places["val"] = self._labeled(self.val, extract, device)
         self.unreadable = {
             "train": len(self.train) - len(train[1]),
             "val": len(self.val) - len(val[1]),
         }
-        return train, val
+        return (train[0], train[1]), (val[0], val[1])
 
     def images(self) -> dict[str, Any]:
         """Number of readable images of both kinds, of the others, and where they lie.
@@ -320,14 +322,15 @@ class EvaluationData:
         if self.config.MSCN.CHANNELS is not None:
             collate = functools.partial(_value_histograms, _normalization(self.config))
         train, val = (
-            self._labeled(_undecorated(images), lambda x: x, torch.device("cpu"), collate)
+            self._labeled(_undecorated(images), lambda x: x, torch.device("cpu"), collate)[:2]
             for images in (self.train, self.val)
         )
         return train, val
 
     def _labeled(
         self, images: Subset, extract: Any, device: torch.device, collate: Any = _first_view
-    ) -> Labeled:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Features and labels of the readable images, and the places of these in ``images``."""
         # Every rank takes every world_size-th image; the last round is filled up to equal length.
         world_size = get_world_size()
         padded = -(-len(images) // world_size) * world_size
@@ -352,4 +355,4 @@ class EvaluationData:
         ]
         x, y = (part.reshape(padded, -1)[: len(images)].cpu().numpy() for part in everyone)
         readable = y[:, 0] != UNREADABLE
-        return x[readable], y[readable, 0]
+        return x[readable], y[readable, 0], readable.nonzero()[0]

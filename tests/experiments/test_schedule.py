@@ -1,0 +1,96 @@
+"""What runs of experiments leave to each other: errors of one, and rows of earlier calls."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import mscn_plugin
+from mscn_plugin.checkpoints.io import CheckpointError
+from mscn_plugin.cli.experiments import failures
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.experiments import schedule as module
+from mscn_plugin.experiments.results import merged
+from mscn_plugin.experiments.schedule import Schedule
+
+DOCS = Path(mscn_plugin.__file__).parents[1] / "docs"
+ROW = {
+    "suite": "table7",
+    "experiment": "same_view",
+    "title": "same view",
+    "seed": 0,
+    "paper": 29.1,
+    "data": None,
+    "given": [],
+}
+
+
+@pytest.mark.parametrize("error", [CheckpointError("gone"), ConfigError("moved"), OSError("gone")])
+def test_a_run_that_cannot_be_evaluated_does_not_stop_the_others(tmp_path, monkeypatch, error):
+    launch = SimpleNamespace(
+        output=tmp_path / "b" / "evaluation", evaluation=SimpleNamespace(config="quick_frozen")
+    )
+
+    def launches(self, folder, digests):
+        if folder.name == "a":
+            raise error
+        yield launch
+
+    monkeypatch.setattr(Schedule, "_launches", launches)
+    monkeypatch.setattr(
+        module, "run_all", lambda runs, jobs: {r.output: {"metrics": 1} for r in runs}
+    )
+    schedule = Schedule("smoke", tmp_path, evaluations=("quick_frozen",))
+    outcomes = {tmp_path / name: {"metrics": {}} for name in "ab"}
+    schedule.evaluate(outcomes, 1)
+    a, b = (outcome["evaluations"]["quick_frozen"] for outcome in outcomes.values())
+    assert (a, b) == ({"error": str(error)}, {"metrics": 1})
+    rows = [{**outcome, "folder": folder.name} for folder, outcome in outcomes.items()]
+    assert failures(rows) == {"a, quick_frozen": str(error)}
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """The rows of a file, as a later call reads them."""
+
+    def read(content, **settings):
+        text = content if isinstance(content, str) else json.dumps(content)
+        (tmp_path / "results.json").write_text(text)
+        return Schedule("smoke", tmp_path, **settings).earlier_rows()
+
+    return read
+
+
+def test_rows_that_this_version_does_not_know_are_left_out_aloud(earlier, capsys):
+    unknown = [{**ROW, "suite": "table99"}, {**ROW, "experiment": "no_view"}]
+    rows = earlier([ROW, *unknown])
+    assert rows == [ROW]
+    assert merged(rows, [{**ROW, "seed": 1}]) == [ROW, {**ROW, "seed": 1}]
+    assert "results.json: left out: 2 rows of experiments that this" in capsys.readouterr().err
+
+
+def test_rows_that_do_not_say_their_images_are_left_out_aloud(earlier, capsys):
+    rows = [{**ROW, "data": "train"}, {**ROW, "data": "train", "images": "a"}]
+    assert earlier(rows, images="a") == rows[1:]
+    assert "left out: 1 rows of an earlier version, which do not say" in capsys.readouterr().err
+    assert earlier([ROW]) == [ROW]  # the scale's own
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "{}", '{"a": 1}', "[1]", "3", "null", [{"suite": "table7"}], [{**ROW, "metrics": 3}]],
+)
+def test_another_file_is_refused(earlier, content):
+    with pytest.raises(ConfigError, match=r"results\.json holds no results"):
+        earlier(content)
+
+
+@pytest.mark.parametrize("name", ["results", "results_250_steps", "results_clothing96"])
+def test_files_of_earlier_versions_are_read(tmp_path, name):
+    shutil.copy(DOCS / f"{name}.json", tmp_path / "results.json")
+    assert Schedule("smoke", tmp_path).earlier_rows()
