@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mscn_plugin.errors import ConfigError
+from mscn_plugin.errors import ConfigError, in_one_line
 from mscn_plugin.export.check import Sample, check, check_samples
 from mscn_plugin.export.detectron2_weights import export_detectron2
 from mscn_plugin.export.export import Export
@@ -72,6 +72,9 @@ def export_trunk(
                 export, checked = export_format(pretrained, name, folder, samples)
             except ConfigError as error:
                 refused[name] = str(error)
+                continue
+            except Exception as error:  # a format's library has errors of its own
+                refused[name] = in_one_line(f"{type(error).__name__}: {error}")
                 continue
             files += checked
             loading[name] = export.loading

@@ -90,6 +90,22 @@ def test_a_format_that_fails_does_not_stop_the_others(model, wrong, tmp_path):
     assert "torchvision.pth" not in (tmp_path / "model_card.md").read_text()
 
 
+def test_an_unexpected_error_of_a_format_does_not_stop_the_others(model, tmp_path, monkeypatch):
+    def fail(pretrained, folder):
+        (folder / "half.onnx").write_text("")
+        raise RuntimeError("no such operator\n  in line 3")
+
+    monkeypatch.setitem(run.FORMATS, "onnx", Format(fail, ()))
+    files, refused = export_trunk(model, ["torchscript", "onnx"], tmp_path / "out")
+    assert [file.name for file in files] == ["features.pt"]
+    assert refused == {"onnx": "RuntimeError: no such operator; in line 3"}
+    written = {file.name for file in (tmp_path / "out").iterdir()}
+    assert written == {"features.pt", "model_card.md"}
+    with pytest.raises(ConfigError, match="RuntimeError: no such operator"):
+        export_trunk(model, ["onnx"], tmp_path / "alone")
+    assert not (tmp_path / "alone").exists()
+
+
 def test_the_output_is_a_folder(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
