@@ -11,16 +11,23 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import CONDITIONS
 from mscn_plugin.experiments.definitions import SUITES
 
+if TYPE_CHECKING:
+    from mscn_plugin.experiments.means import Rows
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("results", type=user_path, help="results.json of mscn experiments")
     parser.add_argument("--output", type=user_path, help="folder; default: that of the file")
+    parser.add_argument(
+        "--only", nargs="+", metavar="EXPERIMENT", help="names or titles; default: all of the file"
+    )
     parser.add_argument(
         "--against",
         metavar="EXPERIMENT",
@@ -43,6 +50,8 @@ def run(options: argparse.Namespace) -> None:
     text = options.results.read_text()
     try:
         rows = json.loads(text)
+        if options.only:
+            rows = _chosen(rows, options.only)
         suites = by_suite(rows)
         if not suites or not suites.keys() <= SUITES.keys():  # they name files
             raise ValueError(f"its suites are {', '.join(map(repr, suites)) or 'none'}")
@@ -56,3 +65,12 @@ def run(options: argparse.Namespace) -> None:
     for name in ("results.md", *drawn):
         if (folder / name).is_file():
             print((folder / name).resolve())
+
+
+def _chosen(rows: Rows, names: list[str]) -> Rows:
+    known = {name for row in rows for name in (row["experiment"], row["title"])}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        there = ", ".join(dict.fromkeys(row["experiment"] for row in rows))
+        raise ConfigError(f"--only {' '.join(unknown)}: the file has {there}")
+    return [row for row in rows if {row["experiment"], row["title"]} & set(names)]

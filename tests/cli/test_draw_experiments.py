@@ -64,6 +64,16 @@ def test_differences_to_an_experiment_by_its_name(draw, tmp_path):
         )
 
 
+def test_some_experiments_of_a_file(draw, tmp_path):
+    results = ROOT / "docs" / "results_one_seed.json"
+    draw(results, "--output", tmp_path, "--only", "05_noise", "crops + filter")
+    first = tables(tmp_path)[0].splitlines()[2:]
+    titles = [line.split("|")[1].strip() for line in first]
+    assert titles == ["crops + filter", "crops + filter + masks, noise"]
+    with pytest.raises(SystemExit, match="--only noise: the file has baseline_standard, "):
+        draw(results, "--output", tmp_path, "--only", "05_noise", "noise")
+
+
 @pytest.mark.parametrize("name", ["results", "results_250_steps", "results_gpu"])
 def test_every_documented_run_has_three_seeds(name):
     rows = json.loads((ROOT / "docs" / f"{name}.json").read_text())
