@@ -89,7 +89,7 @@ def test_another_sigma_is_refused(linear, saved, tmp_path):
     assert f"{stated} is 2, but {saved()} says 1.25; it must" in refusal(
         linear, saved(), f"{stated}=2"
     )
-    message = "config.MSCN.PRETRAINING_SIGMA is 'five'; it must be null or at least 0 pixels"
+    message = "config.MSCN.PRETRAINING_SIGMA is 'five'; it must be null, 0 or at least 0.25 pixels"
     assert message in refusal(linear, saved(), "config.MSCN.PRETRAINING_SIGMA=five")
     assert not list(tmp_path.iterdir())
 
