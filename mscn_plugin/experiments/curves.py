@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from mscn_plugin.evaluation.definitions import CONDITIONS, CURVES
+from mscn_plugin.evaluation.definitions import CONDITIONS, CURVES, Condition
+from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.means import Rows, as_text, by_experiment, mean_and_interval
 from mscn_plugin.experiments.runs import METRICS
 from mscn_plugin.files import save_figure
@@ -104,9 +105,13 @@ def _by_share(row: dict[str, Any], conditions: Sequence[str]) -> Curves | None:
     for outcome in row.get("evaluations", {}).values():
         if CURVES in outcome:
             curves = outcome[CURVES]
-            accuracies = {CONDITIONS[name].title: curves["knn"][name] for name in conditions}
+            accuracies = {_panel(CONDITIONS[name]): curves["knn"][name] for name in conditions}
             return [100 * share for share in curves["shares"]], accuracies
     return None
+
+
+def _panel(condition: Condition) -> str:
+    return f"{condition.title}\n{'after' if condition.filtered else 'before'} the filter"
 
 
 def _draw(
@@ -124,12 +129,15 @@ def _draw(
     """
     from matplotlib.figure import Figure
 
-    curves = {
-        seeds[0]["title"]: [curve for curve in map(curves_of, seeds) if curve is not None]
-        for seeds in by_experiment(rows).values()
-        if seeds
-    }
-    curves = {label: seeds for label, seeds in curves.items() if seeds}
+    # An experiment has its color in every plot of its suite, whichever others are beside it.
+    suite = [experiment.name for experiment in SUITES.get(rows[0]["suite"], ())]
+    suite += [row["experiment"] for row in rows if row["experiment"] not in suite]
+    curves, numbers = {}, {}
+    for name, seeds in by_experiment(rows).items():
+        found = [curve for curve in map(curves_of, seeds) if curve is not None]
+        if found:
+            curves[seeds[0]["title"]] = found
+            numbers[seeds[0]["title"]] = suite.index(name)
     if not curves:
         return
     _, panels = next(iter(curves.values()))[0]
@@ -142,13 +150,15 @@ def _draw(
     ]
     chances = {row["chance"] for row in rows if "chance" in row}  # one: all have the same images
     for column, (axes, panel) in enumerate(zip(all_axes, panels)):
-        for number, (label, seeds) in enumerate(curves.items()):
+        for label, seeds in curves.items():
+            number = numbers[label]
             color, style = f"C{number % 10}", "-" if number < 10 else "--"
-            places = seeds[0][0]
-            values = [accuracies[panel] for at, accuracies in seeds if at == places]
-            axes.plot(places, np.mean(values, axis=0), style, color=color, label=label)
-            for of_seed in values:
-                axes.plot(places, of_seed, "o", ms=2.5, color=color)
+            by_place = [dict(zip(at, accuracies[panel])) for at, accuracies in seeds]
+            places = [at for at in by_place[0] if all(at in of_seed for of_seed in by_place)]
+            means = [np.mean([of_seed[at] for of_seed in by_place]) for at in places]
+            axes.plot(places, means, style, color=color, label=label)
+            for of_seed in by_place:
+                axes.plot([*of_seed], [*of_seed.values()], "o", ms=2.5, color=color)
         for chance in chances:
             axes.axhline(chance, color="0.5", linestyle=":", linewidth=1, label="chance")
         axes.set_xlabel(x)

@@ -96,3 +96,30 @@ def test_each_panel_has_chance_and_an_example_above_it(tmp_path, monkeypatch):
     assert gray[0].mean() == pytest.approx(0.3, abs=0.01)
     assert (gray[0] == gray[1]).mean() > 0.99
     assert gray[2].mean() < 0.01
+
+
+def test_an_experiment_keeps_its_color_and_a_seed_its_own_epochs(tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn = []
+    plot = Axes.plot
+
+    def noted(axes, x, y, *_, **options):
+        drawn.append((options["color"], list(x), list(y)))
+        return plot(axes, x, y, *_, **options)
+
+    monkeypatch.setattr(Axes, "plot", noted)
+
+    def curve(experiment, seed, *epochs):
+        points = [{"epoch": e, "kNN": e + seed, "linear probe": e} for e in epochs]
+        return row(experiment, seed, suite="study", epochs=points)
+
+    rows = [curve("baseline_crop_only", 0, 0, 15, 30), curve("baseline_crop_only", 1, 0, 10, 30)]
+    plot_epochs(rows, tmp_path / "one", "study")
+    assert drawn[0][1:] == ([0, 30], [0.5, 30.5])  # where both seeds have a number
+    assert drawn[1][1:] == ([0, 15, 30], [0, 15, 30])
+    assert drawn[2][1:] == ([0, 10, 30], [1, 11, 31])
+    alone = drawn[0][0]
+    drawn.clear()
+    plot_epochs([curve("baseline_standard", 0, 0, 30), *rows], tmp_path / "two", "study")
+    assert drawn[0][0] != drawn[2][0] == alone
