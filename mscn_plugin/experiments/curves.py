@@ -133,11 +133,11 @@ def _draw(
     suite = [experiment.name for experiment in SUITES.get(rows[0]["suite"], ())]
     suite += [row["experiment"] for row in rows if row["experiment"] not in suite]
     curves, numbers = {}, {}
-    for name, seeds in by_experiment(rows).items():
-        found = [curve for curve in map(curves_of, seeds) if curve is not None]
+    for name, of_one in by_experiment(rows).items():
+        found = [curve for curve in map(curves_of, of_one) if curve is not None]
         if found:
-            curves[seeds[0]["title"]] = found
-            numbers[seeds[0]["title"]] = suite.index(name)
+            curves[of_one[0]["title"]] = found
+            numbers[of_one[0]["title"]] = suite.index(name)
     if not curves:
         return
     _, panels = next(iter(curves.values()))[0]
