@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> None:
         images,
     )
     planned = schedule.plan(suites, options.only, options.seeds)
-    schedule.earlier_rows()  # a file that is none is refused before the runs
+    schedule.read_rows()  # a file that is none is refused before the runs
     runs = [plan.run for plan in planned]
     # Finished runs may be of another machine; and a job of SLURM that an earlier call has submitted
     # may be at work in its folder.

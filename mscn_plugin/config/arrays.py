@@ -16,7 +16,7 @@ from mscn_plugin.data.sources import contents_of, find_splits
 from mscn_plugin.data.statistics import FILE, arrays_fingerprint, read_statistics
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.models import input_channels
-from mscn_plugin.models.high_pass_trunk import PREFIX
+from mscn_plugin.models.sections import plain_name
 from mscn_plugin.types import Config, section_like
 
 TRANSFORMS = (
@@ -53,7 +53,7 @@ def _infer_input_channels(cfg: Config) -> None:
         )
     if channels is None:
         return
-    name = str(trunk.NAME).removeprefix(PREFIX)
+    name = plain_name(trunk.NAME)
     of_vissl = getattr(MODEL_TRUNKS_REGISTRY.get(name), "__module__", "").startswith("vissl.")
     if channels != input_channels.RGB and of_vissl and name not in _TRUNKS:
         raise ConfigError(

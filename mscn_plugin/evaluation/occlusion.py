@@ -26,7 +26,7 @@ from mscn_plugin.evaluation.frozen_features import (
 from mscn_plugin.evaluation.occluded_images import SHARES, version_name, versions
 from mscn_plugin.masking.kinds import check_cell_fits
 from mscn_plugin.models.classifiers import fit_probe, log_unconverged, probe_score
-from mscn_plugin.models.high_pass_trunk import PREFIX
+from mscn_plugin.models.sections import plain_name
 from mscn_plugin.types import Config
 
 ENGINE = "mscn_occlusion"
@@ -108,7 +108,7 @@ def without_filter(cfg: Config) -> Config:
                 f"{ENGINE} it must be the last one"
             )
         cfg.DATA[split].TRANSFORMS = transforms[: len(transforms) - len(places)]
-    cfg.MODEL.TRUNK.NAME = cfg.MODEL.TRUNK.NAME.removeprefix(PREFIX)
+    cfg.MODEL.TRUNK.NAME = plain_name(cfg.MODEL.TRUNK.NAME)
     return cfg
 
 

@@ -64,11 +64,9 @@ def plot_occlusion(rows: Rows, path: Path, conditions: Sequence[str] = tuple(CON
         conditions: keys of :data:`CONDITIONS`, a panel for each, below a photograph of which
             :data:`EXAMPLE_SHARE` is hidden so.
     """
-    if not any(_by_share(row, conditions) for row in rows):
-        return
     by_share = functools.partial(_by_share, conditions=conditions)
     title = f"kNN where a part is hidden (above: {EXAMPLE_SHARE:.0%})"
-    examples = _examples(conditions)
+    examples = functools.partial(_examples, conditions)
     _draw(rows, by_share, path, title, "share hidden in %", examples)
 
 
@@ -120,12 +118,12 @@ def _draw(
     path: Path,
     title: str,
     x: str,
-    examples: Sequence[np.ndarray] = (),
+    examples: Callable[[], list[np.ndarray]] = list,
 ) -> None:
     """Draw the mean of each experiment as a line, and its seeds; no file where there is nothing.
 
     Args:
-        examples: a picture above each panel.
+        examples: makes a picture above each panel, or none.
     """
     from matplotlib.figure import Figure
 
@@ -141,7 +139,8 @@ def _draw(
     if not curves:
         return
     _, panels = next(iter(curves.values()))[0]
-    heights = [2.0] * bool(examples) + [3.0]
+    pictures = examples()
+    heights = [2.0] * bool(pictures) + [3.0]
     figure = Figure(figsize=(2.4 * len(panels) + 3, sum(heights) + 0.6), constrained_layout=True)
     grid = figure.add_gridspec(len(heights), len(panels), height_ratios=heights)
     all_axes = [figure.add_subplot(grid[-1, 0])]
@@ -165,9 +164,9 @@ def _draw(
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelleft=column == 0)
         headed = axes
-        if examples:
+        if pictures:
             headed = figure.add_subplot(grid[0, column])
-            headed.imshow(examples[column])
+            headed.imshow(pictures[column])
             headed.set_axis_off()
         headed.set_title(panel, fontsize=9)
     all_axes[0].set(ylabel="accuracy in %", ylim=(0, None))  # last: it ends where a line does now

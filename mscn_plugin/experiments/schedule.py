@@ -110,6 +110,8 @@ class Schedule:
         if not self.evaluations:
             return
         digests: dict[tuple[str, int | None], str] = {}
+        if self.data and self.images:  # hashed already
+            digests[str(self.data.resolve()), None] = self.images
         launches = {}
         for folder, outcome in outcomes.items():
             if "metrics" not in outcome:
@@ -172,15 +174,17 @@ class Schedule:
             if plan.run.output in outcomes
         ]
 
-    def earlier_rows(self) -> list[dict[str, Any]]:
-        """The rows that an earlier call has left, or none.
+    @property
+    def _results(self) -> Path:
+        return self.folder / "results.json"
 
-        Those that cannot stand beside this call's are left out, with a line on stderr.
+    def read_rows(self) -> list[dict[str, Any]]:
+        """The rows that an earlier call has left, or none.
 
         Raises:
             ConfigError: the file holds something else.
         """
-        file = self.folder / "results.json"
+        file = self._results
         try:
             rows = json.loads(file.read_text())
         except FileNotFoundError:
@@ -191,6 +195,11 @@ class Schedule:
             raise ConfigError(
                 f"{file} holds no results of mscn experiments; move it away, or set --output"
             )
+        return rows
+
+    def earlier_rows(self) -> list[dict[str, Any]]:
+        """:meth:`read_rows`, less those that cannot stand beside this call's; stderr has a line."""
+        rows = self.read_rows()
         known = [row for row in rows if _is_known(row)]
         told = [row for row in known if self.images is None or row.get("images") is not None]
         for kept, before, why in (
@@ -198,7 +207,8 @@ class Schedule:
             (told, known, "of an earlier version, which do not say their images"),
         ):
             if len(kept) < len(before):
-                print(f"{file}: left out: {len(before) - len(kept)} rows {why}", file=sys.stderr)
+                number = len(before) - len(kept)
+                print(f"{self._results}: left out: {number} rows {why}", file=sys.stderr)
         return told
 
 

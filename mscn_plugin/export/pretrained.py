@@ -23,7 +23,7 @@ from mscn_plugin.checkpoints.sigma import pretraining_sigma, resolve_sigma
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.preprocessing import Preprocessing, preprocessing_of
 from mscn_plugin.masking import high_pass
-from mscn_plugin.models.high_pass_trunk import PREFIX
+from mscn_plugin.models.sections import plain_name
 from mscn_plugin.models.shapes import build_trunk
 from mscn_plugin.models.timm_trunk import TimmSettings, is_timm
 
@@ -115,7 +115,7 @@ def _model_config(config: dict[str, Any] | None) -> Any:
         defaults = Path(vissl.config.__file__).with_name("defaults.yaml")
         config = yaml.safe_load(defaults.read_text())["config"]
     model_config = AttrDict(config).MODEL
-    model_config.TRUNK.NAME = str(model_config.TRUNK.NAME).replace(PREFIX, "", 1)
+    model_config.TRUNK.NAME = plain_name(model_config.TRUNK.NAME)
     model_config.ACTIVATION_CHECKPOINTING.USE_ACTIVATION_CHECKPOINTING = False
     if is_timm(model_config):
         model_config.TRUNK.TIMM["WEIGHTS"] = None  # the checkpoint's take their place

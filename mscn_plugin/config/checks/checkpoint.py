@@ -23,7 +23,8 @@ from mscn_plugin.checkpoints.io import (
 from mscn_plugin.checkpoints.sigma import TRANSFORM, input_sigma, pretraining_sigma
 from mscn_plugin.config.checks.evaluation import is_evaluation
 from mscn_plugin.errors import ConfigError, suggestion, with_path
-from mscn_plugin.models.high_pass_trunk import PREFIX, trunk_sigma
+from mscn_plugin.models.high_pass_trunk import trunk_sigma
+from mscn_plugin.models.sections import plain_name
 from mscn_plugin.models.shapes import trunk_shapes
 from mscn_plugin.types import Config, section_like
 
@@ -156,7 +157,7 @@ def _advice(cfg: Config, sigma: float) -> str:
         return "take the filter out"
     return (
         f"put {TRANSFORM} behind Normalize in both splits, or without it set "
-        f"config.MODEL.TRUNK.NAME=high_pass_{str(cfg.MODEL.TRUNK.NAME).replace(PREFIX, '')}"
+        f"config.MODEL.TRUNK.NAME=high_pass_{plain_name(cfg.MODEL.TRUNK.NAME)}"
     )
 
 
@@ -166,7 +167,7 @@ def _check_names(cfg: Config, tensors: dict[str, Any]) -> None:
         return
     counters = "num_batches_tracked"
     plain = copy.deepcopy(cfg.MODEL)
-    plain.TRUNK.NAME = name.replace(PREFIX, "", 1)
+    plain.TRUNK.NAME = plain_name(name)
     shapes = trunk_shapes(plain)
     expected = {key: shape for key, shape in shapes.items() if not key.endswith(counters)}
     file = cfg.MODEL.WEIGHTS_INIT.PARAMS_FILE

@@ -15,6 +15,7 @@ from mscn_plugin.masking.per_branch import (
     masks_per_branch,
 )
 from mscn_plugin.models.high_pass_trunk import PREFIX
+from mscn_plugin.models.sections import plain_name
 from mscn_plugin.models.small_resnet import trunk_settings
 from mscn_plugin.transforms.collate import COLLATOR, LAYOUT_SETTINGS, BatchLayout, num_views_of
 from mscn_plugin.transforms.loader_pipeline import loader_config
@@ -50,7 +51,7 @@ def _check_small_resnet(cfg: Config) -> None:
 
 
 def _check_input_type(cfg: Config) -> None:
-    name, given = str(cfg.MODEL.TRUNK.NAME).removeprefix(PREFIX), cfg.MODEL.INPUT_TYPE
+    name, given = plain_name(cfg.MODEL.TRUNK.NAME), cfg.MODEL.INPUT_TYPE
     if name in _RGB_ALONE and given != "rgb":
         raise ConfigError(
             f"config.MODEL.INPUT_TYPE is {given}, which the trunk {name} does not heed; it must be "

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from classy_vision.hooks import ClassyHook
 
-from mscn_plugin.masking.per_branch import masks_per_branch
+from mscn_plugin.masking import MaskDistribution
+from mscn_plugin.masking.per_branch import (
+    MASK_SETTINGS,
+    NUM_BRANCHES,
+    mask_distributions,
+    masks_per_branch,
+)
 from mscn_plugin.transforms.collate import num_masks_of
-from mscn_plugin.types import Task
+from mscn_plugin.types import Config, Task
 
 
 class MSCNHook(ClassyHook):
@@ -31,6 +37,13 @@ def is_logging_step(task: Task) -> bool:
     """
     iteration = task.iteration
     return iteration % task.config.LOG_FREQUENCY == 0 or (iteration <= 100 and iteration % 5 == 0)
+
+
+def distributions_of(config: Config) -> list[MaskDistribution]:
+    """The masks of both branches that a configuration's collator is told to sample."""
+    given = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS or {}
+    settings = {key: value for key, value in given.items() if key in MASK_SETTINGS}
+    return mask_distributions(NUM_BRANCHES, settings)
 
 
 def masks_of(task: Task) -> list[int]:

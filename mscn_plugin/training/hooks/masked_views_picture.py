@@ -17,8 +17,8 @@ from mscn_plugin.config.checks.mscn import REPLICATING
 from mscn_plugin.data.arrays import shown_channels
 from mscn_plugin.files import save_figure
 from mscn_plugin.masking import MaskDistribution
-from mscn_plugin.masking.per_branch import MASK_SETTINGS, NUM_BRANCHES, mask_distributions
-from mscn_plugin.training.hooks.base import MSCNHook, masks_of
+from mscn_plugin.masking.per_branch import NUM_BRANCHES
+from mscn_plugin.training.hooks.base import MSCNHook, distributions_of, masks_of
 from mscn_plugin.training.hooks.contact_sheet import (
     Group,
     contact_sheet,
@@ -28,6 +28,7 @@ from mscn_plugin.training.hooks.contact_sheet import (
 )
 from mscn_plugin.training.hooks.tracking import add_picture
 from mscn_plugin.transforms.collate import COLLATOR, num_views_of
+from mscn_plugin.transforms.stated import CROPS
 from mscn_plugin.types import Config, Task
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 FILE_NAME = "masked_views.png"
 _COPYING = (*REPLICATING, "ImgPilToMultiCrop")
-_CROPS = ("RandomResizedCrop", "RandomCrop", "MSCNRandomResizedCrops", "ImgPilToMultiCrop")
+_CROPS = CROPS.keys() - {"CenterCrop"}
 """Transforms that choose a crop at random."""
 
 
@@ -127,13 +128,11 @@ def _said_of_crops(config: Config) -> str:
             "each view is" if num_views_of(config.DATA.TRAIN) > NUM_BRANCHES else "each branch sees"
         )
         return f", of which {own} a crop of its own"
-    return ", of which both branches see the same crop" if set(names) & set(_CROPS) else ""
+    return ", of which both branches see the same crop" if _CROPS & set(names) else ""
 
 
 def _said_of_masks(config: Config) -> list[str]:
-    given = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS or {}
-    settings = {key: value for key, value in given.items() if key in MASK_SETTINGS}
-    masks = [d for d in mask_distributions(NUM_BRANCHES, settings) if _hides(d)]
+    masks = [of_branch for of_branch in distributions_of(config) if _hides(of_branch)]
     if not masks:
         return []
     noisy = [d.noise_std > 0 for d in masks]

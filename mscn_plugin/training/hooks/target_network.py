@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from mscn_plugin.masking.per_branch import MASK_SETTINGS, NUM_BRANCHES, mask_distributions
 from mscn_plugin.models.dropout import without_dropout
-from mscn_plugin.training.hooks.base import MSCNHook, is_logging_step
+from mscn_plugin.training.hooks.base import MSCNHook, distributions_of, is_logging_step
 from mscn_plugin.training.hooks.tracking import add_scalars
 from mscn_plugin.types import Config, Task
 
@@ -54,8 +53,7 @@ def branches_can_be_told_apart(config: Config) -> bool:
     at once and keeps the difference, and biases let the projections have a mean of their own.
     """
     params = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS or {}
-    masks = {key: value for key, value in params.items() if key in MASK_SETTINGS}
-    one, other = mask_distributions(NUM_BRANCHES, masks)
+    one, other = distributions_of(config)
     model = config.MODEL
     separate = params.get("split_branches") and model.BASE_MODEL_NAME == "mscn_branchwise_model"
     chains = [head if isinstance(head[0], list) else [head] for head in model.HEAD.PARAMS]
