@@ -18,10 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 from vissl.engines.engine_registry import register_engine
-from vissl.models import build_model
 from vissl.utils.misc import merge_features
 
 from mscn_plugin.checkpoints.sigma import TRANSFORM
@@ -36,13 +33,13 @@ from mscn_plugin.data.box_lists import (
 from mscn_plugin.data.readable_images import ImageFiles, ReadableImagesDataset
 from mscn_plugin.data.sources import find_splits
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.evaluation.baselines import UNTRAINED, BesideUntrained
 from mscn_plugin.evaluation.definitions import BOXES, FROZEN
 from mscn_plugin.evaluation.frozen_features import (
     FrozenFeaturesEngine,
     Versions,
     as_they_are,
     extract_features,
-    flatten,
 )
 from mscn_plugin.types import Config, Task
 
@@ -55,7 +52,6 @@ MAX_IMAGES = 10_000
 PENALTIES = tuple(10.0**power for power in range(-2, 7))
 """Of ridge regression on standardized features, of which one is chosen."""
 RESAMPLES = 1000
-_UNTRAINED = "untrained_"
 _LEFT_IN_PLACE = ("ToTensor", "Normalize", TRANSFORM)
 
 
@@ -98,8 +94,8 @@ class BoxesEngine(FrozenFeaturesEngine):
         return cfg, as_they_are
 
     def extract(self, task: Task, layers: list[str], folder: Path, versions: Versions) -> None:
-        task.base_model = _BesideUntrained(task)
-        layers = [*layers, *(_UNTRAINED + layer for layer in layers)]
+        task.base_model = BesideUntrained(task)
+        layers = [*layers, *(UNTRAINED + layer for layer in layers)]
         extract_features(task, layers, folder, versions)
 
     def evaluate(
@@ -112,25 +108,6 @@ class BoxesEngine(FrozenFeaturesEngine):
             for name, result in details[layer]["mean_iou"].items():
                 numbers.setdefault(name, {})[layer] = result["percent"]
         return {FROZEN: {BOXES: numbers}, BOXES: details}
-
-
-class _BesideUntrained(nn.Module):
-    """The outputs of a task's model, and those of the same model with initial weights, of seed 0.
-
-    VISSL builds a model without its weights, and reads these afterwards.
-    """
-
-    def __init__(self, task: Task) -> None:
-        super().__init__()
-        # A copy: VISSL's EfficientNet takes keys out of the configuration.
-        model, optimizer = (copy.deepcopy(task.config[key]) for key in ("MODEL", "OPTIMIZER"))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            self.untrained = build_model(model, optimizer).to(task.device)
-        self.trained = task.base_model
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        return flatten([self.trained(images), self.untrained(images)])
 
 
 def objects_of(cfg: Config) -> Objects:
@@ -276,7 +253,7 @@ def measured(objects: Objects, folder: str, layer: str) -> dict[str, Any]:
         the list (``file``), the number of ``images``, and those that were ``left_out``.
     """
     results: dict[str, Any] = {}
-    for name, prefix in (("trunk", ""), ("untrained", _UNTRAINED)):
+    for name, prefix in (("trunk", ""), ("untrained", UNTRAINED)):
         merged = merge_features(folder, "test", f"{prefix}{layer}")
         used = np.isfinite(objects.boxes[merged["inds"]]).all(axis=1)
         features = merged["features"][used].reshape(used.sum(), -1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 METER = "test_accuracy_list_meter"
 FROZEN = "test_frozen_features"
@@ -25,6 +26,8 @@ DETAILS = (CURVES, BOXES)
 FEW_LABELS = (1, 10)
 """Percentages of the labels; the paper fine-tunes with 1% (section 5.1)."""
 CLASSIFIERS = {"knn": "kNN", "linear_probe": "linear probe"}
+BASELINES = {"untrained": "untrained trunk", "color_histogram": "color histogram"}
+"""What is measured beside the trunk on hidden images, by its key below :data:`CURVES`, in words."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +81,40 @@ def _accuracy(config: str, dataset: str, title: str) -> Evaluation:
     return Evaluation(config, dataset, {title: (METER, "top_1")})
 
 
+def area_title(classifier: str, condition: str) -> str:
+    """Title of the area of a key of :data:`CLASSIFIERS` and one of :data:`CONDITIONS`."""
+    return f"{CLASSIFIERS[classifier]}, area: {CONDITIONS[condition].title}"
+
+
 def _areas() -> dict[str, tuple[str, ...]]:
     """Titles and keys of the areas of :mod:`mscn_plugin.evaluation.occlusion`."""
     return {
-        f"{classifier}, area: {condition.title}": (FROZEN, key, name)
-        for key, classifier in CLASSIFIERS.items()
-        for name, condition in CONDITIONS.items()
+        area_title(key, name): (FROZEN, key, name) for key in CLASSIFIERS for name in CONDITIONS
+    }
+
+
+def area(shares: Sequence[float], accuracies: Sequence[float]) -> float:
+    """Mean accuracy over the shares, by the trapezoid rule: of the unit of the accuracies."""
+    total = 0.0
+    for step, share in enumerate(shares[1:]):
+        total += (share - shares[step]) * (accuracies[step] + accuracies[step + 1]) / 2
+    return total / (shares[-1] - shares[0])
+
+
+def baseline_areas(curves: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Areas of what was measured beside the trunk, by :data:`BASELINES` and the metric's title.
+
+    Args:
+        curves: of one layer, :data:`CURVES`; those of earlier versions have none.
+    """
+    return {
+        title: {
+            area_title(classifier, name): area(curves["shares"], accuracies)
+            for classifier, by_condition in curves[key].items()
+            for name, accuracies in by_condition.items()
+        }
+        for key, title in BASELINES.items()
+        if key in curves
     }
 
 

@@ -46,9 +46,9 @@ ENGINE = "mscn_frozen_features"
 DRAWS = 5
 """Of the labels; what a single drawing of 1% gives is a matter of luck."""
 
-Versions = Callable[[str, torch.Tensor, list[int]], Iterable[tuple[str, torch.Tensor]]]
-"""From a split, a batch of its images ``[B, 3, H, W]`` and their indices to those whose features
-are wanted: the name under which they are written, and images ``[B, 3, H, W]``."""
+Versions = Callable[[str, torch.Tensor, list[int]], Iterable[tuple[str, Any]]]
+"""From a split, a batch of its images ``[B, C, H, W]`` and their indices to those whose features
+are wanted: the name under which they are written, and what the task's model takes of them."""
 
 
 @register_engine(ENGINE)
@@ -127,7 +127,8 @@ def extract_features(
 
     Args:
         task: a task after ``prepare_extraction``.
-        layers: names of the layers, in the order in which the model returns them.
+        layers: names of the layers, in the order in which the model returns them; it may return
+            fewer for some versions.
         folder: where VISSL's ``merge_features`` finds them; one that all ranks share.
         versions: of the images, those whose features are written.
     """

@@ -8,6 +8,7 @@ Shape shorthand: B images, C color channels, H, W height and width in pixels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,10 +20,22 @@ from mscn_plugin.masking.kinds import CellSize
 SHARES = (0.0, 0.15, 0.3, 0.5, 0.7)
 
 
+class Shown(NamedTuple):
+    """Images as a trunk is given them.
+
+    Attributes:
+        seen: behind the filter, ``[B, C, H, W]``.
+        picture: in front of it; None where something was hidden behind it.
+    """
+
+    seen: Tensor
+    picture: Tensor | None
+
+
 def versions(
     split: str, images: Tensor, indices: list[int], sigma: float, cell_size: CellSize
-) -> Iterator[tuple[str, Tensor]]:
-    """Filtered images, whole, and those of the validation split also with a part hidden.
+) -> Iterator[tuple[str, Shown]]:
+    """Images, whole, and those of the validation split also with a part hidden.
 
     Args:
         split: ``"train"`` or ``"test"``.
@@ -32,7 +45,7 @@ def versions(
         cell_size: in pixels, one number or height and width.
     """
     clean = high_pass(images, sigma)
-    yield split, clean
+    yield split, Shown(clean, images)
     if split == "train":
         return
     noise = torch.stack(
@@ -41,8 +54,12 @@ def versions(
     noise = noise.to(images)
     for share in SHARES[1:]:
         for name, occluded in hide(images, clean, noise, share, indices, cell_size):
-            filtered = CONDITIONS[name].filtered
-            yield version_name(name, share), occluded if filtered else high_pass(occluded, sigma)
+            shown = (
+                Shown(occluded, None)
+                if CONDITIONS[name].filtered
+                else Shown(high_pass(occluded, sigma), occluded)
+            )
+            yield version_name(name, share), shown
 
 
 def hide(

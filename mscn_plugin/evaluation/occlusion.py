@@ -9,28 +9,33 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from torch import Tensor, nn
 from vissl.engines.engine_registry import register_engine
 
 from mscn_plugin.checkpoints.sigma import TRANSFORM, input_sigma
 from mscn_plugin.data.readable_images import ReadableImagesDataset
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.definitions import CONDITIONS, CURVES, FROZEN
+from mscn_plugin.evaluation.baselines import UNTRAINED, BesideUntrained, histograms
+from mscn_plugin.evaluation.definitions import CONDITIONS, CURVES, FROZEN, area
 from mscn_plugin.evaluation.frozen_features import (
     FrozenFeaturesEngine,
     Versions,
+    extract_features,
     labeled,
     nearest_neighbors,
 )
-from mscn_plugin.evaluation.occluded_images import SHARES, version_name, versions
+from mscn_plugin.evaluation.occluded_images import SHARES, Shown, version_name, versions
 from mscn_plugin.masking.kinds import check_cell_fits
 from mscn_plugin.models.classifiers import fit_probe, log_unconverged, probe_score
 from mscn_plugin.models.sections import plain_name
-from mscn_plugin.types import Config
+from mscn_plugin.types import Config, Task
 
 ENGINE = "mscn_occlusion"
 _CELLS_OF_A_SIDE = 7  # 224 / 32 (Table 6)
+_HISTOGRAM = "color_histogram"
 
 
 @register_engine(ENGINE)
@@ -38,7 +43,8 @@ class OcclusionEngine(FrozenFeaturesEngine):
     """Evaluates kNN and linear probe under each of :data:`CONDITIONS`, ``config.MSCN.OCCLUSION_*``.
 
     ``test_frozen_features`` has for both classifiers the accuracy on whole images (``clean``) and
-    the areas under the curves, ``frozen_features.json`` the curves as well.
+    the areas under the curves, ``frozen_features.json`` the curves as well, and those of the
+    untrained trunk on the same input and, where the picture itself is hidden, of its histogram.
     """
 
     def prepare(self, cfg: Config) -> tuple[Config, Versions]:
@@ -55,13 +61,24 @@ class OcclusionEngine(FrozenFeaturesEngine):
             cfg.DATA.TEST.DATA_LIMIT = cfg.MSCN.OCCLUSION_IMAGES
         return cfg, functools.partial(versions, sigma=sigma, cell_size=cell_size)
 
+    def extract(self, task: Task, layers: list[str], folder: Path, versions: Versions) -> None:
+        task.base_model = _BesideBaselines(task)
+        untrained = [UNTRAINED + layer for layer in layers]
+        extract_features(task, [*layers, *untrained, _HISTOGRAM], folder, versions)
+
     def evaluate(
         self, cfg: Config, layers: list[str], folder: str, device: Any
     ) -> dict[str, dict[str, Any]]:
+        in_the_picture = [name for name, c in CONDITIONS.items() if not c.filtered]
+        histogram = curves_of(cfg, folder, _HISTOGRAM, in_the_picture, device)
         results: dict[str, Any] = {FROZEN: {}, CURVES: {}}
         for layer in layers:
-            curves = curves_of(cfg, folder, layer, device)
-            results[CURVES][layer] = {"shares": list(SHARES), **curves}
+            curves, untrained = (
+                curves_of(cfg, folder, name, list(CONDITIONS), device)
+                for name in (layer, UNTRAINED + layer)
+            )
+            beside = {"untrained": untrained, "color_histogram": histogram}
+            results[CURVES][layer] = {"shares": list(SHARES), **curves, **beside}
             for name, by_condition in curves.items():
                 numbers = results[FROZEN].setdefault(name, {})
                 for condition, accuracies in by_condition.items():
@@ -70,8 +87,22 @@ class OcclusionEngine(FrozenFeaturesEngine):
         return results
 
 
+class _BesideBaselines(nn.Module):
+    """The outputs of trunk and untrained trunk, and histograms where they are of the same input."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.trunks, self.cfg = BesideUntrained(task), task.config
+
+    def forward(self, shown: Shown) -> list[Tensor]:
+        features = self.trunks(shown.seen)
+        if shown.picture is not None:
+            features.append(histograms(shown.picture, self.cfg))
+        return features
+
+
 def curves_of(
-    cfg: Config, folder: str, layer: str, device: Any
+    cfg: Config, folder: str, layer: str, conditions: Sequence[str], device: Any
 ) -> dict[str, dict[str, list[float]]]:
     """Accuracies in percent at :data:`SHARES`, by classifier and condition, of one layer."""
     train = labeled(folder, "train", layer)
@@ -85,7 +116,7 @@ def curves_of(
 
     clean = accuracies("test")
     curves: dict[str, dict[str, list[float]]] = {name: {} for name in clean}
-    for condition in CONDITIONS:
+    for condition in conditions:
         hidden = [accuracies(version_name(condition, share)) for share in SHARES[1:]]
         for name, by_condition in curves.items():
             by_condition[condition] = [point[name] for point in (clean, *hidden)]
@@ -110,11 +141,3 @@ def without_filter(cfg: Config) -> Config:
         cfg.DATA[split].TRANSFORMS = transforms[: len(transforms) - len(places)]
     cfg.MODEL.TRUNK.NAME = plain_name(cfg.MODEL.TRUNK.NAME)
     return cfg
-
-
-def area(shares: Sequence[float], accuracies: Sequence[float]) -> float:
-    """Mean accuracy over the shares, by the trapezoid rule: of the unit of the accuracies."""
-    total = 0.0
-    for step, share in enumerate(shares[1:]):
-        total += (share - shares[step]) * (accuracies[step] + accuracies[step + 1]) / 2
-    return total / (shares[-1] - shares[0])

@@ -7,18 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from mscn_plugin.evaluation.definitions import (
+    BASELINES,
     BOX_PREDICTORS,
     BOXES,
     CLASSIFIERS,
     CONDITIONS,
+    CURVES,
     SUITES,
+    baseline_areas,
 )
 from mscn_plugin.evaluation.paper_results import COUNTERPARTS, PROTOCOLS, TABLE_2, paper_rows
 from mscn_plugin.files import save_figure
 
 TITLE = "this checkpoint"
 BASELINE = "baseline"
-_COLORS = {TITLE: "C0", BASELINE: "C1"}  # the paper's are gray
+_COLORS = {
+    TITLE: "C0",
+    BASELINE: "C1",
+    **{title: f"C{number}" for number, title in enumerate(BASELINES.values(), start=2)},
+}  # the paper's are gray
 PAPER = "the paper, {} (ResNet-50, ImageNet-1K)"
 
 
@@ -29,12 +36,14 @@ def columns(
 
     Args:
         results: content of ``results.json``: ``suite``, ``method`` (of the paper, or None) and,
-            by evaluation, ``evaluations[name]["metrics"]``.
+            by evaluation, ``evaluations[name]["metrics"]`` and what was measured beside them.
         baseline: the same of another checkpoint.
     """
     table = {TITLE: _metrics(results)}
     if baseline is not None:
         table[BASELINE] = _metrics(baseline)
+    for evaluation in results["evaluations"].values():
+        table.update(baseline_areas(evaluation.get(CURVES, {})))
     for method, accuracies in paper_rows(results["method"]).items():
         table[PAPER.format(method)] = {
             title: accuracies[counterpart]

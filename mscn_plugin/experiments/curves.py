@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from mscn_plugin.evaluation.definitions import CONDITIONS, CURVES, Condition
+from mscn_plugin.evaluation.definitions import (
+    BASELINES,
+    CONDITIONS,
+    CURVES,
+    Condition,
+    baseline_areas,
+)
 from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.means import Rows, as_text, by_experiment, mean_and_interval
 from mscn_plugin.experiments.runs import METRICS
@@ -22,29 +28,36 @@ from mscn_plugin.files import save_figure
 Curves = tuple[list[float], dict[str, list[float]]]
 """Places on the horizontal axis, and the accuracies there by the panel that they are drawn in."""
 EXAMPLE_SHARE = 0.3
+_BASELINE_COLORS = dict(zip(BASELINES.values(), ("0.5", "black")))
 
 
 def evaluation_tables(rows: Rows) -> list[str]:
     """A table for each evaluation of one suite's runs and each kind of its numbers.
 
     The kind is what stands in front of a colon: ``kNN, area: cells, zeros`` is a number of the
-    table ``kNN, area``.
+    table ``kNN, area``. What was measured beside the trunk has tables of its own.
     """
-    titles: dict[tuple[str, str], dict[str, None]] = {}
+    titles: dict[tuple[str, str, str], dict[str, None]] = {}
     for row in rows:
         for name, outcome in row.get("evaluations", {}).items():
-            for title in outcome.get("metrics", {}):
-                kind = title.partition(": ")[0] if ": " in title else ""
-                titles.setdefault((name, kind), {})[title] = None
-    return [_table(rows, name, kind, list(of_kind)) for (name, kind), of_kind in titles.items()]
+            for features, numbers in _by_features(outcome).items():
+                for title in numbers:
+                    kind = title.partition(": ")[0] if ": " in title else ""
+                    titles.setdefault((name, features, kind), {})[title] = None
+    return [_table(rows, *of_what, list(of_kind)) for of_what, of_kind in titles.items()]
 
 
-def _table(rows: Rows, name: str, kind: str, titles: list[str]) -> str:
-    heading = f"{rows[0]['suite']}, {name}" + (f", {kind}" if kind else "")
+def _by_features(outcome: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """An evaluation's numbers, by whose they are: the trunk's, without a name, and others'."""
+    return {"": outcome.get("metrics", {}), **baseline_areas(outcome.get(CURVES, {}))}
+
+
+def _table(rows: Rows, name: str, features: str, kind: str, titles: list[str]) -> str:
+    heading = ", ".join(part for part in (rows[0]["suite"], name, features, kind) if part)
     lines = []
     for of_one in by_experiment(rows).values():
         done = [row["evaluations"].get(name, {}) for row in of_one if "evaluations" in row]
-        metrics = [outcome["metrics"] for outcome in done if "metrics" in outcome]
+        metrics = [numbers for o in done if (numbers := _by_features(o).get(features))]
         if metrics:
             cells = [as_text(*mean_and_interval([m[title] for m in metrics])) for title in titles]
             lines.append([of_one[0]["title"], len(metrics), *cells])
@@ -67,7 +80,8 @@ def plot_occlusion(rows: Rows, path: Path, conditions: Sequence[str] = tuple(CON
     by_share = functools.partial(_by_share, conditions=conditions)
     title = f"kNN where a part is hidden (above: {EXAMPLE_SHARE:.0%})"
     examples = functools.partial(_examples, conditions)
-    _draw(rows, by_share, path, title, "share hidden in %", examples)
+    beside = functools.partial(_beside, conditions=conditions)
+    _draw(rows, by_share, path, title, "share hidden in %", examples, beside)
 
 
 def _examples(conditions: Sequence[str]) -> list[np.ndarray]:
@@ -100,12 +114,31 @@ def _by_epoch(row: dict[str, Any]) -> Curves | None:
 
 
 def _by_share(row: dict[str, Any], conditions: Sequence[str]) -> Curves | None:
-    for outcome in row.get("evaluations", {}).values():
-        if CURVES in outcome:
-            curves = outcome[CURVES]
-            accuracies = {_panel(CONDITIONS[name]): curves["knn"][name] for name in conditions}
-            return [100 * share for share in curves["shares"]], accuracies
-    return None
+    curves = _occlusion_of(row)
+    return None if curves is None else _panels_of(curves, curves["knn"], conditions)
+
+
+def _beside(rows: Rows, conditions: Sequence[str]) -> list[tuple[str, Curves]]:
+    """The same of what was measured beside the trunks, with its title; each once."""
+    found = []
+    for curves in filter(None, map(_occlusion_of, rows)):
+        for key, title in BASELINES.items():
+            if key in curves:
+                found.append((title, _panels_of(curves, curves[key]["knn"], conditions)))
+    return [line for place, line in enumerate(found) if line not in found[:place]]
+
+
+def _occlusion_of(row: dict[str, Any]) -> dict[str, Any] | None:
+    outcomes = row.get("evaluations", {}).values()
+    return next((outcome[CURVES] for outcome in outcomes if CURVES in outcome), None)
+
+
+def _panels_of(
+    curves: dict[str, Any], by_condition: dict[str, list[float]], conditions: Sequence[str]
+) -> Curves:
+    there = [name for name in conditions if name in by_condition]
+    accuracies = {_panel(CONDITIONS[name]): by_condition[name] for name in there}
+    return [100 * share for share in curves["shares"]], accuracies
 
 
 def _panel(condition: Condition) -> str:
@@ -119,11 +152,13 @@ def _draw(
     title: str,
     x: str,
     examples: Callable[[], list[np.ndarray]] = list,
+    beside: Callable[[Rows], list[tuple[str, Curves]]] = lambda rows: [],
 ) -> None:
     """Draw the mean of each experiment as a line, and its seeds; no file where there is nothing.
 
     Args:
         examples: makes a picture above each panel, or none.
+        beside: what else is drawn, titles of :data:`BASELINES`.
     """
     from matplotlib.figure import Figure
 
@@ -158,6 +193,10 @@ def _draw(
             axes.plot(places, means, style, color=color, label=label)
             for of_seed in by_place:
                 axes.plot([*of_seed], [*of_seed.values()], "o", ms=2.5, color=color)
+        for name, (places, accuracies) in beside(rows):
+            if panel in accuracies:
+                color = _BASELINE_COLORS[name]
+                axes.plot(places, accuracies[panel], "-.", color=color, linewidth=1, label=name)
         for chance in chances:
             axes.axhline(chance, color="0.5", linestyle=":", linewidth=1, label="chance")
         axes.set_xlabel(x)
@@ -170,7 +209,12 @@ def _draw(
             headed.set_axis_off()
         headed.set_title(panel, fontsize=9)
     all_axes[0].set(ylabel="accuracy in %", ylim=(0, None))  # last: it ends where a line does now
-    handles, labels = all_axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", fontsize=8, frameon=False)
+    handles = dict[str, Any]()  # not every panel has every line, and some have two of a name
+    for axes in all_axes:
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            handles.setdefault(label, handle)
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside right center", fontsize=8, frameon=False
+    )
     figure.suptitle(f"{title}; lines: means, points: seeds", fontsize=10)
     save_figure(figure, path, ".png", ".pdf")

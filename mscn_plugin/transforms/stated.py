@@ -17,6 +17,9 @@ CROPS = {
 }
 """Transforms that crop to a size, and the key that states it."""
 
+NOT_NORMALIZED = {"mean": [0.0], "std": [1.0]}
+"""What :func:`normalization` would be of transforms that do not normalize."""
+
 
 def crop_size(transforms: Sequence[dict[str, Any]]) -> tuple[int, int] | None:
     """The size (H, W) in pixels of the views, those of the first size of ``ImgPilToMultiCrop``.
@@ -61,7 +64,13 @@ def normalize_of(config: dict[str, Any] | None) -> dict[str, Any] | None:
         where neither has one.
     """
     for split in ("TRAIN", "TEST"):
-        for transform in value_at(config, f"DATA.{split}.TRANSFORMS") or ():
-            if transform["name"] == "Normalize":
-                return dict(transform)
+        found = normalization(value_at(config, f"DATA.{split}.TRANSFORMS") or ())
+        if found is not None:
+            return found
     return None
+
+
+def normalization(transforms: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The first ``Normalize`` of a list of transforms, if it has one: its ``mean`` and ``std``."""
+    found = (dict(transform) for transform in transforms if transform["name"] == "Normalize")
+    return next(found, None)

@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from mscn_plugin import ConfigError
@@ -143,25 +141,6 @@ def test_nothing_is_left_of_what_is_cropped_away_and_what_moves_boxes_is_refused
     ):
         with pytest.raises(ConfigError, match=r"TRANSFORMS\[2\] is .*, which may move boxes; for"):
             on_crop(np.ones(4), (8, 8), [*TRANSFORMS, transform])
-
-
-def test_the_untrained_trunk_is_always_the_same(compose, checkpoints, image_folder):
-    from vissl.models import build_model
-
-    from mscn_plugin.evaluation.boxes import _BesideUntrained
-
-    config = compose(*arguments(checkpoints, image_folder))
-    torch.manual_seed(1)
-    trained = build_model(config.MODEL, config.OPTIMIZER).eval()
-    task = SimpleNamespace(config=config, base_model=trained, device="cpu")
-    images, state = torch.randn(2, 3, 56, 56), torch.get_rng_state()
-    outputs = [_BesideUntrained(task).eval()(images) for _ in range(2)]
-    assert torch.equal(torch.get_rng_state(), state)
-    (features, untrained), (_, again) = outputs
-    assert torch.equal(untrained, again)
-    assert torch.equal(features, trained(images)[0])
-    assert not torch.equal(features, untrained)
-    assert features.flatten(1).shape == (2, 32 * 2 * 2)
 
 
 def arguments(checkpoints, data):

@@ -48,7 +48,7 @@ def test_masks_are_an_images_own_and_grow(shape):
 
 
 def validation_versions(images, indices, sigma):
-    return dict(versions("test", images, indices, sigma, 8))
+    return {name: shown.seen for name, shown in versions("test", images, indices, sigma, 8)}
 
 
 def test_what_is_hidden_is_behind_the_filter_or_in_front_of_it():
@@ -77,8 +77,22 @@ def test_what_is_hidden_is_behind_the_filter_or_in_front_of_it():
         torch.testing.assert_close(alone[name], version[2:])
 
 
+def test_the_picture_goes_with_it_where_nothing_was_hidden_behind_the_filter():
+    images, indices = torch.randn(3, *SIZE) + 1, [4, 0, 9]
+    shown = dict(versions("test", images, indices, 1.25, 8))
+    pictures = {name: picture for name, (_, picture) in shown.items() if picture is not None}
+    in_the_picture = [name for name, c in CONDITIONS.items() if not c.filtered]
+    assert {name.rpartition("-")[0] for name in pictures} == {"", *in_the_picture}
+    assert torch.equal(pictures["test"], images)
+    box = hidden("box", 0.3, indices)
+    assert torch.equal(pictures["picture-box-gray-30"], images.masked_fill(box, 0))
+    for name, picture in pictures.items():
+        assert torch.equal(shown[name].seen, high_pass(picture, 1.25))
+
+
 def test_training_images_are_whole():
     images = torch.randn(2, *SIZE)
-    ((name, same),) = versions("train", images, [0, 1], 0.0, 8)
+    ((name, shown),) = versions("train", images, [0, 1], 0.0, 8)
     assert name == "train"
-    assert torch.equal(same, images)
+    assert torch.equal(shown.seen, images)
+    assert torch.equal(shown.picture, images)

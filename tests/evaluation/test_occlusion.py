@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
+from torchvision.transforms import functional as F
+
+from mscn_plugin.evaluation.definitions import CONDITIONS
 
 pytestmark = pytest.mark.usefixtures("registered")
 
 
 def test_the_area_is_the_mean_over_the_shares():
-    from mscn_plugin.evaluation.occlusion import SHARES, area
+    from mscn_plugin.evaluation.definitions import area
+    from mscn_plugin.evaluation.occluded_images import SHARES
 
     # 0.2 * (80 + 60) / 2 + 0.3 * (60 + 20) / 2 = 14 + 12 = 26, over 0.5.
     assert area([0, 0.2, 0.5], [80, 60, 20]) == pytest.approx(52)
@@ -84,7 +90,7 @@ def test_whole_images_are_as_accurate_as_without_the_engine_in_one_process_and_i
         )
         return json.loads((folder / "frozen_features.json").read_text())
 
-    from mscn_plugin.evaluation.occlusion import area
+    from mscn_plugin.evaluation.definitions import area
 
     one, two = (measure("quick_occlusion", processes) for processes in (1, 2))
     assert one["test_frozen_features"] == two["test_frozen_features"]
@@ -99,3 +105,26 @@ def test_whole_images_are_as_accurate_as_without_the_engine_in_one_process_and_i
         for condition, accuracies in curves[name].items():
             assert accuracies[0] == clean
             assert numbers[name][condition]["res5avg"] == area(curves["shares"], accuracies)
+    # Beside it: other weights, and the colors of the images, whole and hidden in the picture.
+    untrained = curves["untrained"]
+    assert untrained.keys() == {"knn", "linear_probe"}
+    assert all(len(accuracies) == 5 for accuracies in untrained["knn"].values())
+    assert untrained["knn"]["cells-zeros"] != curves["knn"]["cells-zeros"]
+    in_the_picture = {name for name, c in CONDITIONS.items() if not c.filtered}
+    assert curves["color_histogram"]["knn"].keys() == in_the_picture
+    for accuracies in curves["color_histogram"]["knn"].values():
+        assert accuracies[0] == color_accuracy(image_folder)
+
+
+def color_accuracy(folder):
+    """kNN of color histograms, of images resized and cropped as the configuration says."""
+    from mscn_plugin.data.photographs import color_histogram
+    from mscn_plugin.models.classifiers import knn_accuracy
+
+    parts = []
+    for split in ("train", "val"):
+        paths = sorted((folder / split).rglob("*.png"))
+        crops = [F.center_crop(F.resize(Image.open(path), 64), 56) for path in paths]
+        labels = np.array([int(path.parent.name[-1]) for path in paths])
+        parts.append((color_histogram(crops), labels))
+    return knn_accuracy(*parts, 20, 0.07)[1]

@@ -38,6 +38,29 @@ def test_the_table_has_this_run_the_baseline_and_the_papers_rows_of_its_method()
     assert "the paper" not in markdown(dict(RESULTS, method=None), BASELINE)
 
 
+def test_untrained_trunk_and_histogram_have_columns_beside_their_areas(tmp_path):
+    from mscn_plugin.evaluation.table import columns, markdown, plot
+
+    occlusion = {
+        "metrics": {"kNN, area: box, zeros": 9.0},
+        "occlusion": {
+            "shares": [0.0, 0.2, 0.5],
+            "knn": {"box-zeros": [12.0, 9.0, 6.0]},
+            "untrained": {"knn": {"box-zeros": [8.0, 6.0, 2.0]}},  # (0.2 * 7 + 0.3 * 4) / 0.5
+            "color_histogram": {"knn": {"picture-box-gray": [5.0, 5.0, 5.0]}},
+        },
+    }
+    evaluations = {**RESULTS["evaluations"], "quick_occlusion": occlusion}
+    results = dict(RESULTS, evaluations=evaluations)
+    table = columns(results, BASELINE)
+    assert table["untrained trunk"] == {"kNN, area: box, zeros": pytest.approx(5.2)}
+    assert table["color histogram"] == {"kNN, area: box of the picture, gray": 5.0}
+    text = markdown(results, BASELINE)
+    (row,) = [line for line in text.splitlines() if line.startswith("| kNN, area: box, zeros")]
+    assert [cell.strip() for cell in row.split("|")][2:-1] == ["9.0", "-", "5.2", *"-----"]
+    plot(results, BASELINE, tmp_path / "x.png")
+
+
 def test_table_2_stands_beside_a_linear_probe_of_imagenet():
     from mscn_plugin.evaluation.table import markdown
 

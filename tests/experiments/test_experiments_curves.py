@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mscn_plugin.evaluation.definitions import CLASSIFIERS, CONDITIONS
+from mscn_plugin.evaluation.definitions import BASELINES, CLASSIFIERS, CONDITIONS
 from mscn_plugin.experiments.curves import evaluation_tables, plot_epochs, plot_occlusion
 
 
@@ -40,6 +40,32 @@ def test_a_table_for_each_kind_of_numbers_with_those_runs_alone_that_have_them()
     assert all(part in knn for part in ("s, hidden, kNN, area", " box ", "7.5 ± 31.8"))
     assert "s, hidden, probe, area" in probe
     assert evaluation_tables([row("b", 0)]) == []
+
+
+def test_what_was_measured_beside_the_trunk_has_tables_and_lines_of_its_own(tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    rows = [row("a", seed, evaluations=evaluated(10.0)) for seed in range(2)]
+    for one in rows:
+        curves = one["evaluations"]["hidden"]["occlusion"]
+        curves["untrained"] = {"knn": dict.fromkeys(CONDITIONS, [4.0, 2.0])}
+        curves["color_histogram"] = {"knn": {"picture-box-gray": [6.0, 5.0]}}
+    *_, untrained, colors = evaluation_tables([*rows, row("b", 0, evaluations=evaluated(1.0))])
+    assert "s, hidden, untrained trunk, kNN, area" in untrained
+    assert " cells, zeros " in untrained
+    assert untrained.count("3.0 ± 0.0") == len(CONDITIONS)
+    assert "s, hidden, color histogram, kNN, area" in colors
+    cells = [cell.strip() for cell in colors.splitlines()[-1].strip("|").split("|")]
+    assert cells == ["arm a", "2", "5.5 ± 0.0"]
+    drawn = []
+    plot = Axes.plot
+    monkeypatch.setattr(
+        Axes, "plot", lambda axes, *a, **k: drawn.append((a[1], k)) or plot(axes, *a, **k)
+    )
+    plot_occlusion(rows, tmp_path / "hidden", ["box-zeros", "picture-box-gray"])
+    beside = [(list(y), k["label"]) for y, k in drawn if k.get("label") in BASELINES.values()]
+    twice = ([4.0, 2.0], "untrained trunk")  # in both panels, and not once more for the other seed
+    assert beside == [twice, twice, ([6.0, 5.0], "color histogram")]
 
 
 def test_plots_are_drawn_where_there_are_curves(tmp_path, monkeypatch):

@@ -43,6 +43,7 @@ from mscn_plugin.models.classifiers import Labeled, knn_accuracy, probe_accuracy
 from mscn_plugin.training.hooks.base import MSCNHook
 from mscn_plugin.training.hooks.tracking import add_scalars
 from mscn_plugin.training.signals import interruption, shield_loader_worker
+from mscn_plugin.transforms.stated import NOT_NORMALIZED, normalization
 from mscn_plugin.types import Config, Task
 
 _HISTOGRAM_SIDE = 256  # pixels; larger images are reduced before their colors are counted
@@ -200,7 +201,7 @@ def _histograms(samples: Any) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(color_histogram(images)), _labels(samples)
 
 
-def _value_histograms(normalize: Config, samples: Any) -> tuple[Tensor, Tensor]:
+def _value_histograms(normalize: dict[str, Any], samples: Any) -> tuple[Tensor, Tensor]:
     """The same of arrays, around the mean of each channel."""
     histograms = [
         value_histogram(sample["data"][0].numpy(), normalize["mean"], normalize["std"])
@@ -214,12 +215,6 @@ def _undecorated(images: Subset) -> Subset:
     dataset: Any = copy.copy(images.dataset)
     dataset.transform = None
     return Subset(dataset, images.indices)
-
-
-def _normalization(config: Config) -> Any:
-    """Mean and std of the evaluation's transforms, per channel; 0 and 1 where it has none."""
-    given = [t for t in config.DATA.TEST.TRANSFORMS if t["name"] == "Normalize"]
-    return given[0] if given else {"mean": [0.0], "std": [1.0]}
 
 
 def _path_of(images: Subset) -> str:
@@ -320,7 +315,8 @@ class EvaluationData:
         """
         collate = _histograms
         if self.config.MSCN.CHANNELS is not None:
-            collate = functools.partial(_value_histograms, _normalization(self.config))
+            stated = normalization(self.config.DATA.TEST.TRANSFORMS) or NOT_NORMALIZED
+            collate = functools.partial(_value_histograms, stated)
         train, val = (
             self._labeled(_undecorated(images), lambda x: x, torch.device("cpu"), collate)[:2]
             for images in (self.train, self.val)
