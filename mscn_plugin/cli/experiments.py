@@ -119,7 +119,7 @@ def run(options: argparse.Namespace) -> None:
         outcomes = run_all(runs, options.jobs)
         schedule.evaluate(outcomes, options.jobs)
         rows = schedule.rows(planned, outcomes)
-        known = merged(schedule.earlier_rows(), rows)  # another call may have added some
+        known = merged(schedule.earlier_rows(rows), rows)  # another call may have added some
         save(folder, known)
         check_stopped()
     for suite, of_suite in by_suite(known).items():

@@ -87,25 +87,41 @@ def by_suite(rows: Rows) -> dict[str, Rows]:
 def merged(old: Rows, new: Rows) -> Rows:
     """``new`` and what it does not replace of ``old``, in the suites' order.
 
-    Rows of other data or of other overrides are left out, the scale's own among them, which a
-    later version may change: a mean over both would mean nothing. So are those of an earlier
-    version that do not say which images a folder of this name held.
+    Only :func:`comparable` rows stay. A run that had been evaluated before, and whose numbers are
+    the same, keeps the evaluations that this call did not ask for.
     """
-    given = {_settings(row) for row in new}
-    made = {(row["suite"], row["experiment"]): _overrides(row) for row in new}
-    replaced = {(row["suite"], row["experiment"], row["seed"]) for row in new}
-    kept = [
-        row
-        for row in old
-        if _settings(row) in given
-        and _overrides(row) == made.get((row["suite"], row["experiment"]), _overrides(row))
-        and (row["suite"], row["experiment"], row["seed"]) not in replaced
-    ]
+    replaced = {(row["suite"], row["experiment"], row["seed"]): row for row in new}
+    kept = []
+    for row in comparable(old, new):
+        newer = replaced.get((row["suite"], row["experiment"], row["seed"]))
+        if newer is None:
+            kept.append(row)
+        elif "evaluations" in row and all(
+            row.get(k) == newer.get(k) for k in ("folder", "metrics")
+        ):
+            newer["evaluations"] = {**row["evaluations"], **newer.get("evaluations", {})}
     order = [(suite, e.name) for suite, experiments in SUITES.items() for e in experiments]
     return sorted(
         [*kept, *new],
         key=lambda row: (order.index((row["suite"], row["experiment"])), row["seed"]),
     )
+
+
+def comparable(old: Rows, new: Rows) -> Rows:
+    """The rows of ``old`` that can stand beside ``new``, or be replaced by it.
+
+    Rows of other data or of other overrides cannot, the scale's own among them, which a later
+    version may change: a mean over both would mean nothing. Nor can those of an earlier version
+    that do not say which images a folder of this name held.
+    """
+    given = {_settings(row) for row in new}
+    made = {(row["suite"], row["experiment"]): _overrides(row) for row in new}
+    return [
+        row
+        for row in old
+        if _settings(row) in given
+        and _overrides(row) == made.get((row["suite"], row["experiment"]), _overrides(row))
+    ]
 
 
 def _overrides(row: dict[str, Any]) -> list[str]:
@@ -166,6 +182,9 @@ def present(
     parts += [f"{text[0].upper()}{text[1:]}." for text in images]
     write_text(folder / "results.md", "\n\n".join(parts) + "\n")
     for suite, of_suite in by_suite(rows).items():
+        for name in PLOTS:  # an earlier call's, of rows that are not there any more
+            for suffix in (".png", ".pdf"):
+                (folder / f"{suite}{name}{suffix}").unlink(missing_ok=True)
         if any("metrics" in row for row in of_suite):
             accuracies, epochs, occlusion = (folder / f"{suite}{name}" for name in PLOTS)
             plot(of_suite, accuracies, suite)

@@ -31,6 +31,7 @@ class ExperimentRun(ToolRun):
     Attributes:
         name: of the config and the seed.
         folder: of all runs of a scale.
+        images: a digest of what they train on; None: the scale's own.
     """
 
     name: str
@@ -38,10 +39,11 @@ class ExperimentRun(ToolRun):
     config: str
     overrides: tuple[str, ...]
     slurm: tuple[str, ...] = ()
+    images: str | None = None
 
     @property
     def output(self) -> Path:
-        words = json.dumps([self.config, *self.overrides])
+        words = json.dumps([self.config, *self.overrides, *([self.images] if self.images else [])])
         digest = hashlib.sha256(words.encode()).hexdigest()[:8]
         return self.folder / f"{self.name}-{digest}"
 

@@ -21,6 +21,7 @@ from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.evaluation.suite_run import SuiteRun, choose, data_folders
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.experiments.definitions import SUITES, Experiment
+from mscn_plugin.experiments.results import comparable
 from mscn_plugin.experiments.runs import ExperimentRun
 from mscn_plugin.experiments.scales import SCALES, config_of
 from mscn_plugin.runs.launch import RunFailedError, StoppedError, ToolRun
@@ -89,7 +90,7 @@ class Schedule:
         configs = {name: composed(name) for name in used}
         return [
             Planned(suite, experiment, seed, self._run(experiment, seed, configs))
-            for seed in seeds
+            for seed in dict.fromkeys(seeds)
             for suite, experiment in chosen
         ]
 
@@ -103,6 +104,7 @@ class Schedule:
             config=config,
             overrides=(*overrides, *data, *self.overrides),
             slurm=slurm_overrides(self.partition),
+            images=self.images,
         )
 
     def evaluate(self, outcomes: dict[Path, dict[str, Any]], jobs: int) -> None:
@@ -197,19 +199,21 @@ class Schedule:
             )
         return rows
 
-    def earlier_rows(self) -> list[dict[str, Any]]:
-        """:meth:`read_rows`, less those that cannot stand beside this call's; stderr has a line."""
+    def earlier_rows(self, new: Sequence[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+        """:meth:`read_rows`, less those that cannot stand beside ``new``; stderr says how many."""
         rows = self.read_rows()
         known = [row for row in rows if _is_known(row)]
         told = [row for row in known if self.images is None or row.get("images") is not None]
+        same = comparable(told, list(new)) if new else told
         for kept, before, why in (
             (known, rows, "of experiments that this version does not have"),
             (told, known, "of an earlier version, which do not say their images"),
+            (same, told, "of other data or overrides; --output keeps them apart"),
         ):
             if len(kept) < len(before):
                 number = len(before) - len(kept)
                 print(f"{self._results}: left out: {number} rows {why}", file=sys.stderr)
-        return told
+        return same
 
 
 def _is_row(row: Any) -> bool:

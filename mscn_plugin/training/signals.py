@@ -94,7 +94,10 @@ class Interruption:
     Attributes:
         signum: the signal that came, if any.
         unsaved: whether there may be steps that are in no checkpoint yet.
+        afterwards: what goes on where the run ends, in words.
     """
+
+    afterwards = "the same command goes on"
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -179,7 +182,7 @@ class Interruption:
             raise self._exit
         if not self._said:
             self._said = True
-            _say("ended on request; the same command goes on")
+            _say(f"ended on request; {self.afterwards}")
         if signum == signal.SIGINT:
             return
         if signum == signal.SIGTERM and not _is_running_in_slurm():

@@ -15,6 +15,7 @@ from classy_vision.hooks import ClassyHook
 from classy_vision.tasks import register_task
 from torch.nn.parallel import DistributedDataParallel
 from vissl.hooks.dino_hooks import DINOHook
+from vissl.hooks.grad_clip_hooks import GradClipHook
 from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
 from vissl.hooks.state_update_hooks import CheckNanLossHook, CheckNanModelOutputHook
 from vissl.trainer.train_task import SelfSupervisionTask
@@ -33,6 +34,7 @@ from mscn_plugin.schema import complete_settings
 from mscn_plugin.training.hooks.checkpoints import CheckpointHook
 from mscn_plugin.training.hooks.dino_teacher import DINOTeacherHook
 from mscn_plugin.training.hooks.embedding_statistics import EmbeddingStatisticsHook
+from mscn_plugin.training.hooks.gradient_clipping import UnscaledGradClipHook
 from mscn_plugin.training.hooks.masked_views_picture import MaskedViewsPictureHook
 from mscn_plugin.training.hooks.non_finite import NonFiniteHook
 from mscn_plugin.training.hooks.online_evaluation import OnlineEvaluationHook
@@ -57,6 +59,8 @@ def _ours(hook: ClassyHook) -> ClassyHook:
     """The hook of ours that takes the place of one of VISSL's, or VISSL's."""
     if type(hook) is LogLossMetricsCheckpointHook:
         return CheckpointHook(hook.world_size)
+    if type(hook) is GradClipHook:
+        return UnscaledGradClipHook(hook.norm_type, hook.max_norm)
     return DINOTeacherHook() if type(hook) is DINOHook else hook
 
 
@@ -113,8 +117,8 @@ class MSCNTask(SelfSupervisionTask):
     def set_hooks(self, hooks: list[ClassyHook]) -> MSCNTask:
         """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done.
 
-        Three take the place of VISSL's: checkpoints that are complete, checks for NaN, and DINO's
-        teacher.
+        Four take the place of VISSL's: checkpoints that are complete, checks for NaN, DINO's
+        teacher, and clipped gradients.
         """
         kept = [_ours(h) for h in hooks if not isinstance(h, _VISSLS_NAN_CHECKS)]
         services = [_SERVICES[name] for name in self.config.MSCN.TRACKING]

@@ -7,6 +7,7 @@ place there. Worker and job are pickled by reference, so that the child imports 
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import sys
@@ -64,16 +65,28 @@ def distributed_worker(local_rank: int, cfg: Config, *args: Any, **kwargs: Any) 
 class ResumableSlurmJob(distributed_launcher._ResumableSlurmJob):
     """VISSL's SLURM job, with MSCN registered in the job and in its requeued successors."""
 
+    config: Config
+
     def __call__(self) -> None:
         mscn_plugin.register()
+        if int(os.environ.get("SLURM_RESTART_COUNT", "0")):
+            self.config = going_on(self.config)
         check_images_again(self.config)
         super().__call__()
 
     def checkpoint(self) -> Any:
         import submitit
 
-        job = ResumableSlurmJob(engine_name=self.engine_name, config=self.config)
+        job = ResumableSlurmJob(engine_name=self.engine_name, config=going_on(self.config))
         return submitit.helpers.DelayedSubmission(job)
+
+
+def going_on(cfg: Config) -> Config:
+    """The configuration of a requeued job: one that was to begin anew has begun."""
+    cfg = copy.deepcopy(cfg)
+    if uses_mscn(cfg):
+        cfg.CHECKPOINT.AUTO_RESUME, cfg.CHECKPOINT.OVERWRITE_EXISTING = True, False
+    return cfg
 
 
 def resumes_exactly(cfg: Config) -> bool:
@@ -90,6 +103,8 @@ def is_training_finished(cfg: Config, checkpoint_folder: str) -> bool | None:
     if not uses_mscn(cfg):
         return _vissl["is_training_finished"](cfg, checkpoint_folder)
     interruption.listen()
+    if not cfg.CHECKPOINT.AUTO_RESUME:
+        interruption.afterwards = "with config.CHECKPOINT.AUTO_RESUME=True the same command goes on"
     if os.environ.get("RANK", "0") == "0":
         lock.acquire(checkpoint_folder)
     finished = nothing_left(cfg, checkpoint_folder)
@@ -115,7 +130,8 @@ def nothing_left(cfg: Config, checkpoint_folder: str) -> bool | None:
             set_aside(folder, final_alone=cfg.CHECKPOINT.AUTO_RESUME)
     if cfg.CHECKPOINT.OVERWRITE_EXISTING and not resumes_exactly(cfg):
         return False
-    newest = newest_checkpoint(folder)
+    # The first process may not have moved them yet.
+    newest = newest_checkpoint(folder, skip_final=cfg.CHECKPOINT.OVERWRITE_EXISTING)
     if newest is None or not is_final(newest):
         return False
     if resumes_exactly(cfg) and cfg.MSCN.RESUME_CHANGED and another_recipe(cfg, newest) is not None:

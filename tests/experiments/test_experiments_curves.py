@@ -48,7 +48,7 @@ def test_what_was_measured_beside_the_trunk_has_tables_and_lines_of_its_own(tmp_
     rows = [row("a", seed, evaluations=evaluated(10.0)) for seed in range(2)]
     for one in rows:
         curves = one["evaluations"]["hidden"]["occlusion"]
-        curves["untrained"] = {"knn": dict.fromkeys(CONDITIONS, [4.0, 2.0])}
+        curves["untrained"] = {"knn": {name: [4.0, 2.0] for name in CONDITIONS}}
         curves["color_histogram"] = {"knn": {"picture-box-gray": [6.0, 5.0]}}
     *_, untrained, colors = evaluation_tables([*rows, row("b", 0, evaluations=evaluated(1.0))])
     assert "s, hidden, untrained trunk, kNN, area" in untrained

@@ -65,6 +65,29 @@ def test_rows_of_other_calls_stay():
     assert merged(old, new) == [new[1], new[0], old[1]]
 
 
+def test_evaluations_of_an_earlier_call_stay_with_the_same_run():
+    before = {"few": {"metrics": 1}, "boxes": {"error": "no"}}
+    old = [of_table7("same_view", 0, folder="a", metrics={"kNN": 2}, evaluations=before)]
+
+    def again(**more):
+        row = of_table7("same_view", 0, folder="a", metrics={"kNN": 2}) | more
+        return merged(old, [row])[0].get("evaluations")
+
+    assert again() == before
+    assert again(evaluations={"boxes": {"metrics": 3}}) == {**before, "boxes": {"metrics": 3}}
+    assert again(metrics={"kNN": 1}) is None  # trained again, by another version
+    assert again(folder="b") is None
+
+
+def test_plots_of_rows_that_are_gone_are_removed(tmp_path):
+    (tmp_path / "suite_occlusion.png").touch()
+    (tmp_path / "other_occlusion.png").touch()
+    save(tmp_path, rows())
+    assert not (tmp_path / "suite_occlusion.png").exists()
+    assert (tmp_path / "other_occlusion.png").exists()
+    assert (tmp_path / "suite.png").exists()
+
+
 def test_rows_of_other_settings_do_not_stay():
     old = [of_table7("same_view", 0, given=["a=1"]), of_table7("same_view", 1)]
     new = [of_table7("same_view", 2)]

@@ -73,6 +73,33 @@ def test_rows_that_this_version_does_not_know_are_left_out_aloud(earlier, capsys
     assert "results.json: left out: 2 rows of experiments that this" in capsys.readouterr().err
 
 
+def test_rows_of_other_data_or_overrides_are_left_out_aloud(tmp_path, capsys):
+    rows = [ROW, {**ROW, "seed": 1}, {**ROW, "seed": 2, "given": ["config.OPTIMIZER.num_epochs=9"]}]
+    (tmp_path / "results.json").write_text(json.dumps(rows))
+    schedule = Schedule("smoke", tmp_path)
+    assert schedule.earlier_rows([{**ROW, "seed": 3}]) == rows[:2]
+    assert "left out: 1 rows of other data or overrides; --output" in capsys.readouterr().err
+    assert schedule.earlier_rows(rows) == rows
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.hydra
+def test_a_seed_that_is_given_twice_is_run_and_counted_once(tmp_path, registered):
+    planned = Schedule("smoke", tmp_path).plan(["table7"], ["same_view"], [1, 0, 1])
+    assert [plan.seed for plan in planned] == [1, 0]
+
+
+@pytest.mark.hydra
+def test_a_run_is_of_its_images(tmp_path, registered):
+    """Names and sizes of a folder may change while its path does not."""
+    folders = set()
+    for images in (None, "a", "b"):
+        schedule = Schedule("smoke", tmp_path, tmp_path, images=images)
+        (planned,) = schedule.plan(["table7"], ["same_view"], [0])
+        folders.add(planned.run.output)
+    assert len(folders) == 3
+
+
 def test_rows_that_do_not_say_their_images_are_left_out_aloud(earlier, capsys):
     rows = [{**ROW, "data": "train"}, {**ROW, "data": "train", "images": "a"}]
     assert earlier(rows, images="a") == rows[1:]

@@ -71,6 +71,7 @@ def test_composes_and_passes_all_checks_at_the_papers_size(compose, large_folder
             "baseline_crop_only",
             "baseline_naive_mask",
             "baseline_standard",
+            "control_crop_masks",
             "control_no_filter",
         )
     )

@@ -88,3 +88,34 @@ def test_where_none_is_complete_nothing_begins_anew(cfg, folder, task):
     with pytest.raises(ConfigError, match="none of the checkpoints is complete"):
         get_resume_checkpoint(cfg, str(folder))
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_requeued_job_that_was_to_begin_anew_goes_on(cfg, folder, monkeypatch):
+    from mscn_plugin.vissl import launcher
+
+    cfg.CHECKPOINT.AUTO_RESUME, cfg.CHECKPOINT.OVERWRITE_EXISTING = False, True
+    job = launcher.ResumableSlurmJob("train", cfg)
+    successor = job.checkpoint().function
+    assert get_resume_checkpoint(successor.config, str(folder)) == str(folder / FINAL)
+    assert not cfg.CHECKPOINT.AUTO_RESUME
+    # After the failure of a node nobody hands the job on: SLURM starts the same one again.
+    started = []
+    monkeypatch.setattr(launcher, "check_images_again", lambda cfg: None)
+    monkeypatch.setattr(
+        launcher.ResumableSlurmJob.__mro__[1],
+        "__call__",
+        lambda self: started.append(self.config.CHECKPOINT.AUTO_RESUME),
+    )
+    for count in ("0", "1"):
+        monkeypatch.setenv("SLURM_RESTART_COUNT", count)
+        launcher.ResumableSlurmJob("train", cfg)()
+    assert started == [False, True]
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_what_is_to_begin_anew_is_not_finished_for_any_process(cfg, folder, monkeypatch, rank):
+    """Of another node a process may look before the first one has moved the checkpoints."""
+    cfg.TRAINER.TASK_NAME = "mscn_task"
+    cfg.CHECKPOINT.AUTO_RESUME, cfg.CHECKPOINT.OVERWRITE_EXISTING = False, True
+    monkeypatch.setenv("RANK", rank)
+    assert not nothing_left(cfg, str(folder))

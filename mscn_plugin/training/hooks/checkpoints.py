@@ -13,6 +13,7 @@ from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
 from vissl.utils.checkpoint import is_checkpoint_phase
 
 from mscn_plugin.checkpoints.complete import staged
+from mscn_plugin.training.hooks.run_length import flush_losses
 from mscn_plugin.training.hooks.tracking import end_services
 from mscn_plugin.training.signals import interruption
 from mscn_plugin.types import Task
@@ -38,9 +39,7 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
         if task.train and self._asked_to_end(task):
             self._checkpoint_model(task, 1, task.iteration, mode="iteration")
             barrier()
-            logging.info(
-                f"ended on request after iteration {task.iteration}; the same command goes on there"
-            )
+            logging.info(f"ended on request after iteration {task.iteration}")
             end_workers(task)
             end_services(task, "interrupted")
             task.ranks.wait()  # the launcher ends all ranks with the first that leaves
@@ -78,6 +77,9 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
             # Shards are written by all ranks, into the folder itself, by VISSL.
             super()._checkpoint_model(task, *args, **kwargs)
             return
+        flush_losses(
+            task
+        )  # a run that is killed goes on behind them, and does not write them again
         folder = task.checkpoint_folder
         with staged(Path(folder)) as staging:
             task.checkpoint_folder = str(staging)

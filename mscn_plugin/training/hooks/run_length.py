@@ -23,7 +23,12 @@ class RunLengthHook(MSCNHook):
             save_file(line, f"{task.checkpoint_folder}/stdout.json", verbose=False)
 
     def on_end(self, task: Task) -> None:
-        """Write what VISSL's hook keeps until its process exits: a summary may follow in it."""
-        for hook in task.hooks:
-            if isinstance(hook, LogLossLrEtaHook) and hook.json_stdout_logger is not None:
-                hook.json_stdout_logger.flush()
+        """A summary may follow in the same process."""
+        flush_losses(task)
+
+
+def flush_losses(task: Task) -> None:
+    """Write the lines of ``stdout.json`` that VISSL's hook keeps until its process exits."""
+    for hook in task.hooks:
+        if isinstance(hook, LogLossLrEtaHook) and hook.json_stdout_logger is not None:
+            hook.json_stdout_logger.flush()

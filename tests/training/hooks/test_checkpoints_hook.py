@@ -6,6 +6,7 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -83,3 +84,23 @@ def test_no_rank_leaves_before_the_services_know(hook, monkeypatch):
     with pytest.raises(SystemExit):
         hook.on_step(task)
     assert hook.written == [(1, 3, "iteration"), "interrupted", "waited"]
+
+
+def test_losses_of_a_checkpoints_steps_are_written_before_it(registered, monkeypatch, tmp_path):
+    """A run that is killed goes on behind them, and would never write them."""
+    from vissl.hooks.log_hooks import LogLossLrEtaHook, LogLossMetricsCheckpointHook
+
+    from mscn_plugin.training.hooks.checkpoints import CheckpointHook
+
+    order = []
+
+    def write(self, task, *args, **kwargs):
+        order.append("checkpoint")
+        torch.save({"iteration": 1}, f"{task.checkpoint_folder}/model_phase0.torch")
+
+    monkeypatch.setattr(LogLossMetricsCheckpointHook, "_checkpoint_model", write)
+    losses = LogLossLrEtaHook()
+    losses.json_stdout_logger = SimpleNamespace(flush=lambda: order.append("losses"))
+    task = SimpleNamespace(checkpoint_folder=str(tmp_path), base_model=None, hooks=[losses])
+    CheckpointHook(1)._checkpoint_model(task, 1, 0)
+    assert order == ["losses", "checkpoint"]
