@@ -77,11 +77,9 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
             # Shards are written by all ranks, into the folder itself, by VISSL.
             super()._checkpoint_model(task, *args, **kwargs)
             return
-        flush_losses(
-            task
-        )  # a run that is killed goes on behind them, and does not write them again
         folder = task.checkpoint_folder
         with staged(Path(folder)) as staging:
+            flush_losses(task)  # a run that is killed goes on behind them: they would be missing
             task.checkpoint_folder = str(staging)
             try:
                 super()._checkpoint_model(task, *args, **kwargs)

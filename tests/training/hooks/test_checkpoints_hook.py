@@ -99,7 +99,7 @@ def test_losses_of_a_checkpoints_steps_are_written_before_it(registered, monkeyp
         torch.save({"iteration": 1}, f"{task.checkpoint_folder}/model_phase0.torch")
 
     monkeypatch.setattr(LogLossMetricsCheckpointHook, "_checkpoint_model", write)
-    losses = LogLossLrEtaHook()
+    losses = LogLossLrEtaHook(str(tmp_path))
     losses.json_stdout_logger = SimpleNamespace(flush=lambda: order.append("losses"))
     task = SimpleNamespace(checkpoint_folder=str(tmp_path), base_model=None, hooks=[losses])
     CheckpointHook(1)._checkpoint_model(task, 1, 0)
