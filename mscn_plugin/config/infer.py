@@ -85,14 +85,18 @@ _PATHS = (
 
 
 def expand_paths(cfg: Config) -> None:
-    """Put the home folder in the place of a leading ``~`` in every path."""
+    """Put the home folder in the place of a leading ``~`` in every path, and end it by no slash."""
     for path in _PATHS:
         holder, _, key = path.rpartition(".")
         section, value = value_at(cfg, holder), value_at(cfg, path)
         if isinstance(value, list):
-            section[key] = [os.path.expanduser(e) if isinstance(e, str) else e for e in value]
+            section[key] = [_expanded(e) if isinstance(e, str) else e for e in value]
         elif isinstance(value, str):
-            section[key] = os.path.expanduser(value)
+            section[key] = _expanded(value)
+
+
+def _expanded(path: str) -> str:
+    return os.path.expanduser(path).rstrip("/") or path
 
 
 def infer_num_masks(cfg: Config) -> None:

@@ -41,7 +41,7 @@ class ParquetSource(IndexedSource):
             labels: list[int | str | None] = [None] * rows
             if is_struct and schema.field(column).type.get_field_index("path") >= 0:
                 table = file.read(columns=[f"{column}.path"], use_threads=False)
-                names = [value["path"] for value in table.column(0).to_pylist()]
+                names = [value["path"] if value else None for value in table.column(0).to_pylist()]
             if label is not None:
                 labels = file.read(columns=[label], use_threads=False).column(0).to_pylist()
             if any(not isinstance(value, (int, str, type(None))) for value in labels):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -204,14 +205,30 @@ def measured_images(data: str, key: str, channels: int | None = None) -> str:
             f"{key} is {data!r}, whose {shared} is in {train.folder}, too: accuracies would be "
             "those of training images; put others there"
         )
-    odd = sorted(set(train.classes) ^ set(val.classes))
-    if odd:
-        lacking = val.folder if odd[0] in train.classes else train.folder
+    different = difference_of_classes(train.classes, train.folder, val.classes, val.folder)
+    if different is not None:
         raise ConfigError(
-            f"{key} is {data!r}, whose splits must have the same classes; {lacking} has no "
-            f"{odd[0]!r}"
+            f"{key} is {data!r}, whose splits must have the same classes; {different}"
         )
     return f"{val.in_words()}; the classifiers learn from {train.in_words()}; {chance}"
+
+
+def difference_of_classes(
+    train: Sequence[str], where: str, val: Sequence[str], val_where: str
+) -> str | None:
+    """Why a label would not mean the same class in both splits, in words, or None.
+
+    Args:
+        train, val: names of the classes by their labels.
+        where, val_where: the folders or files that have them.
+    """
+    odd = sorted(set(train) ^ set(val))
+    if odd:
+        return f"{val_where if odd[0] in train else where} has no {odd[0]!r}"
+    for label, (name, val_name) in enumerate(zip(train, val)):
+        if name != val_name:
+            return f"class {label} is {name!r} in {where} and {val_name!r} in {val_where}"
+    return None
 
 
 def open_listed(path: str) -> Image.Image:

@@ -19,6 +19,7 @@ from vissl.models.trunks import register_model_trunk
 
 from mscn_plugin.allowed import BELOW_ONE, TEXT, Allowed, either, whole
 from mscn_plugin.errors import suggestion
+from mscn_plugin.models.dropout import without_dropped_features
 from mscn_plugin.models.input_channels import input_channels
 from mscn_plugin.types import Config
 
@@ -148,6 +149,9 @@ class TimmTrunk(nn.Module):
             message starts with the setting.
     """
 
+    recomputes = False
+    """Whether activations are recomputed in the backward pass."""
+
     def __init__(self, model_config: Config, model_name: str) -> None:
         super().__init__()
         self.input_type = model_config.INPUT_TYPE
@@ -155,6 +159,7 @@ class TimmTrunk(nn.Module):
         self._feature_blocks = create_convnet(settings)
         if model_config.ACTIVATION_CHECKPOINTING.USE_ACTIVATION_CHECKPOINTING:
             _recompute_activations(self._feature_blocks, settings.name)
+            self.recomputes = True
         self.stages = _stages(self._feature_blocks)
         # Of maps: those of MambaOut.
         self.channels_last = getattr(self._feature_blocks, "output_fmt", "NCHW") == "NHWC"
@@ -175,18 +180,24 @@ class TimmTrunk(nn.Module):
         features: dict[str, Tensor] = {}
         # The hooks last no longer than the pass: those of a model are copied with it, into BYOL's
         # target for instance, and keep what they were made for.
+        convnet: Any = self._feature_blocks
         hooks = [
-            self._feature_blocks.get_submodule(module).register_forward_hook(
+            convnet.get_submodule(module).register_forward_hook(
                 functools.partial(_keep, features, layer, self.channels_last)
             )
             for layer, module in self.stages.items()
             if layer in layers
         ]
+        paused = self.recomputes and bool(hooks)  # timm checkpoints blocks, and calls no stage
+        if paused:
+            convnet.set_grad_checkpointing(False)
         try:
-            pooled = self._feature_blocks(transform_model_input_data_type(x, self.input_type))
+            pooled = convnet(transform_model_input_data_type(x, self.input_type))
         finally:
             for hook in hooks:
                 hook.remove()
+            if paused:
+                convnet.set_grad_checkpointing()
         features.update(flatten=pooled, res5avg=pooled[:, :, None, None])
         return [features[layer] for layer in layers]
 
@@ -207,10 +218,11 @@ def _keep(
     channels_last: bool,
     module: nn.Module,
     arguments: Any,
-    output: Tensor,
+    output: Tensor | list[Tensor],
 ) -> None:
     """A hook that notes the output of a stage as ``[B, C, H, W]``."""
-    features[layer] = output.permute(0, 3, 1, 2) if channels_last else output
+    found = output[0] if isinstance(output, list) else output  # SelecSLS hands a skip on behind it
+    features[layer] = found.permute(0, 3, 1, 2) if channels_last else found
 
 
 def create_convnet(settings: TimmSettings) -> nn.Module:
@@ -235,9 +247,21 @@ def create_convnet(settings: TimmSettings) -> nn.Module:
     except Exception as error:  # every model has its own way to refuse an argument
         raise ValueError(_refused(settings, error)) from error
     _check_convolutional(model, settings.name)
+    _drop_nothing_unasked(model, settings)
     if settings.weights is not None:
         _load_weights(model, settings)
     return model
+
+
+def _drop_nothing_unasked(model: nn.Module, settings: TimmSettings) -> None:
+    """Some families drop paths or features unless they are told not to, FasterNet and GhostNet."""
+    from timm.layers import DropPath
+
+    for module in model.modules():
+        if isinstance(module, DropPath) and not settings.drop_path_rate:
+            module.drop_prob = 0.0
+    if not any("drop" in key for key in settings.kwargs):
+        without_dropped_features(model)
 
 
 def _check_name(name: str) -> None:

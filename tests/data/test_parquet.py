@@ -84,6 +84,11 @@ def test_other_columns_and_no_names(tmp_path):
     _, found = taken(write(tmp_path / "b.parquet", nameless))
     assert not found.labeled
     assert open_listed(found.images[1][0]).getpixel((0, 0)) == (1, 1, 1)
+    lacking = [{"bytes": picture(0), "path": "a.png"}, None]
+    _, found = taken(write(tmp_path / "null.parquet", lacking))
+    assert len(found.images) == 2
+    with pytest.raises(OSError, match="cannot identify"):  # unreadable, and not the end of a run
+        open_listed(found.images[1][0])
     _, found = taken(write(tmp_path / "c.parquet", nameless, [4, 9], label="fine_label"))
     assert found.classes == ["4", "9"]
 

@@ -10,7 +10,13 @@ import pytest
 from PIL import Image
 
 from mscn_plugin.data.image_folder import Contents
-from mscn_plugin.data.sources import SOURCES, ImageFolderSource, ImageSource, measured_images
+from mscn_plugin.data.sources import (
+    SOURCES,
+    ImageFolderSource,
+    ImageSource,
+    difference_of_classes,
+    measured_images,
+)
 from mscn_plugin.errors import ConfigError
 
 
@@ -134,6 +140,25 @@ def test_training_images_are_no_validation_images(image_folder, tmp_path, link, 
     message = r"--data is .*, whose .*/data/val.* is in .*/data/train, too: accuracies would be"
     with pytest.raises(ConfigError, match=message):
         measured_images(str(tmp_path / "data"), "--data")
+
+
+def test_classes_that_stand_in_another_order_are_other_classes():
+    assert difference_of_classes(["a", "b"], "T", ["a", "b"], "V") is None
+    assert difference_of_classes(["a", "b"], "T", ["a"], "V") == "V has no 'b'"
+    assert difference_of_classes(["b"], "T", ["a", "b"], "V") == "T has no 'a'"
+    said = difference_of_classes(["2", "10"], "T", ["10", "2"], "V")
+    assert said == "class 0 is '2' in T and '10' in V"
+
+
+def test_splits_whose_labels_mean_other_classes_are_refused(tmp_path):
+    """As Hugging Face's names of classes in one file, and words in sorted order in the other."""
+    pytest.importorskip("pyarrow")
+    from test_parquet import rows, write
+
+    write(tmp_path / "train-0.parquet", rows(0, 2), [0, 1], ["dog", "cat"])
+    write(tmp_path / "test-0.parquet", rows(2, 4), ["dog", "cat"])
+    with pytest.raises(ConfigError, match="the same classes; class 0 is 'dog' in .* and 'cat' in"):
+        measured_images(str(tmp_path), "--data")
 
 
 def test_links_to_single_images_elsewhere_are_ordinary_ones(image_folder, tmp_path):

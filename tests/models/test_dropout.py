@@ -29,9 +29,11 @@ class Dropping(nn.Module):
             VisslDropPath(0.5),
             nn.AlphaDropout(0.5),
         )
+        self.drop_rate = 0.5  # as many of timm's models have it
 
     def forward(self, x):
-        return self.layers(self.attention(x[None], x[None], x[None], need_weights=False)[0][0])
+        x = self.layers(self.attention(x[None], x[None], x[None], need_weights=False)[0][0])
+        return nn.functional.dropout(x, self.drop_rate, self.training)
 
 
 def test_nothing_is_dropped_and_batches_are_still_normalized():

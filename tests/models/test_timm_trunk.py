@@ -182,6 +182,31 @@ def test_recomputed_activations_give_the_same_gradients():
         trunk("dla34", recomputed=True)
 
 
+def test_stages_are_there_with_recomputed_activations():
+    """timm's ResNets do not call a stage whose blocks they checkpoint."""
+    recomputed, plain = trunk("resnet10t", recomputed=True), trunk("resnet10t")
+    plain.load_state_dict(recomputed.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(recomputed(images, ["res4"])[0], plain(images, ["res4"])[0])
+    assert recomputed._feature_blocks.grad_checkpointing
+
+
+@pytest.mark.parametrize("name", ["fasternet_t2", "ghostnet_050", "focalnet_tiny_srf"])
+def test_nothing_is_dropped_unless_it_is_asked_for(name):
+    """By timm's own defaults these drop paths, or a fifth of the features."""
+
+    def differs(**settings):
+        model, images = trunk(name, **settings), torch.randn(2, 3, 64, 64)
+        with torch.no_grad():
+            return not torch.equal(model(images)[0], model(images)[0])
+
+    assert not differs()
+    if name == "ghostnet_050":
+        assert differs(KWARGS={"drop_rate": 0.5})
+    else:
+        assert differs(DROP_PATH_RATE=0.5)
+
+
 def test_a_copy_has_features_of_its_own():
     """As the target network of BYOL is one."""
     online = trunk("convnext_tiny").eval()
@@ -200,13 +225,14 @@ def test_layers_that_are_not_there_are_named():
         trunk("convnext_tiny")(torch.randn(1, 3, 64, 64), ["res1"])
 
 
-@pytest.mark.parametrize("name", ["hrnet_w18_small", "mambaout_femto"])
+@pytest.mark.parametrize("name", ["hrnet_w18_small", "mambaout_femto", "selecsls42"])
 def test_networks_with_other_maps(name):
-    """HRNet has several at once; those of MambaOut have their channels last."""
+    """HRNet has several at once, MambaOut channels last, and SelecSLS another one behind a map."""
     with torch.device("meta"):
         model = trunk(name)
         layers = [*model.stages, "res5avg"]
         features = model(torch.zeros(2, 3, 64, 64), layers)
-    assert [*model.stages] == ([] if name.startswith("hrnet") else ["res2", "res3", "res4", "res5"])
-    for stage, info in zip(features[:-1], model._feature_blocks.feature_info):
+    number = {"hrnet_w18_small": 0, "mambaout_femto": 4, "selecsls42": 5}[name]
+    assert [*model.stages] == [f"res{stage}" for stage in range(6 - number, 6)]
+    for stage, info in zip(features[:-1], model._feature_blocks.feature_info[-5:]):
         assert stage.shape == (2, info["num_chs"], *2 * [64 // info["reduction"]])

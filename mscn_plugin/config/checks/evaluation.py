@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mscn_plugin.data.image_folder import Contents, shared_place
-from mscn_plugin.data.sources import SOURCES
+from mscn_plugin.data.sources import SOURCES, difference_of_classes
 from mscn_plugin.data.train_subset import read_list
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.types import Config
@@ -116,13 +116,13 @@ def check_same_classes(cfg: Config, folders: dict[str, list[Contents]], remedy: 
     """
     labels = {split: _labels(cfg.DATA[split], folders[split]) for split in ("TRAIN", "TEST")}
     (where, train), (test_where, test) = labels["TRAIN"], labels["TEST"]
-    if isinstance(train, list) and isinstance(test, list) and train != test:
-        odd = sorted(set(train) ^ set(test))[0]
-        raise ConfigError(
-            f"config.DATA.TRAIN has {len(train)} classes in {where} and config.DATA.TEST "
-            f"{len(test)} in {test_where}: they must have the same, and "
-            f"{test_where if odd in train else where} has no {odd!r}{remedy}"
-        )
+    if isinstance(train, list) and isinstance(test, list):
+        different = difference_of_classes(train, where, test, test_where)
+        if different is not None:
+            raise ConfigError(
+                f"config.DATA.TRAIN has {len(train)} classes in {where} and config.DATA.TEST "
+                f"{len(test)} in {test_where}: they must have the same, and {different}{remedy}"
+            )
     for numbered, named in (("TRAIN", "TEST"), ("TEST", "TRAIN")):
         (file, largest), (folder, names) = labels[numbered], labels[named]
         if isinstance(largest, int) and isinstance(names, list) and largest >= len(names):

@@ -288,7 +288,7 @@ def test_a_tilde_is_the_home_folder_in_every_path(compose, large_folder, tmp_pat
         "config=mscn/quickstart",
         f"config.MSCN.DATA='~/{large_folder.name}'",
         "config.CHECKPOINT.DIR='~/run'",
-        "config.SLURM.LOG_FOLDER='~/logs'",
+        "config.SLURM.LOG_FOLDER='~/logs/'",
     )
     assert [f"{large_folder}/train"] == cfg.DATA.TRAIN.DATA_PATHS
     assert f"{large_folder.parent}/run" == cfg.CHECKPOINT.DIR
