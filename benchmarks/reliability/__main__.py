@@ -152,6 +152,15 @@ PARTS = {
 
 
 NAMES = {"fuzz": "fuzzed_configurations"}
+SINCE = {
+    "2026-11-26": {
+        "crossing: another's key": "is counted as right: a change of the optimizer's name alone "
+        "leaves such a key behind",
+        "crossing: steps without values": "is refused: the values are VISSL's default",
+        "crossing: a cosine from 0": "is refused by a message that names the key",
+    }
+}
+"""What became of the changed configurations that the measurement of a day found not as promised."""
 
 
 def summary(results: dict[str, Any]) -> str:
@@ -212,10 +221,21 @@ def summary(results: dict[str, Any]) -> str:
         [row["what"], "`" + " ".join(row["overrides"]) + "`", row["said"]]
         for row in rows.get("bad_configurations", ())
     ]
+    measured = results.get("fuzzed_configurations", {}).get("machine", {}).get("date")
+
+    def since(row: dict[str, Any]) -> str:
+        return SINCE.get(measured, {}).get(row["what"], "is open")
+
+    missed = [
+        [row["what"], f"`{' '.join(row['overrides'])}`", row["said"] or "nothing", since(row)]
+        for kind in rows.get("fuzzed_configurations", ())
+        for row in kind["wrong"]
+    ]
     stated = next(iter(results.values()))["machine"]
     return PAGE.read_text().format(
         machine=", ".join(f"{key} {value}" for key, value in stated.items()),
         table=table,
+        missed=_missed(missed),
         ends=tabulate(
             ends,
             [
@@ -241,6 +261,17 @@ def summary(results: dict[str, Any]) -> str:
         refused=tabulate(
             refused, ["what is wrong", "overrides", "what is said"], tablefmt="github"
         ),
+    )
+
+
+def _missed(rows: list[list[str]]) -> str:
+    """The changed configurations that were not as promised, and what became of them."""
+    if not rows:
+        return "All changed configurations were as promised."
+    headers = ["changed configuration", "overrides", "what was said", "since then it"]
+    return (
+        "Changed configurations that were not as promised when this was measured:\n\n"
+        + tabulate(rows, headers, tablefmt="github")
     )
 
 

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="[NAME=]FOLDER",
         help="folder with train/ and val/, or with one sub-folder per class; for the paper's suite "
-        "imagenet1k=, places205=, inaturalist18=; default: the run's own",
+        "imagenet1k=, places205=, inaturalist18=; default, of the quick suite: the run's own",
     )
     parser.add_argument(
         "--output", type=user_path, help="default: evaluation/ beside the checkpoint"

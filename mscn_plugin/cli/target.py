@@ -2,8 +2,8 @@
 
 VISSL's evaluations load the online network of a checkpoint as it is:
 config.MODEL.WEIGHTS_INIT.PARAMS_FILE=runs/mscn_byol/checkpoint.torch. The file that this command
-writes takes the same place and needs no other key. It works for BYOL's target network and for the
-momentum encoder of VISSL's MoCo.
+writes takes the same place and needs no other key. It works for BYOL's target network, the momentum
+encoder of VISSL's MoCo and the teacher of its DINO.
 
 examples:
     mscn target runs/mscn_byol target.torch

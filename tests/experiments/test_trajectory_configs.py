@@ -38,6 +38,19 @@ def test_every_config_is_in_a_suite():
     assert used == set(NAMES)
 
 
+def test_the_page_about_experiments_counts_the_runs(composed):
+    page = " ".join((CONFIGS.parents[1] / "docs" / "experiments.md").read_text().split())
+    runs = {
+        (e.config, *SCALES["paper"].overrides(e, composed(f"trajectory/{e.config}"), 0))
+        for name, suite in SUITES.items()
+        if name not in ("study", "settings")
+        for e in suite
+    }
+    assert f"All suites except `study` and `settings` together have {len(runs)} different" in page
+    assert len(SUITES["study"]) == 13
+    assert "`study` is thirteen runs" in page
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_differs_from_its_parent_in_the_keys_that_it_names_and_in_all_of_them(composed, name):
     text = yaml.safe_load((CONFIGS / f"mscn/trajectory/{name}.yaml").read_text())
