@@ -72,6 +72,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         [f"{M}.CHANNELS=3"],
         f"{T}[0] is ImgReplicatePil, which is for pictures",
     ),
+    ("statistics of pictures", [f"{M}.STATISTICS=s.json"], f"{M}.STATISTICS is 's.json', which"),
     ("an endless pixel range", [f"{M}.PIXEL_RANGE=[0,inf]"], f"{M}.PIXEL_RANGE[1] is inf"),
     # Masks
     ("ratio above 1", [f"{C}.ratio=1.5"], f"{C}.ratio is 1.5; it must be a fraction"),

@@ -81,6 +81,11 @@ def _take_statistics(cfg: Config) -> None:
         and None in (transform["mean"], transform["std"])
     ]
     if not sections:
+        if cfg.MSCN.STATISTICS and cfg.MSCN.CHANNELS is None:
+            raise ConfigError(
+                f"config.MSCN.STATISTICS is {cfg.MSCN.STATISTICS!r}, which pictures do not have: it "
+                "must be '', or config.MSCN.CHANNELS the number of the arrays' channels"
+            )
         return
     place, first = sections[0]
     if cfg.MSCN.CHANNELS is None:
