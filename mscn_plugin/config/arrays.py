@@ -83,8 +83,8 @@ def _take_statistics(cfg: Config) -> None:
     if not sections:
         if cfg.MSCN.STATISTICS and cfg.MSCN.CHANNELS is None:
             raise ConfigError(
-                f"config.MSCN.STATISTICS is {cfg.MSCN.STATISTICS!r}, which pictures do not have: it "
-                "must be '', or config.MSCN.CHANNELS the number of the arrays' channels"
+                f"config.MSCN.STATISTICS is {cfg.MSCN.STATISTICS!r}, which pictures do not "
+                "have: it must be '', or config.MSCN.CHANNELS the number of the arrays' channels"
             )
         return
     place, first = sections[0]
