@@ -10,6 +10,7 @@ from mscn_plugin.detection.annotated_folder import DataFolder
 from mscn_plugin.detection.annotated_pictures import Annotation, Picture, number, read_header
 from mscn_plugin.detection.findings import Findings
 from mscn_plugin.detection.voc_files import class_name
+from mscn_plugin.detection.yolo_splits import YAML, stated_splits
 
 _LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 _NO_LABELS = ("classes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
@@ -18,7 +19,7 @@ _NO_LABELS = ("classes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", 
 def names_file(data: DataFolder) -> Path | None:
     """The file with the names of the classes: one of YAML with ``names``, or a list."""
     for file in data.files:
-        if file.suffix.lower() in (".yaml", ".yml") and _names_of_yaml(file) is not None:
+        if file.suffix.lower() in YAML and _names_of_yaml(file) is not None:
             return file
     return next((file for file in data.files if file.name.lower() in _LISTS), None)
 
@@ -35,9 +36,10 @@ def read_yolo(data: DataFolder, findings: Findings) -> dict[str | None, list[Pic
     file = names_file(data)
     assert file is not None, "names_file has found one"
     names = _names(data, file, findings)
+    stated = stated_splits(data, file, findings)
     texts: dict[Path, list[Path]] = {}
     for text in data.with_suffix(".txt"):
-        if text.name.lower() in _NO_LABELS:
+        if text.name.lower() in _NO_LABELS or text in stated.lists:
             continue
         pictures = data.picture_of(text, "")
         if len(pictures) == 1:
@@ -48,7 +50,7 @@ def read_yolo(data: DataFolder, findings: Findings) -> dict[str | None, list[Pic
                 "where there are several",
                 data.name(text),
             )
-    splits: dict[str | None, list[Picture]] = {}
+    splits: dict[str | None, list[Picture]] = {split: [] for split in stated.pictures}
     for picture in data.pictures():
         found = texts.get(picture, [])
         if len(found) > 1:
@@ -56,16 +58,16 @@ def read_yolo(data: DataFolder, findings: Findings) -> dict[str | None, list[Pic
         if not found:
             findings.note("picture without a file of labels: background", data.name(picture))
         objects = _objects(data, picture, found[0], names, findings) if found else []
-        splits.setdefault(data.split(picture), []).append(
-            Picture(picture, data.name(found[0] if found else picture), None, objects)
-        )
+        read = Picture(picture, data.name(found[0] if found else picture), None, objects)
+        for split in stated.of(data, picture):
+            splits.setdefault(split, []).append(read)
     return splits
 
 
 def _names(data: DataFolder, file: Path, findings: Findings) -> dict[int, str]:
     place = data.name(file)
     try:
-        if file.suffix.lower() in (".yaml", ".yml"):
+        if file.suffix.lower() in YAML:
             content = _names_of_yaml(file)
         else:
             content = file.read_text(encoding="utf-8-sig").strip().splitlines()
