@@ -167,3 +167,34 @@ def test_a_split_is_a_path(tmp_path):
     write(tmp_path / "data.yaml", "train: {images: 4}\nnames: [cat]\n")
     with pytest.raises(ConfigError, match=r"split must be a path.*data.yaml: train is {'images"):
         DetectionData.read(tmp_path)
+
+
+def pose(root, shape, text):
+    for split, names in {"train": "abcd", "val": "ef"}.items():
+        images_and_labels(root, [f"{split}/{name}" for name in names], text)
+    write(root / "data.yaml", f"kpt_shape: {shape}\nnames: [person]\n")
+
+
+@pytest.mark.parametrize(
+    ("shape", "points"),
+    [("[2, 2]", "0.1 0.2 0.9 0.8"), ("[3, 3]", "0.1 0.2 2 0.9 0.8 1 0 0 0"), ("[5, 2]", "")],
+)
+def test_keypoints_are_no_polygon(tmp_path, shape, points):
+    pose(tmp_path, shape, f"0 0.5 0.5 0.25 0.5 {points}\n")
+    data = DetectionData.read(tmp_path)
+    assert data.splits["train"][0].objects[0].box == (60, 32, 100, 96)
+    assert not data.has_masks
+    assert noted(data, "1 x labels with keypoints (kpt_shape): their boxes alone are taken")
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ("[4, 2]", "it has 8 numbers behind the class; kpt_shape says 12"),
+        ("[17]", r"kpt_shape must be two whole numbers above 0.*data.yaml \(\[17\]\)"),
+    ],
+)
+def test_keypoints_of_another_number_are_refused(tmp_path, shape, message):
+    pose(tmp_path, shape, "0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5\n")
+    with pytest.raises(ConfigError, match=message):
+        DetectionData.read(tmp_path)
