@@ -361,7 +361,10 @@ def _classes(splits: dict[str, list[Picture]], findings: Findings) -> tuple[list
 
 
 def _masks(splits: dict[str, list[Picture]], findings: Findings) -> tuple[bool, bool]:
-    """Whether all objects have masks, and whether one has run lengths; those are checked."""
+    """Whether all objects have masks, and whether one has run lengths; those are checked.
+
+    Where all objects have one, crowds get one, too.
+    """
     objects = [
         (picture, item)
         for pictures in splits.values()
@@ -376,6 +379,11 @@ def _masks(splits: dict[str, list[Picture]], findings: Findings) -> tuple[bool, 
             "of them one, or none"
         )
     has_masks = bool(trained) and with_mask == len(trained)
+    for _, item in objects:
+        if has_masks and item.segmentation is None:  # a crowd, whose mask COCO's evaluator reads
+            left, upper, right, lower = item.box
+            item.segmentation = [[left, upper, right, upper, right, lower, left, lower]]
+            findings.note("crowd without a mask: its box is taken for it", item.where)
     run_lengths = [pair for pair in objects if isinstance(pair[1].segmentation, dict)]
     for picture, item in run_lengths:
         if picture.size is None:
