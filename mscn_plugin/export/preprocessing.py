@@ -77,22 +77,40 @@ def preprocessing_of(config: dict[str, Any] | None, size: int | None) -> Preproc
         found = found._replace(resize=_side(by_name["Resize"]))
     if "CenterCrop" in by_name:
         found = found._replace(crop=_side(by_name["CenterCrop"]))
-    normalize = normalize_of(config)
-    if normalize is not None:
-        mean, std = (tuple(map(float, normalize[key])) for key in ("mean", "std"))
-        found = found._replace(mean=mean, std=std)
-    elif value_at(config, "DATA.TRAIN.TRANSFORMS"):
-        found = found._replace(mean=(0.0,) * 3, std=(1.0,) * 3)
     images = (config or {}).get("MSCN") or {}
     found = found._replace(pixel_range=check_pixel_range(images.get("PIXEL_RANGE")))
     channels = images.get("CHANNELS")
     if channels is not None:
         found = found._replace(channels=int(channels))
-        if normalize is None:
-            found = found._replace(mean=(0.0,), std=(1.0,))
+    statistics = statistics_of(config)
+    if statistics is not None:
+        found = found._replace(mean=statistics.mean, std=statistics.std)
     if size is not None:
         found = found._replace(resize=round(size * found.resize / found.crop), crop=size)
     return found
+
+
+class Statistics(NamedTuple):
+    """Mean and std of the channels that images are normalized with."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def statistics_of(config: dict[str, Any] | None) -> Statistics | None:
+    """What a run's trunk was trained with: 0 and 1 without ``Normalize``; None: it is not known.
+
+    Raises:
+        ValueError, TypeError: a value of the configuration is none of its kind.
+    """
+    normalize = normalize_of(config)
+    if normalize is not None:
+        return Statistics(*(tuple(map(float, normalize[key])) for key in Statistics._fields))
+    if value_at(config, "MSCN.CHANNELS") is not None:
+        return Statistics((0.0,), (1.0,))
+    if value_at(config, "DATA.TRAIN.TRANSFORMS"):
+        return Statistics((0.0,) * 3, (1.0,) * 3)
+    return None
 
 
 def _side(transform: dict[str, Any]) -> int:
