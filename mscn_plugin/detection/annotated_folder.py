@@ -18,6 +18,7 @@ _SPLITS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 _PICTURE_FOLDERS = ("jpegimages", "images", "image", "imgs", "img")
+_ANNOTATION_FOLDERS = ("annotations", "annotation", "labels", "label", "xml", "xmls")
 _MASK_FOLDERS = ("segmentationclass", "segmentationobject")  # VOC's, whose files are named alike
 _NO_PICTURES = (".xml", ".txt", ".json", ".yaml", ".yml", ".names", ".csv", ".md", ".cache")
 
@@ -141,13 +142,25 @@ class DataFolder:
         def distance(file: Path) -> int:
             if file.parent == annotation.parent:
                 return 0
-            return 1 if self._is_below(file, _PICTURE_FOLDERS) else 2
+            if _is_beside(file, annotation):
+                return 1
+            return 2 if self._is_below(file, _PICTURE_FOLDERS) else 3
 
         nearest = min(map(distance, files), default=0)
         return [file for file in files if distance(file) == nearest]
 
     def _is_below(self, file: Path, names: Sequence[str]) -> bool:
         return any(part.lower() in names for part in file.relative_to(self.root).parts[:-1])
+
+
+def _is_beside(file: Path, annotation: Path) -> bool:
+    """Whether the folders of two files differ as ``images/a`` and ``labels/a`` do."""
+    folders, others = file.parent.parts, annotation.parent.parts
+    return len(folders) == len(others) and all(
+        folder == other
+        or (folder.lower() in _PICTURE_FOLDERS and other.lower() in _ANNOTATION_FOLDERS)
+        for folder, other in zip(folders, others)
+    )
 
 
 def _parts(stated: str) -> list[str]:

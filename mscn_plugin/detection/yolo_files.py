@@ -46,7 +46,7 @@ def read_yolo(data: DataFolder, findings: Findings) -> dict[str | None, list[Pic
         pictures = data.picture_of(text, "")
         if len(pictures) == 1:
             texts.setdefault(pictures[0], []).append(text)
-        elif pictures or "labels" in data.name(text.parent).lower():
+        elif pictures or "labels" in str(text.parent.relative_to(data.root)).lower():
             findings.refuse(
                 "file of labels needs one picture of its name: put it into images/, and keep one "
                 "where there are several",

@@ -264,6 +264,14 @@ def test_run_lengths(coco):
             DetectionData.read(coco)
 
 
+def test_pictures_of_equal_names_in_folders_like_those_of_the_annotations(tmp_path):
+    for name in "pq":
+        pairs(tmp_path / "JPEGImages" / name, "abc", annotations=tmp_path / "Annotations" / name)
+    data = DetectionData.read(tmp_path)
+    for found in data.splits["train"] + data.splits["val"]:
+        assert found.where == f"Annotations/{found.file.parent.name}/{found.file.stem}.xml"
+
+
 def test_every_defect_of_voc_in_one_list(tmp_path):
     """Defects and repairs of one folder, each with its count; nothing else."""
     pairs(tmp_path / "train", "abcdefgh")

@@ -198,3 +198,30 @@ def test_keypoints_of_another_number_are_refused(tmp_path, shape, message):
     pose(tmp_path, shape, "0 0.1 0.1 0.5 0.1 0.5 0.5 0.1 0.5\n")
     with pytest.raises(ConfigError, match=message):
         DetectionData.read(tmp_path)
+
+
+def test_readmes_below_a_folder_named_labels_are_no_labels(tmp_path):
+    root = tmp_path / "my_labels" / "data"
+    images_and_labels(root / "train", "abcd")
+    write(root / "data.yaml", "names: [cat]\n")
+    write(root / "README.roboflow.txt", "hello")
+    assert len(DetectionData.read(root).splits["train"]) == 2
+    write(root / "train" / "labels" / "other.txt", BOX)
+    with pytest.raises(ConfigError, match="needs one picture of its name.*train/labels/other.txt"):
+        DetectionData.read(root)
+
+
+def test_sequences_have_pictures_of_equal_names(tmp_path):
+    for split in ("train", "val"):
+        for sequence, class_ in (("a", 0), ("b", 1)):
+            folder = f"{split}/{sequence}"
+            text = BOX.replace("0", str(class_), 1)
+            images_and_labels(tmp_path, [f"{folder}/{index:03}" for index in range(2)], text)
+    write(tmp_path / "data.yaml", "names: [cat, dog]\n")
+    data = DetectionData.read(tmp_path)
+    assert [(found.file.parent.name, found.objects[0].name) for found in data.splits["train"]] == [
+        ("a", "cat"),
+        ("a", "cat"),
+        ("b", "dog"),
+        ("b", "dog"),
+    ]
