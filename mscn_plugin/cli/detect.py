@@ -64,5 +64,6 @@ def run(options: argparse.Namespace) -> None:
         num_gpus,
         options.overrides,
         options.restart,
+        source.config,
     )
     print(table(transfer.run(), options.dataset, options.overrides))

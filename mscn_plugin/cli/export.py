@@ -60,14 +60,13 @@ def run(options: argparse.Namespace) -> None:
     from mscn_plugin.export.run import export_trunk
 
     mscn_plugin.register()
-    pretrained = load_pretrained(
-        checkpoint_of(options.checkpoint), options.sigma, options.trusted, options.size
-    )
+    checkpoint = checkpoint_of(options.checkpoint)
+    pretrained = load_pretrained(checkpoint, options.sigma, options.trusted, options.size)
     files, refused = export_trunk(
         pretrained,
         options.format or list(LIBRARIES),
         options.output,
-        read_results(options.results, options.checkpoint) if options.results else (),
+        read_results(options.results, checkpoint) if options.results else (),
         options.license,
     )
     for file in files:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,13 +18,16 @@ _SPLITS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 _PICTURE_FOLDERS = ("jpegimages", "images", "image", "imgs", "img")
+_ANNOTATION_FOLDERS = ("annotations", "annotation", "labels", "label", "xml", "xmls")
 _MASK_FOLDERS = ("segmentationclass", "segmentationobject")  # VOC's, whose files are named alike
 _NO_PICTURES = (".xml", ".txt", ".json", ".yaml", ".yml", ".names", ".csv", ".md", ".cache")
 
 
 def split_named(name: str) -> str | None:
-    """``train``, ``val`` or ``test`` if a folder's name means that, such as ``Valid``."""
-    return _SPLITS.get(re.sub(r"[\d_\-. ]+$", "", name.lower()))
+    """``train``, ``val`` or ``test`` if a name means that, as ``Valid`` and CVAT's
+    ``obj_valid_data``."""
+    inner = re.fullmatch(r"obj_(.+)_data", name.lower())
+    return _SPLITS.get(re.sub(r"[\d_\-. ]+$", "", inner[1] if inner else name.lower()))
 
 
 class DataFolder:
@@ -96,6 +101,39 @@ class DataFolder:
         same = [file for file in below if self.split(file) == split]
         return self._nearest(annotation, same or below)
 
+    def file_ending_like(self, source: Path, stated: str, split: str | None) -> list[Path]:
+        """Files whose paths have the longest common end with a path, which may lead anywhere."""
+        parts = _parts(stated)
+        if not parts:
+            return []
+        named = self._by_name.get(parts[-1], [])
+        length = max((self._common_end(file, parts) for file in named), default=0)
+        return self.file_named(source, "/".join(parts[-length:]), split) if length else []
+
+    def folder_ending_like(self, source: Path, stated: str) -> list[Path]:
+        """Folders of pictures that a path means, which may lead anywhere.
+
+        Of a path that is not there as it is, more than the last part must be right: that is
+        ``images`` for the folders of all splits.
+        """
+        folders = {f for p in self.pictures() for f in p.parents if f.is_relative_to(self.root)}
+        for base in (source.parent, self.root):
+            whole = Path(os.path.normpath(base / stated))
+            if whole in folders:
+                return [whole]
+        parts = _parts(stated)
+        lengths = {folder: self._common_end(folder, parts) for folder in folders}
+        longest = max(lengths.values(), default=0)
+        if not parts or longest < min(len(parts), 2):
+            return []
+        return sorted(folder for folder in folders if lengths[folder] == longest)
+
+    def _common_end(self, file: Path, parts: Sequence[str]) -> int:
+        """Number of parts in which the ends of two paths agree."""
+        own = file.relative_to(self.root).parts
+        pairs = zip(reversed(own), reversed(parts))
+        return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
     def _nearest(self, annotation: Path, files: list[Path]) -> list[Path]:
         split = self.split(annotation)
         if split:
@@ -104,13 +142,31 @@ class DataFolder:
         def distance(file: Path) -> int:
             if file.parent == annotation.parent:
                 return 0
-            return 1 if self._is_below(file, _PICTURE_FOLDERS) else 2
+            if _is_beside(file, annotation):
+                return 1
+            return 2 if self._is_below(file, _PICTURE_FOLDERS) else 3
 
         nearest = min(map(distance, files), default=0)
         return [file for file in files if distance(file) == nearest]
 
     def _is_below(self, file: Path, names: Sequence[str]) -> bool:
         return any(part.lower() in names for part in file.relative_to(self.root).parts[:-1])
+
+
+def _is_beside(file: Path, annotation: Path) -> bool:
+    """Whether the folders of two files differ as ``images/a`` and ``labels/a`` do."""
+    folders, others = file.parent.parts, annotation.parent.parts
+    return len(folders) == len(others) and all(
+        folder == other
+        or (folder.lower() in _PICTURE_FOLDERS and other.lower() in _ANNOTATION_FOLDERS)
+        for folder, other in zip(folders, others)
+    )
+
+
+def _parts(stated: str) -> list[str]:
+    """The parts of a path that lie below wherever it leads to."""
+    normal = posixpath.normpath(stated.replace("\\", "/"))
+    return [part for part in normal.split("/") if part not in ("", ".", "..")]
 
 
 def _visible_files(root: Path) -> Iterator[Path]:

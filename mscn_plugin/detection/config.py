@@ -30,8 +30,14 @@ def check_input(sigma: float, input_format: str) -> float:
         sigma = check_sigma(sigma)
     except ValueError as error:
         raise ConfigError(f"MODEL.MSCN.{str(error).replace('sigma', 'SIGMA', 1)}") from None
-    if sigma and input_format != "RGB":
+    if sigma:
+        check_format(input_format)
+    return sigma
+
+
+def check_format(input_format: str) -> None:
+    """Raise ConfigError if ``INPUT.FORMAT`` is not RGB."""
+    if input_format != "RGB":
         raise ConfigError(
             f"INPUT.FORMAT is {input_format}; it must be RGB, in which VISSL pre-trains"
         )
-    return sigma

@@ -42,8 +42,9 @@ _MANIFEST = "data.json"
 _LAYOUTS = (
     "annotations of VOC (*.xml), of COCO (*.json) or of YOLO (*.txt and data.yaml or classes.txt) "
     "with their pictures beside them or in images/, and train/ and valid/, or lists "
-    "ImageSets/Main/train.txt and val.txt, or annotations/train.json and val.json; Roboflow and "
-    "LabelImg export such folders, and labelme2coco makes one of LabelMe's files"
+    "ImageSets/Main/train.txt and val.txt (of YOLO those of data.yaml or obj.data), or "
+    "annotations/train.json and val.json; Roboflow, CVAT and LabelImg export such folders, and "
+    "labelme2coco makes one of LabelMe's files"
 )
 _UNSPLIT = (
     "pictures have no validation split: every fifth of them, by a hash of its name, is held out"
@@ -255,7 +256,8 @@ def _train_and_val(
         if len(pictures) < MIN_PICTURES:
             findings.refuse(
                 f"split has fewer than {MIN_PICTURES} pictures with annotations: add some, in "
-                "train/ and valid/, or in lists ImageSets/Main/train.txt and val.txt",
+                "train/ and valid/, or in lists (of VOC, ImageSets/Main/train.txt and val.txt; of "
+                "YOLO, those that data.yaml or obj.data names)",
                 f"{split} ({len(pictures)})",
             )
     return {"train": train, "val": val}
@@ -359,7 +361,10 @@ def _classes(splits: dict[str, list[Picture]], findings: Findings) -> tuple[list
 
 
 def _masks(splits: dict[str, list[Picture]], findings: Findings) -> tuple[bool, bool]:
-    """Whether all objects have masks, and whether one has run lengths; those are checked."""
+    """Whether all objects have masks, and whether one has run lengths; those are checked.
+
+    Where all objects have one, crowds get one, too.
+    """
     objects = [
         (picture, item)
         for pictures in splits.values()
@@ -374,6 +379,11 @@ def _masks(splits: dict[str, list[Picture]], findings: Findings) -> tuple[bool, 
             "of them one, or none"
         )
     has_masks = bool(trained) and with_mask == len(trained)
+    for _, item in objects:
+        if has_masks and item.segmentation is None:  # a crowd, whose mask COCO's evaluator reads
+            left, upper, right, lower = item.box
+            item.segmentation = [[left, upper, right, upper, right, lower, left, lower]]
+            findings.note("crowd without a mask: its box is taken for it", item.where)
     run_lengths = [pair for pair in objects if isinstance(pair[1].segmentation, dict)]
     for picture, item in run_lengths:
         if picture.size is None:

@@ -17,18 +17,26 @@ from mscn_plugin.checkpoints.io import (
 )
 from mscn_plugin.checkpoints.run_folder import json_lines
 from mscn_plugin.config.folder import config_folder
-from mscn_plugin.detection.config import check_input
+from mscn_plugin.detection.config import check_format, check_input
 from mscn_plugin.detection.custom_data import VARIABLE, DetectionData
 from mscn_plugin.detection.environment import MODULE, RESUME_VARIABLE
 from mscn_plugin.detection.published_data import check_published
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.export.detectron2_weights import detectron2_weights
-from mscn_plugin.types import Config
+from mscn_plugin.export.detectron2_weights import (
+    check_trunk,
+    detectron2_weights,
+    in_raw_pixels,
+)
+from mscn_plugin.export.preprocessing import statistics_of
+from mscn_plugin.export.pretrained import model_config_of
+from mscn_plugin.types import Config, value_at
 
 TOOL = Path(vissl.__file__).parents[1] / "tools" / "object_detection_benchmark.py"
 """VISSL's tool, by its path: detectron2 may have a package ``tools`` of its own."""
 NUM_TENSORS = 265
 """Of a ResNet-50 without its classifier and without the counters of batch normalization."""
+SHAPES = {"stem.conv1.weight": (64, 3, 7, 7), "res5.2.conv3.weight": (2048, 512, 1, 1)}
+"""Of its first and last convolutions."""
 CONFIGS = {"voc": "voc0712_faster_rcnn_c4_24k", "coco": "coco_mask_rcnn_c4_1x"}
 MSCN_ROW = "MSCN, of SimCLR or BYOL: not stated"
 """Section 5 trains both; which of them Table 4 transfers is not stated in the paper."""
@@ -122,6 +130,7 @@ class Detection(NamedTuple):
         except (AssertionError, KeyError, ValueError) as error:
             raise ConfigError(f"--overrides: {error.args[0]}") from None
         check_input(cfg.MODEL.MSCN.SIGMA, cfg.INPUT.FORMAT)
+        check_format(cfg.INPUT.FORMAT)
         if "SOLVER.CHECKPOINT_PERIOD" not in self.options:
             # detectron2's own, 5000, is none at all in a short run.
             cfg.SOLVER.CHECKPOINT_PERIOD = max(1, cfg.SOLVER.MAX_ITER // NUM_CHECKPOINTS)
@@ -161,6 +170,12 @@ def require_detectron2() -> None:
         raise ConfigError(INSTALL)
 
 
+def check_run(config: dict[str, Any] | None) -> None:
+    """Raise ConfigError where detectron2 has not a run's trunk, or does not read its images."""
+    if config is not None:
+        check_trunk(model_config_of(config), value_at(config, "MSCN.CHANNELS"))
+
+
 def convert(checkpoint: Path, output: Path) -> int:
     """Write a checkpoint's ResNet-50 as detectron2 loads it, like VISSL's own converter.
 
@@ -174,11 +189,13 @@ def convert(checkpoint: Path, output: Path) -> int:
         ConfigError: no checkpoint of VISSL, or another trunk.
     """
     weights = detectron2_weights(trunk_weights(load_checkpoint(checkpoint), checkpoint))
-    last = weights.get("res5.2.conv3.weight")
-    if len(weights) != NUM_TENSORS or last is None or last.shape != (2048, 512, 1, 1):
+    shapes = {name: weights[name].shape for name in SHAPES if name in weights}
+    if len(weights) != NUM_TENSORS or shapes != SHAPES:
+        found = ", ".join(f"{name} of {list(shape)}" for name, shape in shapes.items())
         raise ConfigError(
-            f"{checkpoint} has a trunk of {len(weights)} tensors; the detectors of "
-            f"configs/detection take a ResNet-50, which has {NUM_TENSORS} (of 2048 features)"
+            f"{checkpoint} has a trunk of {len(weights)} tensors ({found or 'not a ResNet'}); the "
+            f"detectors of configs/detection take a ResNet-50, which has {NUM_TENSORS} (for RGB, "
+            "of 2048 features)"
         )
     output.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint({"model": weights, "matching_heuristics": True}, output)
@@ -192,6 +209,7 @@ def detection(
     output: Path,
     data: Path | None = None,
     overrides: Sequence[str] = (),
+    run_config: dict[str, Any] | None = None,
 ) -> Detection:
     """What to run for a data set.
 
@@ -203,6 +221,7 @@ def detection(
         data: of ``voc`` and ``coco`` the folder that holds VOC2007/ and VOC2012/, or coco/; without
             it, detectron2's ``DETECTRON2_DATASETS``. Of ``custom`` the data themselves.
         overrides: detectron2's keys and values of the user's own, behind all others.
+        run_config: of the pre-training run, whose pixels the detector sees; None: it is not known.
 
     Raises:
         ConfigError: data are missing or broken, with all that is; or the overrides change what
@@ -221,6 +240,7 @@ def detection(
         "MODEL.MSCN.SIGMA": sigma,
         "OUTPUT_DIR": output,
         "SEED": 0,  # detectron2's own is a random one
+        **_pixels(run_config),
     }
     if dataset == "custom":
         if data is None:
@@ -246,6 +266,12 @@ def detection(
         config = CONFIGS[dataset]
     pairs = [text for key, value in settings.items() for text in (key, str(value))]
     return Detection(config, [*pairs, *overrides], environment, digest, custom)
+
+
+def _pixels(config: dict[str, Any] | None) -> dict[str, list[float]]:
+    """detectron2's keys for a run's mean and std, where they are known."""
+    pairs = zip(("MODEL.PIXEL_MEAN", "MODEL.PIXEL_STD"), statistics_of(config) or ())
+    return {key: in_raw_pixels(values) for key, values in pairs}
 
 
 def results(output: Path, num_iterations: int) -> dict[str, float]:

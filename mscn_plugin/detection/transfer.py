@@ -18,6 +18,7 @@ from mscn_plugin.detection.launch import (
     PROTOCOL,
     TABLE_4,
     Detection,
+    check_run,
     convert,
     detection,
     results,
@@ -50,6 +51,7 @@ class Transfer:
         num_gpus: 0 for the CPU.
         overrides: of detectron2's configuration: key, value, key, value.
         restart: set aside what is in the folder, in place of resuming it.
+        config: of the pre-training run, or None where it does not lie beside the checkpoint.
     """
 
     checkpoint: Path
@@ -60,14 +62,22 @@ class Transfer:
     num_gpus: int
     overrides: Sequence[str] = ()
     restart: bool = False
+    config: dict[str, Any] | None = None
 
     def run(self) -> dict[str, float]:
         """Train and evaluate, as far as that is not done; returns the numbers in percent."""
         weights = self.output / "converted.pth"
         job = detection(
-            self.dataset, weights, self.sigma, self.output, self.data, list(self.overrides)
+            self.dataset,
+            weights,
+            self.sigma,
+            self.output,
+            self.data,
+            list(self.overrides),
+            self.config,
         )
         cfg = job.check(self.num_gpus)
+        check_run(self.config)
         recipe = recipe_of(file_digest(self.checkpoint), job.data_digest, job.classes, cfg)
         if not self.restart:
             refuse_another(self.output, recipe)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.parsers import expat
 
-from mscn_plugin.detection.annotated_folder import DataFolder, split_named
+from mscn_plugin.detection.annotated_folder import DataFolder
 from mscn_plugin.detection.annotated_pictures import Annotation, Picture, number
 from mscn_plugin.detection.findings import Findings
+from mscn_plugin.detection.split_lists import TWICE, lines_of, lists_by_name
 
 _FLAGS = {"0": False, "false": False, "no": False, "1": True, "true": True, "yes": True}
 _LISTS = ("imagesets", "main")
@@ -51,32 +52,19 @@ def read_voc(data: DataFolder, findings: Findings) -> dict[str | None, list[Pict
 
 def _lists(data: DataFolder, findings: Findings) -> dict[str, Path]:
     """The lists by split, in ``ImageSets/Main/`` or beside the annotations' folder."""
-    found: dict[str, Path] = {}
-    for file in data.with_suffix(".txt"):
-        split = split_named(file.stem)
-        if split is None or (file.parent.name.lower() not in _LISTS and file.parent != data.root):
-            continue
-        earlier = found.get(split)
-        if earlier is not None and earlier.parent != file.parent:
-            findings.refuse(
-                "list in a second folder: --data must name a folder with lists in one",
-                data.name(file),
-            )
-        # Sorted, train.txt comes before trainval.txt, which holds val.txt's pictures, too.
-        found.setdefault(split, file)
-    return found
+    files = [
+        file
+        for file in data.with_suffix(".txt")
+        if file.parent.name.lower() in _LISTS or file.parent == data.root
+    ]
+    return lists_by_name(data, files, findings)
 
 
 def _stems(
     file: Path, by_stem: dict[str, list[Path]], data: DataFolder, findings: Findings
 ) -> Iterator[str]:
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        findings.refuse("list is not in UTF-8: save it so", f"{data.name(file)} ({error})")
-        return
     seen = set()
-    for line in filter(None, map(str.strip, lines)):
+    for line in lines_of(data, file, findings):
         stem = line if line in by_stem else Path(line).stem
         if stem not in by_stem:
             findings.refuse(
@@ -85,7 +73,7 @@ def _stems(
                 f"{data.name(file)}: {line!r}",
             )
         elif stem in seen:
-            findings.note("picture is twice in a list: taken once", f"{data.name(file)}: {line!r}")
+            findings.note(TWICE, f"{data.name(file)}: {line!r}")
         else:
             seen.add(stem)
             yield stem

@@ -10,6 +10,8 @@ from mscn_plugin.detection.annotated_folder import DataFolder
 from mscn_plugin.detection.annotated_pictures import Annotation, Picture, number, read_header
 from mscn_plugin.detection.findings import Findings
 from mscn_plugin.detection.voc_files import class_name
+from mscn_plugin.detection.yolo_splits import YAML, stated_splits
+from mscn_plugin.types import is_whole
 
 _LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 _NO_LABELS = ("classes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
@@ -18,7 +20,7 @@ _NO_LABELS = ("classes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", 
 def names_file(data: DataFolder) -> Path | None:
     """The file with the names of the classes: one of YAML with ``names``, or a list."""
     for file in data.files:
-        if file.suffix.lower() in (".yaml", ".yml") and _names_of_yaml(file) is not None:
+        if file.suffix.lower() in YAML and _names_of_yaml(file) is not None:
             return file
     return next((file for file in data.files if file.name.lower() in _LISTS), None)
 
@@ -35,37 +37,41 @@ def read_yolo(data: DataFolder, findings: Findings) -> dict[str | None, list[Pic
     file = names_file(data)
     assert file is not None, "names_file has found one"
     names = _names(data, file, findings)
+    num_of_keypoints = _num_of_keypoints(data, file, findings)
+    stated = stated_splits(data, file, findings)
     texts: dict[Path, list[Path]] = {}
     for text in data.with_suffix(".txt"):
-        if text.name.lower() in _NO_LABELS:
+        if text.name.lower() in _NO_LABELS or text in stated.lists:
             continue
         pictures = data.picture_of(text, "")
         if len(pictures) == 1:
             texts.setdefault(pictures[0], []).append(text)
-        elif pictures or "labels" in data.name(text.parent).lower():
+        elif pictures or "labels" in str(text.parent.relative_to(data.root)).lower():
             findings.refuse(
                 "file of labels needs one picture of its name: put it into images/, and keep one "
                 "where there are several",
                 data.name(text),
             )
-    splits: dict[str | None, list[Picture]] = {}
+    splits: dict[str | None, list[Picture]] = {split: [] for split in stated.pictures}
     for picture in data.pictures():
         found = texts.get(picture, [])
         if len(found) > 1:
             findings.refuse("picture has two files of labels: keep one", data.name(picture))
         if not found:
             findings.note("picture without a file of labels: background", data.name(picture))
-        objects = _objects(data, picture, found[0], names, findings) if found else []
-        splits.setdefault(data.split(picture), []).append(
-            Picture(picture, data.name(found[0] if found else picture), None, objects)
-        )
+        objects: list[Annotation] = []
+        if found:
+            objects = _objects(data, picture, found[0], names, num_of_keypoints, findings)
+        read = Picture(picture, data.name(found[0] if found else picture), None, objects)
+        for split in stated.of(data, picture):
+            splits.setdefault(split, []).append(read)
     return splits
 
 
 def _names(data: DataFolder, file: Path, findings: Findings) -> dict[int, str]:
     place = data.name(file)
     try:
-        if file.suffix.lower() in (".yaml", ".yml"):
+        if file.suffix.lower() in YAML:
             content = _names_of_yaml(file)
         else:
             content = file.read_text(encoding="utf-8-sig").strip().splitlines()
@@ -81,8 +87,30 @@ def _names(data: DataFolder, file: Path, findings: Findings) -> dict[int, str]:
         return {}
 
 
+def _num_of_keypoints(data: DataFolder, file: Path, findings: Findings) -> int:
+    """So many numbers of keypoints are behind each box: ``kpt_shape`` says it."""
+    shape = read_yaml(file).get("kpt_shape") if file.suffix.lower() in YAML else None
+    if shape is None:
+        return 0
+    if not (
+        isinstance(shape, list) and len(shape) == 2 and all(is_whole(n) and n > 0 for n in shape)
+    ):
+        findings.refuse(
+            "kpt_shape must be two whole numbers above 0, of keypoints and of values for each",
+            f"{data.name(file)} ({shape!r})",
+        )
+        return 0
+    findings.note("labels with keypoints (kpt_shape): their boxes alone are taken", data.name(file))
+    return int(shape[0] * shape[1])
+
+
 def _objects(
-    data: DataFolder, picture: Path, file: Path, names: dict[int, str], findings: Findings
+    data: DataFolder,
+    picture: Path,
+    file: Path,
+    names: dict[int, str],
+    num_of_keypoints: int,
+    findings: Findings,
 ) -> list[Annotation]:
     place = data.name(file)
     try:
@@ -102,6 +130,8 @@ def _objects(
             label, *numbers = map(number, line.split())
             if label not in names:
                 raise ValueError(f"there is no class {label:g}")
+            if num_of_keypoints:
+                numbers = _without_keypoints(numbers, num_of_keypoints)
             objects.append(_object(names[int(label)], numbers, width, height, where))
         except ValueError as error:
             findings.refuse(
@@ -110,6 +140,14 @@ def _objects(
                 f"{where} ({error})",
             )
     return objects
+
+
+def _without_keypoints(numbers: list[float], count: int) -> list[float]:
+    if len(numbers) not in (4, 4 + count):
+        raise ValueError(
+            f"it has {len(numbers)} numbers behind the class; kpt_shape says {4 + count}"
+        )
+    return numbers[:4]
 
 
 def _object(name: str, numbers: list[float], width: int, height: int, where: str) -> Annotation:

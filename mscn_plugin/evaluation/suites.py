@@ -19,7 +19,7 @@ from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.models.sections import plain_name, sections_of
 from mscn_plugin.schema import defaults
-from mscn_plugin.transforms.stated import CROPS, crop_name, crop_size, normalize_of
+from mscn_plugin.transforms.stated import CROPS, crop_name, crop_size, normalize_of, resize_for
 from mscn_plugin.types import value_at
 
 _OF_IMAGES = ("PIXEL_RANGE", "CHANNELS", "ARRAY_LAYOUT")
@@ -169,7 +169,7 @@ def _fitted(transform: dict[str, Any], crop: int | None, sigma: float) -> dict[s
     if transform["name"] == TRANSFORM:
         return {**transform, "sigma": sigma}
     if crop and "size" in transform:
-        return {**transform, "size": crop if transform["name"] != "Resize" else round(crop * 8 / 7)}
+        return {**transform, "size": crop if transform["name"] != "Resize" else resize_for(crop)}
     return transform
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,15 +52,9 @@ def export_detectron2(pretrained: Pretrained, folder: Path) -> Export:
     Raises:
         ConfigError: detectron2 lacks the trunk's architecture.
     """
-    model_config = pretrained.model_config
-    if pretrained.preprocessing.channels is not None:
-        raise ConfigError(
-            "detectron2 reads pictures, and the trunk is of arrays (config.MSCN.CHANNELS "
-            f"{pretrained.preprocessing.channels}); the formats torchscript and onnx take any trunk"
-        )
-    resnet = model_config.TRUNK.RESNETS
-    if not is_plain_resnet(model_config) or resnet.DEPTH not in DEPTHS:
-        raise unknown_architecture("detectron2", model_config)
+    preprocessing = pretrained.preprocessing
+    check_trunk(pretrained.model_config, preprocessing.channels)
+    resnet = pretrained.model_config.TRUNK.RESNETS
     weights = detectron2_weights(pretrained.trunk.state_dict())
     wrapper = {
         "__author__": "mscn-plugin",
@@ -71,12 +66,11 @@ def export_detectron2(pretrained: Pretrained, folder: Path) -> Export:
     def features(weights: dict[str, Tensor], images: Tensor) -> Tensor:
         return resnet_features(weights, high_pass(images, pretrained.sigma), resnet.GROUPS)
 
-    preprocessing = pretrained.preprocessing
     return Export(
         readers={file: partial(features, weights) for file, weights in read.items()},
         loading=LOADING.format(
-            mean=[round(255 * value, 3) for value in preprocessing.mean],
-            std=[round(255 * value, 3) for value in preprocessing.std],
+            mean=in_raw_pixels(preprocessing.mean),
+            std=in_raw_pixels(preprocessing.std),
             depth=resnet.DEPTH,
             groups=resnet.GROUPS,
             width_per_group=resnet.WIDTH_PER_GROUP * resnet.WIDTH_MULTIPLIER,
@@ -85,6 +79,33 @@ def export_detectron2(pretrained: Pretrained, folder: Path) -> Export:
             sigma=pretrained.sigma,
         ),
     )
+
+
+def check_trunk(model_config: Any, channels: int | None) -> None:
+    """Check that detectron2 has a trunk's architecture.
+
+    Args:
+        model_config: VISSL's ``config.MODEL``.
+        channels: of images that are arrays (``config.MSCN.CHANNELS``); None: they are pictures.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    if channels is not None:
+        raise ConfigError(
+            "detectron2 reads pictures, and the trunk is of arrays (config.MSCN.CHANNELS "
+            f"{channels}); the formats torchscript and onnx take any trunk"
+        )
+    if not is_plain_resnet(model_config) or model_config.TRUNK.RESNETS.DEPTH not in DEPTHS:
+        raise unknown_architecture("detectron2", model_config)
+
+
+def in_raw_pixels(values: Sequence[float]) -> list[float]:
+    """Means or stds of pixels from 0 to 1 as ``PIXEL_MEAN`` and ``PIXEL_STD`` have them.
+
+    detectron2 counts the channels by them: one value for all is none of its.
+    """
+    return [round(255 * value, 3) for value in (values if len(values) > 1 else [*values] * 3)]
 
 
 def detectron2_weights(trunk: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -145,8 +145,7 @@ def decode(picture):  # upright RGB with 8 bits per channel
 
 preprocess = transforms.Compose(
     [
-        transforms.Resize({resize}),
-        transforms.CenterCrop({crop}),
+{resizing}        transforms.CenterCrop({crop}),
         transforms.ToTensor(),
         transforms.Normalize({mean}, {std}),
     ]
@@ -169,8 +168,7 @@ from torchvision import transforms
 
 preprocess = transforms.Compose(
     [
-        transforms.Resize({resize}),
-        transforms.CenterCrop({crop}),
+{resizing}        transforms.CenterCrop({crop}),
         transforms.Normalize({mean}, {std}),
     ]
 )
@@ -184,6 +182,8 @@ images = preprocess(torch.from_numpy(image))[None]  # [1, {channels}, {crop}, {c
 
 Values that were not normalized so give features that mean nothing, and the weights by themselves
 cannot tell."""
+
+_RESIZING = "        transforms.Resize({}),\n"
 
 _FILTER = """\
 Its images passed the high-pass filter of Masked Siamese ConvNets (section 4.3), with a sigma of
@@ -239,6 +239,7 @@ def model_card(
             decoding=_DECODING.format(stated=stated.format(black=black, white=white)),
             black=black,
             white=white,
+            resizing=_RESIZING.format(preprocessing.resize) if preprocessing.resize else "",
             **preprocessing._asdict(),
         ),
         training=table(("what", "value"), rows),

@@ -11,7 +11,7 @@ from torchvision import transforms
 
 from mscn_plugin.data.decoding import PixelRange, check_pixel_range, to_rgb
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.transforms.stated import normalize_of
+from mscn_plugin.transforms.stated import crop_size, normalize_of, resize_for, spellings
 from mscn_plugin.types import value_at
 
 _MARGIN = 5.0
@@ -21,7 +21,7 @@ class Preprocessing(NamedTuple):
     """Resize, crop and normalization of an evaluation; the defaults are ImageNet's (A.2).
 
     Attributes:
-        resize: shorter side after resizing, in pixels.
+        resize: shorter side after resizing, in pixels; None: arrays as large as they are.
         crop: side of the central square, in pixels.
         mean, std: of the RGB channels, for pixels from 0 to 1; of arrays in the files' own units.
         pixel_range: black and white of pictures with more than 8 bits, where the data set's are
@@ -29,7 +29,7 @@ class Preprocessing(NamedTuple):
         channels: of images that are arrays (``config.MSCN.CHANNELS``); None: they are pictures.
     """
 
-    resize: int = 256
+    resize: int | None = 256
     crop: int = 224
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
@@ -39,7 +39,7 @@ class Preprocessing(NamedTuple):
     def __call__(self, picture: Image.Image) -> Tensor:
         """Return the normalized, unfiltered image ``[3, crop, crop]`` of a picture."""
         steps = [
-            transforms.Resize(self.resize),
+            *([] if self.resize is None else [transforms.Resize(self.resize)]),
             transforms.CenterCrop(self.crop),
             transforms.ToTensor(),
             transforms.Normalize(self.mean, self.std),
@@ -59,7 +59,7 @@ class Preprocessing(NamedTuple):
 
 
 def preprocessing_of(config: dict[str, Any] | None, size: int | None) -> Preprocessing:
-    """What a run's configuration says under ``DATA.TEST.TRANSFORMS``, for the rest ImageNet's.
+    """What a run's evaluations do to an image; without a configuration ImageNet's.
 
     Mean and std are those that the trunk was trained with, 0 and 1 where it had none.
 
@@ -70,39 +70,80 @@ def preprocessing_of(config: dict[str, Any] | None, size: int | None) -> Preproc
         ConfigError: images are resized or cropped to a height and a width that differ.
         ValueError, TypeError: a value of the configuration is none of its kind.
     """
-    test = (config or {}).get("DATA", {}).get("TEST", {}).get("TRANSFORMS") or []
-    by_name = {transform["name"]: transform for transform in test}
     found = Preprocessing()
-    if "Resize" in by_name:
-        found = found._replace(resize=_side(by_name["Resize"]))
-    if "CenterCrop" in by_name:
-        found = found._replace(crop=_side(by_name["CenterCrop"]))
-    normalize = normalize_of(config)
-    if normalize is not None:
-        mean, std = (tuple(map(float, normalize[key])) for key in ("mean", "std"))
-        found = found._replace(mean=mean, std=std)
-    elif value_at(config, "DATA.TRAIN.TRANSFORMS"):
-        found = found._replace(mean=(0.0,) * 3, std=(1.0,) * 3)
     images = (config or {}).get("MSCN") or {}
     found = found._replace(pixel_range=check_pixel_range(images.get("PIXEL_RANGE")))
     channels = images.get("CHANNELS")
     if channels is not None:
         found = found._replace(channels=int(channels))
-        if normalize is None:
-            found = found._replace(mean=(0.0,), std=(1.0,))
+    statistics = statistics_of(config)
+    if statistics is not None:
+        found = found._replace(mean=statistics.mean, std=statistics.std)
+    resize, crop = _sizes(config, found.channels)
     if size is not None:
-        found = found._replace(resize=round(size * found.resize / found.crop), crop=size)
-    return found
+        resize, crop = None if resize is None else round(size * resize / crop), size
+    return found._replace(resize=resize, crop=crop)
 
 
-def _side(transform: dict[str, Any]) -> int:
-    """The one side in pixels of a resize or crop, alone or in a list."""
-    size = transform["size"]
+def _sizes(config: dict[str, Any] | None, channels: int | None) -> tuple[int | None, int]:
+    """Sides after resizing and cropping, those that are not stated as ``mscn evaluate`` has them.
+
+    It crops to the size of the run's views, of a picture that is 8 / 7 as large; arrays are not
+    resized where the run does not.
+    """
+    test = value_at(config, "DATA.TEST.TRANSFORMS") or []
+    resize = next((_side(t) for t in reversed(test) if "Resize" in spellings(t)), None)
+    crop = Preprocessing().crop
+    for split in ("TEST", "TRAIN"):
+        stated = crop_size(value_at(config, f"DATA.{split}.TRANSFORMS") or [])
+        if stated is not None:
+            crop = _square(stated, split)
+            break
+    if resize is None and channels is None:
+        resize = resize_for(crop)
+    return resize, crop
+
+
+class Statistics(NamedTuple):
+    """Mean and std of the channels that images are normalized with."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def statistics_of(config: dict[str, Any] | None) -> Statistics | None:
+    """What a run's trunk was trained with: 0 and 1 without ``Normalize``; None: it is not known.
+
+    Raises:
+        ValueError, TypeError: a value of the configuration is none of its kind.
+    """
+    normalize = normalize_of(config)
+    if normalize is not None:
+        return Statistics(*(tuple(map(float, normalize[key])) for key in Statistics._fields))
+    if value_at(config, "MSCN.CHANNELS") is not None:
+        return Statistics((0.0,), (1.0,))
+    if value_at(config, "DATA.TRAIN.TRANSFORMS"):
+        return Statistics((0.0,) * 3, (1.0,) * 3)
+    return None
+
+
+def _side(resize: dict[str, Any]) -> int:
+    """The one side in pixels of a resize, alone or in a list."""
+    size = resize["size"]
     sides = size if isinstance(size, (list, tuple)) else [size]
-    # Two numbers make Resize stretch an image, whatever they are.
-    if len(sides) != 1 and (transform["name"] == "Resize" or len(set(sides)) != 1):
-        raise ConfigError(
-            f"config.DATA.TEST.TRANSFORMS has {transform['name']} with size {size!r}; an export "
-            "takes one side of a square in pixels"
-        )
+    if len(sides) != 1:  # two numbers make it stretch an image, whatever they are
+        raise _no_square("TEST", resize["name"], size)
     return int(sides[0])
+
+
+def _square(size: tuple[int, int], split: str) -> int:
+    if size[0] != size[1]:
+        raise _no_square(split, "a crop", list(size))
+    return size[0]
+
+
+def _no_square(split: str, name: str, size: Any) -> ConfigError:
+    return ConfigError(
+        f"config.DATA.{split}.TRANSFORMS has {name} with size {size!r}; an export takes one side "
+        "of a square in pixels"
+    )

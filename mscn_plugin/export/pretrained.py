@@ -91,7 +91,7 @@ def load_pretrained(
     source = path.resolve().parent / "train_config.yaml"
     config = training_config(path)
     try:
-        model_config = _model_config(config)
+        model_config = model_config_of(config)
         preprocessing = preprocessing_of(config, size)
         stated = pretraining_sigma(checkpoint, config)
     except ConfigError as error:
@@ -109,7 +109,7 @@ def load_pretrained(
     )
 
 
-def _model_config(config: dict[str, Any] | None) -> Any:
+def model_config_of(config: dict[str, Any] | None) -> Any:
     """``config.MODEL`` of a run, or else VISSL's default, a ResNet-50; of a trunk as it is."""
     if config is None:
         defaults = Path(vissl.config.__file__).with_name("defaults.yaml")

@@ -49,8 +49,18 @@ def crop_size(transforms: Sequence[dict[str, Any]]) -> tuple[int, int] | None:
 
 def crop_name(transform: dict[str, Any]) -> str | None:
     """Which of :data:`CROPS` a transform is, in either of the spellings that VISSL takes."""
+    return next((name for name in spellings(transform) if name in CROPS), None)
+
+
+def spellings(transform: dict[str, Any]) -> tuple[str, str]:
+    """A transform's name as it is written, and as VISSL looks for it in torchvision."""
     name = str(transform.get("name"))
-    return next((n for n in (name, name.title().replace("_", "")) if n in CROPS), None)
+    return name, name.title().replace("_", "")
+
+
+def resize_for(crop: int) -> int:
+    """Shorter side of the resized picture of which evaluations take a central ``crop``: A.2's."""
+    return round(crop * 8 / 7)
 
 
 def normalize_of(config: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -72,5 +82,5 @@ def normalize_of(config: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def normalization(transforms: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """The first ``Normalize`` of a list of transforms, if it has one: its ``mean`` and ``std``."""
-    found = (dict(transform) for transform in transforms if transform["name"] == "Normalize")
+    found = (dict(transform) for transform in transforms if "Normalize" in spellings(transform))
     return next(found, None)

@@ -160,7 +160,7 @@ OVERRIDES = ("--dataset", "voc", "--data", "{data}", "--overrides")
             "needs VOC2007/ImageSets/Main/trainval.txt in {tmp}",
         ),
         (("--dataset", "custom", "--data", "{tmp}"), "{tmp} is no detection data"),
-        (("--dataset", "voc", "--data", "{data}"), "take a ResNet-50"),
+        (("--dataset", "voc", "--data", "{data}"), "no model of the architecture of small_resnet"),
         (("--dataset", "coco", "--sigma", "3"), "1.25"),
         ((*OVERRIDES, "SOLVER.MAX_ITERS", "3"), "Non-existent key: SOLVER.MAX_ITERS"),
         ((*OVERRIDES, "SOLVER.BASE_LR", "one"), "config key: SOLVER.BASE_LR"),

@@ -20,6 +20,7 @@ from PIL import Image
 from torchvision import transforms
 from vissl.models.trunks import get_model_trunk
 
+from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.masking import high_pass
 
 pytestmark = pytest.mark.process
@@ -150,6 +151,21 @@ def test_a_checkpoint_with_code_is_one_sentence_and_leaves_nothing(tmp_path):
     assert "pass --trusted if it is your own" in result.stderr
     assert result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_results_of_a_runs_folder(checkpoints, mscn, tmp_path):
+    content = {"evaluations": {"knn": {"metrics": {"top1": 40.5}}}}
+    results = tmp_path / "results.json"
+    arguments = ("export", checkpoints["simclr"], "--format", "torchscript", "--results", results)
+    results.write_text(json.dumps({"sha256": "another", **content}))
+    with pytest.raises(SystemExit, match=r"is of another checkpoint than .*phase0.torch"):
+        mscn(*arguments, "--output", tmp_path / "out")
+    digest = file_digest(checkpoints["simclr"] / "checkpoint.torch")
+    results.write_text(json.dumps({"sha256": digest, **content}))
+    with pytest.raises(SystemExit) as end:
+        mscn(*arguments, "--output", tmp_path / "out")
+    assert not end.value.code
+    assert "| `knn` | `top1` | `40.5` |" in (tmp_path / "out" / "model_card.md").read_text()
 
 
 def test_without_a_format_all_that_the_trunk_allows_are_taken(checkpoints, mscn, tmp_path, capsys):

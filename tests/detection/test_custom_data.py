@@ -264,6 +264,14 @@ def test_run_lengths(coco):
             DetectionData.read(coco)
 
 
+def test_pictures_of_equal_names_in_folders_like_those_of_the_annotations(tmp_path):
+    for name in "pq":
+        pairs(tmp_path / "JPEGImages" / name, "abc", annotations=tmp_path / "Annotations" / name)
+    data = DetectionData.read(tmp_path)
+    for found in data.splits["train"] + data.splits["val"]:
+        assert found.where == f"Annotations/{found.file.parent.name}/{found.file.stem}.xml"
+
+
 def test_every_defect_of_voc_in_one_list(tmp_path):
     """Defects and repairs of one folder, each with its count; nothing else."""
     pairs(tmp_path / "train", "abcdefgh")
@@ -476,7 +484,8 @@ def test_the_truth_as_predictions_has_an_ap_of_100(detection_tool, layout, reque
     """Guards names, boxes, masks and classes on the way to the evaluators of VISSL's tool.
 
     With what lowers AP if it is passed on: of VOC, a class that val lacks, one of which val has
-    difficult objects alone, and a box of one pixel; of COCO, an object with the number 0.
+    difficult objects alone, and a box of one pixel; of COCO, an object with the number 0, and a
+    crowd without a mask.
     """
     from detectron2.config import get_cfg
     from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -494,6 +503,7 @@ def test_the_truth_as_predictions_has_an_ap_of_100(detection_tool, layout, reque
         file.write_text(text.replace("</annotation>", f"{more}</annotation>"))
     else:
         change(folder / "annotations" / "val.json", lambda c: c["annotations"][0].update(id=0))
+        add_a_crowd(folder / "annotations" / "val.json")
     data = DetectionData.read(folder)
     data.write(tmp_path / "converted")
     custom_data.register(tmp_path / "converted")
@@ -519,6 +529,29 @@ def test_the_truth_as_predictions_has_an_ap_of_100(detection_tool, layout, reque
         assert (data.classes[-1], data.num_evaluated) == ("airship", 20)
         boxes = {data.classes[o["category_id"]]: o["bbox"] for o in train[0]["annotations"]}
         assert tuple(boxes["airship"]) == boxes_of(0)[0][1]
+
+
+def add_a_crowd(file, **more):
+    """A region with many objects, whose box leaves the others alone."""
+
+    def add(content):
+        crowd = {**content["annotations"][0], "id": 99, "bbox": [0, 90, 60, 30], "iscrowd": 1}
+        content["annotations"].append({**crowd, "segmentation": [], **more})
+
+    change(file, add)
+
+
+@pytest.mark.parametrize("more", [{}, {"iscrowd": 0, "ignore": 1}])
+def test_a_crowd_without_a_mask_gets_its_box(coco, tmp_path, more):
+    """COCO's evaluator asks for it after the last iteration."""
+    add_a_crowd(coco / "annotations" / "val.json", **more)
+    data = DetectionData.read(coco)
+    assert data.has_masks
+    assert any("1 x crowd without a mask: its box is taken for it" in line for line in data.notes)
+    data.write(tmp_path / "written")
+    objects = json.loads((tmp_path / "written" / "val.json").read_text())["annotations"]
+    (crowd,) = (item for item in objects if item["iscrowd"])
+    assert crowd["segmentation"] == [[0, 90, 60, 90, 60, 120, 0, 120]]
 
 
 def truth(record, masks):

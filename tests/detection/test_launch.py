@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from conftest import run_python
 from detection_fixtures import write_coco
+from vissl.models.trunks import get_model_trunk
+from vissl_checkpoints import model_config, write_checkpoint
 
-from mscn_plugin.detection.launch import CONFIGS, convert, detection, require_detectron2, results
+from mscn_plugin.detection.launch import (
+    CONFIGS,
+    check_run,
+    convert,
+    detection,
+    require_detectron2,
+    results,
+)
 from mscn_plugin.errors import ConfigError
 
 
@@ -87,6 +98,73 @@ def test_other_trunks_are_refused(checkpoints, tmp_path):
     with pytest.raises(ConfigError, match="take a ResNet-50, which has 265"):
         convert(checkpoints["simclr"] / "checkpoint.torch", tmp_path / "converted.pth")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("resnet", "message"),
+    [
+        ({"channels": 6}, r"265 tensors \(stem.conv1.weight of \[64, 6, 7, 7\]"),
+        ({"GROUPS": 32, "WIDTH_PER_GROUP": 4}, r"res5.2.conv3.weight of \[2048, 1024, 1, 1\]"),
+        ({"DEPTH": 101}, "a trunk of 520 tensors"),
+    ],
+)
+def test_other_resnets_are_refused(registered, tmp_path, resnet, message):
+    weights = resnet_weights(**resnet)
+    with pytest.raises(ConfigError, match=message):
+        convert(write_checkpoint(tmp_path / "a.torch", weights), tmp_path / "converted.pth")
+
+
+def resnet_weights(channels=3, **settings):
+    config = model_config(**settings)
+    with torch.device("meta"):
+        trunk = get_model_trunk("resnet")(config, "resnet")
+    shapes = {name: tensor.shape for name, tensor in trunk.state_dict().items()}
+    shapes["_feature_blocks.conv1.weight"] = (64, channels, 7, 7)
+    return {name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}
+
+
+HALF = [127.5, 102.0, 25.5]
+
+
+def run_of(transforms, channels=None, **model):
+    """The configuration of a run with a ResNet-50."""
+    return {
+        "MODEL": {**json.loads(json.dumps(model_config())), **model},
+        "MSCN": {"CHANNELS": channels},
+        "DATA": {"TRAIN": {"TRANSFORMS": transforms}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("transforms", "mean", "std"),
+    [
+        (None, [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
+        ([], [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]),
+        ([{"name": "Normalize", "mean": [0.5, 0.4, 0.1], "std": [0.2] * 3}], HALF, [51.0] * 3),
+        ([{"name": "Normalize", "mean": [0.5], "std": [0.2]}], [127.5] * 3, [51.0] * 3),
+        ([{"name": "ToTensor"}], [0.0] * 3, [255.0] * 3),
+    ],
+)
+def test_the_detector_sees_pixels_as_the_run_did(detectron2, tmp_path, transforms, mean, std):
+    config = None if transforms is None else run_of(transforms)
+    data, output = write_coco(tmp_path / "data"), tmp_path / "out"
+    cfg = detection("custom", tmp_path / "w.pth", 5.0, output, data, (), config).check(0)
+    assert (mean, std) == (cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD)
+    with pytest.raises(ConfigError, match="INPUT.FORMAT is BGR; it must be RGB"):
+        detection(
+            "custom", tmp_path / "w.pth", 0.0, output, data, ("INPUT.FORMAT", "BGR"), config
+        ).check(0)
+
+
+def test_runs_that_detectron2_cannot_go_on_from(registered):
+    check_run(None)
+    check_run(run_of([]))
+    for config, message in (
+        (run_of([], INPUT_TYPE="bgr"), "INPUT_TYPE bgr"),
+        (run_of([], channels=6), "arrays .config.MSCN.CHANNELS 6"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            check_run(config)
 
 
 @pytest.mark.parametrize(

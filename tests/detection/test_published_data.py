@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 
 from mscn_plugin.detection.published_data import check_published
 from mscn_plugin.errors import ConfigError
@@ -27,6 +28,22 @@ def test_pictures_of_voc(copy):
     (copy / "VOC2012" / "Annotations" / "000021.xml").write_text("<")
     with pytest.raises(ConfigError, match=r"VOC2012/ImageSets/Main/trainval.txt cannot be read"):
         check_published("voc", copy)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "picture"),
+    [("voc", "VOC2007/JPEGImages/000012.jpg"), ("coco", "coco/val2017/000000000012.jpg")],
+)
+def test_the_digest_is_of_annotations_and_pictures(copy, dataset, picture):
+    digests = [check_published(dataset, copy)]
+    Image.new("RGB", (160, 128)).save(copy / picture)
+    digests.append(check_published(dataset, copy))
+    if dataset == "voc":
+        file = copy / "VOC2007" / "Annotations" / "000012.xml"
+        file.write_text(file.read_text().replace("<xmax>70", "<xmax>71"))
+        digests.append(check_published(dataset, copy))
+    assert len(set(digests)) == len(digests)
+    assert check_published(dataset, copy) == digests[-1]
 
 
 def test_pictures_of_coco(copy):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -75,6 +76,17 @@ def test_the_card_reads_an_array_of_one_channel_without_a_dimension_for_it(tmp_p
     card = (tmp_path / "model_card.md").read_text()
     image = torch.full((50, 60), MEAN[0]).numpy()
     assert torch.equal(read_by(card, image), torch.zeros(1, 1, 32, 32))
+
+
+def test_the_card_does_not_resize_arrays_where_the_run_does_not(tmp_path):
+    model = pretrained(WIDTH=4)
+    whole = dataclasses.replace(model, preprocessing=model.preprocessing._replace(resize=None))
+    export_trunk(whole, ["torchscript"], tmp_path)
+    card = (tmp_path / "model_card.md").read_text()
+    image = torch.rand(5, 50, 60)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    expected = (image[:, 9:41, 14:46] - mean) / std
+    torch.testing.assert_close(read_by(card, image.numpy())[0], expected)
 
 
 @pytest.mark.parametrize("export", [export_torchvision, export_timm])

@@ -66,5 +66,43 @@ def test_an_export_takes_a_list_with_one_side():
     resize, crop = {"name": "Resize", "size": [64]}, {"name": "CenterCrop", "size": [56, 56]}
     assert crop_of(resize, crop)[:2] == (64, 56)
     for wrong in ({**crop, "size": [56, 48]}, {**resize, "size": [64, 64]}):
-        with pytest.raises(ConfigError, match=r"TEST.TRANSFORMS has \w+ with size \[\d+, \d+\]"):
+        with pytest.raises(ConfigError, match=r"TEST.TRANSFORMS has [\w ]+ with size \[\d+, \d+\]"):
             crop_of(wrong)
+
+
+VIEWS = {"name": "RandomResizedCrop", "size": 56}
+CENTER = {"name": "center_crop", "size": [42, 42]}
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "channels", "expected"),
+    [
+        ([VIEWS], [], None, (64, 56)),
+        ([VIEWS], [CENTER], None, (48, 42)),
+        ([VIEWS], [{"name": "resize", "size": 70}], None, (70, 56)),
+        ([VIEWS], [{"name": "Resize", "size": 50}, CENTER], None, (50, 42)),
+        ([FLIP], [FLIP], None, (256, 224)),
+        ([VIEWS], [CENTER], 6, (None, 42)),
+        ([VIEWS], [{"name": "Resize", "size": 50}, CENTER], 6, (50, 42)),
+    ],
+)
+def test_an_export_fills_gaps_as_evaluations_do(train, test, channels, expected):
+    config = {
+        "MSCN": {"CHANNELS": channels},
+        "DATA": {"TRAIN": {"TRANSFORMS": train}, "TEST": {"TRANSFORMS": test}},
+    }
+    assert preprocessing_of(config, None)[:2] == expected
+    resize, crop = expected
+    twice = None if resize is None else 2 * resize
+    assert preprocessing_of(config, 2 * crop)[:2] == (twice, 2 * crop)
+
+
+def test_an_export_needs_square_views():
+    config = {"DATA": {"TRAIN": {"TRANSFORMS": [{**VIEWS, "size": [56, 48]}]}}}
+    with pytest.raises(ConfigError, match=r"TRAIN.TRANSFORMS has a crop with size \[56, 48\]"):
+        preprocessing_of(config, None)
+
+
+def test_torchvisions_names_may_be_written_as_vissl_takes_them():
+    normalize = {**TRAINED, "name": "normalize"}
+    assert normalize_of({"DATA": {"TRAIN": {"TRANSFORMS": [normalize]}}}) == normalize
