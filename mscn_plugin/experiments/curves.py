@@ -35,34 +35,48 @@ def evaluation_tables(rows: Rows) -> list[str]:
     """A table for each evaluation of one suite's runs and each kind of its numbers.
 
     The kind is what stands in front of a colon: ``kNN, area: cells, zeros`` is a number of the
-    table ``kNN, area``. What was measured beside the trunk has tables of its own.
+    table ``kNN, area``. Below the experiments stands what was measured beside their trunks.
     """
-    titles: dict[tuple[str, str, str], dict[str, None]] = {}
+    titles: dict[tuple[str, str], dict[str, None]] = {}
     for row in rows:
         for name, outcome in row.get("evaluations", {}).items():
-            for features, numbers in _by_features(outcome).items():
-                for title in numbers:
-                    kind = title.partition(": ")[0] if ": " in title else ""
-                    titles.setdefault((name, features, kind), {})[title] = None
-    return [_table(rows, *of_what, list(of_kind)) for of_what, of_kind in titles.items()]
+            for title in outcome.get("metrics", {}):
+                kind = title.partition(": ")[0] if ": " in title else ""
+                titles.setdefault((name, kind), {})[title] = None
+    return [_table(rows, name, kind, list(of_kind)) for (name, kind), of_kind in titles.items()]
 
 
-def _by_features(outcome: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """An evaluation's numbers, by whose they are: the trunk's, without a name, and others'."""
-    return {"": outcome.get("metrics", {}), **baseline_areas(outcome.get(CURVES, {}))}
-
-
-def _table(rows: Rows, name: str, features: str, kind: str, titles: list[str]) -> str:
-    heading = ", ".join(part for part in (rows[0]["suite"], name, features, kind) if part)
-    lines = []
-    for of_one in by_experiment(rows).values():
-        done = [row["evaluations"].get(name, {}) for row in of_one if "evaluations" in row]
-        metrics = [numbers for o in done if (numbers := _by_features(o).get(features))]
-        if metrics:
-            cells = [as_text(*mean_and_interval([m[title] for m in metrics])) for title in titles]
-            lines.append([of_one[0]["title"], len(metrics), *cells])
+def _table(rows: Rows, name: str, kind: str, titles: list[str]) -> str:
+    heading = f"{rows[0]['suite']}, {name}" + (f", {kind}" if kind else "")
+    lines = _lines(rows, name, "", titles)
+    for features in BASELINES.values():
+        # The same for all experiments whose trunks get the same input: each line once.
+        lines_of = {tuple(cells): label for label, *cells in _lines(rows, name, features, titles)}
+        lines += [
+            [f"{features} ({label})" if len(lines_of) > 1 else features, *cells]
+            for cells, label in lines_of.items()
+        ]
     headers = [heading, "seeds", *(title.removeprefix(f"{kind}: ") for title in titles)]
     return str(tabulate(lines, headers=headers, tablefmt="github", missingval="-"))
+
+
+def _lines(rows: Rows, name: str, features: str, titles: list[str]) -> list[list[Any]]:
+    """Of each experiment its title, seeds and numbers, of its trunk ("") or another's features."""
+    lines = []
+    for of_one in by_experiment(rows).values():
+        done = [_numbers(row.get("evaluations", {}).get(name, {}), features) for row in of_one]
+        known = [numbers for numbers in done if any(title in numbers for title in titles)]
+        if known:
+            columns = [[n[title] for n in known if title in n] for title in titles]
+            cells = [as_text(*mean_and_interval(values)) if values else None for values in columns]
+            lines.append([of_one[0]["title"], len(known), *cells])
+    return lines
+
+
+def _numbers(outcome: dict[str, Any], features: str) -> dict[str, float]:
+    if not features:
+        return dict(outcome.get("metrics", {}))
+    return baseline_areas(outcome.get(CURVES, {})).get(features, {})
 
 
 def plot_epochs(rows: Rows, path: Path, title: str) -> None:

@@ -40,6 +40,9 @@ def test_the_documented_study_is_that_of_the_documented_numbers(draw, tmp_path):
     draw(ROOT / "docs" / "results_one_seed.json", "--output", tmp_path)
     for table in tables(tmp_path)[:-1]:
         assert table in text
+    draw(ROOT / "docs" / "results_settings.json", "--output", tmp_path)
+    for table in tables(tmp_path)[:-1]:
+        assert table in (ROOT / "docs" / "results_settings.md").read_text()
     for against in ("baseline_standard", "control_crop_high_pass"):
         draw(ROOT / "docs" / "results_gpu.json", "--output", tmp_path, "--against", against)
         for table in tables(tmp_path)[:-1]:

@@ -28,6 +28,13 @@ def evaluated(knn):
     }
 
 
+PICTURE = "picture-box-gray"
+
+
+def whole(knn):
+    return {"hidden": evaluated(knn)["hidden"]}
+
+
 def test_a_table_for_each_kind_of_numbers_with_those_runs_alone_that_have_them():
     rows = [row("a", 0, evaluations=evaluated(10.0)), row("a", 1, evaluations=evaluated(20.0))]
     rows += [row("b", 0), row("c", 0, error="no")]
@@ -42,27 +49,40 @@ def test_a_table_for_each_kind_of_numbers_with_those_runs_alone_that_have_them()
     assert evaluation_tables([row("b", 0)]) == []
 
 
-def test_what_was_measured_beside_the_trunk_has_tables_and_lines_of_its_own(tmp_path, monkeypatch):
+def test_what_was_measured_beside_the_trunk_has_lines_below_the_experiments(tmp_path, monkeypatch):
     from matplotlib.axes import Axes
 
-    rows = [row("a", seed, evaluations=evaluated(10.0)) for seed in range(2)]
+    rows = [row(name, seed, evaluations=whole(10.0)) for name in "ab" for seed in range(2)]
+    cells, gray = (f"kNN, area: {CONDITIONS[name].title}" for name in ("cells-zeros", PICTURE))
     for one in rows:
-        curves = one["evaluations"]["hidden"]["occlusion"]
-        curves["untrained"] = {"knn": {name: [4.0, 2.0] for name in CONDITIONS}}
-        curves["color_histogram"] = {"knn": {"picture-box-gray": [6.0, 5.0]}}
-    *_, untrained, colors = evaluation_tables([*rows, row("b", 0, evaluations=evaluated(1.0))])
-    assert "s, hidden, untrained trunk, kNN, area" in untrained
-    assert " cells, zeros " in untrained
-    assert untrained.count("3.0 ± 0.0") == len(CONDITIONS)
-    assert "s, hidden, color histogram, kNN, area" in colors
-    cells = [cell.strip() for cell in colors.splitlines()[-1].strip("|").split("|")]
-    assert cells == ["arm a", "2", "5.5 ± 0.0"]
+        hidden = one["evaluations"]["hidden"]
+        hidden["metrics"] = {cells: 7.5, gray: 7.5}
+        hidden["occlusion"]["untrained"] = {"knn": {"cells-zeros": [4.0, 2.0], PICTURE: [4.0, 2.0]}}
+        hidden["occlusion"]["color_histogram"] = {"knn": {PICTURE: [6.0, 5.0]}}
+    (table,) = evaluation_tables([*rows, row("c", 0)])
+
+    def lines(table):
+        found = [line.strip("|").split("|") for line in table.splitlines()[2:]]
+        return [[cell.strip() for cell in line] for line in found]
+
+    assert lines(table)[2:] == [
+        ["untrained trunk", "2", "3.0 ± 0.0", "3.0 ± 0.0"],
+        ["color histogram", "2", "-", "5.5 ± 0.0"],
+    ]
+    for one in rows[2:]:
+        one["evaluations"]["hidden"]["occlusion"]["untrained"]["knn"]["cells-zeros"] = [2.0, 2.0]
+    (table,) = evaluation_tables(rows)
+    assert [line[:3] for line in lines(table)[2:4]] == [
+        ["untrained trunk (arm a)", "2", "3.0 ± 0.0"],
+        ["untrained trunk (arm b)", "2", "2.0 ± 0.0"],
+    ]
+    rows = rows[:2]
     drawn = []
     plot = Axes.plot
     monkeypatch.setattr(
         Axes, "plot", lambda axes, *a, **k: drawn.append((a[1], k)) or plot(axes, *a, **k)
     )
-    plot_occlusion(rows, tmp_path / "hidden", ["box-zeros", "picture-box-gray"])
+    plot_occlusion(rows, tmp_path / "hidden", ["cells-zeros", PICTURE])
     beside = [(list(y), k["label"]) for y, k in drawn if k.get("label") in BASELINES.values()]
     twice = ([4.0, 2.0], "untrained trunk")  # in both panels, and not once more for the other seed
     assert beside == [twice, twice, ([6.0, 5.0], "color histogram")]
