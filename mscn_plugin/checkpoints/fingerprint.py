@@ -138,9 +138,16 @@ def another_recipe(cfg: Config, checkpoint: Path, only: str = "") -> tuple[str, 
     # The head's sizes follow the trunk's, which is what was changed.
     last = ["MODEL.HEAD.PARAMS", *_CHANGES]
     for key in sorted({*before, *now} - set(last)) + last:
-        if key.startswith(only) and before.get(key) != now.get(key):
+        if key.startswith(only) and _plain(before.get(key)) != _plain(now.get(key)):
             return key, before.get(key), now.get(key)
     return None
+
+
+def _plain(value: Any) -> Any:
+    """A value whose paths end by no slash, as those of earlier versions may."""
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return value.rstrip("/") if isinstance(value, str) else value
 
 
 def refuse_other_images(cfg: Config) -> None:

@@ -101,14 +101,22 @@ class DataFolder:
         same = [file for file in below if self.split(file) == split]
         return self._nearest(annotation, same or below)
 
-    def file_ending_like(self, source: Path, stated: str, split: str | None) -> list[Path]:
-        """Files whose paths have the longest common end with a path, which may lead anywhere."""
+    def file_ending_like(
+        self, source: Path, stated: str, split: str | None, least: int = 1
+    ) -> list[Path]:
+        """Files whose paths have the longest common end with a path, which may lead anywhere.
+
+        Args:
+            least: so many parts must agree, or all that are stated.
+        """
         parts = _parts(stated)
         if not parts:
             return []
         named = self._by_name.get(parts[-1], [])
         length = max((self._common_end(file, parts) for file in named), default=0)
-        return self.file_named(source, "/".join(parts[-length:]), split) if length else []
+        if length < min(len(parts), least):
+            return []
+        return self.file_named(source, "/".join(parts[-length:]), split)
 
     def folder_ending_like(self, source: Path, stated: str) -> list[Path]:
         """Folders of pictures that a path means, which may lead anywhere.

@@ -123,7 +123,7 @@ class DetectionData:
         return {split: f"custom_{self.layout}_{split}" for split in SPLITS}
 
     def digest(self) -> str:
-        """A hash of all annotations, and of names and bytes of the pictures' files."""
+        """A hash of all annotations, and of names and sizes of the pictures' files."""
         content: list[Any] = [self.classes]
         for split, pictures in self.splits.items():
             for picture in pictures:

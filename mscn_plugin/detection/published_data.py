@@ -33,7 +33,7 @@ class _Digest(Protocol):
 
 def check_published(dataset: str, root: Path) -> str:
     """Open every picture of a data set; returns a digest of its lists, its annotations, and of
-    names and bytes of the pictures' files.
+    names and sizes of the pictures' files.
 
     Raises:
         ConfigError: a file is missing, or pictures are missing, damaged or of another size.

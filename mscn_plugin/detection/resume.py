@@ -35,7 +35,7 @@ _FREE = (
 """Keys that change nothing of what is learned or measured, but perhaps the last bit of a weight."""
 _NAMES = {
     "checkpoint": "the checkpoint to start from",
-    "data": "the data (annotations, or names or bytes of pictures)",
+    "data": "the data (annotations, or names or sizes of pictures)",
     "classes": "the classes",
 }
 

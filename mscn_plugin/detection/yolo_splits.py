@@ -148,9 +148,8 @@ def _pictures_listed(
     listed: set[Path] = set()
     for line in lines_of(data, file, findings):
         where = f"{data.name(file)}: {line!r}"
-        found = [
-            picture for picture in data.file_ending_like(file, line, split) if picture in known
-        ]
+        ending = data.file_ending_like(file, line, split, least=2)
+        found = [picture for picture in ending if picture in known]
         picture = _only(
             found,
             data,

@@ -15,6 +15,7 @@ from vissl.models import build_model
 from mscn_plugin.data.arrays import value_histogram
 from mscn_plugin.data.photographs import color_histogram
 from mscn_plugin.evaluation.frozen_features import flatten
+from mscn_plugin.models.timm_trunk import is_timm
 from mscn_plugin.transforms.stated import NOT_NORMALIZED, normalization
 from mscn_plugin.types import Config, Task
 
@@ -32,6 +33,8 @@ class BesideUntrained(nn.Module):
         super().__init__()
         # A copy: VISSL's EfficientNet takes keys out of the configuration.
         model, optimizer = (copy.deepcopy(task.config[key]) for key in ("MODEL", "OPTIMIZER"))
+        if is_timm(model):
+            model.TRUNK.TIMM["WEIGHTS"] = None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.untrained = build_model(model, optimizer).to(task.device)

@@ -6,6 +6,7 @@ Rows are those of :mod:`mscn_plugin.experiments.results`, with ``epochs`` and ``
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from mscn_plugin.files import save_figure
 Curves = tuple[list[float], dict[str, list[float]]]
 """Places on the horizontal axis, and the accuracies there by the panel that they are drawn in."""
 EXAMPLE_SHARE = 0.3
-_BASELINE_COLORS = dict(zip(BASELINES.values(), ("0.5", "black")))
+_GRAYS = ("0.0", "0.35", "0.55", "0.7")  # of what was measured beside the trunks
 
 
 def evaluation_tables(rows: Rows) -> list[str]:
@@ -48,35 +49,29 @@ def evaluation_tables(rows: Rows) -> list[str]:
 
 def _table(rows: Rows, name: str, kind: str, titles: list[str]) -> str:
     heading = f"{rows[0]['suite']}, {name}" + (f", {kind}" if kind else "")
-    lines = _lines(rows, name, "", titles)
-    for features in BASELINES.values():
-        # The same for all experiments whose trunks get the same input: each line once.
-        lines_of = {tuple(cells): label for label, *cells in _lines(rows, name, features, titles)}
-        lines += [
-            [f"{features} ({label})" if len(lines_of) > 1 else features, *cells]
-            for cells, label in lines_of.items()
-        ]
+    lines: list[list[Any]] = []
+    beside: dict[str, dict[tuple[Any, ...], str]] = {title: {} for title in BASELINES.values()}
+    for of_one in filter(None, by_experiment(rows).values()):
+        label = of_one[0]["title"]
+        done = [row.get("evaluations", {}).get(name, {}) for row in of_one]
+        metrics = [outcome["metrics"] for outcome in done if "metrics" in outcome]
+        if metrics:
+            cells = [as_text(*mean_and_interval([m[title] for m in metrics])) for title in titles]
+            lines.append([label, len(metrics), *cells])
+        # One network, and one histogram, whatever the seed: no mean, and each line once.
+        for outcome in done:
+            for features, areas in baseline_areas(outcome.get(CURVES, {})).items():
+                numbers = tuple(areas.get(title) for title in titles)
+                if any(number is not None for number in numbers):
+                    beside[features].setdefault(numbers, label)
+    for features, labels in beside.items():
+        for numbers, label in labels.items():
+            named = f"{features} ({label})" if len(labels) > 1 else features
+            lines.append(
+                [named, None, *(n if n is None else as_text(n, math.nan) for n in numbers)]
+            )
     headers = [heading, "seeds", *(title.removeprefix(f"{kind}: ") for title in titles)]
     return str(tabulate(lines, headers=headers, tablefmt="github", missingval="-"))
-
-
-def _lines(rows: Rows, name: str, features: str, titles: list[str]) -> list[list[Any]]:
-    """Of each experiment its title, seeds and numbers, of its trunk ("") or another's features."""
-    lines = []
-    for of_one in by_experiment(rows).values():
-        done = [_numbers(row.get("evaluations", {}).get(name, {}), features) for row in of_one]
-        known = [numbers for numbers in done if any(title in numbers for title in titles)]
-        if known:
-            columns = [[n[title] for n in known if title in n] for title in titles]
-            cells = [as_text(*mean_and_interval(values)) if values else None for values in columns]
-            lines.append([of_one[0]["title"], len(known), *cells])
-    return lines
-
-
-def _numbers(outcome: dict[str, Any], features: str) -> dict[str, float]:
-    if not features:
-        return dict(outcome.get("metrics", {}))
-    return baseline_areas(outcome.get(CURVES, {})).get(features, {})
 
 
 def plot_epochs(rows: Rows, path: Path, title: str) -> None:
@@ -133,13 +128,18 @@ def _by_share(row: dict[str, Any], conditions: Sequence[str]) -> Curves | None:
 
 
 def _beside(rows: Rows, conditions: Sequence[str]) -> list[tuple[str, Curves]]:
-    """The same of what was measured beside the trunks, with its title; each once."""
-    found = []
-    for curves in filter(None, map(_occlusion_of, rows)):
-        for key, title in BASELINES.items():
-            if key in curves:
-                found.append((title, _panels_of(curves, curves[key]["knn"], conditions)))
-    return [line for place, line in enumerate(found) if line not in found[:place]]
+    """The same of what was measured beside the trunks, each once, with the arm where it differs."""
+    lines = []
+    for key, title in BASELINES.items():
+        found: list[tuple[str, Curves]] = []
+        for row in rows:
+            curves = _occlusion_of(row)
+            if curves is not None and key in curves:
+                line = _panels_of(curves, curves[key]["knn"], conditions)
+                if line not in [earlier for _, earlier in found]:
+                    found.append((f"{title} ({row['title']})", line))
+        lines += [(title, found[0][1])] if len(found) == 1 else found
+    return lines
 
 
 def _occlusion_of(row: dict[str, Any]) -> dict[str, Any] | None:
@@ -207,9 +207,9 @@ def _draw(
             axes.plot(places, means, style, color=color, label=label)
             for of_seed in by_place:
                 axes.plot([*of_seed], [*of_seed.values()], "o", ms=2.5, color=color)
-        for name, (places, accuracies) in beside(rows):
+        for number, (name, (places, accuracies)) in enumerate(beside(rows)):
             if panel in accuracies:
-                color = _BASELINE_COLORS[name]
+                color = _GRAYS[number % len(_GRAYS)]
                 axes.plot(places, accuracies[panel], "-.", color=color, linewidth=1, label=name)
         for chance in chances:
             axes.axhline(chance, color="0.5", linestyle=":", linewidth=1, label="chance")

@@ -90,21 +90,27 @@ def merged(old: Rows, new: Rows) -> Rows:
     Only :func:`comparable` rows stay. A run that had been evaluated before, and whose numbers are
     the same, keeps the evaluations that this call did not ask for.
     """
-    replaced = {(row["suite"], row["experiment"], row["seed"]): row for row in new}
+    replaced = {_place(row): row for row in new}
     kept = []
     for row in comparable(old, new):
-        newer = replaced.get((row["suite"], row["experiment"], row["seed"]))
+        newer = replaced.get(_place(row))
         if newer is None:
             kept.append(row)
-        elif "evaluations" in row and all(
-            row.get(k) == newer.get(k) for k in ("folder", "metrics")
-        ):
-            newer["evaluations"] = {**row["evaluations"], **newer.get("evaluations", {})}
+        elif all(row.get(key) == newer.get(key) for key in ("folder", "metrics")):
+            done = {n: o for n, o in row.get("evaluations", {}).items() if "metrics" in o}
+            if done:
+                evaluations = {**done, **newer.get("evaluations", {})}
+                replaced[_place(row)] = {**newer, "evaluations": evaluations}
     order = [(suite, e.name) for suite, experiments in SUITES.items() for e in experiments]
     return sorted(
-        [*kept, *new],
+        [*kept, *replaced.values()],
         key=lambda row: (order.index((row["suite"], row["experiment"])), row["seed"]),
     )
+
+
+def _place(row: dict[str, Any]) -> tuple[str, str, int]:
+    """Of a row, in which there is one at a time."""
+    return row["suite"], row["experiment"], row["seed"]
 
 
 def comparable(old: Rows, new: Rows) -> Rows:
@@ -136,6 +142,13 @@ def _settings(row: dict[str, Any]) -> tuple[Any, ...]:
 def save(folder: Path, rows: Rows) -> None:
     """Write ``results.json``, flat ``results.csv``, ``results.md``, and a plot for each suite."""
     save_json(folder / "results.json", rows)
+    for suite in {
+        *SUITES,
+        *by_suite(rows),
+    }:  # an earlier call's, of rows that are not there any more
+        for name in PLOTS:
+            for suffix in (".png", ".pdf"):
+                (folder / f"{suite}{name}{suffix}").unlink(missing_ok=True)
     with replacing(folder / "results.csv") as file, file.open("w", newline="") as stream:
         lines = csv.writer(stream)
         lines.writerow(["suite", "experiment", "seed", "metric", "accuracy", "paper"])
@@ -182,9 +195,6 @@ def present(
     parts += [f"{text[0].upper()}{text[1:]}." for text in images]
     write_text(folder / "results.md", "\n\n".join(parts) + "\n")
     for suite, of_suite in by_suite(rows).items():
-        for name in PLOTS:  # an earlier call's, of rows that are not there any more
-            for suffix in (".png", ".pdf"):
-                (folder / f"{suite}{name}{suffix}").unlink(missing_ok=True)
         if any("metrics" in row for row in of_suite):
             accuracies, epochs, occlusion = (folder / f"{suite}{name}" for name in PLOTS)
             plot(of_suite, accuracies, suite)

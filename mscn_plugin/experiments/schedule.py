@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -98,7 +99,7 @@ class Schedule:
         config = config_of(experiment)
         data = [hydra_override(_DATA, self.data.resolve())] if self.data else []
         overrides = SCALES[self.scale].overrides(experiment, configs[config], seed)
-        return ExperimentRun(
+        run = ExperimentRun(
             name=f"{experiment.config}-seed{seed}",
             folder=self.folder,
             config=config,
@@ -106,6 +107,15 @@ class Schedule:
             slurm=slurm_overrides(self.partition),
             images=self.images,
         )
+        nameless = dataclasses.replace(run, images=None)  # as earlier versions have it
+        return nameless if nameless.output.name in self._measured else run
+
+    @functools.cached_property
+    def _measured(self) -> set[str]:
+        """Folders of the runs on these images of which there are rows."""
+        return {
+            row.get("folder", "") for row in self.read_rows() if row.get("images") == self.images
+        }
 
     def evaluate(self, outcomes: dict[Path, dict[str, Any]], jobs: int) -> None:
         """Add :attr:`evaluations` to the outcome of every run that has a result."""

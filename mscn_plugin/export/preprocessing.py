@@ -79,7 +79,12 @@ def preprocessing_of(config: dict[str, Any] | None, size: int | None) -> Preproc
     statistics = statistics_of(config)
     if statistics is not None:
         found = found._replace(mean=statistics.mean, std=statistics.std)
-    resize, crop = _sizes(config, found.channels)
+    try:
+        resize, crop = _sizes(config, found.channels)
+    except ConfigError:
+        if size is None:
+            raise
+        resize, crop = None if found.channels else resize_for(size), size
     if size is not None:
         resize, crop = None if resize is None else round(size * resize / crop), size
     return found._replace(resize=resize, crop=crop)
@@ -145,5 +150,5 @@ def _square(size: tuple[int, int], split: str) -> int:
 def _no_square(split: str, name: str, size: Any) -> ConfigError:
     return ConfigError(
         f"config.DATA.{split}.TRANSFORMS has {name} with size {size!r}; an export takes one side "
-        "of a square in pixels"
+        "of a square in pixels: --size states it"
     )

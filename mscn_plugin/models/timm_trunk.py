@@ -188,7 +188,7 @@ class TimmTrunk(nn.Module):
             for layer, module in self.stages.items()
             if layer in layers
         ]
-        paused = self.recomputes and bool(hooks)  # timm checkpoints blocks, and calls no stage
+        paused = self.recomputes and bool(hooks)  # many call no stage then, but its blocks
         if paused:
             convnet.set_grad_checkpointing(False)
         try:

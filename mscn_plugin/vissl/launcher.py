@@ -11,6 +11,7 @@ import copy
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -67,24 +68,38 @@ class ResumableSlurmJob(distributed_launcher._ResumableSlurmJob):
 
     config: Config
 
+    def __init__(self, engine_name: str, config: Config, submitted: float | None = None) -> None:
+        super().__init__(engine_name=engine_name, config=config)
+        self.requeued = submitted is not None
+        self.submitted = time.time() if submitted is None else submitted
+
     def __call__(self) -> None:
         mscn_plugin.register()
-        if int(os.environ.get("SLURM_RESTART_COUNT", "0")):
-            self.config = going_on(self.config)
+        if self.requeued or int(os.environ.get("SLURM_RESTART_COUNT", "0")):
+            self.config = going_on(self.config, self.submitted)
         check_images_again(self.config)
         super().__call__()
 
     def checkpoint(self) -> Any:
         import submitit
 
-        job = ResumableSlurmJob(engine_name=self.engine_name, config=going_on(self.config))
+        job = ResumableSlurmJob(
+            engine_name=self.engine_name, config=self.config, submitted=self.submitted
+        )
         return submitit.helpers.DelayedSubmission(job)
 
 
-def going_on(cfg: Config) -> Config:
-    """The configuration of a requeued job: one that was to begin anew has begun."""
-    cfg = copy.deepcopy(cfg)
-    if uses_mscn(cfg):
+def going_on(cfg: Config, submitted: float) -> Config:
+    """The configuration of a requeued job: one that was to begin anew goes on where it has begun.
+
+    Args:
+        submitted: when the job was, in seconds of Unix time; checkpoints before it are others'.
+    """
+    own = resumes_exactly(cfg) and any(
+        file.stat().st_mtime >= submitted for file in Path(cfg.CHECKPOINT.DIR).glob("model_*.torch")
+    )
+    if own:
+        cfg = copy.deepcopy(cfg)
         cfg.CHECKPOINT.AUTO_RESUME, cfg.CHECKPOINT.OVERWRITE_EXISTING = True, False
     return cfg
 
@@ -103,8 +118,11 @@ def is_training_finished(cfg: Config, checkpoint_folder: str) -> bool | None:
     if not uses_mscn(cfg):
         return _vissl["is_training_finished"](cfg, checkpoint_folder)
     interruption.listen()
-    if not cfg.CHECKPOINT.AUTO_RESUME:
-        interruption.afterwards = "with config.CHECKPOINT.AUTO_RESUME=True the same command goes on"
+    interruption.afterwards = (
+        "the same command goes on"
+        if cfg.CHECKPOINT.AUTO_RESUME or cfg.SLURM.USE_SLURM
+        else "with config.CHECKPOINT.AUTO_RESUME=True the same command goes on"
+    )
     if os.environ.get("RANK", "0") == "0":
         lock.acquire(checkpoint_folder)
     finished = nothing_left(cfg, checkpoint_folder)

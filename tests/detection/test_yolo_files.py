@@ -94,6 +94,18 @@ def test_lists_that_ultralytics_names(tmp_path):
     assert noted(data, "test's are used")
 
 
+def test_a_picture_that_is_gone_is_not_replaced_by_one_of_its_name(tmp_path):
+    for split, names in (("train", "bcd"), ("val", "aefg")):
+        images_and_labels(tmp_path, [f"{split}/{name}" for name in names])
+    write(tmp_path / "classes.txt", "cat\n")
+    for split, names in (("train", "abcd"), ("val", "efg")):
+        lines = [f"./images/{split}/{name}.jpg" for name in names]
+        write(tmp_path / f"{split}.txt", "\n".join(lines))
+    data = DetectionData.read(tmp_path)
+    assert named(data)["train"] == [f"images/train/{name}.jpg" for name in "bcd"]
+    assert noted(data, "1 x line of a list names no picture that is there: left out: train.txt")
+
+
 def test_lists_that_no_file_names(tmp_path):
     images_and_labels(tmp_path, ["train_1", "train_2", *"abcd"])
     write(tmp_path / "classes.txt", "cat\n")

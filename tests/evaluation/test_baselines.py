@@ -42,6 +42,20 @@ def test_the_untrained_trunk_is_always_the_same(compose, checkpoints, image_fold
     assert features.flatten(1).shape == (2, 32 * 2 * 2)
 
 
+def test_the_untrained_trunk_of_timm_starts_from_no_file(monkeypatch):
+    from mscn_plugin.evaluation import baselines
+
+    built = []
+    monkeypatch.setattr(
+        baselines, "build_model", lambda model, _: built.append(model) or torch.nn.Identity()
+    )
+    model = {"TRUNK": {"NAME": "timm", "TIMM": {"NAME": "resnet10t", "WEIGHTS": "pretrained.pth"}}}
+    cfg = AttrDict({"MODEL": model, "OPTIMIZER": {}})
+    baselines.BesideUntrained(SimpleNamespace(config=cfg, base_model=None, device="cpu"))
+    assert built[0].TRUNK.TIMM.WEIGHTS is None
+    assert cfg.MODEL.TRUNK.TIMM.WEIGHTS == "pretrained.pth"
+
+
 @pytest.mark.parametrize("normalized", [True, False])
 def test_histograms_are_those_of_the_pictures_before_they_were_normalized(normalized):
     from torchvision.transforms import functional as F

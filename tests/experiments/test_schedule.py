@@ -100,6 +100,19 @@ def test_a_run_is_of_its_images(tmp_path, registered):
     assert len(folders) == 3
 
 
+@pytest.mark.hydra
+def test_finished_runs_of_an_earlier_version_are_found_by_their_rows(tmp_path, registered):
+    def run(images):
+        schedule = Schedule("smoke", tmp_path, tmp_path, images=images)
+        return schedule.plan(["table7"], ["same_view"], [0])[0].run
+
+    (earlier,) = {run(None).output}
+    row = {**ROW, "data": tmp_path.name, "images": "a", "folder": earlier.name}
+    (tmp_path / "results.json").write_text(json.dumps([row]))
+    assert run("a").output == earlier
+    assert run("b").output != earlier
+
+
 def test_rows_that_do_not_say_their_images_are_left_out_aloud(earlier, capsys):
     rows = [{**ROW, "data": "train"}, {**ROW, "data": "train", "images": "a"}]
     assert earlier(rows, images="a") == rows[1:]

@@ -101,6 +101,7 @@ def test_an_export_needs_square_views():
     config = {"DATA": {"TRAIN": {"TRANSFORMS": [{**VIEWS, "size": [56, 48]}]}}}
     with pytest.raises(ConfigError, match=r"TRAIN.TRANSFORMS has a crop with size \[56, 48\]"):
         preprocessing_of(config, None)
+    assert preprocessing_of(config, 56)[:2] == (64, 56)
 
 
 def test_torchvisions_names_may_be_written_as_vissl_takes_them():

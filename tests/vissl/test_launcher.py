@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,26 +92,51 @@ def test_where_none_is_complete_nothing_begins_anew(cfg, folder, task):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_a_requeued_job_that_was_to_begin_anew_goes_on(cfg, folder, monkeypatch):
+@pytest.fixture
+def job(cfg, folder, monkeypatch):
+    """Of a run that is to begin anew in a folder with checkpoints of another; and what it ran."""
     from mscn_plugin.vissl import launcher
 
+    cfg.TRAINER.TASK_NAME = "mscn_task"
     cfg.CHECKPOINT.AUTO_RESUME, cfg.CHECKPOINT.OVERWRITE_EXISTING = False, True
-    job = launcher.ResumableSlurmJob("train", cfg)
-    successor = job.checkpoint().function
-    assert get_resume_checkpoint(successor.config, str(folder)) == str(folder / FINAL)
-    assert not cfg.CHECKPOINT.AUTO_RESUME
-    # After the failure of a node nobody hands the job on: SLURM starts the same one again.
-    started = []
+    cfg.CHECKPOINT.DIR = str(folder)
+    for file in folder.glob("*.torch"):
+        os.utime(file, (1e9, 1e9))
     monkeypatch.setattr(launcher, "check_images_again", lambda cfg: None)
-    monkeypatch.setattr(
-        launcher.ResumableSlurmJob.__mro__[1],
-        "__call__",
-        lambda self: started.append(self.config.CHECKPOINT.AUTO_RESUME),
-    )
-    for count in ("0", "1"):
-        monkeypatch.setenv("SLURM_RESTART_COUNT", count)
-        launcher.ResumableSlurmJob("train", cfg)()
-    assert started == [False, True]
+    monkeypatch.setattr(launcher.ResumableSlurmJob.__mro__[1], "__call__", lambda self: None)
+    return launcher.ResumableSlurmJob("train", cfg)
+
+
+def begins_anew(job):
+    job()
+    settings = job.config.CHECKPOINT
+    return (settings.AUTO_RESUME, settings.OVERWRITE_EXISTING) == (False, True)
+
+
+@pytest.mark.parametrize("by", ["submitit", "slurm"])
+def test_a_requeued_job_that_was_to_begin_anew_goes_on_once_it_has_begun(
+    job, folder, monkeypatch, by
+):
+    assert begins_anew(job)
+    successor = job
+    if by == "submitit":
+        successor = job.checkpoint().function
+    else:  # the failure of a node: SLURM starts the same job again
+        monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert begins_anew(successor)  # before its first checkpoint
+    own = folder / "model_iteration4.torch"
+    torch.save({"iteration": 4}, own)
+    os.utime(own, (job.submitted + 60, job.submitted + 60))
+    assert not begins_anew(successor)
+    settings = successor.config.CHECKPOINT
+    assert (settings.AUTO_RESUME, settings.OVERWRITE_EXISTING) == (True, False)
+
+
+def test_a_requeued_evaluation_of_vissls_task_begins_anew(job):
+    """It moves no checkpoint away, so that another's result might be taken for its own."""
+    job.config.TRAINER.TASK_NAME = "self_supervision_task"
+    os.utime(next(Path(job.config.CHECKPOINT.DIR).glob("*.torch")))
+    assert begins_anew(job.checkpoint().function)
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])

@@ -73,13 +73,13 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
         return bool(asked)
 
     def _checkpoint_model(self, task: Task, *args: Any, **kwargs: Any) -> None:
+        flush_losses(task)  # a run that is killed goes on behind them: they would be missing
         if not is_primary() or isinstance(task.base_model, FullyShardedDataParallel):
             # Shards are written by all ranks, into the folder itself, by VISSL.
             super()._checkpoint_model(task, *args, **kwargs)
             return
         folder = task.checkpoint_folder
         with staged(Path(folder)) as staging:
-            flush_losses(task)  # a run that is killed goes on behind them: they would be missing
             task.checkpoint_folder = str(staging)
             try:
                 super()._checkpoint_model(task, *args, **kwargs)

@@ -200,7 +200,8 @@ def test_training_images_are_no_validation_images(linear, saved, large_folder, t
     for other in (f"{large_folder}/train", f"{large_folder}/train/", "link", "val"):
         test = f"config.DATA.TEST.DATA_PATHS=[{other}]"
         sentence = refusal(linear, saved(), train, test, data="")
-        assert f"config.DATA.TEST.DATA_PATHS is ['{other}'], and '{other}" in sentence
+        named = other.rstrip("/")
+        assert f"config.DATA.TEST.DATA_PATHS is ['{named}'], and '{named}" in sentence
         assert "too: accuracies would be those of training images" in sentence
 
 

@@ -243,8 +243,8 @@ def test_stopped_in_mid_epoch_and_resumed(run_tool, image_folder, tmp_path):
         {line["iter"]: line["lr"] for line in map(json.loads, text.splitlines()) if "lr" in line}
         for text in ((tmp_path / d / "stdout.json").read_text() for d in ("unbroken", "run"))
     ]
-    assert set(rates[1]) == {6, 7}
-    assert rates[1].items() <= rates[0].items()
+    # Those before the checkpoint were written with it, though the run was killed.
+    assert rates[1] == rates[0]
 
 
 @pytest.mark.process
