@@ -66,7 +66,6 @@ class Transfer:
 
     def run(self) -> dict[str, float]:
         """Train and evaluate, as far as that is not done; returns the numbers in percent."""
-        check_run(self.config)
         weights = self.output / "converted.pth"
         job = detection(
             self.dataset,
@@ -78,6 +77,7 @@ class Transfer:
             self.config,
         )
         cfg = job.check(self.num_gpus)
+        check_run(self.config)
         recipe = recipe_of(file_digest(self.checkpoint), job.data_digest, job.classes, cfg)
         if not self.restart:
             refuse_another(self.output, recipe)

@@ -67,9 +67,8 @@ def _table(rows: Rows, name: str, kind: str, titles: list[str]) -> str:
     for features, labels in beside.items():
         for numbers, label in labels.items():
             named = f"{features} ({label})" if len(labels) > 1 else features
-            lines.append(
-                [named, None, *(n if n is None else as_text(n, math.nan) for n in numbers)]
-            )
+            shown = [None if n is None else as_text(n, math.nan) for n in numbers]
+            lines.append([named, None, *shown])
     headers = [heading, "seeds", *(title.removeprefix(f"{kind}: ") for title in titles)]
     return str(tabulate(lines, headers=headers, tablefmt="github", missingval="-"))
 

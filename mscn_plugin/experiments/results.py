@@ -142,10 +142,8 @@ def _settings(row: dict[str, Any]) -> tuple[Any, ...]:
 def save(folder: Path, rows: Rows) -> None:
     """Write ``results.json``, flat ``results.csv``, ``results.md``, and a plot for each suite."""
     save_json(folder / "results.json", rows)
-    for suite in {
-        *SUITES,
-        *by_suite(rows),
-    }:  # an earlier call's, of rows that are not there any more
+    suites = {*SUITES, *by_suite(rows)}  # with plots of an earlier call's rows, perhaps
+    for suite in suites:
         for name in PLOTS:
             for suffix in (".png", ".pdf"):
                 (folder / f"{suite}{name}{suffix}").unlink(missing_ok=True)
