@@ -6,6 +6,7 @@ Shape shorthand: B images, C color channels, H, W height and width in pixels, F 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -42,6 +43,11 @@ class BesideUntrained(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         return flatten([self.trained(images), self.untrained(images)])
+
+
+def with_untrained(layers: Sequence[str]) -> list[str]:
+    """The layers of :class:`BesideUntrained`'s outputs, in their order."""
+    return [*layers, *(UNTRAINED + layer for layer in layers)]
 
 
 def histograms(images: Tensor, cfg: Config) -> Tensor:

@@ -33,7 +33,7 @@ from mscn_plugin.data.box_lists import (
 from mscn_plugin.data.readable_images import ImageFiles, ReadableImagesDataset
 from mscn_plugin.data.sources import find_splits
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.baselines import UNTRAINED, BesideUntrained
+from mscn_plugin.evaluation.baselines import UNTRAINED, BesideUntrained, with_untrained
 from mscn_plugin.evaluation.definitions import BOXES, FROZEN
 from mscn_plugin.evaluation.frozen_features import (
     FrozenFeaturesEngine,
@@ -95,8 +95,7 @@ class BoxesEngine(FrozenFeaturesEngine):
 
     def extract(self, task: Task, layers: list[str], folder: Path, versions: Versions) -> None:
         task.base_model = BesideUntrained(task)
-        layers = [*layers, *(UNTRAINED + layer for layer in layers)]
-        extract_features(task, layers, folder, versions)
+        extract_features(task, with_untrained(layers), folder, versions)
 
     def evaluate(
         self, cfg: Config, layers: list[str], folder: str, device: Any

@@ -18,7 +18,12 @@ from vissl.engines.engine_registry import register_engine
 from mscn_plugin.checkpoints.sigma import TRANSFORM, input_sigma
 from mscn_plugin.data.readable_images import ReadableImagesDataset
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.baselines import UNTRAINED, BesideUntrained, histograms
+from mscn_plugin.evaluation.baselines import (
+    UNTRAINED,
+    BesideUntrained,
+    histograms,
+    with_untrained,
+)
 from mscn_plugin.evaluation.definitions import CONDITIONS, CURVES, FROZEN, area
 from mscn_plugin.evaluation.frozen_features import (
     FrozenFeaturesEngine,
@@ -35,7 +40,7 @@ from mscn_plugin.types import Config, Task
 
 ENGINE = "mscn_occlusion"
 _CELLS_OF_A_SIDE = 7  # 224 / 32 (Table 6)
-_HISTOGRAM = "color_histogram"
+_HISTOGRAM = "color_histogram"  # as a layer, and among the baselines
 
 
 @register_engine(ENGINE)
@@ -63,8 +68,7 @@ class OcclusionEngine(FrozenFeaturesEngine):
 
     def extract(self, task: Task, layers: list[str], folder: Path, versions: Versions) -> None:
         task.base_model = _BesideBaselines(task)
-        untrained = [UNTRAINED + layer for layer in layers]
-        extract_features(task, [*layers, *untrained, _HISTOGRAM], folder, versions)
+        extract_features(task, [*with_untrained(layers), _HISTOGRAM], folder, versions)
 
     def evaluate(
         self, cfg: Config, layers: list[str], folder: str, device: Any
@@ -77,7 +81,7 @@ class OcclusionEngine(FrozenFeaturesEngine):
                 curves_of(cfg, folder, name, list(CONDITIONS), device)
                 for name in (layer, UNTRAINED + layer)
             )
-            beside = {"untrained": untrained, "color_histogram": histogram}
+            beside = {"untrained": untrained, _HISTOGRAM: histogram}
             results[CURVES][layer] = {"shares": list(SHARES), **curves, **beside}
             for name, by_condition in curves.items():
                 numbers = results[FROZEN].setdefault(name, {})
