@@ -387,6 +387,11 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         "start_value",
     ),
     ("a negative warm-up", [f"{S}.warmup_epochs=-1"], f"{S}.warmup_epochs is -1; it must be"),
+    (
+        "a warm-up by the epoch",
+        [f"{S}.update_interval=epoch"],
+        "update_interval is 'epoch' and the rate at the start 0, so that the whole first epoch",
+    ),
     ("negative end", [f"{S}.end_value=-1"], f"{S}.end_value is -1; it must be at least 0"),
     ("misspelled schedule", [f"{S}.name=mscn_warmup_cosin"], "param_schedulers.lr"),
     ("misspelled schedule key", [f"+{S}.warmup_epoch=1"], "warmup_epoch"),

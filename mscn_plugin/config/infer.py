@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -61,8 +62,23 @@ def infer_checkpoint_folder(cfg: Config) -> None:
         cfg.CHECKPOINT.USE_SYMLINK_CHECKPOINT_FOR_RESUME = False
 
 
+def infer_sync_bn_group(cfg: Config) -> None:
+    """Under ``torchrun`` give VISSL's "within each node" the ranks of a node, not of its own one.
+
+    There each rank is a node of VISSL's, whose group would be the rank alone.
+    """
+    sync_bn = cfg.MODEL.SYNC_BN_CONFIG
+    within_node = sync_bn.CONVERT_BN_TO_SYNC_BN and sync_bn.GROUP_SIZE == -1
+    if within_node and "TORCHELASTIC_RUN_ID" in os.environ:
+        sync_bn.GROUP_SIZE = int(os.environ["LOCAL_WORLD_SIZE"])
+
+
+_PORT = 40050
+"""VISSL's own for all jobs, of which two on one node would meet."""
+
+
 def infer_slurm(cfg: Config) -> None:
-    """In the place of VISSL's defaults give a job the run's name and folder, and no idle GPU."""
+    """In the place of VISSL's defaults give a job the run's name, folder and port, no idle GPU."""
     slurm = cfg.SLURM
     if not slurm.USE_SLURM:
         return
@@ -70,6 +86,9 @@ def infer_slurm(cfg: Config) -> None:
         slurm.LOG_FOLDER = cfg.CHECKPOINT.DIR
     if slurm.NAME == "vissl":
         slurm.NAME = os.path.basename(cfg.CHECKPOINT.DIR) or slurm.NAME
+    if slurm.PORT_ID == _PORT:
+        # Systems hand ports above 32767 to any program that asks for one.
+        slurm.PORT_ID = 20000 + zlib.crc32(cfg.CHECKPOINT.DIR.encode()) % 12000
     if cfg.MACHINE.DEVICE == "cpu":  # VISSL asks for one by process
         slurm.ADDITIONAL_PARAMETERS.setdefault("gpus_per_node", 0)
 
@@ -143,6 +162,7 @@ STEPS: tuple[Step, ...] = (
     infer_unmasked_views,
     expand_paths,
     infer_checkpoint_folder,
+    infer_sync_bn_group,
     infer_slurm,
     vissl.check,
     arrays.infer_and_check,

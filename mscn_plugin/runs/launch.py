@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -135,18 +134,7 @@ class ToolRun:
             f"config={self.config}",
             *self.overrides,
             hydra_override("config.CHECKPOINT.DIR", self.output),
-            *(self._slurm_folder_and_port if self.slurm else []),
             *self.slurm,
-        ]
-
-    @property
-    def _slurm_folder_and_port(self) -> list[str]:
-        # VISSL's jobs all meet at port 40050, and those that share a node would collide. Systems
-        # hand ports above 32767 to any program that asks for one.
-        port = 20000 + zlib.crc32(str(self.output).encode()) % 12000
-        return [
-            hydra_override("config.SLURM.LOG_FOLDER", self.output),
-            hydra_override("config.SLURM.PORT_ID", port),
         ]
 
     @property

@@ -8,7 +8,12 @@ from typing import Any
 
 import torch
 from classy_vision.optim import OPTIMIZER_REGISTRY
-from classy_vision.optim.param_scheduler import PARAM_SCHEDULER_REGISTRY, build_param_scheduler
+from classy_vision.optim.param_scheduler import (
+    PARAM_SCHEDULER_REGISTRY,
+    ClassyParamScheduler,
+    UpdateInterval,
+    build_param_scheduler,
+)
 
 from mscn_plugin.allowed import (
     ABOVE_ZERO_TO_ONE,
@@ -230,10 +235,23 @@ def _check_schedules(settings: Any) -> dict[str, Any]:
                 f"{path}.{key} is a schedule that VISSL does not read; it must be one of "
                 f"{', '.join(_SCHEDULED)}"
             )
-    return {
+    schedules = {
         key: _check_schedule(f"{path}.{key}", section, epochs)
         for key, section in _used_schedules(settings).items()
     }
+    for key in {"lr", "lr_head"} & schedules.keys():
+        _check_first_epoch(f"{path}.{key}", schedules[key])
+    return schedules
+
+
+def _check_first_epoch(path: str, schedule: ClassyParamScheduler) -> None:
+    """Refuse a warm-up from 0 that a schedule by the epoch makes an epoch without any change."""
+    if schedule.update_interval == UpdateInterval.EPOCH and schedule(0.0) == 0 < schedule(0.5):
+        raise ConfigError(
+            f"{path}.update_interval is 'epoch' and the rate at the start 0, so that the whole "
+            f"first epoch would change no weight: it must be 'step', or the start above 0 "
+            f"({SCHEDULER}: warmup_start_value, or warmup_epochs=0)"
+        )
 
 
 def _used_schedules(settings: Any) -> dict[str, Any]:
