@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import itertools
 import logging
 import os
 import re
@@ -195,8 +196,21 @@ def _leads_back(folder: os.DirEntry[str]) -> bool:
 
 
 def _has_images(folder: Path, extensions: Extensions, deep: bool = True) -> bool:
-    """Whether a folder, or with ``deep`` one in it, holds an image: as few look-ups as possible."""
-    folders, endings = [], extensions or image_extensions()
+    """Whether a folder, or with ``deep`` one in it, holds an image."""
+    return has_more_images(folder, 0, extensions, deep)
+
+
+def has_more_images(
+    folder: str | Path, than: int, extensions: Extensions = (), deep: bool = True
+) -> bool:
+    """Whether a folder, with ``deep`` together with those in it, holds more images than that."""
+    found = _image_paths(str(folder), extensions or image_extensions(), deep)
+    return next(itertools.islice(found, than, None), None) is not None
+
+
+def _image_paths(folder: str, endings: Extensions, deep: bool) -> Iterator[str]:
+    """Paths of images, in no order; as few look-ups as the taker of the paths asks for."""
+    folders = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -204,12 +218,14 @@ def _has_images(folder: Path, extensions: Extensions, deep: bool = True) -> bool
                     continue
                 if entry.is_dir():
                     if not _leads_back(entry):
-                        folders.append(Path(entry.path))
+                        folders.append(entry.path)
                 elif entry.name.lower().endswith(endings):
-                    return True
+                    yield entry.path
     except OSError:
-        return False
-    return deep and any(_has_images(inner, extensions) for inner in folders)
+        return
+    if deep:
+        for inner in folders:
+            yield from _image_paths(inner, endings, deep)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
-from mscn_plugin.data.image_folder import Contents, Splits
+from mscn_plugin.data.image_folder import Contents, Extensions, Splits
 
 
 class ImageSource(abc.ABC):
@@ -57,8 +57,12 @@ class ImageSource(abc.ABC):
         return os.path.exists(path)
 
     @classmethod
-    def splits(cls, data: str) -> Splits | None:
+    def splits(cls, data: str, extensions: Extensions = ()) -> Splits | None:
         """The splits of what ``MSCN.DATA`` names, or None where that is none of this kind.
+
+        Args:
+            extensions: endings of the files that make it a folder of images, in lower case; empty:
+                those of pictures.
 
         Raises:
             ValueError: it is, and cannot be used; the message is what follows on "which".

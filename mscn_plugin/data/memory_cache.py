@@ -7,7 +7,6 @@ too, so that every crop has the pixels that it has without the cache.
 
 from __future__ import annotations
 
-import itertools
 import mmap
 import os
 import socket
@@ -104,17 +103,17 @@ class MemoryCache:
     """Decoded images by their places in a source.
 
     Args:
-        sizes: for each image what :func:`held_bytes` says, none for one that is unreadable.
+        sizes: what :func:`held_bytes` says for each image and all :data:`_REDUCTIONS`, zeros where
+            it says none and for images that are unreadable, int64 ``[N, 4]``.
         upright: width and height of each image, 0 where only decoding says it, int ``[N, 2]``.
         path: of the memory that another process of this machine has made; empty: it is made here.
     """
 
-    def __init__(self, sizes: Iterable[list[int]], upright: np.ndarray, path: str = "") -> None:
+    def __init__(self, sizes: np.ndarray, upright: np.ndarray, path: str = "") -> None:
         self.upright = upright
-        number, most = len(upright), len(_REDUCTIONS)
+        number, most = sizes.shape
         # Where each size of each image ends, and where it begins: that of the one before.
-        padded = [[*size, *[0] * (most - len(size))] for size in sizes]
-        self.ends = np.cumsum(np.array(padded, np.int64).reshape(-1)).reshape(number, most)
+        self.ends = np.cumsum(sizes.reshape(-1)).reshape(number, most)
         shapes = {
             # For each reduction that may be asked for the size that it gives, counted from 1.
             "kept": ((number, _REDUCTIONS[-1] + 1), "u1"),
@@ -174,8 +173,7 @@ class MemoryCache:
 
 
 def _attached(ends: np.ndarray, upright: np.ndarray, path: str) -> MemoryCache:
-    sizes = np.diff(ends.reshape(-1), prepend=0).reshape(ends.shape).tolist()
-    return MemoryCache(sizes, upright, path)
+    return MemoryCache(np.diff(ends.reshape(-1), prepend=0).reshape(ends.shape), upright, path)
 
 
 class HeldImage(EncodedImage):
@@ -233,23 +231,29 @@ def make_cache(
     Raises:
         RunError: on all ranks, where a machine has not enough memory.
     """
-    sizes: list[list[int]] = []
+    machine, rank = socket.gethostname(), dist.get_rank() if dist.is_initialized() else 0
+    here = [other for other, name in enumerate(_of_all_ranks(machine)) if name == machine]
+    owner = here[0]
+    sizes = np.zeros((number, len(_REDUCTIONS)), np.int64)
     upright = np.zeros((number, 2), np.int32)
-    for place in range(number):
+    # One rank opens an image, and all of the machine go by what it has found: where a read error
+    # has passed on one of them, its places in the memory would be other images' places.
+    share = slice(here.index(rank), None, len(here))
+    for place in range(number)[share]:
         try:
             file = load(place)
             upright[place] = file.size if with_sizes or file.reducible else 0
         except UnreadableImageError:
-            sizes.append([])
             continue
-        sizes.append(held_bytes(file))
+        held = held_bytes(file)
+        sizes[place, : len(held)] = held
         file.image.close()
-    machine = socket.gethostname()
-    machines = _of_all_ranks(machine)
-    owner = machines.index(machine)
+    found = _of_all_ranks((sizes[share], upright[share]))
+    for first, other in enumerate(here):
+        sizes[first :: len(here)], upright[first :: len(here)] = found[other]
     cache, message = None, None
-    if owner == (dist.get_rank() if dist.is_initialized() else 0):
-        message = refusal(sum(itertools.chain(*sizes)), number)
+    if owner == rank:
+        message = refusal(int(sizes.sum()), number)
         cache = MemoryCache(sizes, upright) if message is None else None
     answers = _of_all_ranks((cache.path if cache else "", message))
     for _, message in answers:

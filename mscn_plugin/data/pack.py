@@ -28,6 +28,7 @@ from mscn_plugin.data.image_folder import (
     Contents,
     fingerprint,
     image_extensions,
+    is_hidden,
 )
 from mscn_plugin.data.index import Entries, Index, Shard, write_index
 from mscn_plugin.data.packed import INDEX, PACK, PACK_AGAIN, TarSource
@@ -134,7 +135,9 @@ def pack(data: str, output: Path, settings: Settings, processes: int = 1) -> lis
     places = {name: name if splits.val else "." for name in found}
     images = {name: contents_fingerprint(contents) for name, contents in found.items()}
     plan = {"version": _VERSION, **dataclasses.asdict(settings), "images": images}
-    _begin(output, splits.folder, {"complete": False, **plan})
+    # A pattern names files, and the pack may lie beside them.
+    source = splits.folder if Path(data).expanduser().is_dir() else None
+    _begin(output, source, {"complete": False, **plan})
     jobs = [
         job
         for name, contents in found.items()
@@ -169,9 +172,14 @@ def pack(data: str, output: Path, settings: Settings, processes: int = 1) -> lis
     return lines
 
 
-def _begin(output: Path, source: Path, plan: dict[str, Any]) -> None:
-    """Make the output's folder, or see that it holds the same pack."""
-    if source.resolve() in (output.resolve(), *output.resolve().parents):
+def _begin(output: Path, source: Path | None, plan: dict[str, Any]) -> None:
+    """Make the output's folder, or see that it holds the same pack.
+
+    Args:
+        source: the folder that is to be packed, which the output may not lie in; None: there is
+            none.
+    """
+    if source is not None and source.resolve() in (output.resolve(), *output.resolve().parents):
         raise ConfigError(f"{output} lies in {source}, which is to be packed: name another folder")
     output.mkdir(parents=True, exist_ok=True)
     if not (output / PACK).is_file():
@@ -326,7 +334,7 @@ def _write(path: Path, shards: list[Shard], entries: Entries, classes: list[str]
 
 def _write_index(folder: Path, contents: Contents) -> None:
     """Make one index of the parts, and remove these."""
-    shards = sorted(folder.glob("*.tar"))
+    shards = sorted(path for path in folder.glob("*.tar") if not is_hidden(path.name))
     parts = [Index(str(_part(s)), str(folder), str(folder)).entries() for s in shards]
     names = [name for part in parts for name in part.names]
     places = np.repeat(np.arange(len(parts)), [len(part.names) for part in parts])

@@ -37,9 +37,10 @@ from mscn_plugin.data.image_folder import (
     SPLIT_NAMES,
     TRAIN,
     Contents,
+    Extensions,
     Splits,
-    class_names,
     fingerprint,
+    has_more_images,
     image_extensions,
     is_hidden,
     matching,
@@ -145,10 +146,10 @@ class IndexedSource(ImageSource):
         return os.path.exists(path) or bool(_files(path, cls.suffix, missing=[]))
 
     @classmethod
-    def splits(cls, data: str) -> Splits | None:
+    def splits(cls, data: str, extensions: Extensions = ()) -> Splits | None:
         if os.path.isdir(data):
             _check_complete(data)
-            return cls._splits_of_folder(Path(data))
+            return cls._splits_of_folder(Path(data), extensions)
         if not data.endswith(cls.suffix):
             return None
         if "://" in data or data.startswith("pipe:"):
@@ -160,13 +161,15 @@ class IndexedSource(ImageSource):
         return Splits(Path(data).parent, Path(data), None, (), cls.name)
 
     @classmethod
-    def _splits_of_folder(cls, folder: Path) -> Splits | None:
-        here = _holder(folder, cls.suffix)
+    def _splits_of_folder(cls, folder: Path, extensions: Extensions) -> Splits | None:
+        here = _holder(folder, cls.suffix, extensions)
         if here is None:
             return None
-        found: dict[str | None, Path] = {}
-        shards = _shards_in(here, cls.suffix)
-        if shards:
+        inner = [n for n in sub_folders(here) if _holds_shards(here / n, cls.suffix, extensions)]
+        found: dict[str | None, Path] = {name: here / name for name in inner}
+        # A file beside train/ is what that was unpacked from.
+        if not matching(TRAIN, inner) and _holds_shards(here, cls.suffix, extensions):
+            found, shards = {}, _shards_in(here, cls.suffix)
             groups: dict[str | None, list[str]] = {}
             for name in shards:
                 groups.setdefault(_split_word(name), []).append(name)
@@ -175,8 +178,6 @@ class IndexedSource(ImageSource):
                 if pattern and fnmatch.filter(shards, pattern) != names:
                     raise ValueError(f"holds files whose splits cannot be told apart: {names[0]}")
                 found[word] = here / pattern
-        else:
-            found = {n: here / n for n in sub_folders(here) if _shards_in(here / n, cls.suffix)}
         words = [word for word in found if word]
         train = next(iter(matching(TRAIN, words)), None)
         if train is None:
@@ -501,7 +502,9 @@ def _files(root: str, suffix: str, missing: list[str] | None = None) -> list[str
         if os.path.isfile(path):
             found.append(path)
         elif glob.has_magic(name) and os.path.isdir(folder):  # whose own name may have brackets
-            found += [os.path.join(folder, n) for n in fnmatch.filter(os.listdir(folder), name)]
+            names = fnmatch.filter(os.listdir(folder), name)
+            shown = [n for n in names if is_hidden(name) or not is_hidden(n)]
+            found += [os.path.join(folder, n) for n in shown]
         elif glob.has_magic(path):
             found += glob.glob(path)
         else:
@@ -543,22 +546,37 @@ def _shards_in(folder: Path, suffix: str) -> list[str]:
     return sorted(n for n in names if n.endswith(suffix) and not is_hidden(n))
 
 
-def _holder(folder: Path, suffix: str) -> Path | None:
-    """The folder that holds files, or sub-folders of splits with files; None: there is none.
+def _holds_shards(folder: Path, suffix: str, extensions: Extensions) -> bool:
+    """Whether the files with a suffix in a folder are its images, and not archives beside these.
 
-    Archives may lie beside a folder of images: where there are images in sub-folders, or more of
-    them than files, it is one.
+    Archives stay where they were unpacked, and tables lie beside the images that they are about:
+    where there are more images than such files, the sub-folders' included, it is a folder of
+    images.
     """
-    shards = _shards_in(folder, suffix)
-    names = sub_folders(folder)
-    if shards and not (folder / INDEX).is_file():
-        images = sum(n.lower().endswith(image_extensions()) for n in os.listdir(folder))
-        if images > len(shards) or class_names(folder):
-            return None
-    splits = [n for n in names if any(pattern.fullmatch(n) for pattern in SPLIT_NAMES)]
-    if shards or any(_shards_in(folder / name, suffix) for name in splits):
+    shards = len(_shards_in(folder, suffix))
+    return shards > 0 and (
+        any((place / PACK).is_file() for place in (folder, folder.parent))
+        or not has_more_images(folder, shards, extensions)
+    )
+
+
+def _holder(folder: Path, suffix: str, extensions: Extensions) -> Path | None:
+    """The folder that holds shards, or sub-folders of splits with shards; None: there is none."""
+    if _holds_shards(folder, suffix, extensions):
         return folder
-    return _holder(folder / names[0], suffix) if len(names) == 1 else None
+    names = sub_folders(folder)
+    splits = [n for n in names if any(pattern.fullmatch(n) for pattern in SPLIT_NAMES)]
+    splits = [n for n in splits if _holds_shards(folder / n, suffix, extensions)]
+    if splits:
+        here: Path | None = folder
+    else:
+        here = _holder(folder / names[0], suffix, extensions) if len(names) == 1 else None
+    if here is None or (folder / PACK).is_file():
+        return here
+    shards = sum(len(_shards_in(here / name, suffix)) for name in ("", *sub_folders(here)))
+    # Files in val/ alone are archives where the images lie in other sub-folders.
+    deep = here == folder and not matching(TRAIN, splits)
+    return None if has_more_images(folder, shards, extensions, deep) else here
 
 
 def _split_word(path: str) -> str | None:

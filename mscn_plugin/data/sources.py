@@ -136,9 +136,10 @@ def find_splits(data: str, key: str, channels: int | None = None) -> Splits:
             "folder of arrays, or set CHANNELS to null"
         )
     path = build_photographs() if data == PHOTOGRAPHS else Path(data).expanduser().absolute()
+    endings = () if channels is None else (*image_extensions(), *EXTENSIONS)
     try:
         for source in SOURCES.values():
-            splits = source.splits(str(path) if "://" not in data else data)
+            splits = source.splits(str(path) if "://" not in data else data, endings)
             if splits is not None and channels is None:
                 return splits
             if splits is not None:

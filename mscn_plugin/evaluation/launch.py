@@ -54,11 +54,15 @@ class Launch(ToolRun):
         return self.folder / f"{self.evaluation.config}-{name}"
 
     def read_metrics(self) -> dict[str, float] | None:
-        """The numbers of the last epoch of this checkpoint; others are no result."""
+        """The numbers of the last epoch of this checkpoint; others are no result.
+
+        Those that could not be measured, as the SVMs' of classes of few images, are left out.
+        """
         line = self._last_line()
         if line is None:
             return None
-        return {title: _only(line, keys) for title, keys in self.evaluation.metrics.items()}
+        found = {title: _only(line, keys) for title, keys in self.evaluation.metrics.items()}
+        return {title: number for title, number in found.items() if number is not None}
 
     def details(self) -> dict[str, Any]:
         """What was measured beside the metrics, of :data:`DETAILS`, of the one layer."""
@@ -79,10 +83,12 @@ class Launch(ToolRun):
         return done[-1] if done else None
 
 
-def _only(line: dict[str, Any], keys: tuple[str, ...]) -> float:
-    """The value at ``keys``, of the one layer that our configs evaluate."""
+def _only(line: dict[str, Any], keys: tuple[str, ...]) -> float | None:
+    """The value at ``keys``, of the one layer that our configs evaluate; None: it has none."""
     value: Any = line
     for key in keys:
+        if key not in value:
+            return None
         value = value[key]
     (number,) = value.values()
     return float(number)

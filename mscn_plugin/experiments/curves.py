@@ -56,7 +56,8 @@ def _table(rows: Rows, name: str, kind: str, titles: list[str]) -> str:
         done = [row.get("evaluations", {}).get(name, {}) for row in of_one]
         metrics = [outcome["metrics"] for outcome in done if "metrics" in outcome]
         if metrics:
-            cells = [as_text(*mean_and_interval([m[title] for m in metrics])) for title in titles]
+            of_titles = [[m[title] for m in metrics if title in m] for title in titles]
+            cells = [as_text(*mean_and_interval(of)) if of else None for of in of_titles]
             lines.append([label, len(metrics), *cells])
         # One network, and one histogram, whatever the seed: no mean, and each line once.
         for outcome in done:

@@ -127,8 +127,9 @@ def svm_average_precision(train: Labeled, val: Labeled, settings: Config) -> dic
 
     Returns:
         ``mAP``, and for classes ``[N]`` without a ``cls_list`` also ``top_1``: accuracy of the
-        largest decision value. Classes with too few images to cross-validate are left out of
-        both; the log says how many.
+        largest decision value. Classes with too few images to cross-validate, or without a
+        validation image, are left out: mAP is over the others, ``top_1`` over the others' images,
+        and the log says how many. Empty where there are no others.
 
     Raises:
         ConfigError: ``cls_list`` names a class that there is not.
@@ -157,8 +158,9 @@ def svm_average_precision(train: Labeled, val: Labeled, settings: Config) -> dic
     )
     folds = settings["cross_val_folds"]
     search = GridSearchCV(svm, {"C": costs(settings)}, scoring="average_precision", cv=folds)
-    precisions, decisions = [], np.full((len(queries), num_classes), -np.inf)
-    stopped = 0
+    precisions: dict[int, float] = {}
+    decisions = np.full((len(queries), num_classes), -np.inf)
+    fitted = stopped = 0
     for label in asked:
         positive = targets[:, label] == 1
         if not folds <= positive.sum() <= len(positive) - folds:
@@ -167,23 +169,35 @@ def svm_average_precision(train: Labeled, val: Labeled, settings: Config) -> dic
             warnings.simplefilter("ignore", ConvergenceWarning)
             search.fit(x, np.where(positive, 1, -1))
         stopped += int(np.max(search.best_estimator_.n_iter_)) >= settings["max_iter"]
+        fitted += 1
         decisions[:, label] = search.decision_function(queries)
         judged = truths[:, label] != -1
         signs = np.where(truths[judged, label] == 1, 1, -1)
-        precisions.append(float(get_precision_recall(signs, decisions[judged, label])[-1]))
-    if len(precisions) < len(asked):
-        logging.warning(
-            f"SVM: mAP is the mean over {len(precisions)} of {len(asked)} classes: of the others "
-            f"config.SVM.cross_val_folds, {folds}, is more than the training images with or without"
-        )
+        if (signs == 1).any():  # else there is nothing to recall
+            precisions[label] = float(get_precision_recall(signs, decisions[judged, label])[-1])
     if stopped:
         logging.info(
-            f"SVM: the fits of {stopped} of {len(precisions)} classes ended after "
+            f"SVM: the fits of {stopped} of {fitted} classes ended after "
             f"{settings['max_iter']} iterations (config.SVM.max_iter), before they converged"
         )
-    result = {"mAP": 100 * float(np.mean(precisions)) if precisions else 0.0}
-    if y.ndim == 1 and not settings["cls_list"]:
-        result["top_1"] = 100 * float((decisions.argmax(axis=1) == truth).mean())
+    too_few = (
+        "fewer training images, with it or without, than config.SVM.cross_val_folds, "
+        f"{folds}, or no validation image"
+    )
+    if not precisions:
+        logging.warning(f"SVM: no number, since each of the {len(asked)} classes has {too_few}")
+        return {}
+    has_top_1 = y.ndim == 1 and not settings["cls_list"]
+    if len(precisions) < len(asked):
+        also = ", and top-1 over the images of these" if has_top_1 else ""
+        logging.warning(
+            f"SVM: mAP is the mean over {len(precisions)} of {len(asked)} classes{also}: each of "
+            f"the others has {too_few}"
+        )
+    result = {"mAP": 100 * float(np.mean(list(precisions.values())))}
+    if has_top_1:
+        measured = np.isin(truth, list(precisions))
+        result["top_1"] = 100 * float((decisions.argmax(axis=1) == truth)[measured].mean())
     return result
 
 

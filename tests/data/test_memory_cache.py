@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import io
 import multiprocessing
 import pickle
 import random
+import threading
+import types
 
 import numpy as np
 import pytest
@@ -132,9 +135,60 @@ def test_an_unreadable_image_stays_one():
             held(cache, 1, some).decode()
 
 
+def test_ranks_share_one_layout_whatever_a_single_one_could_not_read(monkeypatch):
+    """A read error that passes on one rank must not move the other images' places."""
+    ranks, opened = on_three_ranks(monkeypatch)
+
+    def cache_of(rank):
+        def some(place):
+            opened.append(place)
+            if rank == 1 and place in (1, 4):
+                raise UnreadableImageError("for the moment")
+            return load(place)
+
+        return make_cache(some, len(FILES))
+
+    caches = ranks(cache_of)
+    first = caches[0]
+    for place in range(len(FILES)):
+        held(first, place).decode()
+    for cache in caches[1:]:
+        assert (cache.ends == first.ends).all()
+        assert (cache.upright == first.upright).all()
+        for place in {*range(len(FILES))} - {1, 4}:
+            own = held(cache, place, never).decode().picture
+            assert own.tobytes() == load(place).decode().picture.tobytes()
+    assert sorted(opened) == list(range(len(FILES)))  # each file by one rank
+
+
+def on_three_ranks(monkeypatch):
+    """Threads that take themselves for ranks, and a list that all can write to."""
+    barrier, thread, values = threading.Barrier(3, timeout=60), threading.local(), [None] * 3
+
+    def gather(found, value):
+        values[thread.rank] = value
+        barrier.wait()
+        found[:] = values
+        barrier.wait()
+
+    group = {"is_initialized": lambda: True, "get_rank": lambda: thread.rank}
+    group |= {"get_world_size": lambda: 3, "all_gather_object": gather}
+    monkeypatch.setattr(memory_cache, "dist", types.SimpleNamespace(**group))
+
+    def run(task):
+        def as_rank(rank):
+            thread.rank = rank
+            return task(rank)
+
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            return list(pool.map(as_rank, range(3)))
+
+    return run, []
+
+
 def test_what_does_not_fit_is_not_kept():
     """Such as an image that has become larger since."""
-    cache = MemoryCache([[12]], np.zeros((1, 2), np.int32))
+    cache = MemoryCache(np.array([[12, 0, 0, 0]]), np.zeros((1, 2), np.int32))
     large = EncodedImage(Image.new("RGB", (9, 9)))
     assert HeldImage(cache, 0, lambda: large).decode().picture.size == (9, 9)
     assert cache.get(0, 1) is None

@@ -216,6 +216,30 @@ def test_what_cannot_be_packed_is_refused(image_folder, tmp_path):
             Settings(**wrong)
 
 
+def test_the_pack_of_a_pattern_may_lie_beside_its_files(image_folder, tmp_path):
+    pack(str(image_folder / "val"), tmp_path / "shards", COPIED)
+    for name in ("index.mscn", "pack.json"):
+        (tmp_path / "shards" / name).unlink()
+    (tmp_path / "shards" / "._000000.tar").write_bytes(b"\0\5\26\7")
+    lines = pack(f"{tmp_path}/shards/0*.tar", tmp_path / "shards" / "packed", COPIED)
+    assert lines[0] == "images: 12 copied"
+    with pytest.raises(ConfigError, match="lies in .*shards, which is to be packed"):
+        pack(f"{tmp_path}/shards", tmp_path / "shards" / "again", COPIED)
+
+
+def test_hidden_twins_of_what_is_written_are_left_out(image_folder, tmp_path, monkeypatch):
+    """macOS writes ``._x`` beside each file on a disk of another system."""
+    write = packing._write_shard
+
+    def with_twin(job):
+        job.shard.with_name(f"._{job.shard.name}").write_bytes(b"\0\5\26\7")
+        return write(job)
+
+    monkeypatch.setattr(packing, "_write_shard", with_twin)
+    (_, packed) = pack(str(image_folder / "val"), tmp_path / "out", COPIED)
+    assert "12 images in 2 shards" in packed
+
+
 @pytest.mark.parametrize("command", ["pack", "statistics"])
 def test_no_processes_are_refused(command, mscn, image_folder, tmp_path, capsys):
     with pytest.raises(SystemExit):

@@ -59,8 +59,8 @@ def of_classes(path, labels, form="cls", start=0):
     return write_tar(path, members)
 
 
-def taken(data):
-    splits = find_splits(str(data), "KEY")
+def taken(data, channels=None):
+    splits = find_splits(str(data), "KEY", channels)
     return splits, contents_of(splits)
 
 
@@ -183,6 +183,94 @@ def test_archives_beside_images_leave_a_folder_what_it_is(image_folder, tmp_path
     of_classes(tmp_path / "preview" / "0.tar", (0, 1))
     (tmp_path / "preview" / "a.png").write_bytes(picture())
     assert taken(tmp_path / "preview")[0].source == "tar_shards"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["val/ILSVRC2012_img_val.tar"],
+        ["train/class0.tar"],
+        ["train/class0.tar", "val/class0.tar", "all.tar"],
+        ["train/metadata.parquet"],
+        ["test/images.tar"],
+        ["backup/1.tar", "testing/1.tar"],
+    ],
+)
+def test_archives_in_the_folders_of_splits_leave_them_what_they_are(image_folder, tmp_path, files):
+    shutil.copytree(image_folder, tmp_path / "x")
+    for name in files:
+        of_classes(tmp_path / "x" / name, (0, 1))
+    splits, found = taken(tmp_path / "x")
+    assert (splits.source, splits.val) == ("disk_folder", tmp_path / "x" / "val")
+    assert (found.folder, len(found.images)) == (f"{tmp_path}/x/train", 32)
+
+
+def test_archives_that_are_not_unpacked_are_no_training_images(image_folder, tmp_path):
+    shutil.copytree(image_folder / "train", tmp_path / "x" / "train")
+    of_classes(tmp_path / "x" / "val" / "val.tar", (0, 1))
+    splits, found = taken(tmp_path / "x")
+    assert (splits.source, splits.val, len(found.images)) == ("disk_folder", None, 32)
+    shutil.copytree(image_folder / "train", tmp_path / "classes")
+    of_classes(tmp_path / "classes" / "test" / "backup.tar", (0, 1))
+    assert taken(tmp_path / "classes")[0].source == "disk_folder"
+    shutil.copytree(image_folder / "train" / "class0", tmp_path / "loose")
+    of_classes(tmp_path / "loose" / "old" / "backup.tar", (0, 1))
+    assert taken(tmp_path / "loose")[0].source == "disk_folder"
+
+
+def test_shards_that_were_used_and_unpacked_are_a_folder_of_images(image_folder, tmp_path):
+    of_classes(tmp_path / "x" / "images.tar", (0, 1))
+    assert taken(tmp_path / "x")[0].source == "tar_shards"
+    shutil.copytree(image_folder / "train", tmp_path / "x", dirs_exist_ok=True)
+    splits, found = taken(tmp_path / "x")
+    assert (splits.source, len(found.images)) == ("disk_folder", 32)
+
+
+def test_archives_beside_arrays_leave_a_folder_what_it_is(tmp_path):
+    for split in ("train", "val"):
+        for name in "ab":
+            (tmp_path / "x" / split / name).mkdir(parents=True)
+            np.save(tmp_path / "x" / split / name / "0.npy", np.zeros((4, 8, 8), np.float32))
+    of_classes(tmp_path / "x" / "bands.tar", (0, 1))
+    of_classes(tmp_path / "x" / "val" / "val.tar", (0, 1))
+    splits, found = taken(tmp_path / "x", channels=4)
+    assert (splits.source, splits.val) == ("array_folder", tmp_path / "x" / "val")
+    assert len(found.images) == 2
+    of_classes(tmp_path / "y" / "0.tar", (0, 1))
+    with pytest.raises(ConfigError, match="holds packed images; with config.MSCN.CHANNELS 4"):
+        taken(tmp_path / "y", channels=4)
+
+
+def test_shards_stay_shards_beside_few_images_and_the_archive_they_came_in(tmp_path, packed_folder):
+    for name in ("train/0", "train/1", "val/0"):
+        of_classes(tmp_path / "x" / f"{name}.tar", (0, 1), start=2 * int(name[-1]))
+    write_tar(tmp_path / "x" / "all.tar", {"train/0.tar": b""})
+    (tmp_path / "x" / "train" / "a.png").write_bytes(picture())
+    (tmp_path / "x" / "examples").mkdir()
+    (tmp_path / "x" / "examples" / "a.png").write_bytes(picture())
+    splits, found = taken(tmp_path / "x")
+    assert (splits.source, splits.train, len(found.images)) == (
+        "tar_shards",
+        tmp_path / "x" / "train",
+        4,
+    )
+    assert splits.val == tmp_path / "x" / "val"
+    for place in range(20):  # pack.json says what the folder is, whatever was put there later
+        for folder in (packed_folder, packed_folder / "train"):
+            (folder / f"{place}.png").write_bytes(picture())
+    splits, found = taken(packed_folder)
+    assert (splits.source, splits.val) == ("tar_shards", packed_folder / "val")
+    assert len(found.images) == 32
+
+
+def test_hidden_twins_of_shards_are_left_out(tmp_path):
+    """macOS leaves ``._x`` beside each file of a disk of another system."""
+    for name in ("x-train-0", "x-val-0"):
+        of_classes(tmp_path / "x" / f"{name}.tar", (0, 1))
+        (tmp_path / "x" / f"._{name}.tar").write_bytes(b"\0\5\26\7" * 50)
+    splits, found = taken(tmp_path / "x")
+    assert (splits.val, len(found.images)) == (tmp_path / "x" / "*val*.tar", 2)
+    assert len(taken(tmp_path / "x" / "*-train-*.tar")[1].images) == 2
 
 
 def test_the_index_of_a_folder_that_cannot_be_written_lies_in_the_cache(tmp_path, monkeypatch):

@@ -110,6 +110,15 @@ def test_frozen_features_of_another_checkpoint_are_no_result(folder):
     assert set(launch.read_metrics().values()) == {3.0}
 
 
+def test_a_number_that_could_not_be_measured_is_left_out(folder):
+    """As the SVMs' are where each class has but a few images."""
+    quick = next(e for e in SUITES["quick"] if e.config == "quick_frozen")
+    line = {FROZEN: {"knn": {"top_1": {"res5": 3.0}}}, CHECKPOINT_DIGEST: "digest"}
+    launch = folder(quick)
+    (launch.output / FROZEN_LOG).write_text(json.dumps(line) + "\n")
+    assert launch.read_metrics() == {"kNN, top-1": 3.0}
+
+
 def test_curves_of_hidden_shares_are_those_of_the_one_layer(folder):
     occlusion = next(e for e in SUITES["quick"] if e.config == "quick_occlusion")
     areas = {classifier: {name: {"res5": 7.0} for name in CONDITIONS} for classifier in CLASSIFIERS}

@@ -46,6 +46,10 @@ def test_a_table_for_each_kind_of_numbers_with_those_runs_alone_that_have_them()
     assert [line.split("|")[1].strip() for line in knn.splitlines()[2:]] == ["arm a", "arm d"]
     assert all(part in knn for part in ("s, hidden, kNN, area", " box ", "7.5 ± 31.8"))
     assert "s, hidden, probe, area" in probe
+    one, none = ({"frozen": {"metrics": {"kNN": 3.5, **svm}}} for svm in ({"SVM": 4.0}, {}))
+    unmeasured = [row("a", 0, evaluations=one), row("b", 0, evaluations=none)]
+    (frozen,) = evaluation_tables(unmeasured)
+    assert [cell.strip() for cell in frozen.splitlines()[-1].split("|")][3:-1] == ["3.5", "-"]
     assert evaluation_tables([row("b", 0)]) == []
 
 

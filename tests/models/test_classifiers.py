@@ -117,11 +117,34 @@ def test_classes_with_too_few_images_are_left_out_and_counted(svm_settings, capl
     """Cross-validation needs one image of the class in each fold."""
     from mscn_plugin.models.classifiers import svm_average_precision
 
-    rare = TRAIN[1] == 0
-    keep = ~rare | (np.cumsum(rare) <= 2)
-    result = svm_average_precision((TRAIN[0][keep], TRAIN[1][keep]), VAL, svm_settings())
-    assert 0 < result["mAP"] < 100
-    assert "mAP is the mean over 7 of 8 classes: of the others config.SVM.cross" in caplog.text
+    kept = [30 * label + n for label, most in enumerate((6, 6, 2, 2)) for n in range(most)]
+    labels = np.repeat(np.arange(4), 30)
+    apart = np.eye(4)[labels] + 0.01 * np.random.RandomState(0).randn(120, 4)
+    few = apart[kept], labels[kept]
+    result = svm_average_precision(few, (apart, labels), svm_settings(cross_val_folds=3))
+    assert result == {"mAP": pytest.approx(100), "top_1": 100}
+    assert (
+        "mAP is the mean over 2 of 4 classes, and top-1 over the images of these: each of the "
+        "others has fewer training images, with it or without, than config.SVM.cross_val_folds, 3, "
+        "or no validation image"
+    ) in caplog.text
+    caplog.clear()
+    # A class without a validation image has no average precision, and may be mistaken for others.
+    some = labels > 0
+    result = svm_average_precision(few, (apart[some], labels[some]), svm_settings())
+    assert result == {"mAP": pytest.approx(100), "top_1": 100}
+    assert "mAP is the mean over 1 of 4 classes, and" in caplog.text
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_where_no_svm_can_be_fitted_there_is_no_number(svm_settings, caplog, several):
+    from mscn_plugin.models.classifiers import svm_average_precision
+
+    labels = np.arange(4)
+    few = np.eye(4), np.eye(4)[labels] if several else labels
+    assert svm_average_precision(few, few, svm_settings()) == {}
+    (line,) = caplog.messages
+    assert line.startswith("SVM: no number, since each of the 4 classes has fewer training images")
 
 
 def test_the_mean_is_over_the_classes_that_are_asked_for(svm_settings, caplog):
