@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
+from mscn_plugin.evaluation.definitions import BASELINES
 from mscn_plugin.experiments.means import Rows, as_text, by_experiment, mean_and_interval
 from mscn_plugin.experiments.runs import METRICS, shown
 
@@ -18,7 +19,8 @@ def difference_table(rows: Rows, against: str) -> str | None:
     """Differences of one suite's experiments to one of them, the mean over seeds that both have.
 
     A line for each number, of the online evaluation and of all others; in bold where the 95%
-    interval is on one side of 0. Numbers that are the same everywhere are left out.
+    interval is on one side of 0. Numbers that are the same everywhere are left out, and those of
+    untrained trunks.
 
     Args:
         against: name or title of the experiment that the others are compared with.
@@ -58,7 +60,8 @@ def _numbers(row: dict[str, Any]) -> dict[str, float]:
     numbers = {shown(metric): row["metrics"][metric] for metric in METRICS}
     for outcome in row.get("evaluations", {}).values():
         numbers.update(outcome.get("metrics", {}))
-    return numbers
+    # An untrained trunk is the same network for every seed, of which there is no interval.
+    return {n: value for n, value in numbers.items() if not n.endswith(BASELINES["untrained"])}
 
 
 def _cell(differences: list[float]) -> str:
