@@ -13,14 +13,24 @@ import torch
 
 from mscn_plugin import schema
 from mscn_plugin.checkpoints.complete import newest_checkpoint
-from mscn_plugin.checkpoints.io import VISSL_UNPICKLES, load_checkpoint
+from mscn_plugin.checkpoints.io import VISSL_UNPICKLES, load_checkpoint, training_config
+from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.files import save_json
 from mscn_plugin.types import Config
 
 RECIPE_KEY = "mscn_recipe"
 MACHINE_KEY = "mscn_machine"
 """Where ``mscn_task`` puts both, as JSON, in the ``classy_state_dict`` of a checkpoint."""
+NOTE = "recipe.json"
+"""The recipe of the run in a folder, beside checkpoints of VISSL's own task, which do not say it.
+
+VISSL's ``train_config.yaml`` is that of the last start, which may have been of another run.
+"""
+_WEIGHTS = "MODEL.WEIGHTS_INIT.PARAMS_FILE"
+_CONTENT = f"{_WEIGHTS}.sha256"
+"""Key of :data:`NOTE` alone: what was in the file that the run began from."""
 
 _FREE = (
     "CHECKPOINT",
@@ -50,7 +60,7 @@ _FREE = (
 _DEFAULTS = {f"MSCN.{name}": key.default for name, key in schema.all_keys()}
 """What a checkpoint has that was written before a key was added."""
 _OF_THE_FOLDER = ("DATA_SOURCES", "LABEL_SOURCES", "DATA_PATHS", "LABEL_PATHS", "DATASET_NAMES")
-"""Keys of ``DATA.TRAIN`` that ``MSCN.DATA`` and ``MSCN.TRAIN_SUBSET`` decide."""
+"""Keys of a split that ``MSCN.DATA`` decides, and of ``DATA.TRAIN`` ``MSCN.TRAIN_SUBSET``, too."""
 _IMAGES = "MSCN.TRAINING_IMAGES."
 _CHANGES = {
     f"{_IMAGES}number": "which went from {before} to {now} training images",
@@ -62,8 +72,12 @@ _CHANGES = {
 
 def recipe_of(cfg: Config) -> dict[str, Any]:
     """The keys of ``cfg`` that decide the weights, flat: ``OPTIMIZER.num_epochs``, for instance."""
-    recipe = _deciding(cfg, dict(flat(cfg)))
-    data = str(cfg.MSCN.DATA)
+    return _recipe(cfg, dict(flat(cfg)))
+
+
+def _recipe(cfg: Config, values: dict[str, Any]) -> dict[str, Any]:
+    recipe = _deciding(cfg, values)
+    data = str(recipe["MSCN.DATA"])
     if data not in ("", PHOTOGRAPHS):
         recipe["MSCN.DATA"] = os.path.abspath(data)
     as_text: dict[str, Any] = json.loads(json.dumps(recipe, default=str))
@@ -74,8 +88,11 @@ def _deciding(cfg: Config, values: dict[str, Any]) -> dict[str, Any]:
     """Those of the flat ``values`` that decide the weights of a run of ``cfg``."""
     free = [*_FREE, *([] if cfg.TEST_MODEL else ["DATA.TEST"])]
     free += [f"LOSS.{name}" for name in cfg.LOSS if name not in ("name", cfg.LOSS.name)]
-    if cfg.MSCN.DATA or cfg.MSCN.TRAIN_SUBSET != 1:
+    holds_out = cfg.TEST_MODEL and not cfg.DATA.TEST.DATA_SOURCES
+    if cfg.MSCN.DATA or cfg.MSCN.TRAIN_SUBSET != 1 or holds_out:
         free += [f"DATA.TRAIN.{key}" for key in _OF_THE_FOLDER]
+    if cfg.MSCN.DATA or holds_out:
+        free += [f"DATA.TEST.{key}" for key in _OF_THE_FOLDER]
     # VISSL adds these to a loss while it builds it.
     free += [f"LOSS.{cfg.LOSS.name}.{key}" for key in ("name", "num_train_samples")]
     return {
@@ -122,13 +139,16 @@ def another_recipe(cfg: Config, checkpoint: Path, only: str = "") -> tuple[str, 
         only: the beginning of the keys to look at.
 
     Returns:
-        None where there is no difference, or where the checkpoint does not say its recipe.
+        None where there is no difference, or where nothing says the checkpoint's recipe.
     """
-    loaded = load_checkpoint(checkpoint, trusted=VISSL_UNPICKLES)
-    stated = loaded["classy_state_dict"].get(RECIPE_KEY)
+    stated = _stated(checkpoint)
     if stated is None:
         return None
-    before, now = _deciding(cfg, {**_DEFAULTS, **json.loads(stated)}), recipe_of(cfg)
+    before, now = _recipe(cfg, {**_DEFAULTS, **stated}), recipe_of(cfg)
+    if before.get(_WEIGHTS) != now.get(_WEIGHTS) or not _CONTENT.startswith(only):
+        before.pop(_CONTENT, None)
+    elif _CONTENT in before:
+        now[_CONTENT] = _digest(cfg)
     if not all(any(key.startswith(_IMAGES) for key in recipe) for recipe in (before, now)):
         # One of them does not say its images: it is of an earlier version, or they are no files.
         before, now = (
@@ -141,6 +161,47 @@ def another_recipe(cfg: Config, checkpoint: Path, only: str = "") -> tuple[str, 
         if key.startswith(only) and _plain(before.get(key)) != _plain(now.get(key)):
             return key, before.get(key), now.get(key)
     return None
+
+
+def _stated(checkpoint: Path) -> dict[str, Any] | None:
+    """What says the recipe of a checkpoint: itself, the note beside it, or VISSL's configuration.
+
+    Checkpoints of ``mscn_task`` that say nothing are of an early version, and taken as they are.
+    """
+    own = load_checkpoint(checkpoint, trusted=VISSL_UNPICKLES).get("classy_state_dict", {})
+    noted = noted_recipe(checkpoint.parent)
+    if RECIPE_KEY in own:
+        content = {_CONTENT: noted[_CONTENT]} if _CONTENT in noted else {}
+        return {**json.loads(own[RECIPE_KEY]), **content}
+    if noted:
+        return noted
+    values = dict(flat(training_config(checkpoint, follow=False) or {}))
+    return None if values.get("TRAINER.TASK_NAME") in (None, "mscn_task") else values
+
+
+def note_recipe(cfg: Config) -> None:
+    """Write :data:`NOTE` for a run that begins in ``CHECKPOINT.DIR``, or goes on changed.
+
+    Not for one of ``mscn_task`` that begins from no file: its checkpoints say everything.
+    """
+    digest = _digest(cfg)
+    content = {} if digest is None else {_CONTENT: digest}
+    if content or cfg.TRAINER.TASK_NAME != "mscn_task":
+        save_json(Path(cfg.CHECKPOINT.DIR) / NOTE, {**recipe_of(cfg), **content})
+
+
+def noted_recipe(folder: Path) -> dict[str, Any]:
+    """What :data:`NOTE` says in a folder; nothing where there is none, as in earlier versions."""
+    try:
+        noted = json.loads((folder / NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
+def _digest(cfg: Config) -> str | None:
+    file = Path(cfg.MODEL.WEIGHTS_INIT.PARAMS_FILE)
+    return file_digest(file) if file.is_file() else None
 
 
 def _plain(value: Any) -> Any:
@@ -173,6 +234,7 @@ def refuse_another_recipe(cfg: Config, only: str = "") -> None:
         return
     newest = newest_checkpoint(folder, skip_final=settings.OVERWRITE_EXISTING)
     different = another_recipe(cfg, newest, only) if newest else None
+    weights = cfg.MODEL.WEIGHTS_INIT.PARAMS_FILE
     if different is not None:
         key, before, now = different
         there = f"config.CHECKPOINT.DIR, {str(folder)!r},"
@@ -182,9 +244,18 @@ def refuse_another_recipe(cfg: Config, only: str = "") -> None:
             data = cfg.MSCN.DATA or list(cfg.DATA.TRAIN.DATA_PATHS)
             change = _CHANGES[key].format(before=before, now=now)
             what = f"config.{name} is {data!r}, {change} since the run in {there} began"
+        elif key == _CONTENT:
+            changed = f"whose content has changed since the run in {there} began"
+            what = f"config.{_WEIGHTS} is {weights!r}, {changed}"
         raise ConfigError(
             f"{what}: set another folder; or "
             "config.CHECKPOINT.AUTO_RESUME=False "
             "config.CHECKPOINT.OVERWRITE_EXISTING=True to begin anew in this one; or "
             "config.MSCN.RESUME_CHANGED=True to go on from its newest checkpoint nevertheless"
+        )
+    if newest and weights and not noted_recipe(folder):
+        logging.warning(
+            f"config.CHECKPOINT.DIR, {str(folder)!r}, holds a run of an earlier version, which did "
+            f"not note what was in config.{_WEIGHTS}: whether {weights!r} has changed since is not "
+            "known"
         )

@@ -129,7 +129,7 @@ def choose_images(cfg: Config, folders: Folders) -> ImageLists:
 
     Such an evaluation is tested on the fifth of the training images that an online evaluation
     holds out, and learns from the others. ``mscn_task`` gets the fingerprint of its training images
-    in ``MSCN.TRAINING_IMAGES``.
+    in ``MSCN.TRAINING_IMAGES``, and so does an evaluation.
 
     Raises:
         ConfigError: a wrong subset, or too few training images for one batch.
@@ -163,7 +163,7 @@ def warn_of_drawn_labels(cfg: Config, num_classes: int) -> None:
 
 
 def take_stock(cfg: Config, folders: Folders, chosen: Images | None = None) -> None:
-    """Check the number of training images, and note their fingerprint for ``mscn_task``.
+    """Check the number of training images, and note their fingerprint for a later start.
 
     Args:
         chosen: of the images, where not all are taken.
@@ -186,7 +186,7 @@ def take_stock(cfg: Config, folders: Folders, chosen: Images | None = None) -> N
     _check_number(cfg, len(paths))
     _check_neighbors(cfg, len(paths))
     check_cache(cfg, paths)
-    if cfg.TRAINER.TASK_NAME == "mscn_task":
+    if cfg.TRAINER.TASK_NAME == "mscn_task" or is_evaluation(cfg):
         found = packed.origin.fingerprint if packed else _fingerprint(folders, list(paths))
         cfg.MSCN["TRAINING_IMAGES"] = dict(found)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 _UNQUOTED = re.compile(
@@ -53,6 +55,32 @@ def _in_hydra(value: Any) -> str:
     # Backslashes are themselves, but for those in front of a quote.
     escaped = re.sub(rf"(\\*)({quote}|\Z)", lambda m: 2 * m[1] + "\\" * bool(m[2]) + m[2], text)
     return f"{quote}{escaped}{quote}"
+
+
+def values_of(overrides: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """Key and value of each override; those that Hydra will refuse are left out."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser = OverridesParser.create()
+    for text in overrides:
+        try:
+            override = parser.parse_override(text)
+        except HydraException:
+            continue
+        yield override.key_or_group, override.value()
+
+
+def named_files(overrides: Iterable[str]) -> list[Path]:
+    """The files that overrides name, by themselves or in lists, seen from the working directory."""
+    values = [value for _, value in values_of(overrides)]
+    files = []
+    for value in values:  # grows
+        if isinstance(value, (list, dict)):
+            values += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str) and Path(value).expanduser().is_file():
+            files.append(Path(value).expanduser())
+    return files
 
 
 def line_to_type(key: str, value: Any) -> str:

@@ -49,7 +49,8 @@ class OcclusionEngine(FrozenFeaturesEngine):
 
     ``test_frozen_features`` has for both classifiers the accuracy on whole images (``clean``) and
     the areas under the curves, ``frozen_features.json`` the curves as well, and those of the
-    untrained trunk on the same input and, where the picture itself is hidden, of its histogram.
+    untrained trunk on the same input and, where the picture itself is hidden, of its histogram;
+    beside them the shares and the number of validation ``images``.
     """
 
     def prepare(self, cfg: Config) -> tuple[Config, Versions]:
@@ -82,7 +83,9 @@ class OcclusionEngine(FrozenFeaturesEngine):
                 for name in (layer, UNTRAINED + layer)
             )
             beside = {"untrained": untrained, _HISTOGRAM: histogram}
-            results[CURVES][layer] = {"shares": list(SHARES), **curves, **beside}
+            images = len(labeled(folder, "test", layer)[1])
+            about = {"shares": list(SHARES), "images": images}
+            results[CURVES][layer] = {**about, **curves, **beside}
             for name, by_condition in curves.items():
                 numbers = results[FROZEN].setdefault(name, {})
                 for condition, accuracies in by_condition.items():

@@ -15,7 +15,12 @@ import torch
 from tqdm import tqdm
 
 from mscn_plugin.checkpoints.run_folder import file_digest, user_path
-from mscn_plugin.config.hydra_overrides import hydra_override, slurm_overrides
+from mscn_plugin.config.hydra_overrides import (
+    hydra_override,
+    named_files,
+    slurm_overrides,
+    values_of,
+)
 from mscn_plugin.data.box_lists import FILES as BOX_LISTS
 from mscn_plugin.data.box_lists import find_boxes
 from mscn_plugin.data.fingerprints import splits_digest
@@ -26,13 +31,18 @@ from mscn_plugin.evaluation.definitions import CURVES, SUITES, Evaluation
 from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.evaluation.paper_results import paper_method
 from mscn_plugin.evaluation.suites import Run
-from mscn_plugin.evaluation.table import markdown, plot, plot_curves
+from mscn_plugin.evaluation.table import BASELINE_SETTINGS, markdown, plot, plot_curves
 from mscn_plugin.files import save_json, write_text
 from mscn_plugin.runs.launch import RunFailedError
 
 FILES = ("results.json", "results.md", "results.png")
 OCCLUSION_FILE = "occlusion.png"
 _BATCH = 256  # of the paper's suite: A.2, A.3
+_GIVEN_BY = {
+    "config.MSCN.DATA": "--data",
+    "config.MODEL.WEIGHTS_INIT.PARAMS_FILE": "the checkpoint's argument",
+}
+"""Keys that results name by the arguments that give them; an override would make them untrue."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +79,12 @@ class SuiteRun:
         What an earlier call has left there stays, as far as it is what this call would measure.
 
         Raises:
-            ConfigError: a folder of images cannot be used.
+            ConfigError: a folder of images cannot be used, or an override gives what an argument
+                does.
         """
+        for key, value in values_of(self.overrides):
+            if key in _GIVEN_BY:
+                raise ConfigError(f"--overrides {key}={value}: it is given by {_GIVEN_BY[key]}")
         measured_on = {
             name: measured_images(folder, key, self.run.channels)
             for name, (folder, key) in self.folders.items()
@@ -156,6 +170,7 @@ class SuiteRun:
                 return f"{folder} has no list of boxes ({', '.join(BOX_LISTS)})"
             data.append(hydra_override("config.MSCN.BOXES", boxes))
             inputs.append(file_digest(boxes))
+        inputs += map(file_digest, named_files(self.overrides))
         overrides = (*self.machine, *self.run.overrides(evaluation.config), *data, *self.overrides)
         slurm = slurm_overrides(self.partition)
         return Launch(evaluation, overrides, self.output, digest, slurm, tuple(inputs))
@@ -221,12 +236,15 @@ def data_folders(suite: str, named: Sequence[str], run: Run) -> dict[str, tuple[
 
 
 def load_baseline(path: Path | None) -> dict[str, Any] | None:
-    """The evaluations in ``results.json`` of another checkpoint."""
+    """What ``results.json`` of another checkpoint says of its evaluations and their images."""
     if path is None:
         return None
     file = path / "results.json" if path.is_dir() else path
     try:
-        return {"evaluations": json.loads(file.read_text())["evaluations"]}
+        content = json.loads(file.read_text())
+        evaluations = dict(content["evaluations"])
+        settings = {key: content[key] for key in BASELINE_SETTINGS if key in content}
+        return {"evaluations": evaluations, **settings}
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError(f"--baseline {path}: not the results.json of an evaluation") from None
 

@@ -18,6 +18,7 @@ from mscn_plugin.evaluation.definitions import (
 )
 from mscn_plugin.evaluation.paper_results import COUNTERPARTS, PROTOCOLS, TABLE_2, paper_rows
 from mscn_plugin.files import save_figure
+from mscn_plugin.schema import defaults
 
 TITLE = "this checkpoint"
 BASELINE = "baseline"
@@ -27,6 +28,8 @@ _COLORS = {
     **{title: f"C{number}" for number, title in enumerate(BASELINES.values(), start=2)},
 }  # the paper's are gray
 PAPER = "the paper, {} (ResNet-50, ImageNet-1K)"
+BASELINE_SETTINGS = ("suite", "overrides", "measured_on")
+"""What a baseline's numbers are of, beside its checkpoint: keys of ``results.json``."""
 
 
 def columns(
@@ -37,7 +40,7 @@ def columns(
     Args:
         results: content of ``results.json``: ``suite``, ``method`` (of the paper, or None) and,
             by evaluation, ``evaluations[name]["metrics"]`` and what was measured beside them.
-        baseline: the same of another checkpoint.
+        baseline: the same of another checkpoint, of which ``evaluations`` are enough.
     """
     table = {TITLE: _metrics(results)}
     if baseline is not None:
@@ -99,12 +102,58 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
         )
     if paper_rows(results["method"]):
         parts += _of_the_paper(results["evaluations"])
-    parts += [about_boxes(e[BOXES]) for e in results["evaluations"].values() if BOXES in e]
+    parts += map(about_occlusion, _measured(results, CURVES))
+    parts += map(about_boxes, _measured(results, BOXES))
+    if baseline is not None:
+        parts += _of_the_baseline(results, baseline)
     if failures:
         parts.append("Without a result:\n\n" + "\n".join(failures))
     if skipped:
         parts.append("Left out:\n\n" + "\n".join(skipped))
     return "\n\n".join(parts) + "\n"
+
+
+def _measured(results: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    """What was measured beside the metrics, of :data:`DETAILS`."""
+    return [evaluation[key] for evaluation in results["evaluations"].values() if key in evaluation]
+
+
+def about_occlusion(measured: dict[str, Any]) -> str:
+    """On how many images of which a part is hidden accuracies were measured.
+
+    Args:
+        measured: as :class:`~mscn_plugin.evaluation.occlusion.OcclusionEngine` gives it of a layer;
+            earlier versions do not say it.
+    """
+    number = measured.get("images")
+    limit = f"at most config.MSCN.OCCLUSION_IMAGES, {defaults()['OCCLUSION_IMAGES']} by default,"
+    return f"Areas (parts hidden) of {limit if number is None else number} validation images."
+
+
+def _of_the_baseline(results: dict[str, Any], baseline: dict[str, Any]) -> list[str]:
+    """What a baseline's numbers are of, where they are not of what this checkpoint's are of."""
+    suite, overrides, images = (baseline.get(key) for key in BASELINE_SETTINGS)
+    lines = []
+    if suite not in (None, results["suite"]):
+        lines.append(f"The baseline's numbers are of the suite {suite}, not {results['suite']}.")
+    if overrides is not None and overrides != results.get("overrides", []):
+        stated = " ".join(f"`{override}`" for override in overrides) or "none"
+        lines.append(f"The baseline's overrides are others: {stated}.")
+    if images is None:
+        lines.append("The baseline does not say on which images it was measured.")
+    for name, here in results.get("measured_on", {}).items():
+        there = (images or {}).get(name, here)
+        if there != here:
+            of = f" ({name})" if name != "data" else ""
+            lines.append(f"The baseline was measured on other images{of}: {there}.")
+    for key, what in ((CURVES, "areas are"), (BOXES, "boxes are")):
+        own, others = (
+            [measured["images"] for measured in _measured(of, key) if "images" in measured]
+            for of in (results, baseline)
+        )
+        if own and others and own != others:
+            lines.append(f"The baseline's {what} of {others[0]} validation images.")
+    return lines
 
 
 def about_boxes(measured: dict[str, Any]) -> str:

@@ -18,7 +18,8 @@ import numpy as np
 from tabulate import tabulate
 
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.definitions import CONDITIONS
+from mscn_plugin.evaluation.definitions import CONDITIONS, CURVES
+from mscn_plugin.evaluation.table import about_occlusion
 from mscn_plugin.experiments.curves import evaluation_tables, plot_epochs, plot_occlusion
 from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.differences import difference_table
@@ -191,6 +192,9 @@ def present(
     parts += differences
     images = dict.fromkeys(row["measured_on"] for row in rows if "measured_on" in row)
     parts += [f"{text[0].upper()}{text[1:]}." for text in images]
+    evaluations = [outcome for row in rows for outcome in row.get("evaluations", {}).values()]
+    curves = [outcome[CURVES] for outcome in evaluations if "images" in outcome.get(CURVES, {})]
+    parts += dict.fromkeys(map(about_occlusion, curves))
     write_text(folder / "results.md", "\n\n".join(parts) + "\n")
     for suite, of_suite in by_suite(rows).items():
         if any("metrics" in row for row in of_suite):

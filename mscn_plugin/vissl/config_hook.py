@@ -62,11 +62,9 @@ def infer_and_assert_hydra_config(cfg: Config, *more: Any, **options: Any) -> An
     dry_run.check_first_batch(cfg)
     # Of what VISSL has completed, and before anything is written to the folder.
     folder = Path(cfg.CHECKPOINT.DIR)
-    is_ours = cfg.TRAINER.TASK_NAME == "mscn_task"
-    refuse_links(folder, staged=is_ours)
+    refuse_links(folder, staged=cfg.TRAINER.TASK_NAME == "mscn_task")
     refuse_damaged(cfg.CHECKPOINT, folder)
-    if is_ours:
-        refuse_another_recipe(cfg)
+    refuse_another_recipe(cfg)
     if cfg.DISTRIBUTED.NUM_NODES == 1:  # else the lock may be that of the same run's first node
         lock.refuse_if_held(cfg.CHECKPOINT.DIR)
     data.use_lists(cfg, lists)

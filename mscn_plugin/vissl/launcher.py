@@ -26,7 +26,7 @@ from mscn_plugin.checkpoints.complete import (
     refuse_damaged,
     set_aside,
 )
-from mscn_plugin.checkpoints.fingerprint import another_recipe
+from mscn_plugin.checkpoints.fingerprint import another_recipe, note_recipe, noted_recipe
 from mscn_plugin.checkpoints.run_folder import (
     cut_logs,
     evaluated_epochs,
@@ -95,7 +95,7 @@ def going_on(cfg: Config, submitted: float) -> Config:
     Args:
         submitted: when the job was, in seconds of Unix time; checkpoints before it are others'.
     """
-    own = resumes_exactly(cfg) and any(
+    own = uses_mscn(cfg) and any(
         file.stat().st_mtime >= submitted for file in Path(cfg.CHECKPOINT.DIR).glob("model_*.torch")
     )
     if own:
@@ -144,15 +144,13 @@ def nothing_left(cfg: Config, checkpoint_folder: str) -> bool | None:
     remove_abandoned(folder)
     if os.environ.get("RANK", "0") == "0":
         mend_logs(folder)
-        if cfg.CHECKPOINT.OVERWRITE_EXISTING and resumes_exactly(cfg):
+        if cfg.CHECKPOINT.OVERWRITE_EXISTING:
             set_aside(folder, final_alone=cfg.CHECKPOINT.AUTO_RESUME)
-    if cfg.CHECKPOINT.OVERWRITE_EXISTING and not resumes_exactly(cfg):
-        return False
     # The first process may not have moved them yet.
     newest = newest_checkpoint(folder, skip_final=cfg.CHECKPOINT.OVERWRITE_EXISTING)
     if newest is None or not is_final(newest):
         return False
-    if resumes_exactly(cfg) and cfg.MSCN.RESUME_CHANGED and another_recipe(cfg, newest) is not None:
+    if cfg.MSCN.RESUME_CHANGED and another_recipe(cfg, newest) is not None:
         return False
     lines, last = json_lines(folder / "metrics.json"), cfg.OPTIMIZER.num_epochs - 1
     tested = any(
@@ -167,7 +165,7 @@ def nothing_left(cfg: Config, checkpoint_folder: str) -> bool | None:
 
 
 def get_resume_checkpoint(cfg: Config, checkpoint_folder: str) -> str | None:
-    """The newest complete checkpoint, of an epoch or of an iteration.
+    """The newest complete checkpoint, of an epoch or of an iteration; notes the run's recipe.
 
     Raises:
         ConfigError: there are checkpoints, and all of them are damaged.
@@ -175,17 +173,20 @@ def get_resume_checkpoint(cfg: Config, checkpoint_folder: str) -> str | None:
     if not uses_mscn(cfg):
         return _vissl["get_resume_checkpoint"](cfg, checkpoint_folder)
     settings, folder = cfg.CHECKPOINT, Path(checkpoint_folder)
-    if not settings.AUTO_RESUME:
-        return None
-    newest = newest_checkpoint(
-        folder,
-        nth=settings.LATEST_CHECKPOINT_RESUME_FILE_NUM,
-        skip_final=settings.OVERWRITE_EXISTING,
-    )
-    if newest is None:
-        refuse_damaged(settings, folder)
-    if os.environ.get("RANK", "0") == "0":
-        cut_logs(folder, load_complete(newest)["iteration"] if newest else 0)
+    newest, is_first = None, os.environ.get("RANK", "0") == "0"
+    if settings.AUTO_RESUME:
+        newest = newest_checkpoint(
+            folder,
+            nth=settings.LATEST_CHECKPOINT_RESUME_FILE_NUM,
+            skip_final=settings.OVERWRITE_EXISTING,
+        )
+        if newest is None:
+            refuse_damaged(settings, folder)
+        if is_first:
+            cut_logs(folder, load_complete(newest)["iteration"] if newest else 0)
+    # VISSL reads PARAMS_FILE at a beginning alone: of a run that goes on its content is the noted.
+    if is_first and (newest is None or cfg.MSCN.RESUME_CHANGED or not noted_recipe(folder)):
+        note_recipe(cfg)
     if newest is None:
         return None
     logging.info(f"Resume from file: {newest}")

@@ -99,6 +99,7 @@ def test_whole_images_are_as_accurate_as_without_the_engine_in_one_process_and_i
         "test_frozen_features"
     ]
     numbers, curves = one["test_frozen_features"], one["occlusion"]["res5avg"]
+    assert curves["images"] == 12
     for name, same in (("knn", "knn"), ("linear_probe", "logistic_regression")):
         clean = numbers[name]["clean"]["res5avg"]
         assert clean == whole[same]["top_1"]["res5avg"]

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 
+from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation import suite_run
 from mscn_plugin.evaluation.definitions import SUITES
 from mscn_plugin.evaluation.launch import Launch
@@ -48,6 +49,31 @@ def test_an_evaluation_of_images_that_changed_is_another(suite, data, split):
     assert suite().launch(LINEAR, "digest").output == before
     (data / split / "class0" / "0.png").unlink()
     assert suite().launch(LINEAR, "digest").output != before
+
+
+@pytest.mark.parametrize("key", ["config.MSCN.TRAIN_SUBSET={}", "+config.X.Y=[2,{{z:'{}'}}]"])
+def test_an_evaluation_by_a_list_that_was_edited_is_another(suite, tmp_path, key):
+    listing = tmp_path / "1percent.txt"
+    listing.write_text("a.png\n")
+    overrides = [key.format(listing), "config.SEED_VALUE=1", "~config.X", "broken=("]
+    before = suite(overrides=overrides).launch(LINEAR, "digest").output
+    assert suite(overrides=overrides).launch(LINEAR, "digest").output == before
+    listing.write_text("b.png\n")
+    assert suite(overrides=overrides).launch(LINEAR, "digest").output != before
+
+
+@pytest.mark.parametrize("key", ["config.MSCN.DATA", "config.MODEL.WEIGHTS_INIT.PARAMS_FILE"])
+def test_what_an_argument_gives_is_no_override(suite, key):
+    """The results name the argument's."""
+    with pytest.raises(ConfigError, match=f"--overrides {key}=/x: it is given by "):
+        suite(overrides=[f"{key}=/x"]).begin()
+
+
+def test_a_baseline_keeps_what_its_numbers_are_of(tmp_path):
+    about = {"suite": "quick", "overrides": [], "measured_on": {"data": "8 images"}}
+    content = {"sha256": "0", "evaluations": {"quick_linear": {}}, **about}
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    assert suite_run.load_baseline(tmp_path) == {"evaluations": {"quick_linear": {}}, **about}
 
 
 def test_images_that_suites_share_are_hashed_once(suite, monkeypatch):

@@ -38,6 +38,41 @@ def test_the_table_has_this_run_the_baseline_and_the_papers_rows_of_its_method()
     assert "the paper" not in markdown(dict(RESULTS, method=None), BASELINE)
 
 
+def test_a_baseline_of_something_else_says_so():
+    from mscn_plugin.evaluation.table import markdown
+
+    about = {"suite": "quick", "overrides": [], "measured_on": {"data": "8 images of /x"}}
+    results = {**RESULTS, **about}
+    assert "The baseline" not in markdown(results, {**BASELINE, **about})
+    text = markdown(
+        results,
+        {
+            **BASELINE,
+            "suite": "paper",
+            "overrides": ["config.MSCN.TRAIN_SUBSET=0.5"],
+            "measured_on": {"data": "9 images of /y"},
+        },
+    )
+    assert "The baseline's numbers are of the suite paper, not quick." in text
+    assert "The baseline's overrides are others: `config.MSCN.TRAIN_SUBSET=0.5`." in text
+    assert "The baseline was measured on other images: 9 images of /y." in text
+    assert "The baseline does not say on which images" in markdown(results, BASELINE)
+
+
+def test_areas_say_of_how_many_images_they_are():
+    from mscn_plugin.evaluation.table import markdown
+
+    def of(**images):
+        occlusion = {"occlusion": {"shares": [0.0, 0.5], **images}}
+        return {**RESULTS, "evaluations": {"quick_occlusion": occlusion}}
+
+    text = markdown(of(images=2000), {**of(images=300), "overrides": []})
+    assert "Areas (parts hidden) of 2000 validation images." in text
+    assert "The baseline's areas are of 300 validation images." in text
+    text = markdown(of(), None)  # of an earlier version
+    assert "of at most config.MSCN.OCCLUSION_IMAGES, 2000 by default, validation images" in text
+
+
 def test_untrained_trunk_and_histogram_have_columns_beside_their_areas(tmp_path):
     from mscn_plugin.evaluation.table import columns, markdown, plot
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 
+from mscn_plugin.evaluation.definitions import CONDITIONS
 from mscn_plugin.experiments.results import merged, save, summary
 
 
@@ -46,6 +47,16 @@ def test_everything_is_written(tmp_path):
     assert (tmp_path / "results.md").read_text().count("Measured on 12 images of /x/val.") == 1
     assert (tmp_path / "suite.png").read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "suite.pdf").read_bytes()[:4] == b"%PDF"
+
+
+def test_tables_of_hidden_parts_say_of_how_many_images_they_are(tmp_path):
+    of_runs = rows()[:2]
+    for row in of_runs:
+        row["evaluations"] = {"hidden": {"occlusion": {"shares": [0.0, 0.5], "images": 2000}}}
+        row["evaluations"]["hidden"]["occlusion"]["knn"] = {key: [9.0, 1.0] for key in CONDITIONS}
+    save(tmp_path, of_runs)
+    said = "Areas (parts hidden) of 2000 validation images."
+    assert (tmp_path / "results.md").read_text().count(said) == 1
 
 
 def of_table7(experiment, seed, **more):

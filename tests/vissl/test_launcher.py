@@ -18,13 +18,17 @@ TASKS = pytest.mark.parametrize("task", ["mscn_task", "self_supervision_task"])
 
 
 @pytest.fixture
-def cfg():
+def cfg(tmp_path):
     """Of an evaluation of three epochs, as far as the launcher looks at it."""
-    checkpoint = {"AUTO_RESUME": True, "OVERWRITE_EXISTING": False}
+    checkpoint = {"DIR": str(tmp_path), "AUTO_RESUME": True, "OVERWRITE_EXISTING": False}
+    mscn = {"DATA": "", "TRAIN_SUBSET": 1.0, "RESUME_CHANGED": False}
     return AttrDict(
         {
             "TRAINER": {"TASK_NAME": "self_supervision_task"},
-            "MSCN": {"RESUME_CHANGED": False, "ONLINE_EVALUATION": {"EVERY_NUM_EPOCHS": 0}},
+            "MSCN": {**mscn, "ONLINE_EVALUATION": {"EVERY_NUM_EPOCHS": 0}},
+            "MODEL": {"WEIGHTS_INIT": {"PARAMS_FILE": ""}},
+            "DATA": {"TEST": {"DATA_SOURCES": []}},
+            "LOSS": {"name": "cross_entropy_loss"},
             "CHECKPOINT": {**checkpoint, "LATEST_CHECKPOINT_RESUME_FILE_NUM": 1},
             "OPTIMIZER": {"num_epochs": 3},
             "TEST_MODEL": True,
@@ -97,9 +101,7 @@ def job(cfg, folder, monkeypatch):
     """Of a run that is to begin anew in a folder with checkpoints of another; and what it ran."""
     from mscn_plugin.vissl import launcher
 
-    cfg.TRAINER.TASK_NAME = "mscn_task"
     cfg.CHECKPOINT.AUTO_RESUME, cfg.CHECKPOINT.OVERWRITE_EXISTING = False, True
-    cfg.CHECKPOINT.DIR = str(folder)
     for file in folder.glob("*.torch"):
         os.utime(file, (1e9, 1e9))
     monkeypatch.setattr(launcher, "check_images_again", lambda cfg: None)
@@ -113,10 +115,12 @@ def begins_anew(job):
     return (settings.AUTO_RESUME, settings.OVERWRITE_EXISTING) == (False, True)
 
 
+@TASKS
 @pytest.mark.parametrize("by", ["submitit", "slurm"])
 def test_a_requeued_job_that_was_to_begin_anew_goes_on_once_it_has_begun(
-    job, folder, monkeypatch, by
+    job, folder, monkeypatch, by, task
 ):
+    job.config.TRAINER.TASK_NAME = task
     assert begins_anew(job)
     successor = job
     if by == "submitit":
@@ -132,17 +136,23 @@ def test_a_requeued_job_that_was_to_begin_anew_goes_on_once_it_has_begun(
     assert (settings.AUTO_RESUME, settings.OVERWRITE_EXISTING) == (True, False)
 
 
-def test_a_requeued_evaluation_of_vissls_task_begins_anew(job):
+def test_a_requeued_run_with_nothing_of_ours_begins_anew(job):
     """It moves no checkpoint away, so that another's result might be taken for its own."""
-    job.config.TRAINER.TASK_NAME = "self_supervision_task"
+    del job.config["MSCN"]
+    split = AttrDict({"COLLATE_FUNCTION": "", "TRANSFORMS": []})
+    job.config.DATA.TRAIN, job.config.DATA.TEST = split, split
+    job.config.MODEL.TRUNK = AttrDict({"NAME": "resnet"})
     os.utime(next(Path(job.config.CHECKPOINT.DIR).glob("*.torch")))
     assert begins_anew(job.checkpoint().function)
 
 
+@TASKS
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_what_is_to_begin_anew_is_not_finished_for_any_process(cfg, folder, monkeypatch, rank):
+def test_what_is_to_begin_anew_is_not_finished_for_any_process(
+    cfg, folder, monkeypatch, rank, task
+):
     """Of another node a process may look before the first one has moved the checkpoints."""
-    cfg.TRAINER.TASK_NAME = "mscn_task"
+    cfg.TRAINER.TASK_NAME = task
     cfg.CHECKPOINT.AUTO_RESUME, cfg.CHECKPOINT.OVERWRITE_EXISTING = False, True
     monkeypatch.setenv("RANK", rank)
     assert not nothing_left(cfg, str(folder))

@@ -210,12 +210,17 @@ def _check_heads(cfg: Config, checkpoint: dict[str, Any]) -> None:
 
 
 def _check_folder(cfg: Config) -> None:
-    """Refuse a folder in which VISSL would go on with, or keep, another evaluation's results."""
+    """Refuse a folder with the results of another evaluation of frozen features.
+
+    Those leave no checkpoints, which are compared with the complete configuration
+    (:mod:`mscn_plugin.checkpoints.fingerprint`).
+    """
     folder = cfg.CHECKPOINT.DIR
-    names = ("*.torch", "metrics.json")  # the latter alone of an evaluation of frozen features
-    if cfg.CHECKPOINT.OVERWRITE_EXISTING or not any(
-        glob.glob(os.path.join(glob.escape(folder), name)) for name in names
-    ):
+    measured, trained = (
+        bool(glob.glob(os.path.join(glob.escape(folder), name)))
+        for name in ("metrics.json", "model_*.torch")
+    )
+    if cfg.CHECKPOINT.OVERWRITE_EXISTING or trained or not measured:
         return
     there = training_config(os.path.join(folder, "checkpoint.torch"), follow=False) or {}
     for path in ("MODEL.WEIGHTS_INIT.PARAMS_FILE", "MSCN.DATA"):

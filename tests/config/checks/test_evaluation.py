@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -334,18 +335,138 @@ def test_runs_of_mscn_task_say_their_sigma(checkpoints):
         assert pretraining_sigma(load_checkpoint(folder / "checkpoint.torch")) == 1.25
 
 
-def test_a_folder_of_another_evaluation_is_refused(linear, saved, tmp_path_factory, large_folder):
+ANEW = ("config.CHECKPOINT.AUTO_RESUME=False", "config.CHECKPOINT.OVERWRITE_EXISTING=True")
+
+
+class Evaluated:
+    """A folder of linear evaluations: what the launcher makes of a start, and what VISSL leaves."""
+
+    def __init__(self, linear, folder):
+        self.linear, self.folder = linear, folder
+
+    def start(self, checkpoint, *overrides, **options):
+        """Where a start goes on from: ``None`` from the checkpoint to evaluate, or ``"done"``."""
+        from mscn_plugin.vissl.launcher import get_resume_checkpoint, nothing_left
+
+        config = self.linear(
+            checkpoint,
+            f"config.CHECKPOINT.DIR={self.folder}",
+            "config.OPTIMIZER.num_epochs=2",
+            *overrides,
+            **options,
+        )
+        plain = json.loads(json.dumps(config, default=str))
+        (self.folder / "train_config.yaml").write_text(yaml.safe_dump(plain))
+        if nothing_left(config, str(self.folder)):
+            return "done"
+        return get_resume_checkpoint(config, str(self.folder))
+
+    def train(self, epochs=2):
+        names = ("model_phase0.torch", "model_final_checkpoint_phase1.torch")
+        lines = [
+            {"iteration": 4 * (epoch + 1), "train_phase_idx": epoch, "test_accuracy": {}}
+            for epoch in range(epochs)
+        ]
+        for name, line in zip(names, lines):
+            content = {"iteration": line["iteration"], "classy_state_dict": {}}
+            torch.save(content, self.folder / name)
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (self.folder / "metrics.json").write_text(text)
+
+
+@pytest.fixture
+def evaluated(linear, saved, tmp_path_factory):
+    """The folder of the finished evaluation of ``saved()``."""
+    evaluated = Evaluated(linear, tmp_path_factory.mktemp("evaluation"))
+    assert evaluated.start(saved()) is None
+    evaluated.train()
+    return evaluated
+
+
+def test_a_folder_of_an_evaluation_with_other_settings_is_refused(evaluated, saved):
     """VISSL would say that the training succeeded already, and keep the other's numbers."""
+    assert evaluated.start(saved()) == "done"
+    slower = "config.OPTIMIZER.momentum=0.5"
+    before = (evaluated.folder / "recipe.json").read_text()
+    for override, said in (
+        (slower, "config.OPTIMIZER.momentum is 0.5, but config.CHECKPOINT"),
+        ("config.MSCN.TRAIN_SUBSET=0.5", "config.MSCN.TRAIN_SUBSET is 0.5, but config.CHECKPOINT"),
+    ):
+        message = refusal(evaluated.start, saved(), override)
+        assert message.startswith(said)
+        assert " ".join(ANEW) in message
+    assert (evaluated.folder / "recipe.json").read_text() == before
+    final = str(evaluated.folder / "model_final_checkpoint_phase1.torch")
+    assert evaluated.start(saved(), slower, "config.MSCN.RESUME_CHANGED=True") == final
+    assert evaluated.start(saved(), slower) == "done"
+
+
+def test_a_folder_of_the_evaluation_of_another_checkpoint_is_refused(evaluated, saved, tmp_path):
+    """VISSL does not read a checkpoint where it finds its own to resume from."""
+    other = shutil.copy(saved(), tmp_path / "other.torch")
+    for overrides in ((), ANEW[1:]):
+        message = refusal(evaluated.start, other, *overrides)
+        assert message.startswith(f"{FILE} is '{other}', but config.CHECKPOINT.DIR")
+    # As long as nothing has begun the folder is the first one's: a job may be cancelled.
+    evaluated.linear(other, f"config.CHECKPOINT.DIR={evaluated.folder}", *ANEW)
+    assert evaluated.start(saved()) == "done"
+    # It begins anew, is killed in its first epoch, and goes on without the overrides.
+    assert evaluated.start(other, *ANEW) is None
+    assert evaluated.start(other) is None
+    assert len(list((evaluated.folder / "replaced-1").iterdir())) == 4
+    evaluated.train(epochs=1)
+    assert evaluated.start(other) == str(evaluated.folder / "model_phase0.torch")
+
+
+def test_a_checkpoint_that_was_trained_anew_is_another(evaluated, saved, caplog):
+    def change(trunk):
+        trunk.update({name: tensor + 1 for name, tensor in trunk.items()})
+
+    message = refusal(evaluated.start, saved(change=change))
+    assert message.startswith(f"{FILE} is '{saved()}', whose content has changed since the run in")
+    assert evaluated.start(saved()) == "done"
+    # Earlier versions did not note it, nor the recipe, which VISSL's own file has.
+    (evaluated.folder / "recipe.json").unlink()
+    assert evaluated.start(saved(change=change)) == "done"
+    assert f"whether '{saved()}' has changed since is not known" in caplog.text
+    message = refusal(evaluated.start, saved(), "config.MSCN.TRAIN_SUBSET=0.5")
+    assert message.startswith("config.MSCN.TRAIN_SUBSET is 0.5, but config.CHECKPOINT")
+
+
+def test_a_list_or_folder_that_was_changed_is_another(linear, saved, image_folder, tmp_path):
+    """Also where no ``val/`` is there and lists are written."""
+    folder, listing = tmp_path / "evaluation", tmp_path / "list.txt"
+    folder.mkdir()
+    evaluated = Evaluated(linear, folder)
+    train = image_folder / "train"
+    lines = [str(path.relative_to(train)) for path in train.rglob("*.png")]
+    listing.write_text("\n".join(lines))
+    of_list = [f"config.MSCN.TRAIN_SUBSET={listing}", "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=4"]
+    evaluated.start(saved(), *of_list, data=image_folder)
+    evaluated.train()
+    assert evaluated.start(saved(), *of_list, data=image_folder) == "done"
+    listing.write_text("\n".join(lines[1:]))
+    message = refusal(evaluated.start, saved(), *of_list, data=image_folder)
+    assert "which went from 32 to 31 training images since the run in" in message
+    # The fifth that is held out is read from lists of the folder, too.
+    data = [*of_list[1:], *ANEW]
+    evaluated.start(saved(), *data, data=train)
+    evaluated.train()
+    assert evaluated.start(saved(), *data[:1], data=train) == "done"
+
+
+def test_a_folder_of_frozen_features_of_another_checkpoint_is_refused(
+    linear, saved, tmp_path_factory, large_folder
+):
     folder = tmp_path_factory.mktemp("evaluation")
     here = f"config.CHECKPOINT.DIR={folder}"
-    linear(saved(), here)
-    torch.save({"iteration": 4}, folder / "model_phase0.torch")
+    (folder / "metrics.json").write_text("")
     config = {
         "MODEL": {"WEIGHTS_INIT": {"PARAMS_FILE": str(saved())}},
         "MSCN": {"DATA": str(large_folder)},
     }
     (folder / "train_config.yaml").write_text(yaml.safe_dump(config))
-    linear(saved(), here)  # the same: VISSL goes on
+    linear(saved(), here)  # the same
     config["MODEL"]["WEIGHTS_INIT"]["PARAMS_FILE"] = "/another.torch"
     (folder / "train_config.yaml").write_text(yaml.safe_dump(config))
     sentence = refusal(linear, saved(), here)
