@@ -78,7 +78,7 @@ def test_register_is_idempotent_and_fills_every_registry(registered):
     assert "small_resnet" in MODEL_TRUNKS_REGISTRY
 
 
-@pytest.mark.new_interpreter
+@pytest.mark.process
 def test_a_launcher_without_the_hooked_names_is_refused(tmp_path):
     code = """
 from vissl.utils import distributed_launcher
@@ -109,8 +109,8 @@ def test_a_users_own_configs_folder_wins(compose, tmp_path, large_folder):
 @pytest.mark.parametrize(
     ("processes", "by_path"),
     [
-        pytest.param(1, True, marks=pytest.mark.new_interpreter),
-        (2, False),  # tests/benchmarks/test_reliability.py spawns ranks
+        (1, True),
+        (2, False),  # tests/benchmarks/test_reliability.py starts new interpreters, and by path
     ],
 )
 def test_vissls_tool_trains_from_an_empty_folder(run_tool, tiny, tmp_path, processes, by_path):
@@ -138,13 +138,12 @@ def test_vissls_tool_trains_from_an_empty_folder(run_tool, tiny, tmp_path, proce
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("method", ["forkserver", "spawn"])
-def test_loader_workers_of_the_other_start_methods(run_tool, tiny, method):
-    """The workers are new interpreters, whatever the tool is."""
+def test_loader_workers_of_another_start_method(run_tool, tiny):
+    """The workers are new interpreters, whatever the tool is, as spawned ones are."""
     run_tool(
         "config=mscn/quickstart",
         *tiny,
-        f"config.MULTI_PROCESSING_METHOD={method}",
+        "config.MULTI_PROCESSING_METHOD=forkserver",
         "config.DATA.NUM_DATALOADER_WORKERS=1",
         "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
     )
