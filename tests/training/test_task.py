@@ -130,6 +130,7 @@ def test_works_with_vissls_own_simclr(run_tool, tiny):
     run_tool(
         "config=mscn/quickstart",
         *tiny,
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
         "config.DATA.TRAIN.COLLATE_FUNCTION=simclr_collator",
         "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS=null",
         "config.LOSS.name=simclr_info_nce_loss",
@@ -144,6 +145,7 @@ def test_branches_may_pass_the_trunk_one_by_one(run_tool, tiny, device_views):
         "config=mscn/quickstart",
         *tiny,
         f"config.MSCN.DEVICE_VIEWS={device_views}",
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
         "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.split_branches=True",
         "config.MODEL.SINGLE_PASS_EVERY_CROP=True",
     )

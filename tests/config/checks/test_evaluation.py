@@ -177,7 +177,7 @@ def test_without_validation_images_the_online_evaluations_fifth_is_held_out(
         splits[split] = np.load(data.DATA_PATHS[0], allow_pickle=False).tolist()
         assert labels == [int(path.split("class")[1][0]) for path in splits[split]]
     assert not set(splits["TRAIN"]) & set(splits["TEST"])
-    assert len(splits["TRAIN"]) + len(splits["TEST"]) == 4096
+    assert len(splits["TRAIN"]) + len(splits["TEST"]) == 512
     online = EvaluationData.of(
         compose("config=mscn/quickstart", f"config.MSCN.DATA={folder}", "config.CHECKPOINT.DIR=p")
     )
@@ -235,7 +235,7 @@ def test_labels_of_lists_must_mean_the_folders_classes(linear, saved, large_fold
         (names, "config.DATA.TEST 4 in "),
         (
             names[:5],
-            "labels.npy', which has 5 entries; it must have one for each of the 3072 images",
+            "labels.npy', which has 5 entries; it must have one for each of the 384 images",
         ),
         ([4] * len(paths), "which has the label 4, but config.DATA.TEST has 4 classes"),
     ):
@@ -255,7 +255,7 @@ def test_subsets_are_written_once_everything_else_is_right(linear, saved, tmp_pa
     config = linear(saved(), "config.MSCN.TRAIN_SUBSET=0.5", "config.CHECKPOINT.DIR=run")
     assert config.DATA.TRAIN.DATA_SOURCES == config.DATA.TRAIN.LABEL_SOURCES == ["disk_filelist"]
     (labels,) = config.DATA.TRAIN.LABEL_PATHS
-    assert np.load(labels).tolist() == [label for label in range(4) for _ in range(512)]
+    assert np.load(labels).tolist() == [label for label in range(4) for _ in range(64)]
     assert config.MODEL.HEAD.PARAMS[0][1]["dims"] == [128, 4]
 
 

@@ -255,6 +255,7 @@ def test_the_target_may_see_unmasked_views(run_tool, tiny, tmp_path, device_view
         *tiny,
         BYOL_HEADS,
         f"config.MSCN.DEVICE_VIEWS={device_views}",
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
         "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.num_masks=[1,3]",
         "config.LOSS.byol_loss.target_input=unmasked",
     )
