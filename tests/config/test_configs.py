@@ -36,9 +36,9 @@ def differences(first, second, path=()):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "arrays" not in name])
-def test_every_config_of_pictures_composes(compose, large_folder, name):
+def test_every_config_of_pictures_composes(compose, batch_folder, name):
     machine = [] if "quickstart" in name else [CPU]
-    config = compose(f"config=mscn/{name}", *machine, f"config.MSCN.DATA={large_folder}")
+    config = compose(f"config=mscn/{name}", *machine, f"config.MSCN.DATA={batch_folder}")
     assert config.TRAINER.TASK_NAME == "mscn_task"
     features = 128 if "quickstart" in name else {"convnext_tiny": 768}.get(name, 2048)
     assert config.MODEL.HEAD.PARAMS[0][1]["dims"][0] == features
@@ -62,9 +62,9 @@ def test_the_unmasked_baselines_differ_in_views_alone(written, name, loss):
     }
 
 
-def test_the_unmasked_baselines_have_no_filter(compose, written, large_folder):
+def test_the_unmasked_baselines_have_no_filter(compose, written, batch_folder):
     high_pass = [{"name": "MSCNHighPass", "sigma": 5.0}]
-    data = (CPU, f"config.MSCN.DATA={large_folder}")
+    data = (CPU, f"config.MSCN.DATA={batch_folder}")
     byols = compose("config=mscn/byol", "+config/mscn/augmentations=byol", *data)
     for masked, name in ((written("simclr"), "simclr"), (byols, "byol")):
         unmasked = written(f"{name}_unmasked")
@@ -78,10 +78,10 @@ def test_the_unmasked_baselines_have_no_filter(compose, written, large_folder):
 
 @pytest.mark.parametrize("name", ["quickstart", "byol_quickstart"])
 def test_the_unmasked_quickstart_differs_in_filter_and_masks_alone(
-    compose, written, large_folder, name
+    compose, written, batch_folder, name
 ):
     overlay = "+config/mscn/augmentations=quickstart_unmasked"
-    config = compose(f"config=mscn/{name}", overlay, f"config.MSCN.DATA={large_folder}")
+    config = compose(f"config=mscn/{name}", overlay, f"config.MSCN.DATA={batch_folder}")
     assert config.LOSS[config.LOSS.name]["num_masks"] == 1
     for split in ("TRAIN", "TEST"):
         masked = written(name)["DATA"][split]["TRANSFORMS"]
@@ -146,7 +146,6 @@ def test_the_learning_rate_that_vissl_applies(
     from mscn_plugin.config import infer
     from mscn_plugin.config.checks import machine
 
-    batch = min(128, 512 // (nodes * processes))  # all images in one
     steps = tuple(step for step in infer.STEPS if step is not machine.check)
     monkeypatch.setattr(infer, "STEPS", steps)
     config = compose(
@@ -154,9 +153,8 @@ def test_the_learning_rate_that_vissl_applies(
         f"config.MSCN.DATA={large_folder}",
         f"config.DISTRIBUTED.NUM_NODES={nodes}",
         f"config.DISTRIBUTED.NUM_PROC_PER_NODE={processes}",
-        f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA={batch}",
     )
-    peak = rate * (nodes * processes * batch) / 4096
+    peak = rate * (nodes * processes * 128) / 4096
     optimizer = build_optimizer(config.OPTIMIZER)
     schedulers = build_optimizer_schedulers(config.OPTIMIZER)
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
@@ -170,7 +168,7 @@ def test_the_learning_rate_that_vissl_applies(
         assert not isinstance(optimizer.options_view.lr, list)
         return optimizer.options_view.lr
 
-    steps = 1_281_167 // (nodes * processes * batch) * epochs
+    steps = 1_281_167 // (nodes * processes * 128) * epochs
     warmup = 10 / epochs
     half = math.cos(math.pi * (0.5 - warmup) / (1 - warmup))
     assert rate_at(0.0) == 0.0
@@ -183,10 +181,10 @@ def test_the_learning_rate_that_vissl_applies(
 
 
 @pytest.mark.parametrize("name", ["simclr", "simclr_100ep", "simclr_unmasked"])
-def test_the_projector_is_the_papers(compose, large_folder, name):
+def test_the_projector_is_the_papers(compose, batch_folder, name):
     from vissl.models import build_model
 
-    config = compose(f"config=mscn/{name}", CPU, f"config.MSCN.DATA={large_folder}")
+    config = compose(f"config=mscn/{name}", CPU, f"config.MSCN.DATA={batch_folder}")
     config.MODEL.TRUNK.NAME = "small_resnet"  # the projector's dimensions are its own
     model = build_model(config.MODEL, config.OPTIMIZER)
     assert [shape for head in model.heads for shape in shapes(head)] == [
@@ -199,10 +197,10 @@ def test_the_projector_is_the_papers(compose, large_folder, name):
 
 
 @pytest.mark.parametrize("name", ["byol", "byol_100ep", "byol_unmasked"])
-def test_projector_and_predictor_of_byol_are_the_papers(compose, large_folder, name):
+def test_projector_and_predictor_of_byol_are_the_papers(compose, batch_folder, name):
     from vissl.models import build_model
 
-    config = compose(f"config=mscn/{name}", CPU, f"config.MSCN.DATA={large_folder}")
+    config = compose(f"config=mscn/{name}", CPU, f"config.MSCN.DATA={batch_folder}")
     config.MODEL.TRUNK.NAME = "small_resnet"
     model = build_model(config.MODEL, config.OPTIMIZER)
     assert [shapes(head) for head in model.heads] == [
@@ -224,12 +222,12 @@ def shapes(head):
     ]
 
 
-def test_weight_decay_and_lars_leave_biases_and_norms_alone(compose, large_folder):
+def test_weight_decay_and_lars_leave_biases_and_norms_alone(compose, batch_folder):
     from classy_vision.optim import build_optimizer, build_optimizer_schedulers
     from vissl.models import build_model
     from vissl.optimizers import get_optimizer_param_groups
 
-    config = compose("config=mscn/simclr", CPU, f"config.MSCN.DATA={large_folder}")
+    config = compose("config=mscn/simclr", CPU, f"config.MSCN.DATA={batch_folder}")
     config.MODEL.TRUNK.NAME = "small_resnet"
     model = build_model(config.MODEL, config.OPTIMIZER)
     optimizer = build_optimizer(config.OPTIMIZER)
@@ -244,10 +242,10 @@ def test_weight_decay_and_lars_leave_biases_and_norms_alone(compose, large_folde
     assert all(group["exclude"] for group in optimizer.param_groups)
 
 
-def test_checks_do_not_depend_on_having_been_run_before(compose, large_folder):
+def test_checks_do_not_depend_on_having_been_run_before(compose, batch_folder):
     from mscn_plugin.config.infer import prepare_config
 
-    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}")
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}")
     again = copy.deepcopy(config)
     prepare_config(again)
     assert again == config

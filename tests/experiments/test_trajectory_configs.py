@@ -73,10 +73,10 @@ def test_differs_from_its_parent_in_the_keys_that_it_names_and_in_all_of_them(co
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_composes_and_passes_all_checks_at_the_papers_size(compose, large_folder, name):
+def test_composes_and_passes_all_checks_at_the_papers_size(compose, batch_folder, name):
     config = compose(
         f"config=mscn/trajectory/{name}",
-        f"config.MSCN.DATA={large_folder}",
+        f"config.MSCN.DATA={batch_folder}",
         "+config/mscn/machine=cpu",
     )
     filtered = any(t["name"] == "MSCNHighPass" for t in config.DATA.TRAIN.TRANSFORMS)

@@ -233,7 +233,7 @@ def test_byol_trains_an_nfnet(train):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_whole_trunks_have_the_size_that_they_say_and_take_the_papers_pictures(
-    compose, large_folder, model
+    compose, batch_folder, model
 ):
     """At full size, without memory or time: shapes alone, in forward and backward pass."""
     from vissl.models import build_model
@@ -243,7 +243,7 @@ def test_whole_trunks_have_the_size_that_they_say_and_take_the_papers_pictures(
         "config=mscn/simclr",
         "+config/mscn/machine=cpu",
         f"+config/mscn/models={model}",
-        f"config.MSCN.DATA={large_folder}",
+        f"config.MSCN.DATA={batch_folder}",
     )
     assert config.MODEL.HEAD.PARAMS[0][1]["dims"][0] == features
     with torch.device("meta"):

@@ -91,7 +91,7 @@ mscn_plugin.register()
     assert "distributed_launcher._ResumableSlurmJob is missing, where VISSL" in result.stderr
 
 
-def test_a_users_own_configs_folder_wins(compose, tmp_path, large_folder):
+def test_a_users_own_configs_folder_wins(compose, tmp_path, batch_folder):
     folder = tmp_path / "configs" / "config" / "mscn"
     folder.mkdir(parents=True)
     from mscn_plugin.config.folder import config_folder
@@ -101,7 +101,7 @@ def test_a_users_own_configs_folder_wins(compose, tmp_path, large_folder):
     mine["config"]["SEED_VALUE"] = 77
     (folder / "quickstart.yaml").write_text("# @package _global_\n" + yaml.safe_dump(mine))
     (tmp_path / "tools").mkdir()  # as in a VISSL checkout
-    data = f"config.MSCN.DATA={large_folder}"
+    data = f"config.MSCN.DATA={batch_folder}"
     assert compose("config=mscn/quickstart", data).SEED_VALUE == 77
     assert compose("config=mscn/simclr", "+config/mscn/machine=cpu", data)
 

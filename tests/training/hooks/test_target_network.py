@@ -358,10 +358,10 @@ BIASES = "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,24,8]}],[mlp,{dims:[8,24,8]
         ),
     ],
 )
-def test_byol_warns_of_branches_that_it_can_tell_apart(compose, large_folder, overrides, warns):
+def test_byol_warns_of_branches_that_it_can_tell_apart(compose, batch_folder, overrides, warns):
     from mscn_plugin.training.hooks.target_network import branches_can_be_told_apart
 
-    data = f"config.MSCN.DATA={large_folder}"
+    data = f"config.MSCN.DATA={batch_folder}"
     config = compose("config=mscn/byol_quickstart", data, *overrides)
     assert branches_can_be_told_apart(config) == warns
 
