@@ -215,18 +215,32 @@ def write_images(root: Path) -> None:
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
 
 
-@pytest.fixture(scope="session")
-def large_folder(image_folder, once) -> Path:
-    """A folder with as many images as the paper's batch has: links to those of `image_folder`."""
+def links_to(images: Path, number: int):
+    """A function that makes a folder of so many links to each of the training images."""
 
     def link(root: Path) -> None:
-        for source in image_folder.rglob("*.png"):
-            target = root / source.relative_to(image_folder)
+        for source in images.rglob("*.png"):
+            target = root / source.relative_to(images)
             target.parent.mkdir(parents=True, exist_ok=True)
-            for number in range(128 if "train" in target.parts else 1):
-                os.link(source, target.with_name(f"{number}_{target.name}"))
+            for index in range(number if "train" in target.parts else 1):
+                os.link(source, target.with_name(f"{index}_{target.name}"))
 
-    return once("many", link)
+    return link
+
+
+@pytest.fixture(scope="session")
+def batch_folder(image_folder, once) -> Path:
+    """A folder with 512 images, four batches of a process: links to those of `image_folder`.
+
+    Each composition lists them several times, so that more of them would cost each test.
+    """
+    return once("batches", links_to(image_folder, 16))
+
+
+@pytest.fixture(scope="session")
+def large_folder(image_folder, once) -> Path:
+    """A folder with as many images as the paper's batch has."""
+    return once("many", links_to(image_folder, 128))
 
 
 @pytest.fixture

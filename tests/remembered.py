@@ -22,6 +22,7 @@ import yaml
 from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
 FOLDER = "MSCN_TESTS_REMEMBER_IN"
@@ -35,6 +36,8 @@ def install() -> None:
         os.environ[FOLDER] = install.folder.name
     # Reading YAML is most of what composing takes: by C, and each file once.
     yaml.SafeLoader = yaml.CSafeLoader
+    # Each composition copies what gives out copies itself.
+    ConfigStore.__deepcopy__ = lambda self, memo: self
     Plugins.instance()  # which makes the classes of the sources anew
     for scheme in ("file", "pkg"):
         source = SourcesRegistry.instance().resolve(scheme)

@@ -215,7 +215,7 @@ def _tf32_bites(rec: Recorder) -> None:
 
 
 def _repeats(rec: Recorder) -> None:
-    """One forward and backward pass of the quickstart's model, twice, on the same views."""
+    """Forward and backward passes of the quickstart's model on the same views."""
     from benchmarks.gpu.launched import narrow
     from benchmarks.gpu.speed import MSCN, _loss_of, model_of
 
@@ -227,6 +227,7 @@ def _repeats(rec: Recorder) -> None:
     model = model_of(*quickstart).to(rec.device)
     loss = _loss_of(rec, MSCN, 2, 32)
     views = torch.randn(64, 3, 56, 56, device=rec.device)
+    times, often = (10, "ten times") if rec.on_gpu else (2, "twice")
 
     def gradients() -> dict[str, Tensor]:
         model.zero_grad()
@@ -234,11 +235,11 @@ def _repeats(rec: Recorder) -> None:
         return {name: weight.grad.clone() for name, weight in model.named_parameters()}
 
     for name, strict in (("as it is", False), ("deterministic algorithms alone", True)):
-        with rec.check(f"gradients of the quickstart's model, computed ten times, {name}") as row:
+        with rec.check(f"gradients of the quickstart's model, computed {often}, {name}") as row:
             torch.use_deterministic_algorithms(strict)
             try:
                 first = gradients()
-                others = [gradients() for _ in range(9)]
+                others = [gradients() for _ in range(times - 1)]
             finally:
                 torch.use_deterministic_algorithms(False)
             changed = [

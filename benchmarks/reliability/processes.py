@@ -143,27 +143,19 @@ def interfere(
     workers: int = 2,
     method: str = "fork",
     epochs: int = 16,
-    python: str | None = None,
+    command: Sequence[str] | None = None,
 ) -> End:
     """Do something to a run after its first checkpoint, wait for its end, and start it again.
 
     Args:
         act: from the process id of VISSL's tool.
         method: by which the loader starts its workers.
-        python: the interpreter of the run that something is done to; this process's own if None.
+        command: interpreter and tool of the run that something is done to; None: as for the others.
     """
-    setting = Setting("byol", workers, epochs=epochs)
-    overrides = [
-        *overrides_of(setting, data),
-        f"config.MULTI_PROCESSING_METHOD={method}",
-        f"config.DISTRIBUTED.NUM_PROC_PER_NODE={processes}",
-        f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA={GLOBAL_BATCH // processes}",
-    ]
-    expected = folder / f"unbroken{processes}"
-    if not expected.is_dir():
-        finish(expected, overrides)
+    overrides = _overrides(processes, data, workers, method, epochs)
+    expected = undisturbed(folder, overrides, processes)
     run = folder / "".join(c if c.isalnum() else "_" for c in what)
-    with started(run, overrides, python=python) as process:
+    with started(run, overrides, command=command) as process:
         deadline = time.monotonic() + TIMEOUT
         while not (run / "model_phase0.torch").is_file() and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -182,6 +174,23 @@ def interfere(
     restart = finish(run, overrides)
     differing = differences_of(run, result_of(expected))
     return End(what, code, seconds, len(left), said, restart, differing)
+
+
+def _overrides(processes: int, data: Path, workers: int, method: str, epochs: int) -> list[str]:
+    return [
+        *overrides_of(Setting("byol", workers, epochs=epochs), data),
+        f"config.MULTI_PROCESSING_METHOD={method}",
+        f"config.DISTRIBUTED.NUM_PROC_PER_NODE={processes}",
+        f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA={GLOBAL_BATCH // processes}",
+    ]
+
+
+def undisturbed(folder: Path, overrides: Sequence[str], processes: int) -> Path:
+    """The run of so many processes that nobody disturbs, which the first call in a folder makes."""
+    run = folder / f"unbroken{processes}"
+    if not run.is_dir():
+        finish(run, overrides)
+    return run
 
 
 def _members(session: int) -> list[int]:
@@ -245,11 +254,19 @@ def interferences(folder: Path, data: Path) -> list[dict[str, Any]]:
     return [dataclasses.asdict(end) for end in (*asked, *died)]
 
 
-def fill_disk(folder: Path, data: Path, epochs: int = 16) -> dict[str, Any]:
-    """Let the disk be full during a checkpoint, then start again with room."""
-    overrides = overrides_of(Setting("simclr", epochs=epochs), data)
-    expected, run = folder / "with_room", folder / "full"
-    finish(expected, overrides)
+def fill_disk(
+    folder: Path, data: Path, setting: Setting | None = None, expected: Path | None = None
+) -> dict[str, Any]:
+    """Let the disk be full during a checkpoint, then start again with room.
+
+    Args:
+        expected: folder of a run of ``setting`` with room; made if None.
+    """
+    overrides = overrides_of(setting or Setting("simclr"), data)
+    run = folder / "full"
+    if expected is None:
+        expected = folder / "with_room"
+        finish(expected, overrides)
     code = finish(run, overrides, FULL_DISK)
     said = messages_of(run)
     left = [path.name for path in run.glob("*.torch")] + [p.name for p in run.glob(".staging*")]

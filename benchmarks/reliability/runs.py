@@ -111,18 +111,20 @@ def started(
     folder: Path,
     overrides: Sequence[str],
     program: str | None = None,
-    python: str | None = None,
+    command: Sequence[str] | None = None,
 ) -> Iterator[subprocess.Popen]:
     """VISSL's tool as the head of a process group of its own, killed as a whole on leaving.
 
     Args:
         folder: the run's; what the tool prints goes to ``<folder>.txt``.
         program: Python source to run in the tool's place; it ends in the tool.
-        python: the interpreter; this process's own if None.
+        command: interpreter and tool; this process's own interpreter and the tool's module if None.
     """
-    arguments = ["-c", program] if program else ["-m", "tools.run_distributed_engines"]
-    command = [python or sys.executable, *arguments, *overrides, f"config.CHECKPOINT.DIR={folder}"]
-    with command_started(folder, command) as process:
+    if command is None:
+        arguments = ["-c", program] if program else ["-m", "tools.run_distributed_engines"]
+        command = [sys.executable, *arguments]
+    ours = [*command, *overrides, f"config.CHECKPOINT.DIR={folder}"]
+    with command_started(folder, ours) as process:
         yield process
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.object_type import ObjectType
 from omegaconf import DictConfig, OmegaConf
 
 from mscn_plugin.schema import defaults
@@ -15,9 +16,13 @@ from mscn_plugin.schema import defaults
 def store_schema() -> None:
     """Give Hydra ``mscn/_schema``, from which the configs inherit: all keys of ``config.MSCN``.
 
-    A key of a config can be overridden on the command line without ``+``.
+    A key of a config can be overridden on the command line without ``+``. Stored once for all of a
+    process's compositions: Hydra hands out copies.
     """
-    ConfigStore.instance().store(
+    store = ConfigStore.instance()
+    if store.get_type("config/mscn/_schema.yaml") is ObjectType.CONFIG:
+        return
+    store.store(
         name="_schema",
         node={"config": {"MSCN": defaults()}},
         group="config/mscn",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 import pytest
-from conftest import NEW_INTERPRETER
+from conftest import NEW_INTERPRETER, tool
 
 from benchmarks.reliability import kills, processes
-from benchmarks.reliability.runs import Setting, write_images
+from benchmarks.reliability.runs import Setting, output_of, result_of, write_images
 
 pytestmark = pytest.mark.process
+SIMCLR = Setting("simclr", 0, device_views=False, by_iteration=True, epochs=4)
 
 
 @pytest.fixture(scope="module")
@@ -19,10 +21,24 @@ def data(once):
     return once("reliability_data", write_images)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """Where the runs of two processes that nobody disturbs lie, for both tests."""
-    return tmp_path_factory.mktemp("undisturbed")
+@pytest.fixture
+def whole(once, data):
+    """The folder of a run of ``SIMCLR`` that nobody disturbs."""
+
+    def build(folder):
+        kills.unbroken(SIMCLR, folder / "run", data)
+
+    return once("reliability_whole", build) / "run"
+
+
+@pytest.fixture
+def undisturbed(once, data):
+    """Where a run of two processes that nobody disturbs lies."""
+
+    def build(folder):
+        processes.undisturbed(folder, processes._overrides(2, data, **OF_TWO), 2)
+
+    return once("reliability_undisturbed", build)
 
 
 def all_survived(outcomes):
@@ -30,14 +46,12 @@ def all_survived(outcomes):
     return sum(len(outcome.kills) for outcome in outcomes)
 
 
-def test_killed_in_writes_and_damaged_a_run_ends_as_an_unbroken_one(data, tmp_path):
-    setting = Setting("simclr", 0, device_views=False, by_iteration=True, epochs=4)
-    whole = tmp_path / "unbroken"
-    expected, _ = kills.unbroken(setting, whole, data)
-    arguments = setting, tmp_path, data, expected
+def test_killed_in_writes_and_damaged_a_run_ends_as_an_unbroken_one(data, whole, tmp_path):
+    expected = result_of(whole)
+    arguments = SIMCLR, tmp_path, data, expected
     outcomes = kills.kill_in_writes(*arguments, kills=2, seed=1, pause=0.02)
     damaged = tmp_path / "damaged"
-    damage = kills.damage_newest(setting, damaged, data, whole, expected, "bit flipped")
+    damage = kills.damage_newest(SIMCLR, damaged, data, whole, expected, "bit flipped")
     assert all_survived([*outcomes, damage]) >= 2
 
 
@@ -48,30 +62,34 @@ def test_killed_at_random_a_run_ends_as_an_unbroken_one(data, tmp_path):
     assert all_survived(kills.kill_at_random(*arguments, length, kills=2, seed=0)) == 2
 
 
-def interfere(what, act, undisturbed, data):
-    """The disturbed run has spawned ranks, whose death is looked at: interpreters of their own."""
-    return processes.interfere(
-        what, act, 2, undisturbed, data, workers=0, epochs=4, python=NEW_INTERPRETER
-    )
+OF_TWO = {"workers": 0, "method": "fork", "epochs": 4}
 
 
 def test_on_request_a_run_ends_at_the_next_step_and_goes_on_there(data, undisturbed):
-    end = interfere("SIGUSR1", lambda pid: os.kill(pid, signal.SIGUSR1), undisturbed, data)
+    def ask(pid):
+        os.kill(pid, signal.SIGUSR1)
+
+    end = processes.interfere("SIGUSR1", ask, 2, undisturbed, data, **OF_TWO)
     assert end.code == 75
-    assert (end.restart, end.differing, end.left_running) == (0, [], 0)
+    assert (end.restart, end.differing) == (0, [])
 
 
 def test_a_killed_rank_ends_all(data, undisturbed):
-    end = interfere(
-        "rank killed",
-        lambda pid: os.kill(processes._ranks(pid)[-1], signal.SIGKILL),
-        undisturbed,
-        data,
-    )
+    """The disturbed run has spawned ranks, all of which end: interpreters of their own.
+
+    Nothing but their imports has registered MSCN there, and no import warns.
+    """
+
+    def kill(pid):
+        os.kill(processes._ranks(pid)[-1], signal.SIGKILL)
+
+    command = [NEW_INTERPRETER, *tool(by_path=True)]
+    end = processes.interfere("rank killed", kill, 2, undisturbed, data, command=command, **OF_TWO)
+    assert not re.findall(r"\w+Warning:", output_of(undisturbed / "rank_killed"))
     assert end.code != 0
     assert (end.restart, end.differing, end.left_running) == (0, [], 0)
 
 
-def test_a_full_disk_is_one_sentence(data, tmp_path):
-    row = processes.fill_disk(tmp_path, data, epochs=4)
+def test_a_full_disk_is_one_sentence(data, whole, tmp_path):
+    row = processes.fill_disk(tmp_path, data, SIMCLR, whole)
     assert row["right"], row

@@ -12,8 +12,8 @@ from mscn_plugin.errors import ConfigError
 
 
 @pytest.fixture
-def config(compose, large_folder):
-    return compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}")
+def config(compose, batch_folder):
+    return compose("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}")
 
 
 @pytest.fixture
@@ -129,12 +129,12 @@ def test_a_checkpoint_that_says_nothing_is_taken(config, run):
     refuse_another_recipe(config)
 
 
-def test_refusing_leaves_the_folder_as_it_is(compose, large_folder, run, config, tmp_path):
+def test_refusing_leaves_the_folder_as_it_is(compose, batch_folder, run, config, tmp_path):
     before = sorted(path.name for path in run.iterdir())
     with pytest.raises(ConfigError, match=r"config\.SEED_VALUE is 9"):
         compose(
             "config=mscn/quickstart",
-            f"config.MSCN.DATA={large_folder}",
+            f"config.MSCN.DATA={batch_folder}",
             f"config.CHECKPOINT.DIR={run}",
             "config.SEED_VALUE=9",
         )

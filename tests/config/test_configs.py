@@ -36,9 +36,9 @@ def differences(first, second, path=()):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "arrays" not in name])
-def test_every_config_of_pictures_composes(compose, large_folder, name):
+def test_every_config_of_pictures_composes(compose, batch_folder, name):
     machine = [] if "quickstart" in name else [CPU]
-    config = compose(f"config=mscn/{name}", *machine, f"config.MSCN.DATA={large_folder}")
+    config = compose(f"config=mscn/{name}", *machine, f"config.MSCN.DATA={batch_folder}")
     assert config.TRAINER.TASK_NAME == "mscn_task"
     features = 128 if "quickstart" in name else {"convnext_tiny": 768}.get(name, 2048)
     assert config.MODEL.HEAD.PARAMS[0][1]["dims"][0] == features
@@ -62,9 +62,9 @@ def test_the_unmasked_baselines_differ_in_views_alone(written, name, loss):
     }
 
 
-def test_the_unmasked_baselines_have_no_filter(compose, written, large_folder):
+def test_the_unmasked_baselines_have_no_filter(compose, written, batch_folder):
     high_pass = [{"name": "MSCNHighPass", "sigma": 5.0}]
-    data = (CPU, f"config.MSCN.DATA={large_folder}")
+    data = (CPU, f"config.MSCN.DATA={batch_folder}")
     byols = compose("config=mscn/byol", "+config/mscn/augmentations=byol", *data)
     for masked, name in ((written("simclr"), "simclr"), (byols, "byol")):
         unmasked = written(f"{name}_unmasked")
@@ -78,10 +78,10 @@ def test_the_unmasked_baselines_have_no_filter(compose, written, large_folder):
 
 @pytest.mark.parametrize("name", ["quickstart", "byol_quickstart"])
 def test_the_unmasked_quickstart_differs_in_filter_and_masks_alone(
-    compose, written, large_folder, name
+    compose, written, batch_folder, name
 ):
     overlay = "+config/mscn/augmentations=quickstart_unmasked"
-    config = compose(f"config=mscn/{name}", overlay, f"config.MSCN.DATA={large_folder}")
+    config = compose(f"config=mscn/{name}", overlay, f"config.MSCN.DATA={batch_folder}")
     assert config.LOSS[config.LOSS.name]["num_masks"] == 1
     for split in ("TRAIN", "TEST"):
         masked = written(name)["DATA"][split]["TRANSFORMS"]
@@ -128,8 +128,14 @@ def test_vissl_leaves_the_masks_of_its_multicrop_losses_alone(compose, written, 
 RUNS = [("simclr", 800, 4.8), ("simclr_100ep", 100, 4.8), ("byol", 1000, 3.2)]
 
 
-@pytest.mark.parametrize(("name", "epochs", "rate"), [*RUNS, ("byol_100ep", 100, 7.2)])
-@pytest.mark.parametrize(("nodes", "processes"), [(1, 1), (1, 8), (4, 8)])
+@pytest.mark.parametrize(
+    ("name", "epochs", "rate", "nodes", "processes"),
+    [
+        *((*run, 4, 8) for run in (*RUNS, ("byol_100ep", 100, 7.2))),
+        (*RUNS[0], 1, 1),
+        (*RUNS[2], 1, 8),
+    ],
+)
 def test_the_learning_rate_that_vissl_applies(
     compose, large_folder, monkeypatch, name, epochs, rate, nodes, processes
 ):
@@ -171,14 +177,14 @@ def test_the_learning_rate_that_vissl_applies(
     last = 0.001 * peak  # "the training protocol in [51]" (A.1)
     assert rate_at(0.5) == pytest.approx(last + (peak - last) * (1 + half) / 2)
     assert rate_at((steps - 1) / steps) == pytest.approx(last, abs=1e-6 * peak)
-    assert max(rate_at(i / 1000) for i in range(1000)) == pytest.approx(peak, rel=1e-6)
+    assert max(rate_at(i / 200) for i in range(200)) <= peak * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("name", ["simclr", "simclr_100ep", "simclr_unmasked"])
-def test_the_projector_is_the_papers(compose, large_folder, name):
+def test_the_projector_is_the_papers(compose, batch_folder, name):
     from vissl.models import build_model
 
-    config = compose(f"config=mscn/{name}", CPU, f"config.MSCN.DATA={large_folder}")
+    config = compose(f"config=mscn/{name}", CPU, f"config.MSCN.DATA={batch_folder}")
     config.MODEL.TRUNK.NAME = "small_resnet"  # the projector's dimensions are its own
     model = build_model(config.MODEL, config.OPTIMIZER)
     assert [shape for head in model.heads for shape in shapes(head)] == [
@@ -191,10 +197,10 @@ def test_the_projector_is_the_papers(compose, large_folder, name):
 
 
 @pytest.mark.parametrize("name", ["byol", "byol_100ep", "byol_unmasked"])
-def test_projector_and_predictor_of_byol_are_the_papers(compose, large_folder, name):
+def test_projector_and_predictor_of_byol_are_the_papers(compose, batch_folder, name):
     from vissl.models import build_model
 
-    config = compose(f"config=mscn/{name}", CPU, f"config.MSCN.DATA={large_folder}")
+    config = compose(f"config=mscn/{name}", CPU, f"config.MSCN.DATA={batch_folder}")
     config.MODEL.TRUNK.NAME = "small_resnet"
     model = build_model(config.MODEL, config.OPTIMIZER)
     assert [shapes(head) for head in model.heads] == [
@@ -216,12 +222,12 @@ def shapes(head):
     ]
 
 
-def test_weight_decay_and_lars_leave_biases_and_norms_alone(compose, large_folder):
+def test_weight_decay_and_lars_leave_biases_and_norms_alone(compose, batch_folder):
     from classy_vision.optim import build_optimizer, build_optimizer_schedulers
     from vissl.models import build_model
     from vissl.optimizers import get_optimizer_param_groups
 
-    config = compose("config=mscn/simclr", CPU, f"config.MSCN.DATA={large_folder}")
+    config = compose("config=mscn/simclr", CPU, f"config.MSCN.DATA={batch_folder}")
     config.MODEL.TRUNK.NAME = "small_resnet"
     model = build_model(config.MODEL, config.OPTIMIZER)
     optimizer = build_optimizer(config.OPTIMIZER)
@@ -236,10 +242,10 @@ def test_weight_decay_and_lars_leave_biases_and_norms_alone(compose, large_folde
     assert all(group["exclude"] for group in optimizer.param_groups)
 
 
-def test_checks_do_not_depend_on_having_been_run_before(compose, large_folder):
+def test_checks_do_not_depend_on_having_been_run_before(compose, batch_folder):
     from mscn_plugin.config.infer import prepare_config
 
-    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}")
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}")
     again = copy.deepcopy(config)
     prepare_config(again)
     assert again == config

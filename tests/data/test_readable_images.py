@@ -198,10 +198,10 @@ def test_a_list_of_files_goes_on_as_a_folder_does(compose, damaged_folder, tmp_p
     assert dataset.path_of(3) == paths[3]
 
 
-def test_samples_are_functions_of_seed_epoch_and_index(compose, large_folder):
+def test_samples_are_functions_of_seed_epoch_and_index(compose, batch_folder):
     from mscn_plugin.data.readable_images import ReadableImagesDataset
 
-    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}")
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}")
 
     def views(epoch, index, seed=0):
         config.SEED_VALUE = seed

@@ -83,12 +83,12 @@ def test_the_need_is_compared_at_the_start(monkeypatch):
 
 
 @pytest.mark.hydra
-def test_the_need_of_a_configuration(compose, large_folder, monkeypatch):
+def test_the_need_of_a_configuration(compose, batch_folder, monkeypatch):
     seen = []
     monkeypatch.setattr(
         "mscn_plugin.config.checks.machine.check_shared_memory", lambda *a: seen.append(a)
     )
-    page = ("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}")
+    page = ("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}")
     pixels = 3 * 56 * 56
     for more, batch_bytes in (
         ((), 2 * pixels),  # both views, uint8

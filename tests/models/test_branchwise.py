@@ -11,10 +11,10 @@ pytestmark = pytest.mark.usefixtures("registered")
 
 
 @pytest.fixture
-def models(compose, large_folder):
+def models(compose, batch_folder):
     from vissl.models import build_model
 
-    config = compose("config=mscn/byol_quickstart", f"config.MSCN.DATA={large_folder}")
+    config = compose("config=mscn/byol_quickstart", f"config.MSCN.DATA={batch_folder}")
     torch.manual_seed(0)
     branchwise = build_model(config.MODEL, config.OPTIMIZER)
     config.MODEL.BASE_MODEL_NAME = "multi_input_output_model"

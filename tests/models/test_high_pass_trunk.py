@@ -17,17 +17,20 @@ NARROW = [
     ("overrides", "size"),
     [
         ([], 56),
-        (["config.MODEL.TRUNK.NAME=resnet"], 64),
+        (
+            ["config.MODEL.TRUNK.NAME=resnet", "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4"],
+            64,
+        ),
         (["+config/mscn/models=regnet400mf"], 64),
         (["+config/mscn/models=efficientnet_b0"], 64),
         (["+config/mscn/models=timm_convnext_tiny", *NARROW], 64),
     ],
 )
-def test_features_are_those_of_the_transform(compose, large_folder, overrides, size):
+def test_features_are_those_of_the_transform(compose, batch_folder, overrides, size):
     from mscn_plugin.models.shapes import build_trunk
     from mscn_plugin.transforms.transforms import MSCNHighPass
 
-    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}", *overrides).MODEL
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}", *overrides).MODEL
     plain = build_trunk(config).eval()
     config.TRUNK.NAME = f"high_pass_{config.TRUNK.NAME}"
     config.TRUNK["HIGH_PASS"] = {"SIGMA": 2.0}
@@ -45,10 +48,10 @@ def test_features_are_those_of_the_transform(compose, large_folder, overrides, s
             assert (unfiltered - found).abs().max() / scale > 1e-2
 
 
-def test_without_a_sigma_there_is_no_trunk(compose, large_folder):
+def test_without_a_sigma_there_is_no_trunk(compose, batch_folder):
     from mscn_plugin.models.shapes import build_trunk
 
-    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}").MODEL
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}").MODEL
     config.TRUNK.NAME = "high_pass_small_resnet"
     message = (
         r"^config\.MODEL\.TRUNK\.HIGH_PASS\.SIGMA is null, .* must be at least 0 pixels and "

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.usefixtures("registered")
 
 
 @pytest.fixture
-def configured(compose, large_folder):
+def configured(compose, batch_folder):
     def config(*overrides):
-        return compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}", *overrides)
+        return compose("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}", *overrides)
 
     return config
 

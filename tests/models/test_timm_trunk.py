@@ -100,8 +100,8 @@ def test_refuses_what_is_no_convnet_or_does_not_fit(settings, said):
         build_trunk(model_config(settings))
 
 
-def test_an_overlay_takes_the_place_of_all_of_another_trunks_settings(compose, large_folder):
-    data = f"config.MSCN.DATA={large_folder}"
+def test_an_overlay_takes_the_place_of_all_of_another_trunks_settings(compose, batch_folder):
+    data = f"config.MSCN.DATA={batch_folder}"
     overlays = ("+config/mscn/models=timm_resnet50d", "+config/mscn/machine=cpu")
     config = compose("config=mscn/convnext_tiny", *overlays, data)
     assert config.MODEL.TRUNK.TIMM.NAME == "resnet50d"

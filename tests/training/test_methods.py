@@ -96,9 +96,8 @@ def prototypes(dims: str) -> str:
     return f"config.MODEL.HEAD.PARAMS=[[swav_head,{{dims:{dims},use_bn:True,num_clusters:[8]}}]]"
 
 
-METHODS = {
+METHODS = {  # the second model of a checkpoint's loss, and the config's heads
     "byol": ("target", heads("[null,32,16]", "[16,32,16]")),
-    "byol_unmasked": ("target", heads("[null,32,16]", "[16,32,16]")),
     "barlow_twins": (None, heads("[null,32,16]")),
     "vicreg": (None, heads("[null,32,16]")),
     "moco": ("moco_encoder", heads("[null,32]", "[32,16]")),
@@ -106,41 +105,61 @@ METHODS = {
     "swav": (None, prototypes("[null,32,16]")),
     "dino": ("momentum_teacher", prototypes("[null,32,16]")),
 }
-IN_TWO = ("byol", "byol_unmasked", "barlow_twins", "vicreg", "moco")
 EMBEDDING = {
     "barlow_twins": ["config.LOSS.barlow_twins_loss.embedding_dim=16"],
     "moco": ["config.LOSS.moco_loss.embedding_dim=16", "config.LOSS.moco_loss.queue_size=64"],
 }
 
 
+def assert_second_model(loss, method):
+    second = METHODS[method][0]
+    assert any(name.startswith(f"{second}.trunk") for name in loss) == bool(second)
+
+
 @pytest.mark.process
 @pytest.mark.parametrize(
-    ("config", "processes"),
-    [*((config, 2 if config in IN_TWO else 1) for config in METHODS), ("barlow_twins", 1)],
+    ("config", "model"),
+    [
+        ("byol", "regnet400mf"),
+        ("barlow_twins", "resnext50"),
+        ("vicreg", "resnet50_w2"),
+        ("moco", "efficientnet_b0"),  # a trunk that eats the configuration which it is built of
+        ("simclr", "small_resnet18"),
+    ],
 )
-def test_methods_train_as_their_configs_say(train, config, processes):
-    second, narrow = METHODS[config]
+def test_methods_and_trunks_train_in_two_processes(train, config, model):
+    """Every method whose loss gathers from all, on a trunk of each kind; they meet nowhere else."""
     checkpoint = train(
-        processes,
+        2,
         f"config=mscn/{config}",
-        narrow,
+        f"+config/mscn/models={model}",
+        *NARROW[kind_of(model)],
+        METHODS[config][1] if config in METHODS else heads("[null,32,16]"),
         *EMBEDDING.get(config, ()),
-        "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4",
     )
     assert checkpoint["iteration"] == 2
-    assert any(name.startswith(f"{second}.trunk") for name in checkpoint["loss"]) == bool(second)
+    if config in METHODS:
+        assert_second_model(checkpoint["loss"], config)
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("processes", [1, 2])
-def test_barlow_twins_takes_several_masks_by_a_loss_of_its_own(train, processes):
+def test_vissls_barlow_twins_trains_in_one_process(train):
+    _, narrow = METHODS["barlow_twins"]
     checkpoint = train(
-        processes,
+        1, "config=mscn/barlow_twins", narrow, *EMBEDDING["barlow_twins"], *NARROW["resnet"]
+    )
+    assert checkpoint["iteration"] == 2
+
+
+@pytest.mark.process
+def test_barlow_twins_takes_several_masks_by_a_loss_of_its_own(train):
+    checkpoint = train(
+        2,
         "config=mscn/barlow_twins",
         "config.LOSS.name=mscn_barlow_twins_loss",
         "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.num_masks=2",
         METHODS["barlow_twins"][1],
-        "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4",
+        *NARROW["resnet"],
     )
     assert checkpoint["iteration"] == 2
 
@@ -148,8 +167,13 @@ def test_barlow_twins_takes_several_masks_by_a_loss_of_its_own(train, processes)
 @pytest.mark.process
 @pytest.mark.parametrize("method", ["simsiam", "swav", "dino", "vicreg"])
 def test_quickstarts_of_other_methods_resume_as_if_unbroken(run_tool, tiny, tmp_path, method):
-    config = f"config=mscn/{method}_quickstart"
-    overrides = [config, *tiny, METHODS[method][1], "config.OPTIMIZER.num_epochs=2"]
+    overrides = [
+        f"config=mscn/{method}_quickstart",
+        *tiny,
+        METHODS[method][1],
+        "config.OPTIMIZER.num_epochs=2",
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+    ]
     if method in ("swav", "dino"):
         overrides.append("config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP=[]")
     final = tmp_path / "run" / "model_final_checkpoint_phase1.torch"
@@ -158,6 +182,7 @@ def test_quickstarts_of_other_methods_resume_as_if_unbroken(run_tool, tiny, tmp_
         run_tool(*overrides)
         state = torch.load(final, weights_only=True)
         model = state["classy_state_dict"]["base_model"]["model"]
+        assert_second_model(state["loss"], method)
         return {**model["trunk"], **model["heads"], **state["loss"]}
 
     unbroken = tensors()
@@ -206,31 +231,9 @@ def test_byol_trains_an_nfnet(train):
     assert not torch.equal(model["trunk"][gain], torch.ones_like(model["trunk"][gain]))
 
 
-@pytest.mark.process
-@pytest.mark.parametrize("model", [model for model in MODELS if not model.startswith("timm")])
-def test_trunks_train_in_two_processes(train, model):
-    narrow = NARROW[kind_of(model)]
-    checkpoint = train(
-        2, "config=mscn/simclr", f"+config/mscn/models={model}", *narrow, heads("[null,32,16]")
-    )
-    assert checkpoint["iteration"] == 2
-
-
-@pytest.mark.process
-def test_moco_builds_its_second_model_of_a_trunk_that_eats_its_configuration(train):
-    checkpoint = train(
-        1,
-        "config=mscn/moco",
-        "+config/mscn/models=efficientnet_b0",
-        METHODS["moco"][1],
-        *EMBEDDING["moco"],
-    )
-    assert "moco_encoder.trunk._feature_blocks.conv1.0.weight" in checkpoint["loss"]
-
-
 @pytest.mark.parametrize("model", MODELS)
 def test_whole_trunks_have_the_size_that_they_say_and_take_the_papers_pictures(
-    compose, large_folder, model
+    compose, batch_folder, model
 ):
     """At full size, without memory or time: shapes alone, in forward and backward pass."""
     from vissl.models import build_model
@@ -240,7 +243,7 @@ def test_whole_trunks_have_the_size_that_they_say_and_take_the_papers_pictures(
         "config=mscn/simclr",
         "+config/mscn/machine=cpu",
         f"+config/mscn/models={model}",
-        f"config.MSCN.DATA={large_folder}",
+        f"config.MSCN.DATA={batch_folder}",
     )
     assert config.MODEL.HEAD.PARAMS[0][1]["dims"][0] == features
     with torch.device("meta"):

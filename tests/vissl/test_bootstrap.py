@@ -78,7 +78,7 @@ def test_register_is_idempotent_and_fills_every_registry(registered):
     assert "small_resnet" in MODEL_TRUNKS_REGISTRY
 
 
-@pytest.mark.new_interpreter
+@pytest.mark.process
 def test_a_launcher_without_the_hooked_names_is_refused(tmp_path):
     code = """
 from vissl.utils import distributed_launcher
@@ -91,7 +91,7 @@ mscn_plugin.register()
     assert "distributed_launcher._ResumableSlurmJob is missing, where VISSL" in result.stderr
 
 
-def test_a_users_own_configs_folder_wins(compose, tmp_path, large_folder):
+def test_a_users_own_configs_folder_wins(compose, tmp_path, batch_folder):
     folder = tmp_path / "configs" / "config" / "mscn"
     folder.mkdir(parents=True)
     from mscn_plugin.config.folder import config_folder
@@ -101,7 +101,7 @@ def test_a_users_own_configs_folder_wins(compose, tmp_path, large_folder):
     mine["config"]["SEED_VALUE"] = 77
     (folder / "quickstart.yaml").write_text("# @package _global_\n" + yaml.safe_dump(mine))
     (tmp_path / "tools").mkdir()  # as in a VISSL checkout
-    data = f"config.MSCN.DATA={large_folder}"
+    data = f"config.MSCN.DATA={batch_folder}"
     assert compose("config=mscn/quickstart", data).SEED_VALUE == 77
     assert compose("config=mscn/simclr", "+config/mscn/machine=cpu", data)
 
@@ -109,8 +109,8 @@ def test_a_users_own_configs_folder_wins(compose, tmp_path, large_folder):
 @pytest.mark.parametrize(
     ("processes", "by_path"),
     [
-        pytest.param(1, True, marks=pytest.mark.new_interpreter),
-        (2, False),  # tests/benchmarks/test_reliability.py spawns ranks
+        (1, True),
+        (2, False),  # tests/benchmarks/test_reliability.py starts new interpreters, and by path
     ],
 )
 def test_vissls_tool_trains_from_an_empty_folder(run_tool, tiny, tmp_path, processes, by_path):
@@ -138,13 +138,12 @@ def test_vissls_tool_trains_from_an_empty_folder(run_tool, tiny, tmp_path, proce
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("method", ["forkserver", "spawn"])
-def test_loader_workers_of_the_other_start_methods(run_tool, tiny, method):
-    """The workers are new interpreters, whatever the tool is."""
+def test_loader_workers_of_another_start_method(run_tool, tiny):
+    """The workers are new interpreters, whatever the tool is, as spawned ones are."""
     run_tool(
         "config=mscn/quickstart",
         *tiny,
-        f"config.MULTI_PROCESSING_METHOD={method}",
+        "config.MULTI_PROCESSING_METHOD=forkserver",
         "config.DATA.NUM_DATALOADER_WORKERS=1",
         "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
     )

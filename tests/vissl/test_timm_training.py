@@ -15,7 +15,7 @@ timm = pytest.importorskip("timm")
 
 
 @pytest.fixture
-def model_of(compose, large_folder):
+def model_of(compose, batch_folder):
     """VISSL's model with a narrow trunk of timm, and its configuration."""
 
     def build(name, *overrides):
@@ -23,7 +23,7 @@ def model_of(compose, large_folder):
 
         config = compose(
             "config=mscn/quickstart",
-            f"config.MSCN.DATA={large_folder}",
+            f"config.MSCN.DATA={batch_folder}",
             "+config/mscn/models=timm_convnext_tiny",
             f"config.MODEL.TRUNK.TIMM.NAME={name}",
             f"+config.MODEL.TRUNK.TIMM.KWARGS={json.dumps(NARROW[name]).replace(chr(34), '')}",
@@ -80,12 +80,12 @@ def test_sync_bn_keeps_the_activations_within_timms_normalizations(model_of):
     assert "trunk._feature_blocks.bn1.running_mean" in names
 
 
-def test_other_trunks_are_left_to_vissl(compose, large_folder):
+def test_other_trunks_are_left_to_vissl(compose, batch_folder):
     from vissl.models import build_model
     from vissl.optimizers import get_optimizer_param_groups
     from vissl.trainer import train_task
 
-    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}")
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}")
     model = build_model(config.MODEL, config.OPTIMIZER)
     given = {
         "model": model,
@@ -115,11 +115,11 @@ def test_sgd_under_a_convnext_behind_the_filter_is_warned_of(
     assert ("with which convnext_tiny collapses" in caplog.text) == warned
 
 
-def test_an_evaluation_of_a_convnext_is_not_warned_of(compose, large_folder, caplog):
+def test_an_evaluation_of_a_convnext_is_not_warned_of(compose, batch_folder, caplog):
     from mscn_plugin.config.checks.optimizer import _warn_of_convnext
 
     overlay = "+config/mscn/models=timm_convnext_tiny"
-    config = compose("config=mscn/quickstart", overlay, f"config.MSCN.DATA={large_folder}")
+    config = compose("config=mscn/quickstart", overlay, f"config.MSCN.DATA={batch_folder}")
     caplog.clear()
     config.MODEL.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON = True
     _warn_of_convnext(config)

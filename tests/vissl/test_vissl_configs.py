@@ -5,19 +5,21 @@ from __future__ import annotations
 import pytest
 
 LARS = ("config.OPTIMIZER.name=lars", "config.OPTIMIZER.use_larc=False")  # apex is not on PyPI
+SMALL = "config.DATA.TRAIN.TRANSFORMS.1.size=32"
+NARROW = "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4"
 
 
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [
-        ("test_cpu_resnet_simclr", LARS),
+        ("test_cpu_resnet_simclr", (*LARS, NARROW)),
         ("test_cpu_regnet_simclr", LARS),
         ("test_cpu_regnet_moco", ()),
     ],
 )
 def test_vissls_cpu_tests(run_tool, tmp_path, name, overrides):
-    run_tool(f"config=test/cpu_test/{name}", "config.CHECKPOINT.DIR=run", *overrides)
+    run_tool(f"config=test/cpu_test/{name}", "config.CHECKPOINT.DIR=run", SMALL, *overrides)
     assert list((tmp_path / "run").glob("model_final_checkpoint_phase*.torch"))
     assert not (tmp_path / "run" / "masked_views.png").exists()
 

@@ -56,7 +56,7 @@ def test_a_section_notes_every_way_of_asking():
         assert section.names == {"a", "b"}
 
 
-def test_a_users_own_transform_is_built_and_its_keys_are_known(compose, large_folder, monkeypatch):
+def test_a_users_own_transform_is_built_and_its_keys_are_known(compose, batch_folder, monkeypatch):
     from classy_vision.dataset.transforms import TRANSFORM_REGISTRY, ClassyTransform
 
     class Own(ClassyTransform):
@@ -72,7 +72,7 @@ def test_a_users_own_transform_is_built_and_its_keys_are_known(compose, large_fo
 
     monkeypatch.setitem(TRANSFORM_REGISTRY, "Own", Own)
     flip = "config.DATA.TRAIN.TRANSFORMS.2"
-    arguments = ["config=mscn/quickstart", f"config.MSCN.DATA={large_folder}", f"{flip}.name=Own"]
+    arguments = ["config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}", f"{flip}.name=Own"]
     compose(*arguments, f"~{flip}.p", f"+{flip}.level=3")
     for wrong, message in (
         ("levle=3", "levle is not a key of Own; did you mean level?"),
@@ -83,17 +83,17 @@ def test_a_users_own_transform_is_built_and_its_keys_are_known(compose, large_fo
         assert message in str(error.value)
 
 
-def test_momentum_may_be_written_as_a_whole_number(compose, large_folder):
-    data = f"config.MSCN.DATA={large_folder}"
+def test_momentum_may_be_written_as_a_whole_number(compose, batch_folder):
+    data = f"config.MSCN.DATA={batch_folder}"
     momentum = compose("config=mscn/quickstart", data, "config.OPTIMIZER.momentum=0").OPTIMIZER
     assert isinstance(momentum.momentum, float)
 
 
-def test_parts_of_a_configuration_are_left_as_they_are(compose, large_folder):
+def test_parts_of_a_configuration_are_left_as_they_are(compose, batch_folder):
     """Classy Vision's parts take keys out of what they are built from, and add others."""
     from mscn_plugin.config.composed import composed
 
-    cfg = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}")
+    cfg = compose("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}")
     written = composed("mscn/quickstart")
     assert written["DATA"]["TRAIN"]["TRANSFORMS"] == cfg.DATA.TRAIN.TRANSFORMS
     assert "lr" not in cfg.OPTIMIZER
@@ -107,7 +107,7 @@ def test_parts_of_a_configuration_are_left_as_they_are(compose, large_folder):
         "update_interval:epoch}",
     ],
 )
-def test_schedules_that_end_before_the_run_are_taken(compose, large_folder, schedule):
+def test_schedules_that_end_before_the_run_are_taken(compose, batch_folder, schedule):
     """A run never asks for the rate of its very end, where they have none."""
     key = "config.OPTIMIZER.param_schedulers.lr"
-    compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}", f"++{key}={schedule}")
+    compose("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}", f"++{key}={schedule}")

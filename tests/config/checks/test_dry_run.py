@@ -13,8 +13,8 @@ from mscn_plugin.errors import ConfigError
 
 
 @pytest.fixture
-def cfg(compose, large_folder):
-    return compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}")
+def cfg(compose, batch_folder):
+    return compose("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}")
 
 
 def test_what_does_not_fit_together_is_named(cfg):

@@ -25,7 +25,7 @@ def trunks():
 
 
 @pytest.fixture
-def saved(compose, large_folder, tmp_path_factory, trunks):
+def saved(compose, batch_folder, tmp_path_factory, trunks):
     """Write a checkpoint of a narrow quickstart trunk; returns its path."""
     from mscn_plugin.checkpoints.io import SIGMA_KEY
     from mscn_plugin.models.shapes import build_trunk
@@ -33,7 +33,7 @@ def saved(compose, large_folder, tmp_path_factory, trunks):
     folder = tmp_path_factory.mktemp("saved")
 
     def save(sigma=1.25, change=lambda trunk: None, config="mscn/quickstart", extra=()):
-        of = (f"config={config}", f"config.MSCN.DATA={large_folder}", *extra)
+        of = (f"config={config}", f"config.MSCN.DATA={batch_folder}", *extra)
         if of not in trunks:
             trunks[of] = build_trunk(compose(*of).MODEL).state_dict()
         trunk = dict(trunks[of])
@@ -48,8 +48,8 @@ def saved(compose, large_folder, tmp_path_factory, trunks):
 
 
 @pytest.fixture
-def linear(compose, large_folder):
-    def run(checkpoint, *overrides, data=large_folder):
+def linear(compose, batch_folder):
+    def run(checkpoint, *overrides, data=batch_folder):
         return compose(
             "config=mscn/benchmark/quick_linear",
             f"{FILE}={checkpoint}",
@@ -147,7 +147,7 @@ def test_what_is_no_checkpoint_is_refused(linear, tmp_path, monkeypatch):
     assert f"{FILE} is empty; it must be the checkpoint to evaluate" in refusal(linear, "''")
 
 
-def test_classes_must_agree(linear, saved, large_folder, tmp_path_factory):
+def test_classes_must_agree(linear, saved, batch_folder, tmp_path_factory):
     head = "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[128,1000]}]]"
     sentence = refusal(linear, saved(), head)
     assert "config.MODEL.HEAD.PARAMS[0][1].dims[-1] is 1000, but" in sentence
@@ -155,20 +155,20 @@ def test_classes_must_agree(linear, saved, large_folder, tmp_path_factory):
     top = "config.METERS.accuracy_list_meter.topk_values=[1,5]"
     assert "topk_values is [1, 5]; it must be at most the number" in refusal(linear, saved(), top)
     odd = tmp_path_factory.mktemp("odd")
-    shutil.copytree(large_folder, odd / "data")
+    shutil.copytree(batch_folder, odd / "data")
     shutil.rmtree(odd / "data" / "val" / "class2")
     sentence = refusal(linear, saved(), data=odd / "data")
     assert f"they must have the same, and {odd}/data/val has no 'class2'" in sentence
 
 
 def test_without_validation_images_the_online_evaluations_fifth_is_held_out(
-    compose, linear, saved, large_folder, tmp_path
+    compose, linear, saved, batch_folder, tmp_path
 ):
     import numpy as np
 
     from mscn_plugin.training.hooks.online_evaluation import EvaluationData
 
-    folder = large_folder / "train"
+    folder = batch_folder / "train"
     config = linear(saved(), "config.CHECKPOINT.DIR=run", data=folder)
     splits = {}
     for split in ("TRAIN", "TEST"):
@@ -178,7 +178,7 @@ def test_without_validation_images_the_online_evaluations_fifth_is_held_out(
         splits[split] = np.load(data.DATA_PATHS[0], allow_pickle=False).tolist()
         assert labels == [int(path.split("class")[1][0]) for path in splits[split]]
     assert not set(splits["TRAIN"]) & set(splits["TEST"])
-    assert len(splits["TRAIN"]) + len(splits["TEST"]) == 4096
+    assert len(splits["TRAIN"]) + len(splits["TEST"]) == 512
     online = EvaluationData.of(
         compose("config=mscn/quickstart", f"config.MSCN.DATA={folder}", "config.CHECKPOINT.DIR=p")
     )
@@ -191,14 +191,14 @@ def test_without_validation_images_the_online_evaluations_fifth_is_held_out(
     assert part < set(splits["TRAIN"])
 
 
-def test_training_images_are_no_validation_images(linear, saved, large_folder, tmp_path):
+def test_training_images_are_no_validation_images(linear, saved, batch_folder, tmp_path):
     """By whatever path they are named."""
-    (tmp_path / "link").symlink_to(large_folder / "train")
+    (tmp_path / "link").symlink_to(batch_folder / "train")
     (tmp_path / "val").mkdir()
     for label in range(4):
-        (tmp_path / "val" / f"class{label}").symlink_to(large_folder / "train" / f"class{label}")
-    train = f"config.DATA.TRAIN.DATA_PATHS=[{large_folder}/train]"
-    for other in (f"{large_folder}/train", f"{large_folder}/train/", "link", "val"):
+        (tmp_path / "val" / f"class{label}").symlink_to(batch_folder / "train" / f"class{label}")
+    train = f"config.DATA.TRAIN.DATA_PATHS=[{batch_folder}/train]"
+    for other in (f"{batch_folder}/train", f"{batch_folder}/train/", "link", "val"):
         test = f"config.DATA.TEST.DATA_PATHS=[{other}]"
         sentence = refusal(linear, saved(), train, test, data="")
         named = other.rstrip("/")
@@ -207,20 +207,20 @@ def test_training_images_are_no_validation_images(linear, saved, large_folder, t
 
 
 @pytest.mark.parametrize("make", [lambda train: train, lambda train: train / "class0"])
-def test_images_without_labels_are_refused(linear, saved, large_folder, tmp_path_factory, make):
+def test_images_without_labels_are_refused(linear, saved, batch_folder, tmp_path_factory, make):
     """One sub-folder with all of them, or none."""
     folder = tmp_path_factory.mktemp("unlabeled") / "train"
-    shutil.copytree(large_folder / "train" / "class0", folder / "class0")
+    shutil.copytree(batch_folder / "train" / "class0", folder / "class0")
     sentence = refusal(linear, saved(), data=make(folder))
     assert f"config.MSCN.DATA names '{make(folder)}', which has no two sub-folders" in sentence
     assert "an evaluation needs labels" in sentence
 
 
-def test_labels_of_lists_must_mean_the_folders_classes(linear, saved, large_folder, tmp_path):
+def test_labels_of_lists_must_mean_the_folders_classes(linear, saved, batch_folder, tmp_path):
     """Names are numbered by their place in each list; numbers must have a class in the folder."""
     import numpy as np
 
-    folder = large_folder
+    folder = batch_folder
     paths = sorted(map(str, (folder / "train").glob("class[012]/*.png")))
     names = [path.split("/")[-2] for path in paths]
     np.save(tmp_path / "paths.npy", np.array(paths))
@@ -236,7 +236,7 @@ def test_labels_of_lists_must_mean_the_folders_classes(linear, saved, large_fold
         (names, "config.DATA.TEST 4 in "),
         (
             names[:5],
-            "labels.npy', which has 5 entries; it must have one for each of the 3072 images",
+            "labels.npy', which has 5 entries; it must have one for each of the 384 images",
         ),
         ([4] * len(paths), "which has the label 4, but config.DATA.TEST has 4 classes"),
     ):
@@ -256,7 +256,7 @@ def test_subsets_are_written_once_everything_else_is_right(linear, saved, tmp_pa
     config = linear(saved(), "config.MSCN.TRAIN_SUBSET=0.5", "config.CHECKPOINT.DIR=run")
     assert config.DATA.TRAIN.DATA_SOURCES == config.DATA.TRAIN.LABEL_SOURCES == ["disk_filelist"]
     (labels,) = config.DATA.TRAIN.LABEL_PATHS
-    assert np.load(labels).tolist() == [label for label in range(4) for _ in range(512)]
+    assert np.load(labels).tolist() == [label for label in range(4) for _ in range(64)]
     assert config.MODEL.HEAD.PARAMS[0][1]["dims"] == [128, 4]
 
 
@@ -273,7 +273,7 @@ class TestVisslsOwnPages:
     narrow = "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4"
 
     @pytest.fixture
-    def vissl(self, compose, large_folder):
+    def vissl(self, compose, batch_folder):
         def run(checkpoint, *overrides):
             return compose(
                 VISSL_LINEAR,
@@ -297,9 +297,9 @@ class TestVisslsOwnPages:
         assert vissl(resnet(0.0)).MODEL.TRUNK.NAME == "resnet"
         assert vissl(resnet(None)).MODEL.TRUNK.NAME == "resnet"
 
-    def test_the_override_takes_the_checkpoints_sigma(self, vissl, resnet, large_folder):
+    def test_the_override_takes_the_checkpoints_sigma(self, vissl, resnet, batch_folder):
         data = [
-            f"+config.MSCN.DATA={large_folder}",
+            f"+config.MSCN.DATA={batch_folder}",
             "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[2048,null]}]]",
             "config.METERS.accuracy_list_meter.topk_values=[1]",
         ]
@@ -315,11 +315,11 @@ class TestVisslsOwnPages:
         assert "config.MODEL.TRUNK.HIGH_PASS.SIGMA is -1; it must be at least 0 pixels" in negative
         assert "whose sigma is the checkpoint's: set" in refusal(vissl, "''", name, *data)
 
-    def test_the_overlay_filters_in_both_splits(self, vissl, resnet, large_folder):
+    def test_the_overlay_filters_in_both_splits(self, vissl, resnet, batch_folder):
         config = vissl(
             resnet(),
             "+config/mscn/transforms=high_pass",
-            f"+config.MSCN.DATA={large_folder}",
+            f"+config.MSCN.DATA={batch_folder}",
             "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[2048,4]}]]",
             "config.METERS.accuracy_list_meter.topk_values=[1]",
         )
@@ -463,7 +463,7 @@ def test_a_folder_of_frozen_features_of_another_checkpoint_is_refused(
     (folder / "metrics.json").write_text("")
     config = {
         "MODEL": {"WEIGHTS_INIT": {"PARAMS_FILE": str(saved())}},
-        "MSCN": {"DATA": str(large_folder)},
+        "MSCN": {"DATA": str(batch_folder)},
     }
     (folder / "train_config.yaml").write_text(yaml.safe_dump(config))
     linear(saved(), here)  # the same

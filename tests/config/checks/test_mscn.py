@@ -18,7 +18,7 @@ BYOL = "config.LOSS.byol_loss"
 SMALL = ("config=mscn/quickstart", "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8")
 
 
-def test_wrong_transforms_are_named_by_their_place(compose, large_folder):
+def test_wrong_transforms_are_named_by_their_place(compose, batch_folder):
     crop = "{name: CenterCrop, size: 56}"
     for wrong, message in (
         ("{name: MSCNHighPass, sigma: -1}", "config.DATA.TEST.TRANSFORMS[1].sigma is -1; it must"),
@@ -28,7 +28,7 @@ def test_wrong_transforms_are_named_by_their_place(compose, large_folder):
         with pytest.raises(ConfigError) as error:
             compose(
                 "config=mscn/quickstart",
-                f"config.MSCN.DATA={large_folder}",
+                f"config.MSCN.DATA={batch_folder}",
                 f"config.DATA.TEST.TRANSFORMS=[{crop},{wrong}]",
             )
         assert message in str(error.value)
@@ -136,21 +136,21 @@ def test_a_list_of_images_needs_no_labels(compose, image_folder, tmp_path):
         assert len(build_dataset(config, "TRAIN")) == 32
 
 
-def test_a_single_folder_of_classes_is_enough(compose, large_folder):
-    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}/train")
-    assert [f"{large_folder}/train"] == config.DATA.TRAIN.DATA_PATHS
+def test_a_single_folder_of_classes_is_enough(compose, batch_folder):
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}/train")
+    assert [f"{batch_folder}/train"] == config.DATA.TRAIN.DATA_PATHS
     assert config.DATA.TEST.DATA_SOURCES == []
 
 
-def test_vissls_own_data_keys_still_work(compose, large_folder):
+def test_vissls_own_data_keys_still_work(compose, batch_folder):
     config = compose(
         "config=mscn/quickstart",
         "config.MSCN.DATA=''",
-        f"config.DATA.TRAIN.DATA_PATHS=[{large_folder}/train]",
-        f"config.DATA.TRAIN.LABEL_PATHS=[{large_folder}/train]",
+        f"config.DATA.TRAIN.DATA_PATHS=[{batch_folder}/train]",
+        f"config.DATA.TRAIN.LABEL_PATHS=[{batch_folder}/train]",
         "config.DATA.TEST.DATA_SOURCES=[]",
     )
-    assert [f"{large_folder}/train"] == config.DATA.TRAIN.DATA_PATHS
+    assert [f"{batch_folder}/train"] == config.DATA.TRAIN.DATA_PATHS
 
 
 @pytest.mark.process
@@ -193,40 +193,40 @@ def test_missing_imagenet_is_named(compose):
         compose("config=mscn/simclr", "+config/mscn/machine=cpu")
 
 
-def test_num_masks_of_the_loss_is_the_collators(compose, large_folder):
-    data = f"config.MSCN.DATA={large_folder}"
+def test_num_masks_of_the_loss_is_the_collators(compose, batch_folder):
+    data = f"config.MSCN.DATA={batch_folder}"
     config = compose("config=mscn/quickstart", data, f"{COLLATOR}.num_masks=[1,3]")
     assert config.LOSS.mscn_info_nce_loss.num_masks == [1, 3]
 
 
-def test_mocos_queue_takes_whole_batches(compose, large_folder):
+def test_mocos_queue_takes_whole_batches(compose, batch_folder):
     with pytest.raises(ConfigError, match="queue_size is 65536; it must be a multiple of .*, 48"):
         compose(
             "config=mscn/moco",
             "+config/mscn/machine=cpu",
-            f"config.MSCN.DATA={large_folder}",
+            f"config.MSCN.DATA={batch_folder}",
             "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=48",
         )
 
 
-def test_a_loss_without_a_section_has_the_defaults(compose, large_folder):
+def test_a_loss_without_a_section_has_the_defaults(compose, batch_folder):
     """As in a config of VISSL in which LOSS.name alone is changed."""
-    data = f"config.MSCN.DATA={large_folder}"
+    data = f"config.MSCN.DATA={batch_folder}"
     for name, loss in (("byol_quickstart", "byol_loss"), ("quickstart", "mscn_info_nce_loss")):
         config = compose(f"config=mscn/{name}", data, f"~config.LOSS.{loss}")
         assert config.LOSS[loss] == {"num_masks": 2}
 
 
-def test_the_target_sees_unmasked_views_if_asked_to(compose, large_folder):
-    data = f"config.MSCN.DATA={large_folder}"
+def test_the_target_sees_unmasked_views_if_asked_to(compose, batch_folder):
+    data = f"config.MSCN.DATA={batch_folder}"
     for target_input in ("masked", "unmasked"):
         config = compose("config=mscn/byol_quickstart", data, f"{BYOL}.target_input={target_input}")
         kept = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.get("unmasked_views", False)
         assert kept == (target_input == "unmasked")
 
 
-def test_the_projectors_input_follows_the_trunk(compose, large_folder):
-    data = f"config.MSCN.DATA={large_folder}"
+def test_the_projectors_input_follows_the_trunk(compose, batch_folder):
+    data = f"config.MSCN.DATA={batch_folder}"
     for name in ("simclr", "byol", "moco"):
         config = compose(
             f"config=mscn/{name}",
@@ -259,19 +259,19 @@ def test_the_hook_of_a_later_vissl_hands_the_engine_on(registered, monkeypatch):
     ],
 )
 def test_a_warm_up_as_long_as_the_run_is_shortened(
-    compose, large_folder, caplog, overrides, warmup
+    compose, batch_folder, caplog, overrides, warmup
 ):
-    cfg = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}", *overrides)
+    cfg = compose("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}", *overrides)
     assert cfg.OPTIMIZER.param_schedulers.lr.warmup_epochs == pytest.approx(warmup)
     assert ("warm-up is shortened" in caplog.text) == (warmup < 1)
 
 
-def test_steps_that_a_short_run_does_not_reach_are_left_out(compose, large_folder, caplog):
+def test_steps_that_a_short_run_does_not_reach_are_left_out(compose, batch_folder, caplog):
     schedule = "config.OPTIMIZER.param_schedulers.lr"
     keys = ("warmup_epochs", "warmup_start_value")
     cfg = compose(
         "config=mscn/quickstart",
-        f"config.MSCN.DATA={large_folder}",
+        f"config.MSCN.DATA={batch_folder}",
         f"{schedule}.name=multistep",
         f"{schedule}.values=[0.2,0.02,0.002]",
         f"{schedule}.milestones=[4,12]",
@@ -282,17 +282,17 @@ def test_steps_that_a_short_run_does_not_reach_are_left_out(compose, large_folde
     assert "the run reaches [4]" in caplog.text
 
 
-def test_a_tilde_is_the_home_folder_in_every_path(compose, large_folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(large_folder.parent))
+def test_a_tilde_is_the_home_folder_in_every_path(compose, batch_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(batch_folder.parent))
     cfg = compose(
         "config=mscn/quickstart",
-        f"config.MSCN.DATA='~/{large_folder.name}'",
+        f"config.MSCN.DATA='~/{batch_folder.name}'",
         "config.CHECKPOINT.DIR='~/run'",
         "config.SLURM.LOG_FOLDER='~/logs/'",
     )
-    assert [f"{large_folder}/train"] == cfg.DATA.TRAIN.DATA_PATHS
-    assert f"{large_folder.parent}/run" == cfg.CHECKPOINT.DIR
-    assert f"{large_folder.parent}/logs" == cfg.SLURM.LOG_FOLDER
+    assert [f"{batch_folder}/train"] == cfg.DATA.TRAIN.DATA_PATHS
+    assert f"{batch_folder.parent}/run" == cfg.CHECKPOINT.DIR
+    assert f"{batch_folder.parent}/logs" == cfg.SLURM.LOG_FOLDER
 
 
 def test_other_configurations_are_left_alone(compose, monkeypatch):
@@ -303,9 +303,9 @@ def test_other_configurations_are_left_alone(compose, monkeypatch):
     assert "MSCN" not in config
 
 
-def test_a_view_for_each_mask_is_made_and_checked(compose, large_folder):
+def test_a_view_for_each_mask_is_made_and_checked(compose, batch_folder):
     """The dry run passes a batch through transforms, collator and model."""
-    arguments = (*SMALL, f"config.MSCN.DATA={large_folder}", "+config/mscn/readings=view_per_mask")
+    arguments = (*SMALL, f"config.MSCN.DATA={batch_folder}", "+config/mscn/readings=view_per_mask")
     transforms = compose(*arguments, f"{COLLATOR}.num_masks=[1,2]").DATA.TRAIN.TRANSFORMS
     assert transforms[0]["num_times"] == 3
     byols = ("config=mscn/byol", "+config/mscn/machine=cpu", "+config/mscn/augmentations=byol")
@@ -323,8 +323,8 @@ def test_a_view_for_each_mask_is_made_and_checked(compose, large_folder):
 
 
 @pytest.mark.parametrize("reading", ["focal_cells", "same_number_of_cells"])
-def test_other_readings_of_the_masks_compose_over_any_config(compose, large_folder, reading):
-    data = f"config.MSCN.DATA={large_folder}"
+def test_other_readings_of_the_masks_compose_over_any_config(compose, batch_folder, reading):
+    data = f"config.MSCN.DATA={batch_folder}"
     config = compose(*SMALL, data, f"+config/mscn/readings={reading}")
     masks = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS
     assert (masks.get("focal"), masks.get("ratio_rounding")) in (

@@ -70,14 +70,14 @@ def test_contrast_is_stretched_by_image_and_branch():
 
 
 @pytest.mark.parametrize("momentum", [False, True])
-def test_the_hook_writes_what_explains_the_method(compose, large_folder, tmp_path, momentum):
+def test_the_hook_writes_what_explains_the_method(compose, batch_folder, tmp_path, momentum):
     from vissl.hooks import SSLTensorboardHook
 
     from mscn_plugin.training.hooks.masked_views_picture import FILE_NAME, MaskedViewsPictureHook
 
     name = "moco" if momentum else "quickstart"
     overrides = ["+config/mscn/machine=cpu"] if momentum else []
-    config = compose(f"config=mscn/{name}", f"config.MSCN.DATA={large_folder}", *overrides)
+    config = compose(f"config=mscn/{name}", f"config.MSCN.DATA={batch_folder}", *overrides)
     config.MSCN.PICTURE_IMAGES = 3
     views = torch.randn(4 * 5, 3, 32, 32)
     sample = {"input": views, "data_idx": [torch.arange(5).repeat(4)]}
@@ -103,10 +103,10 @@ def test_the_hook_writes_what_explains_the_method(compose, large_folder, tmp_pat
         assert np.array_equal(np.asarray(image.convert("RGB")), drawn[0])
 
 
-def test_the_caption_says_what_was_done(compose, large_folder):
+def test_the_caption_says_what_was_done(compose, batch_folder):
     from mscn_plugin.training.hooks.masked_views_picture import caption_of
 
-    data = f"config.MSCN.DATA={large_folder}"
+    data = f"config.MSCN.DATA={batch_folder}"
     caption = caption_of(compose("config=mscn/quickstart", data))
     assert "sigma 1.25 pixels" in caption
     assert "noise over parts of the views" in caption
@@ -161,10 +161,10 @@ COLLATOR = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
     ],
     ids=lambda value: value[0].split("/")[-1] if isinstance(value, list) else "",
 )
-def test_the_caption_is_that_of_the_configuration(compose, large_folder, overrides, crops, masks):
+def test_the_caption_is_that_of_the_configuration(compose, batch_folder, overrides, crops, masks):
     from mscn_plugin.training.hooks.masked_views_picture import caption_of
 
-    data = f"config.MSCN.DATA={large_folder}"
+    data = f"config.MSCN.DATA={batch_folder}"
     caption = caption_of(compose(*overrides, "+config/mscn/machine=cpu", data))
     assert crops in caption
     assert (masks or "The loss makes the views") in caption

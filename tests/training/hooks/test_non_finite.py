@@ -55,7 +55,7 @@ def replayed(capsys):
     return lines
 
 
-def test_the_repeated_loss_of_a_sound_step_is_the_same(compose, large_folder, tmp_path, replayed):
+def test_the_repeated_loss_of_a_sound_step_is_the_same(compose, batch_folder, tmp_path, replayed):
     """What is kept is enough: the loss comes out bit for bit, with batch normalization."""
     from vissl.models import build_model
 
@@ -63,7 +63,7 @@ def test_the_repeated_loss_of_a_sound_step_is_the_same(compose, large_folder, tm
     from mscn_plugin.losses.info_nce import MSCNInfoNCELoss
     from mscn_plugin.training.hooks.non_finite import replay, step_of
 
-    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={large_folder}")
+    config = compose("config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}")
     model = build_model(config.MODEL, config.OPTIMIZER).train()
     loss = MSCNInfoNCELoss(num_masks=2)
     views = torch.randn(16, 3, 56, 56)

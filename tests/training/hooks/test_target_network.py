@@ -11,7 +11,7 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from conftest import BYOL_HEADS, tool_environment
+from conftest import BYOL_HEADS, run_python, tool_environment
 from PIL import ImageOps
 from torch import nn
 from torch.nn import functional as F
@@ -255,6 +255,7 @@ def test_the_target_may_see_unmasked_views(run_tool, tiny, tmp_path, device_view
         *tiny,
         BYOL_HEADS,
         f"config.MSCN.DEVICE_VIEWS={device_views}",
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
         "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.num_masks=[1,3]",
         "config.LOSS.byol_loss.target_input=unmasked",
     )
@@ -263,29 +264,43 @@ def test_the_target_may_see_unmasked_views(run_tool, tiny, tmp_path, device_view
     assert set(json.loads(line)) == {"iteration", *names, *(f"prediction_{n}" for n in names)}
 
 
+# The graph alone: what PyTorch generates of it is compared in tests/training/test_task.py.
+GRAPH_ALONE = (
+    "import functools, runpy, torch\n"
+    "torch.compile = functools.partial(torch.compile, backend='eager')\n"
+    "runpy.run_module('tools.run_distributed_engines', run_name='__main__', alter_sys=True)"
+)
+
+
 @pytest.mark.process
 @pytest.mark.parametrize(
-    "switches",
+    ("processes", "switches"),
     [
-        [
-            "config.MSCN.COMPILE_TRUNK=True",
-            "config.MSCN.CHANNELS_LAST=True",
-            # PyTorch 2.14.1's code for trunks of 4 channels corrupts memory on CPUs with AVX2.
-            "config.MODEL.TRUNK.SMALL_RESNET.WIDTH=8",
-            "config.MODEL.TRUNK.SMALL_RESNET.DEPTH=10",
-        ],
-        ["+config/mscn/memory=activation_checkpointing"],
+        pytest.param(
+            1,  # each would trace both networks, for seconds
+            [
+                "config.MSCN.COMPILE_TRUNK=True",
+                "config.MSCN.CHANNELS_LAST=True",
+                # PyTorch 2.14.1 corrupts memory for trunks of 4 channels on CPUs with AVX2.
+                "config.MODEL.TRUNK.SMALL_RESNET.WIDTH=8",
+                "config.MODEL.TRUNK.SMALL_RESNET.DEPTH=10",
+            ],
+            id="compiled",
+        ),
+        pytest.param(2, ["+config/mscn/memory=activation_checkpointing"], id="checkpointed"),
     ],
-    ids=["compiled", "checkpointed"],
 )
-def test_switches_of_the_model_serve_the_target_too(run_tool, tiny, tmp_path, switches):
-    run_tool(
+def test_switches_of_the_model_serve_the_target_too(tiny, tmp_path, processes, switches):
+    run_python(
+        "-c",
+        GRAPH_ALONE,
         "config=mscn/byol_quickstart",
         *tiny,
         BYOL_HEADS,
         *switches,
-        "config.DISTRIBUTED.NUM_PROC_PER_NODE=2",
+        f"config.DISTRIBUTED.NUM_PROC_PER_NODE={processes}",
         "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+        cwd=tmp_path,
     )
     checkpoint = torch.load(tmp_path / "run" / "checkpoint.torch", weights_only=True)
     trunk = checkpoint["classy_state_dict"]["base_model"]["model"]["trunk"]
@@ -293,7 +308,7 @@ def test_switches_of_the_model_serve_the_target_too(run_tool, tiny, tmp_path, sw
     target = {k[len(prefix) :] for k in checkpoint["loss"] if k.startswith(prefix)}
     assert target == set(trunk)
     assert "_feature_blocks.conv1.weight" in trunk
-    assert checkpoint["iteration"] == 2
+    assert checkpoint["iteration"] == 4 / processes
 
 
 def test_the_target_drops_nothing(registered, monkeypatch):
@@ -343,10 +358,10 @@ BIASES = "config.MODEL.HEAD.PARAMS=[[mlp,{dims:[null,24,8]}],[mlp,{dims:[8,24,8]
         ),
     ],
 )
-def test_byol_warns_of_branches_that_it_can_tell_apart(compose, large_folder, overrides, warns):
+def test_byol_warns_of_branches_that_it_can_tell_apart(compose, batch_folder, overrides, warns):
     from mscn_plugin.training.hooks.target_network import branches_can_be_told_apart
 
-    data = f"config.MSCN.DATA={large_folder}"
+    data = f"config.MSCN.DATA={batch_folder}"
     config = compose("config=mscn/byol_quickstart", data, *overrides)
     assert branches_can_be_told_apart(config) == warns
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import PICTURE, TINY, run_python, tool, tool_environment, wait_for
+from conftest import PICTURE, run_python, tool, tool_environment, wait_for
 
 from mscn_plugin import ConfigError
 from mscn_plugin.errors import RunError
@@ -89,74 +89,19 @@ def mlflow_run(folder: Path):
 
 
 @pytest.mark.process
-def test_a_finished_run_is_there_with_all_it_logged(image_folder, checkpoints, tmp_path):
-    # The run of the fixture, but for what it is tracked by and measured on.
-    run_python(
-        *tool(),
-        "config=mscn/quickstart",
-        *TINY,
-        PICTURE,
-        f"config.MSCN.DATA={image_folder}",
-        "config.CHECKPOINT.DIR=run",
-        "config.LOG_FREQUENCY=1",
-        "config.MSCN.TRACKING_NAME=first",
-        BOTH,
-        cwd=tmp_path,
-    )
-    run = tmp_path / "run"
-    ids = json.loads((run / "tracking.json").read_text())
-    steps = [json.loads(line) for line in (run / "stdout.json").read_text().splitlines()]
-    losses = {line["iter"]: line["loss"] for line in steps if "loss" in line}
-    last = json.loads((run / "metrics.json").read_text().splitlines()[-1])
-    accuracies = last["online_evaluation"]
-
-    (records,) = wandb_records(run)
-    (begun,) = {(r.run_id, r.project, r.display_name) for r in of_kind(records, "run")}
-    assert begun == (ids["wandb"], "mscn", "first")
-    config = {c.key: json.loads(c.value_json) for c in of_kind(records, "run")[0].config.update}
-    assert config["MSCN"]["DATA"] == str(image_folder)
-    history = wandb_history(records)
-    assert {line["iteration"]: line["loss"] for line in history if "loss" in line} == (
-        pytest.approx(losses, abs=1e-5)
-    )
-    assert any("Embedding/std" in line for line in history)
-    online = [line for line in history if "Online/knn" in line]
-    assert [line["epoch"] for line in online] == [0, 1]
-    assert online[-1]["Online/knn"] == pytest.approx(accuracies["knn"])
-    assert online[-1]["Online/chance"] == 25
-    assert any(key.startswith("masked_views") for line in history for key in line)
-    assert [end.exit_code for end in of_kind(records, "exit")] == [0]
-    assert not of_kind(records, "preempting")
-
-    client, tracked = mlflow_run(run)
-    assert (tracked.info.run_id, tracked.info.run_name) == (ids["mlflow"], "first")
-    assert tracked.info.status == "FINISHED"
-    assert tracked.data.params["OPTIMIZER.num_epochs"] == "1"
-    assert tracked.data.metrics["Online/linear_probe"] == pytest.approx(accuracies["linear_probe"])
-    curve = client.get_metric_history(ids["mlflow"], "loss")
-    assert {point.step: point.value for point in curve} == pytest.approx(losses, abs=1e-5)
-    files = {file.path for file in client.list_artifacts(ids["mlflow"])}
-    assert files == {"masked_views.png", "train_config.yaml"}
-
-    def weights(folder):
-        checkpoint = torch.load(folder / "checkpoint.torch", weights_only=True)
-        return checkpoint["classy_state_dict"]["base_model"]["model"]["trunk"]
-
-    for name, value in weights(checkpoints["simclr"]).items():
-        assert torch.equal(value, weights(run)[name]), f"{name} is another one where it is tracked"
-
-
-@pytest.mark.process
-def test_a_run_that_is_ended_is_marked_and_goes_on_as_the_same_one(tiny, tmp_path):
-    """By the first of two spawned ranks alone, with the libraries' threads and processes."""
-    run = tmp_path / "run"
-    command = [
-        *(sys.executable, *tool(), "config=mscn/quickstart", *tiny, BOTH),
+def test_a_run_that_is_ended_is_marked_and_goes_on_as_the_same_one_with_all_it_logged(
+    tiny, image_folder, tmp_path
+):
+    """By the first of two ranks alone, with the libraries' threads and processes."""
+    run, untracked = tmp_path / "run", tmp_path / "untracked"
+    overrides = [
+        *("config=mscn/quickstart", *tiny, PICTURE),
         "config.OPTIMIZER.num_epochs=16",
         "config.CHECKPOINT.CHECKPOINT_FREQUENCY=16",
         "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=16",
         "config.DISTRIBUTED.NUM_PROC_PER_NODE=2",
     ]
+    command = [sys.executable, *tool(), *overrides, BOTH, "config.MSCN.TRACKING_NAME=first"]
 
     def started():
         return subprocess.Popen(
@@ -171,24 +116,59 @@ def test_a_run_that_is_ended_is_marked_and_goes_on_as_the_same_one(tiny, tmp_pat
     wait_for(lambda: (run / "embedding_statistics.json").is_file())
     process.send_signal(signal.SIGTERM)
     assert process.wait() == EXIT_CODE
-    (records,) = wandb_records(run)
-    assert [end.exit_code for end in of_kind(records, "exit")] == [EXIT_CODE]
-    assert of_kind(records, "preempting")
+    (first,) = wandb_records(run)
+    assert [end.exit_code for end in of_kind(first, "exit")] == [EXIT_CODE]
+    assert of_kind(first, "preempting")
     assert mlflow_run(run)[1].info.status == "KILLED"
     ids = json.loads((run / "tracking.json").read_text())
 
     assert started().wait() == 0
     assert json.loads((run / "tracking.json").read_text()) == ids
+    steps = [json.loads(line) for line in (run / "stdout.json").read_text().splitlines()]
+    losses = {line["iter"]: line["loss"] for line in steps if "loss" in line}
+    assert min(losses) == 0
+    assert max(losses) >= 27
+    last = json.loads((run / "metrics.json").read_text().splitlines()[-1])
+    accuracies = last["online_evaluation"]
+
     first, second = wandb_records(run)
-    (run_id,) = {r.run_id for records in (first, second) for r in of_kind(records, "run")}
-    assert run_id == ids["wandb"]
+    begun = [*of_kind(first, "run"), *of_kind(second, "run")]
+    assert {(r.run_id, r.project, r.display_name) for r in begun} == {
+        (ids["wandb"], "mscn", "first")
+    }
+    config = {c.key: json.loads(c.value_json) for c in begun[0].config.update}
+    assert config["MSCN"]["DATA"] == str(image_folder)
+    history = [*wandb_history(first), *wandb_history(second)]
+    assert {line["iteration"]: line["loss"] for line in history if "loss" in line} == (
+        pytest.approx(losses, abs=1e-5)
+    )
+    assert any("Embedding/std" in line for line in history)
+    online = [line for line in history if "Online/knn" in line]
+    assert [line["epoch"] for line in online] == [0, 16]
+    assert online[-1]["Online/knn"] == pytest.approx(accuracies["knn"])
+    assert online[-1]["Online/chance"] == 25
+    assert any(key.startswith("masked_views") for line in history for key in line)
     assert [end.exit_code for end in of_kind(second, "exit")] == [0]
+    assert not of_kind(second, "preempting")
+
     client, tracked = mlflow_run(run)
+    assert (tracked.info.run_id, tracked.info.run_name) == (ids["mlflow"], "first")
     assert tracked.info.status == "FINISHED"
-    iterations = [point.step for point in client.get_metric_history(ids["mlflow"], "loss")]
-    assert min(iterations) == 0
-    assert max(iterations) >= 27
+    assert tracked.data.params["OPTIMIZER.num_epochs"] == "16"
+    assert tracked.data.metrics["Online/linear_probe"] == pytest.approx(accuracies["linear_probe"])
+    curve = client.get_metric_history(ids["mlflow"], "loss")
+    assert {point.step: point.value for point in curve} == pytest.approx(losses, abs=1e-5)
     assert {p.step for p in client.get_metric_history(ids["mlflow"], "Online/knn")} == {0, 16}
+    files = {file.path for file in client.list_artifacts(ids["mlflow"])}
+    assert files == {"masked_views.png", "train_config.yaml"}
+
+    def weights(folder):
+        checkpoint = torch.load(folder / "checkpoint.torch", weights_only=True)
+        return checkpoint["classy_state_dict"]["base_model"]["model"]["trunk"]
+
+    run_python(*tool(), *overrides, "config.CHECKPOINT.DIR=untracked", cwd=tmp_path)
+    for name, value in weights(untracked).items():
+        assert torch.equal(value, weights(run)[name]), f"{name} is another one where it is tracked"
 
 
 class Service:
