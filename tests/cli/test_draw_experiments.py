@@ -8,12 +8,22 @@ import pathlib
 
 import pytest
 
+from mscn_plugin.experiments import results
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture
 def draw(mscn):
     return functools.partial(mscn, "draw experiments")
+
+
+@pytest.fixture
+def draw_tables(draw, monkeypatch):
+    """Without the plots, which take most of the time; the pages' own commands draw them."""
+    for name in ("plot", "plot_epochs", "plot_occlusion"):
+        monkeypatch.setattr(results, name, lambda *arguments: None)
+    return draw
 
 
 def tables(folder: pathlib.Path) -> list[str]:
@@ -31,26 +41,26 @@ def test_the_documented_tables_are_those_of_the_documented_numbers(draw, tmp_pat
         assert (tmp_path / f"{suite}.pdf").is_file()
 
 
-def test_the_documented_study_is_that_of_the_documented_numbers(draw, tmp_path):
+def test_the_documented_study_is_that_of_the_documented_numbers(draw_tables, tmp_path):
     text = (ROOT / "docs" / "results.md").read_text()
     against = "control_crop_high_pass"
-    draw(ROOT / "docs" / "results.json", "--output", tmp_path, "--against", against)
+    draw_tables(ROOT / "docs" / "results.json", "--output", tmp_path, "--against", against)
     for table in tables(tmp_path)[:-1]:  # the last one names the images
         assert table in text
-    draw(ROOT / "docs" / "results_one_seed.json", "--output", tmp_path)
+    draw_tables(ROOT / "docs" / "results_one_seed.json", "--output", tmp_path)
     for table in tables(tmp_path)[:-1]:
         assert table in text
-    draw(ROOT / "docs" / "results_settings.json", "--output", tmp_path)
+    draw_tables(ROOT / "docs" / "results_settings.json", "--output", tmp_path)
     for table in tables(tmp_path)[:-1]:
         assert table in (ROOT / "docs" / "results_settings.md").read_text()
     for against in ("baseline_standard", "control_crop_high_pass"):
-        draw(ROOT / "docs" / "results_gpu.json", "--output", tmp_path, "--against", against)
+        draw_tables(ROOT / "docs" / "results_gpu.json", "--output", tmp_path, "--against", against)
         for table in tables(tmp_path)[:-1]:
             assert table in text
 
 
-def test_differences_to_an_experiment_by_its_name(draw, tmp_path):
-    draw(
+def test_differences_to_an_experiment_by_its_name(draw_tables, tmp_path):
+    draw_tables(
         ROOT / "docs" / "results_250_steps.json",
         "--output",
         tmp_path,
@@ -62,19 +72,19 @@ def test_differences_to_an_experiment_by_its_name(draw, tmp_path):
     assert drawn.count("| difference to ") == 1
     assert "| difference to no mask: standard augmentations " in drawn
     with pytest.raises(SystemExit, match="--against is 'standard'; .* the file has 01_mask_only, "):
-        draw(
+        draw_tables(
             ROOT / "docs" / "results_250_steps.json", "--output", tmp_path, "--against", "standard"
         )
 
 
-def test_some_experiments_of_a_file(draw, tmp_path):
-    results = ROOT / "docs" / "results_one_seed.json"
-    draw(results, "--output", tmp_path, "--only", "05_noise", "crops + filter")
+def test_some_experiments_of_a_file(draw_tables, tmp_path):
+    file = ROOT / "docs" / "results_one_seed.json"
+    draw_tables(file, "--output", tmp_path, "--only", "05_noise", "crops + filter")
     first = tables(tmp_path)[0].splitlines()[2:]
     titles = [line.split("|")[1].strip() for line in first]
     assert titles == ["crops + filter", "crops + filter + masks, noise"]
     with pytest.raises(SystemExit, match="--only noise: the file has baseline_standard, "):
-        draw(results, "--output", tmp_path, "--only", "05_noise", "noise")
+        draw_tables(file, "--output", tmp_path, "--only", "05_noise", "noise")
 
 
 @pytest.mark.parametrize("name", ["results", "results_250_steps", "results_gpu"])
@@ -87,10 +97,10 @@ def test_every_documented_run_has_three_seeds(name):
     assert set(map(len, seeds.values())) == {3}
 
 
-def test_another_file_is_refused(draw, tmp_path):
+def test_another_file_is_refused(draw_tables, tmp_path):
     other = tmp_path / "results.json"
     for content in ('{"a": 1}', "{}", "[]", "[[]]", '[{"suite": "../table7"}]'):
         other.write_text(content)
         with pytest.raises(SystemExit, match="results.json: no results of mscn experiments"):
-            draw(other)
+            draw_tables(other)
     assert list(tmp_path.iterdir()) == [other]
