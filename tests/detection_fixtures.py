@@ -65,7 +65,7 @@ def resnet_runs(image_folder, pretrain):
             *(f"config=mscn/{page}", *TINY, f"config.MSCN.DATA={image_folder}"),
             *("config.MODEL.TRUNK.NAME=resnet", f"config.MODEL.HEAD.PARAMS={params}"),
             "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
-            "config.DATA.TRAIN.DATA_LIMIT=8",
+            *("config.DATA.TRAIN.DATA_LIMIT=2", "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=2"),
         )
     return folders
 

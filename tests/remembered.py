@@ -35,7 +35,7 @@ def install() -> None:
         install.folder = tempfile.TemporaryDirectory(prefix="mscn-tests-")
         os.environ[FOLDER] = install.folder.name
     # Reading YAML is most of what composing takes: by C, and each file once.
-    yaml.SafeLoader = yaml.CSafeLoader
+    yaml.SafeLoader, yaml.SafeDumper = yaml.CSafeLoader, yaml.CSafeDumper
     # Each composition copies what gives out copies itself.
     ConfigStore.__deepcopy__ = lambda self, memo: self
     Plugins.instance()  # which makes the classes of the sources anew

@@ -128,7 +128,18 @@ class SuiteRun:
             return  # none, or not of this version
 
     def evaluate(self, results: dict[str, Any]) -> None:
-        """Add one evaluation after the other to ``results``, and write :data:`FILES` each time."""
+        """Add one evaluation after the other to ``results``, and write :data:`FILES`.
+
+        Numbers and table are there after each evaluation, the plot at the end, whichever it is: it
+        takes longer to draw than an evaluation takes that is reused.
+        """
+        try:
+            self._evaluate(results)
+        finally:
+            if results["evaluations"]:
+                plot(results, self.baseline, self.output / "results.png")
+
+    def _evaluate(self, results: dict[str, Any]) -> None:
         bar_format = "{desc:<30}{percentage:3.0f}%|{bar}| {elapsed}"
         # disable=None: no bar where nobody looks.
         with tqdm(total=len(self.evaluations), bar_format=bar_format, disable=None) as bar:
@@ -144,7 +155,6 @@ class SuiteRun:
                 }
                 save_json(self.output / "results.json", results)
                 write_text(self.output / "results.md", markdown(results, self.baseline))
-                plot(results, self.baseline, self.output / "results.png")
                 curves = results["evaluations"][evaluation.config].get(CURVES)
                 if curves is not None:
                     plot_curves(curves, self.output / OCCLUSION_FILE)

@@ -8,12 +8,22 @@ import pathlib
 
 import pytest
 
+from mscn_plugin.experiments import results
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture
 def draw(mscn):
     return functools.partial(mscn, "draw experiments")
+
+
+@pytest.fixture
+def draw_tables(draw, monkeypatch):
+    """Without the plots, which take most of the time; the pages' own commands draw them."""
+    for name in ("plot", "plot_epochs", "plot_occlusion"):
+        monkeypatch.setattr(results, name, lambda *arguments: None)
+    return draw
 
 
 def tables(folder: pathlib.Path) -> list[str]:
@@ -41,16 +51,18 @@ def test_the_documented_tables_are_those_of_the_documented_numbers(draw, tmp_pat
         ("results_gpu", "control_crop_high_pass"),
     ],
 )
-def test_the_documented_study_is_that_of_the_documented_numbers(draw, tmp_path, name, against):
+def test_the_documented_study_is_that_of_the_documented_numbers(
+    draw_tables, tmp_path, name, against
+):
     difference = ("--against", against) if against else ()
-    draw(ROOT / "docs" / f"{name}.json", "--output", tmp_path, *difference)
+    draw_tables(ROOT / "docs" / f"{name}.json", "--output", tmp_path, *difference)
     text = (ROOT / "docs" / f"{name}.md").read_text()
     for table in tables(tmp_path)[:-1]:  # the last one names the images
         assert table in text
 
 
-def test_differences_to_an_experiment_by_its_name(draw, tmp_path):
-    draw(
+def test_differences_to_an_experiment_by_its_name(draw_tables, tmp_path):
+    draw_tables(
         ROOT / "docs" / "results_250_steps.json",
         "--output",
         tmp_path,
@@ -62,19 +74,19 @@ def test_differences_to_an_experiment_by_its_name(draw, tmp_path):
     assert drawn.count("| difference to ") == 1
     assert "| difference to no mask: standard augmentations " in drawn
     with pytest.raises(SystemExit, match="--against is 'standard'; .* the file has 01_mask_only, "):
-        draw(
+        draw_tables(
             ROOT / "docs" / "results_250_steps.json", "--output", tmp_path, "--against", "standard"
         )
 
 
-def test_some_experiments_of_a_file(draw, tmp_path):
-    results = ROOT / "docs" / "results_one_seed.json"
-    draw(results, "--output", tmp_path, "--only", "05_noise", "crops + filter")
+def test_some_experiments_of_a_file(draw_tables, tmp_path):
+    file = ROOT / "docs" / "results_one_seed.json"
+    draw_tables(file, "--output", tmp_path, "--only", "05_noise", "crops + filter")
     first = tables(tmp_path)[0].splitlines()[2:]
     titles = [line.split("|")[1].strip() for line in first]
     assert titles == ["crops + filter", "crops + filter + masks, noise"]
     with pytest.raises(SystemExit, match="--only noise: the file has baseline_standard, "):
-        draw(results, "--output", tmp_path, "--only", "05_noise", "noise")
+        draw_tables(file, "--output", tmp_path, "--only", "05_noise", "noise")
 
 
 @pytest.mark.parametrize("name", ["results", "results_250_steps", "results_gpu"])
@@ -87,10 +99,10 @@ def test_every_documented_run_has_three_seeds(name):
     assert set(map(len, seeds.values())) == {3}
 
 
-def test_another_file_is_refused(draw, tmp_path):
+def test_another_file_is_refused(draw_tables, tmp_path):
     other = tmp_path / "results.json"
     for content in ('{"a": 1}', "{}", "[]", "[[]]", '[{"suite": "../table7"}]'):
         other.write_text(content)
         with pytest.raises(SystemExit, match="results.json: no results of mscn experiments"):
-            draw(other)
+            draw_tables(other)
     assert list(tmp_path.iterdir()) == [other]

@@ -20,6 +20,8 @@ QUICK = (
     "config.DATA.NUM_DATALOADER_WORKERS=0",
     "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=4",
 )
+SHORT = (*QUICK, "config.OPTIMIZER.num_epochs=2")
+"""Where something is trained, too."""
 NO_FEATURES = ("config.EXTRACT_FEATURES.OUTPUT_DIR=/dev/null",)
 """Makes the one evaluation fail that writes features."""
 
@@ -37,7 +39,7 @@ def results(run):
 
 
 def test_the_quick_suite_ends_with_a_table_and_is_reused(run, tmp_path):
-    first = evaluate(run, "--overrides", *QUICK, cwd=tmp_path)
+    first = evaluate(run, "--overrides", *SHORT, cwd=tmp_path)
     assert first.returncode == 0, first.stdout + first.stderr
     for name in ("results.json", "results.md", "results.png"):
         assert (run / "evaluation" / name).is_file()
@@ -50,7 +52,7 @@ def test_the_quick_suite_ends_with_a_table_and_is_reused(run, tmp_path):
     assert len(curves["knn"]["box-zeros"]) == len(curves["shares"])
     assert (run / "evaluation" / "occlusion.png").is_file()
     # The data were the run's own; the second time nothing is run.
-    second = evaluate(run, "--overrides", *QUICK, cwd=tmp_path)
+    second = evaluate(run, "--overrides", *SHORT, cwd=tmp_path)
     assert second.returncode == 0
     again = results(run)
     assert again.pop("quick_boxes").keys() == {"skipped"}
@@ -70,34 +72,34 @@ def test_the_quick_suite_ends_with_a_table_and_is_reused(run, tmp_path):
     assert "The baseline's overrides are others: " in other.stdout
 
 
-@pytest.mark.parametrize("final", ["whole", "empty"])
-def test_a_result_is_the_last_epochs_or_there_is_none(run, tmp_path, final):
+def test_a_result_is_the_last_epochs_or_there_is_none(run, tmp_path):
     """As a kill leaves it between the last checkpoint and the evaluation that follows it."""
     arguments = ("--only", "quick_linear", "--overrides", *QUICK, "config.OPTIMIZER.num_epochs=3")
     evaluate(run, *arguments, cwd=tmp_path, check=True)
-    folder = pathlib.Path(results(run)["quick_linear"]["folder"])
-    lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
-    assert lines[-1]["train_phase_idx"] == 2
-    earlier = [line for line in lines if line["train_phase_idx"] < 2]
-    (folder / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in earlier))
-    (folder / "finished").unlink()
-    if final == "whole":  # as earlier versions have left it
-        (folder / "recipe.json").unlink()
-    (checkpoint,) = folder.glob("model_final*.torch")
-    if final == "empty":
-        checkpoint.write_bytes(b"")
-    evaluate(run, *arguments, cwd=tmp_path, check=True)
-    entry = results(run)["quick_linear"]
-    assert not entry["reused"]
-    last = json.loads((folder / "metrics.json").read_text().splitlines()[-1])
-    assert last["train_phase_idx"] == 2
-    (value,) = last["test_accuracy_list_meter"]["top_1"].values()
-    assert entry["metrics"]["linear probe, top-1"] == value
+    for final in ("whole", "empty"):
+        folder = pathlib.Path(results(run)["quick_linear"]["folder"])
+        lines = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+        assert lines[-1]["train_phase_idx"] == 2
+        earlier = [line for line in lines if line["train_phase_idx"] < 2]
+        (folder / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in earlier))
+        (folder / "finished").unlink()
+        if final == "whole":  # as earlier versions have left it
+            (folder / "recipe.json").unlink()
+        (checkpoint,) = folder.glob("model_final*.torch")
+        if final == "empty":
+            checkpoint.write_bytes(b"")
+        evaluate(run, *arguments, cwd=tmp_path, check=True)
+        entry = results(run)["quick_linear"]
+        assert not entry["reused"]
+        last = json.loads((folder / "metrics.json").read_text().splitlines()[-1])
+        assert last["train_phase_idx"] == 2
+        (value,) = last["test_accuracy_list_meter"]["top_1"].values()
+        assert entry["metrics"]["linear probe, top-1"] == value
 
 
 def test_a_failure_does_not_stop_the_others(run, tmp_path):
     result = evaluate(
-        run, "--only", "quick_frozen", "quick_10percent", "--overrides", *QUICK, *NO_FEATURES,
+        run, "--only", "quick_frozen", "quick_10percent", "--overrides", *SHORT, *NO_FEATURES,
         cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 1

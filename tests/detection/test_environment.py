@@ -57,10 +57,12 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.new_interpreter
+@pytest.mark.process
 @pytest.mark.detectron2
 def test_two_processes_train_behind_the_filter(detectron2, tmp_path):
     """detectron2's launch with Gloo: both processes know the keys, filter, and share gradients.
+
+    Both are new interpreters: detectron2 spawns them.
 
     VISSL's tool itself cannot have two processes on the CPU: its trainer gives
     ``DistributedDataParallel`` the index of a GPU.
@@ -70,10 +72,11 @@ def test_two_processes_train_behind_the_filter(detectron2, tmp_path):
     options = (
         *("MODEL.DEVICE", "cpu", "MODEL.RESNETS.NORM", "BN"),
         *("MODEL.ROI_HEADS.NAME", "Res5ROIHeads", "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", "4"),
-        *("MODEL.RPN.POST_NMS_TOPK_TRAIN", "8"),
+        *("MODEL.RPN.POST_NMS_TOPK_TRAIN", "8", "MODEL.RESNETS.STEM_OUT_CHANNELS", "8"),
+        *("MODEL.RESNETS.RES2_OUT_CHANNELS", "16", "MODEL.RESNETS.WIDTH_PER_GROUP", "4"),
     )
     environment = {"DETECTRON2_ENV_MODULE": MODULE, "CUDA_VISIBLE_DEVICES": ""}
-    run_python("step.py", page, tmp_path, *options, cwd=tmp_path, env=environment)
+    run_python(tmp_path / "step.py", page, tmp_path, *options, cwd=tmp_path, env=environment)
     ranks = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert not torch.equal(ranks[0]["image"], ranks[1]["image"])
     mean = torch.tensor([123.675, 116.280, 103.530]).view(3, 1, 1)

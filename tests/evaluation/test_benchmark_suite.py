@@ -85,6 +85,7 @@ def test_the_scheduler_evaluates_a_finished_run(
             "config.MODEL.TRUNK.SMALL_RESNET.WIDTH=4",
             "config.DATA.NUM_DATALOADER_WORKERS=0",
             "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=4",
+            "config.OPTIMIZER.num_epochs=2",
         ]
     module.BenchmarkSuiteScheduler(**suite["params"]).evaluate()
     collected = json.loads((run / "evaluations" / "evaluation_metrics.json").read_text())

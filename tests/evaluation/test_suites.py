@@ -234,7 +234,10 @@ def test_an_unmasked_run_is_evaluated_without_a_filter(save):
 
 
 def test_the_overrides_compose(save, compose, image_folder):
-    """With all trunks, by Hydra's grammar; other checks would want a whole checkpoint."""
+    """With all trunks, by Hydra's grammar; other checks would want a whole checkpoint.
+
+    What is said of a trunk depends on that of the config, of which there is one in each suite.
+    """
     from vissl.utils.hydra_config import compose_hydra_configuration
 
     from mscn_plugin.evaluation.definitions import SUITES
@@ -243,12 +246,17 @@ def test_the_overrides_compose(save, compose, image_folder):
     regnet = {"NAME": "regnet", "REGNET": {"depth": 13, "w_a": 36.44, "name": "x"}}
     section = {"NAME": "convnext_tiny", "IN_CHANS": None, "KWARGS": {"dims": [8, 16, 24, 32]}}
     timm = {"NAME": "timm", "TIMM": {**section, "DROP_PATH_RATE": 0.1, "WEIGHTS": "weights.pth"}}
-    changed = save("byol", 5.0, **regnet), save("byol", 5.0, **timm)
-    for file in (save("simclr", 5.0), save("quickstart", 2 / 3), *changed):
+    some = ("quick_linear", "quick_frozen", "imagenet1k_linear")
+    for file, evaluations in (
+        (save("quickstart", 2 / 3), [e.config for e in SUITES["quick"] + SUITES["paper"]]),
+        (save("simclr", 5.0), some),
+        (save("byol", 5.0, **regnet), some),
+        (save("byol", 5.0, **timm), some),
+    ):
         run = Run.of(file)
-        for evaluation in SUITES["quick"] + SUITES["paper"]:
-            config = f"config=mscn/benchmark/{evaluation.config}"
-            config = compose_hydra_configuration([config, *run.overrides(evaluation.config)]).config
+        for evaluation in evaluations:
+            config = f"config=mscn/benchmark/{evaluation}"
+            config = compose_hydra_configuration([config, *run.overrides(evaluation)]).config
             assert run.config["MODEL"]["TRUNK"]["NAME"] == config.MODEL.TRUNK.NAME
             assert config.DATA.TEST.TRANSFORMS[-1].sigma == run.sigma
     assert timm["TIMM"] == config.MODEL.TRUNK.TIMM

@@ -158,8 +158,8 @@ def test_trunks_of_timm_are_in_no_other_library(tmp_path):
 @pytest.mark.detectron2
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"GROUPS": 32, "WIDTH_PER_GROUP": 4, "WIDTH_MULTIPLIER": 2}],
-    ids=["resnet50", "resnext50, twice as wide"],
+    [{}, {"GROUPS": 8, "WIDTH_PER_GROUP": 2, "WIDTH_MULTIPLIER": 2}],
+    ids=["resnet50", "narrow resnext50, twice as wide"],
 )
 def test_features_of_detectron2s_own_backbone(settings, tmp_path):
     """Where detectron2 is installed; else its arithmetic by itself, for the same networks."""

@@ -26,7 +26,7 @@ def write_run(folder: Path, config) -> Path:
     torch.save({"classy_state_dict": state, "train_phase_idx": 1}, folder / "model_phase1.torch")
     (folder / "checkpoint.torch").symlink_to("model_phase1.torch")
     plain = json.loads(json.dumps(config, default=str))
-    (folder / "train_config.yaml").write_text(yaml.dump(plain))
+    (folder / "train_config.yaml").write_text(yaml.safe_dump(plain))
     write_lines(
         folder / "stdout.json",
         {"ep": 0, "iter": 0, "max_iterations": 20},

@@ -456,7 +456,7 @@ def test_a_list_or_folder_that_was_changed_is_another(linear, saved, image_folde
 
 
 def test_a_folder_of_frozen_features_of_another_checkpoint_is_refused(
-    linear, saved, tmp_path_factory, large_folder
+    linear, saved, tmp_path_factory, batch_folder
 ):
     folder = tmp_path_factory.mktemp("evaluation")
     here = f"config.CHECKPOINT.DIR={folder}"
