@@ -42,7 +42,7 @@ def test_the_documented_tables_are_those_of_the_documented_numbers(draw, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "name, against",
+    ("name", "against"),
     [
         ("results", "control_crop_high_pass"),
         ("results_one_seed", None),

@@ -30,7 +30,7 @@ def test_what_a_user_says_of_a_job_stays():
 
 
 @pytest.mark.parametrize(
-    "converted, asked, torchrun, group",
+    ("converted", "asked", "torchrun", "group"),
     [(True, -1, True, 8), (True, -1, False, -1), (True, 4, True, 4), (False, -1, True, -1)],
 )
 def test_within_each_node_means_the_ranks_that_torchrun_started_there(
