@@ -17,7 +17,7 @@ from mscn_plugin.checkpoints.sigma import TRANSFORM, pretraining_sigma, resolve_
 from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.models.sections import plain_name, sections_of
+from mscn_plugin.models.sections import layer_of, plain_name, sections_of
 from mscn_plugin.schema import defaults
 from mscn_plugin.transforms.stated import CROPS, crop_name, crop_size, normalize_of, resize_for
 from mscn_plugin.types import value_at
@@ -25,6 +25,7 @@ from mscn_plugin.types import value_at
 _OF_IMAGES = ("PIXEL_RANGE", "CHANNELS", "ARRAY_LAYOUT")
 """Keys of ``config.MSCN`` that say how images are read: a run's evaluations read as it does."""
 _INPUT_TYPE = "MODEL.INPUT_TYPE"
+_LAYERS = "MODEL.FEATURE_EVAL_SETTINGS.LINEAR_EVAL_FEAT_POOL_OPS_MAP"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +110,7 @@ class Run:
         ]
         overrides += [hydra_override(f"config.MSCN.{k}", v) for k, v in self._of_images.items()]
         overrides += _trunk_overrides(self.config, settings["MODEL"]["TRUNK"])
+        overrides += _layer_overrides(self.config, value_at(settings, _LAYERS) or [])
         input_type = value_at(self.config, _INPUT_TYPE)
         if input_type not in (None, value_at(settings, _INPUT_TYPE)):
             overrides.append(hydra_override(f"config.{_INPUT_TYPE}", input_type))
@@ -185,3 +187,12 @@ def _trunk_overrides(config: dict[str, Any] | None, known: dict[str, Any]) -> li
             path = f"{'' if key in there else '+'}config.MODEL.TRUNK.{section}.{key}"
             overrides.append(hydra_override(path, value))
     return overrides
+
+
+def _layer_overrides(config: dict[str, Any] | None, known: list[list[Any]]) -> list[str]:
+    """The evaluation's layers, each with its pooling, by the names that the run's trunk has."""
+    if config is None:
+        return []
+    name = config["MODEL"]["TRUNK"]["NAME"]
+    layers = [[layer_of(name, layer), pooling] for layer, pooling in known]
+    return [] if layers == known else [hydra_override(f"config.{_LAYERS}", layers)]

@@ -13,6 +13,9 @@ from mscn_plugin.vissl.command_line import configs as names
 
 pytestmark = pytest.mark.usefixtures("registered")
 
+POOLING = "LINEAR_EVAL_FEAT_POOL_OPS_MAP"
+"""The key of an evaluation's layers."""
+
 
 @pytest.fixture
 def save(tmp_path_factory):
@@ -251,7 +254,23 @@ def test_the_overrides_compose(save, compose, image_folder):
             config = compose_hydra_configuration([config, *run.overrides(evaluation.config)]).config
             assert run.config["MODEL"]["TRUNK"]["NAME"] == config.MODEL.TRUNK.NAME
             assert config.DATA.TEST.TRANSFORMS[-1].sigma == run.sigma
+            asked = config.MODEL.FEATURE_EVAL_SETTINGS[POOLING]
+            pooled = "avgpool" if config.MODEL.TRUNK.NAME == "regnet" else "res5avg"
+            expected = "res5" if evaluation.config == "quick_boxes" else pooled
+            assert asked in ([], [[expected, ["Identity", []]]])
+            assert asked or evaluation.config.endswith("percent")
     assert timm["TIMM"] == config.MODEL.TRUNK.TIMM
+
+
+@pytest.mark.hydra
+def test_layers_have_the_names_of_the_trunk(save):
+    from mscn_plugin.evaluation.suites import Run
+
+    settings = {"NAME": "high_pass_efficientnet", "HIGH_PASS": {"SIGMA": 5.0}}
+    run = Run.of(save("byol_unmasked", 5.0, **settings, EFFICIENT_NETS={"model_version": "B0"}))
+    for name, layer in (("quick_boxes", "conv_final"), ("imagenet1k_linear", "avgpool")):
+        (asked,) = evaluation_of(run, name).MODEL.FEATURE_EVAL_SETTINGS[POOLING]
+        assert asked == [layer, ["Identity", []]]
 
 
 def test_frozen_features_are_not_asked_for_a_schedule():
