@@ -8,6 +8,8 @@ from typing import Any
 
 from mscn_plugin.checkpoints.io import (
     CheckpointError,
+    config_source,
+    epochs_of,
     load_checkpoint,
     training_config,
     trunk_weights,
@@ -35,9 +37,10 @@ class Run:
     Attributes:
         folder: where the checkpoint was looked for.
         checkpoint: the file; links are resolved.
-        config: the run's configuration, or None where it does not lie beside the file.
+        config: the run's configuration, or None where it is neither beside the file nor in it.
         sigma: of its high-pass filter in pixels, 0 without one.
         crop: height and width of its views in pixels, or None where they are not known.
+        epochs: that the checkpoint has seen, or None where it does not say it.
     """
 
     folder: Path
@@ -45,6 +48,7 @@ class Run:
     config: dict[str, Any] | None
     sigma: float
     crop: tuple[int, int] | None
+    epochs: int | None = None
 
     @classmethod
     def of(cls, path: Path, sigma: float | None = None) -> Run:
@@ -60,19 +64,18 @@ class Run:
         path = checkpoint_of(path)
         checkpoint = load_checkpoint(path)
         trunk_weights(checkpoint, path)
-        config = training_config(path)
+        source, config = config_source(path), training_config(path, checkpoint)
         try:
             stated = pretraining_sigma(checkpoint, config)
             splits = [config["DATA"]["TRAIN"]["TRANSFORMS"]] if config else []
             splits.append(value_at(config, "DATA.TEST.TRANSFORMS") or [])
             crop = next(filter(None, map(crop_size, splits)), None)
-            run = cls(folder, path, config, 0.0, crop)
+            run = cls(folder, path, config, 0.0, crop, epochs_of(checkpoint))
             # As far as evaluations need it.
             _ = run.loss, run.data, _trunk_overrides(config, {}), normalize_of(config)
         except ConfigError as error:
-            raise CheckpointError(f"{path.parent / 'train_config.yaml'}: {error}") from None
+            raise CheckpointError(f"{source}: {error}") from None
         except (AttributeError, KeyError, TypeError) as error:
-            source = path.parent / "train_config.yaml"
             raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from None
         return dataclasses.replace(run, sigma=resolve_sigma(path, stated, sigma))
 
@@ -138,8 +141,8 @@ class Run:
             return sides.pop()
         stated = f"views of {self.crop[0]} x {self.crop[1]} pixels" if self.crop else "no crop"
         raise ConfigError(
-            f"{self.checkpoint.parent / 'train_config.yaml'}: config.DATA.TRAIN.TRANSFORMS states "
-            f"{stated}; an evaluation needs the side of square views, by one of {', '.join(CROPS)}"
+            f"{config_source(self.checkpoint)}: config.DATA.TRAIN.TRANSFORMS states {stated}; "
+            f"an evaluation needs the side of square views, by one of {', '.join(CROPS)}"
         )
 
     def _transforms_of_arrays(self, split: str) -> list[dict[str, Any]]:

@@ -226,6 +226,53 @@ def test_arrays_are_read_and_seen_as_by_the_run(save):
         assert whole == config.DATA.TEST.TRANSFORMS
 
 
+def test_a_target_network_takes_its_runs_configuration_along(changed, tmp_path):
+    """It is evaluated and exported as the run's own checkpoint is, wherever it lies."""
+    from mscn_plugin.checkpoints.io import load_checkpoint, training_config
+    from mscn_plugin.checkpoints.target import save_target
+    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.export.preprocessing import preprocessing_of
+
+    def change(config):
+        config["MODEL"]["INPUT_TYPE"] = "bgr"
+        config["MSCN"]["PIXEL_RANGE"] = [0, 4095]
+        for transform in config["DATA"]["TRAIN"]["TRANSFORMS"]:
+            if transform["name"] == "Normalize":
+                transform.update(mean=[0.5, 0.4, 0.3], std=[0.2, 0.2, 0.1])
+        crop_by(name="RandomResizedCrop", size=96)(config)
+
+    run = changed(change)
+    checkpoint = {**load_checkpoint(run.checkpoint), "loss": {"target.trunk.a": torch.ones(1)}}
+    save_target(checkpoint, run.checkpoint, tmp_path / "target.torch")
+    target = Run.of(tmp_path / "target.torch")
+    assert target.config == run.config
+    for name in ("quick_linear", "imagenet1k_nearest_neighbor"):
+        assert target.overrides(name)[1:] == run.overrides(name)[1:]
+    saved = load_checkpoint(target.checkpoint)
+    assert training_config(target.checkpoint) is None
+    assert preprocessing_of(training_config(target.checkpoint, saved), None) == preprocessing_of(
+        run.config, None
+    )
+    # A target of a target, and one beside a configuration.
+    again = {**saved, "loss": checkpoint["loss"]}
+    save_target(again, target.checkpoint, run.folder / "target.torch")
+    assert Run.of(run.folder / "target.torch").config == run.config
+
+
+def test_what_is_assumed_of_a_checkpoint_without_its_configuration_is_said(save):
+    from mscn_plugin.evaluation.suite_run import assumptions, choose
+    from mscn_plugin.evaluation.suites import Run
+
+    evaluations = choose("quick", ["quick_frozen", "quick_linear"])
+    (line,) = assumptions(Run.of(save(None, 1.25)), evaluations)
+    assert line.endswith(
+        "nor is there a train_config.yaml beside it: assumed are pictures in RGB, resized to 64 "
+        "and cropped to 56 pixels, normalized with mean [0.485, 0.456, 0.406] and std [0.229, "
+        "0.224, 0.225], MSCN.PIXEL_RANGE null"
+    )
+    assert assumptions(Run.of(save("quickstart", 1.25)), evaluations) == []
+
+
 def test_an_unmasked_run_is_evaluated_without_a_filter(save):
     from mscn_plugin.evaluation.suites import Run
 
