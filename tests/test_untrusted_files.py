@@ -204,6 +204,25 @@ def test_a_configuration_with_anything_in_the_place_of_a_section(run, registered
                 assert str(run) in str(error)  # noqa: PT017  some readers need no such section
 
 
+@pytest.mark.parametrize(
+    "text",
+    [None, 1, torch.ones(1), "", "[1]", "{", "[" * 100_000, json.dumps([0] * 200_000), "{}",
+     '{"a": 1}', '{"DATA": 1, "LOSS": 1, "MODEL": 1, "MSCN": 1, "TRAINER": 1}'],
+    ids=lambda text: str(text)[:20],
+)  # fmt: skip
+def test_a_configuration_within_a_checkpoint(tmp_path, registered, text):
+    """As ``mscn target`` writes it."""
+    file = tmp_path / CHECKPOINT
+    torch.save({"classy_state_dict": {**trunk(), "mscn_config": text}}, file)
+    for reader in (Run.of, load_pretrained, first_kernels, write_report):
+        try:
+            reader(file)
+        except ConfigError as error:  # kernels need no such section
+            said = str(error)
+            assert said.startswith(str(file))
+            assert "\n" not in said
+
+
 def test_weights_of_others_are_checked_for_damage(tmp_path, compose, image_folder):
     """VISSL loads them; PyTorch itself does not look at the checksums."""
     file = tmp_path / "weights.pth"

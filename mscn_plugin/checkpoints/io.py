@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import tarfile
 import zipfile
@@ -17,6 +18,8 @@ from mscn_plugin.files import replacing
 
 SIGMA_KEY = "mscn_high_pass_sigma"
 """Where ``mscn_task`` puts pre-training's sigma, in the ``classy_state_dict`` of a checkpoint."""
+CONFIG_KEY = "mscn_config"
+"""Where ``mscn target`` puts the run's configuration, as JSON, beside the sigma."""
 TRUSTED = "; pass --trusted if it is your own"
 """The hint of scripts that have the option."""
 VISSL_UNPICKLES = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 6)
@@ -134,21 +137,55 @@ def trunk_weights(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Ten
     }
 
 
-def training_config(path: str | Path, follow: bool = True) -> dict[str, Any] | None:
+def epochs_of(checkpoint: dict[str, Any]) -> int | None:
+    """How many epochs a checkpoint has seen, or None where it does not say it."""
+    phase = checkpoint.get("train_phase_idx")
+    return phase + 1 if isinstance(phase, int) else None
+
+
+def training_config(
+    path: str | Path, checkpoint: dict[str, Any] | None = None, follow: bool = True
+) -> dict[str, Any] | None:
     """The configuration of the run that wrote a checkpoint, which VISSL puts beside it.
 
     Args:
+        checkpoint: what ``path`` holds: without a file beside it, its own configuration is read.
         follow: look where the checkpoint lies, not where links to it do.
 
     Returns:
-        The ``config`` part, or None where there is no ``train_config.yaml``.
+        The ``config`` part, or None where it is in neither place.
 
     Raises:
-        CheckpointError: the file is no configuration.
+        CheckpointError: what is there is no configuration.
     """
+    beside = _beside(path, follow)
+    if beside.is_file():
+        return read_yaml(beside)
+    state = (checkpoint or {}).get("classy_state_dict")
+    text = state.get(CONFIG_KEY) if isinstance(state, dict) else None
+    return None if text is None else _config_within(text, path)
+
+
+def config_source(path: str | Path) -> Path:
+    """The file that :func:`training_config` reads: the one beside a checkpoint, or else itself."""
+    beside = _beside(path)
+    return beside if beside.is_file() else Path(path)
+
+
+def _beside(path: str | Path, follow: bool = True) -> Path:
     place = Path(path).resolve() if follow else Path(path)
-    file = place.parent / "train_config.yaml"
-    return read_yaml(file) if file.is_file() else None
+    return place.parent / "train_config.yaml"
+
+
+def _config_within(text: object, path: str | Path) -> dict[str, Any]:
+    try:
+        content = json.loads(text) if isinstance(text, str) else None
+        _check_size(content)
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds something else under {CONFIG_KEY} than sections")
+    return content
 
 
 def last_epoch(folder: Path) -> int | None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from mscn_plugin.checkpoints.io import SIGMA_KEY, CheckpointError, save_checkpoint
+from mscn_plugin.checkpoints.io import (
+    CONFIG_KEY,
+    SIGMA_KEY,
+    CheckpointError,
+    save_checkpoint,
+    training_config,
+)
 
 _PREFIXES = ("target.", "moco_encoder.", "momentum_teacher.")
 
@@ -17,11 +24,14 @@ def save_target(
 ) -> dict[str, dict[str, Tensor]]:
     """Write the target network to ``path``, for VISSL's evaluations; returns trunk and heads.
 
+    The run's configuration goes with it: an evaluation has to see images as pre-training did.
+
     Args:
         checkpoint: what ``source`` holds.
 
     Raises:
-        CheckpointError: there is none: ``byol_loss``, ``moco_loss`` and ``dino_loss`` have one.
+        CheckpointError: there is none: ``byol_loss``, ``moco_loss`` and ``dino_loss`` have one;
+            or the configuration beside ``source`` is none.
         OSError: the file cannot be written.
     """
     model = target_network(checkpoint)
@@ -33,6 +43,9 @@ def save_target(
     sigma = checkpoint.get("classy_state_dict", {}).get(SIGMA_KEY)
     if sigma is not None:
         state[SIGMA_KEY] = sigma  # an evaluation has to filter as pre-training did
+    config = training_config(source, checkpoint)
+    if config is not None:
+        state[CONFIG_KEY] = json.dumps(config, default=str)
     save_checkpoint({"classy_state_dict": state}, path)
     return model
 

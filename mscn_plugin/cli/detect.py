@@ -12,6 +12,7 @@ examples:
 from __future__ import annotations
 
 import argparse
+import sys
 
 from mscn_plugin.checkpoints.run_folder import user_path
 
@@ -51,10 +52,14 @@ def run(options: argparse.Namespace) -> None:
     from mscn_plugin.detection.launch import require_detectron2
     from mscn_plugin.detection.transfer import Transfer, number_of_gpus, table
     from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.export.preprocessing import assumption
 
     require_detectron2()
     num_gpus = number_of_gpus(options.num_gpus)
     source = Run.of(options.checkpoint, options.sigma)
+    if source.config is None:
+        words = assumption(source.checkpoint, "pictures in RGB, ImageNet's mean and std")
+        print(f"{options.program}: warning: {words}", file=sys.stderr)
     transfer = Transfer(
         source.checkpoint,
         source.sigma,

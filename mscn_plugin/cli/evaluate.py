@@ -75,6 +75,9 @@ def run(options: argparse.Namespace) -> None:
         options.boxes,
     )
     results = suite.begin()
+    results["assumed"] = suite_run.assumptions(pretrained, suite.evaluations)
+    for line in results["assumed"]:
+        print(f"{options.program}: warning: {line}", file=sys.stderr)
     with stopped_by_signals(options.program):
         suite.evaluate(results)
     print(markdown(results, suite.baseline))

@@ -5,8 +5,9 @@
 - torchscript, onnx: trunk and filter in one graph, from normalized images to features.
 
 model_card.md beside the files says how to load each. The architecture and the images' size come
-from the train_config.yaml that VISSL puts beside its checkpoints; for the target network of BYOL,
-export the file that mscn target writes. The formats need libraries of their own, which mscn doctor
+from the train_config.yaml that VISSL puts beside its checkpoints; without it a ResNet-50 and
+ImageNet's size are assumed. For the target network of BYOL, export the file that mscn target
+writes. The formats need libraries of their own, which mscn doctor
 lists. A format that cannot be written, as torchvision for a trunk that it lacks, does not stop the
 others; the exit code is 1 if it was asked for by --format.
 
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     import mscn_plugin
+    from mscn_plugin.export.preprocessing import assumption
     from mscn_plugin.export.pretrained import load_pretrained
     from mscn_plugin.export.results import read_results
     from mscn_plugin.export.run import export_trunk
@@ -62,6 +64,9 @@ def run(options: argparse.Namespace) -> None:
     mscn_plugin.register()
     checkpoint = checkpoint_of(options.checkpoint)
     pretrained = load_pretrained(checkpoint, options.sigma, options.trusted, options.size)
+    if pretrained.config is None:
+        words = assumption(checkpoint, pretrained.preprocessing.in_words())
+        print(f"{options.program}: warning: {words}", file=sys.stderr)
     files, refused = export_trunk(
         pretrained,
         options.format or list(LIBRARIES),

@@ -2,7 +2,8 @@
 
 VISSL's evaluations load the online network of a checkpoint as it is:
 config.MODEL.WEIGHTS_INIT.PARAMS_FILE=runs/mscn_byol/checkpoint.torch. The file that this command
-writes takes the same place and needs no other key. It works for BYOL's target network, the momentum
+writes takes the same place and needs no other key; it holds the run's configuration, for mscn
+evaluate and mscn export. It works for BYOL's target network, the momentum
 encoder of VISSL's MoCo and the teacher of its DINO.
 
 examples:

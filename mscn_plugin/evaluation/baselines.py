@@ -32,7 +32,6 @@ class BesideUntrained(nn.Module):
 
     def __init__(self, task: Task) -> None:
         super().__init__()
-        # A copy: VISSL's EfficientNet takes keys out of the configuration.
         model, optimizer = (copy.deepcopy(task.config[key]) for key in ("MODEL", "OPTIMIZER"))
         if is_timm(model):
             model.TRUNK.TIMM["WEIGHTS"] = None

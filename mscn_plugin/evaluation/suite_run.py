@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from mscn_plugin.checkpoints.run_folder import file_digest, user_path
+from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import (
     hydra_override,
     named_files,
@@ -32,6 +33,7 @@ from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.evaluation.paper_results import paper_method
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.evaluation.table import BASELINE_SETTINGS, markdown, plot, plot_curves
+from mscn_plugin.export.preprocessing import assumption, preprocessing_of
 from mscn_plugin.files import save_json, write_text
 from mscn_plugin.runs.launch import RunFailedError
 
@@ -207,6 +209,18 @@ def choose(suite: str, names: Sequence[str] | None) -> list[Evaluation]:
         if name not in configs:
             raise ConfigError(f"--only {name}: the suite {suite} has {', '.join(configs)}")
     return [configs[name] for name in configs if not names or name in names]
+
+
+def assumptions(run: Run, evaluations: Sequence[Evaluation]) -> list[str]:
+    """Warnings that images are prepared as the configs have it; none where the run's way is known.
+
+    Without the run's configuration nobody knows what its images went through, the filter apart.
+    """
+    if run.config is not None:
+        return []
+    configs = (composed(f"mscn/benchmark/{evaluation.config}") for evaluation in evaluations)
+    prepared = dict.fromkeys(preprocessing_of(config, None).in_words() for config in configs)
+    return [assumption(run.checkpoint, images) for images in prepared]
 
 
 def data_folders(suite: str, named: Sequence[str], run: Run) -> dict[str, tuple[str, str]]:

@@ -8,6 +8,8 @@ from typing import Any
 
 from mscn_plugin.checkpoints.io import (
     CheckpointError,
+    config_source,
+    epochs_of,
     load_checkpoint,
     training_config,
     trunk_weights,
@@ -17,7 +19,7 @@ from mscn_plugin.checkpoints.sigma import TRANSFORM, pretraining_sigma, resolve_
 from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.models.sections import plain_name, sections_of
+from mscn_plugin.models.sections import layer_of, plain_name, sections_of
 from mscn_plugin.schema import defaults
 from mscn_plugin.transforms.stated import CROPS, crop_name, crop_size, normalize_of, resize_for
 from mscn_plugin.types import value_at
@@ -25,6 +27,7 @@ from mscn_plugin.types import value_at
 _OF_IMAGES = ("PIXEL_RANGE", "CHANNELS", "ARRAY_LAYOUT")
 """Keys of ``config.MSCN`` that say how images are read: a run's evaluations read as it does."""
 _INPUT_TYPE = "MODEL.INPUT_TYPE"
+_LAYERS = "MODEL.FEATURE_EVAL_SETTINGS.LINEAR_EVAL_FEAT_POOL_OPS_MAP"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,9 +37,10 @@ class Run:
     Attributes:
         folder: where the checkpoint was looked for.
         checkpoint: the file; links are resolved.
-        config: the run's configuration, or None where it does not lie beside the file.
+        config: the run's configuration, or None where it is neither beside the file nor in it.
         sigma: of its high-pass filter in pixels, 0 without one.
         crop: height and width of its views in pixels, or None where they are not known.
+        epochs: that the checkpoint has seen, or None where it does not say it.
     """
 
     folder: Path
@@ -44,6 +48,7 @@ class Run:
     config: dict[str, Any] | None
     sigma: float
     crop: tuple[int, int] | None
+    epochs: int | None = None
 
     @classmethod
     def of(cls, path: Path, sigma: float | None = None) -> Run:
@@ -59,19 +64,18 @@ class Run:
         path = checkpoint_of(path)
         checkpoint = load_checkpoint(path)
         trunk_weights(checkpoint, path)
-        config = training_config(path)
+        source, config = config_source(path), training_config(path, checkpoint)
         try:
             stated = pretraining_sigma(checkpoint, config)
             splits = [config["DATA"]["TRAIN"]["TRANSFORMS"]] if config else []
             splits.append(value_at(config, "DATA.TEST.TRANSFORMS") or [])
             crop = next(filter(None, map(crop_size, splits)), None)
-            run = cls(folder, path, config, 0.0, crop)
+            run = cls(folder, path, config, 0.0, crop, epochs_of(checkpoint))
             # As far as evaluations need it.
             _ = run.loss, run.data, _trunk_overrides(config, {}), normalize_of(config)
         except ConfigError as error:
-            raise CheckpointError(f"{path.parent / 'train_config.yaml'}: {error}") from None
+            raise CheckpointError(f"{source}: {error}") from None
         except (AttributeError, KeyError, TypeError) as error:
-            source = path.parent / "train_config.yaml"
             raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from None
         return dataclasses.replace(run, sigma=resolve_sigma(path, stated, sigma))
 
@@ -109,6 +113,7 @@ class Run:
         ]
         overrides += [hydra_override(f"config.MSCN.{k}", v) for k, v in self._of_images.items()]
         overrides += _trunk_overrides(self.config, settings["MODEL"]["TRUNK"])
+        overrides += _layer_overrides(self.config, value_at(settings, _LAYERS) or [])
         input_type = value_at(self.config, _INPUT_TYPE)
         if input_type not in (None, value_at(settings, _INPUT_TYPE)):
             overrides.append(hydra_override(f"config.{_INPUT_TYPE}", input_type))
@@ -136,8 +141,8 @@ class Run:
             return sides.pop()
         stated = f"views of {self.crop[0]} x {self.crop[1]} pixels" if self.crop else "no crop"
         raise ConfigError(
-            f"{self.checkpoint.parent / 'train_config.yaml'}: config.DATA.TRAIN.TRANSFORMS states "
-            f"{stated}; an evaluation needs the side of square views, by one of {', '.join(CROPS)}"
+            f"{config_source(self.checkpoint)}: config.DATA.TRAIN.TRANSFORMS states {stated}; "
+            f"an evaluation needs the side of square views, by one of {', '.join(CROPS)}"
         )
 
     def _transforms_of_arrays(self, split: str) -> list[dict[str, Any]]:
@@ -185,3 +190,12 @@ def _trunk_overrides(config: dict[str, Any] | None, known: dict[str, Any]) -> li
             path = f"{'' if key in there else '+'}config.MODEL.TRUNK.{section}.{key}"
             overrides.append(hydra_override(path, value))
     return overrides
+
+
+def _layer_overrides(config: dict[str, Any] | None, known: list[list[Any]]) -> list[str]:
+    """The evaluation's layers, each with its pooling, by the names that the run's trunk has."""
+    if config is None:
+        return []
+    name = config["MODEL"]["TRUNK"]["NAME"]
+    layers = [[layer_of(name, layer), pooling] for layer, pooling in known]
+    return [] if layers == known else [hydra_override(f"config.{_LAYERS}", layers)]

@@ -95,7 +95,8 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
         f"Measured on{f' ({name})' if name != 'data' else ''}: {images}."
         for name, images in results.get("measured_on", {}).items()
     ]
-    parts = ["\n\n".join([f"# Evaluation\n\n{about}", *measured_on]), text]
+    assumed = [f"Warning: {line}." for line in results.get("assumed", [])]
+    parts = ["\n\n".join([f"# Evaluation\n\n{about}", *assumed, *measured_on]), text]
     if results.get("overrides"):
         parts.insert(
             1, "Not as the configs stand: " + " ".join(f"`{o}`" for o in results["overrides"])

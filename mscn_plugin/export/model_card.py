@@ -67,7 +67,7 @@ The trunk of a network that VISSL trained{loss}, without its heads: {features} f
 
 ## Preprocessing
 
-{preprocessing}
+{assumed}{preprocessing}
 
 {filtering}
 
@@ -183,6 +183,12 @@ images = preprocess(torch.from_numpy(image))[None]  # [1, {channels}, {crop}, {c
 Values that were not normalized so give features that mean nothing, and the weights by themselves
 cannot tell."""
 
+_ASSUMED = """\
+Assumed, since the checkpoint came without its training's configuration: size, order of channels,
+mean, standard deviation and range of the pixels.
+
+"""
+
 _RESIZING = "        transforms.Resize({}),\n"
 
 _FILTER = """\
@@ -234,6 +240,7 @@ def model_card(
         filtering=(_FILTERING if sigma else _NO_FILTER).format(sigma=sigma),
         and_filter=" and filter" if sigma else "",
         import_filter="from mscn_plugin.masking import high_pass" if sigma else "",
+        assumed="" if pretrained.config else _ASSUMED,
         filtered=f"high_pass(images, sigma={sigma})" if sigma else "images",
         preprocessing=(_PICTURES if preprocessing.channels is None else _ARRAYS).format(
             decoding=_DECODING.format(stated=stated.format(black=black, white=white)),

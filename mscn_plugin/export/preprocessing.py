@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
@@ -46,6 +47,15 @@ class Preprocessing(NamedTuple):
         ]
         return transforms.Compose(steps)(to_rgb(picture, self.pixel_range))
 
+    def in_words(self) -> str:
+        """What is done to a picture, the decoding of its pixels included."""
+        resized = "" if self.resize is None else f"resized to {self.resize} and "
+        black_to_white = list(self.pixel_range) if self.pixel_range else "null"
+        return (
+            f"pictures in RGB, {resized}cropped to {self.crop} pixels, normalized with mean "
+            f"{list(self.mean)} and std {list(self.std)}, MSCN.PIXEL_RANGE {black_to_white}"
+        )
+
     @property
     def limit(self) -> float:
         """What a normalized pixel never reaches, Gaussian noise neither, and pixels to 255 do.
@@ -56,6 +66,18 @@ class Preprocessing(NamedTuple):
             return math.inf
         largest = max(max(mean, 1 - mean) / std for mean, std in zip(self.mean, self.std))
         return _MARGIN * largest
+
+
+def assumption(checkpoint: Path, images: str) -> str:
+    """A warning that nothing says what a checkpoint's images went through.
+
+    Args:
+        images: what is assumed of them, in words.
+    """
+    return (
+        f"{checkpoint} does not hold its run's configuration, nor is there a train_config.yaml "
+        f"beside it: assumed are {images}"
+    )
 
 
 def preprocessing_of(config: dict[str, Any] | None, size: int | None) -> Preprocessing:

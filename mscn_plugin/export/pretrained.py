@@ -15,6 +15,8 @@ from vissl.config import AttrDict
 from mscn_plugin.checkpoints.io import (
     TRUSTED,
     CheckpointError,
+    config_source,
+    epochs_of,
     load_checkpoint,
     training_config,
     trunk_weights,
@@ -88,8 +90,8 @@ def load_pretrained(
         raise ConfigError(f"--size is {size}; it must be at least 1 pixel")
     checkpoint = load_checkpoint(path, trusted, TRUSTED)
     weights = trunk_weights(checkpoint, path)
-    source = path.resolve().parent / "train_config.yaml"
-    config = training_config(path)
+    source = config_source(path)
+    config = training_config(path, checkpoint)
     try:
         model_config = model_config_of(config)
         preprocessing = preprocessing_of(config, size)
@@ -98,14 +100,13 @@ def load_pretrained(
         raise CheckpointError(f"{source}: {error}") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from None
-    phase = checkpoint.get("train_phase_idx")
     return Pretrained(
         trunk=_trunk(model_config, weights, path),
         model_config=model_config,
         sigma=resolve_sigma(path, stated, sigma),
         preprocessing=preprocessing,
         config=config,
-        epochs=phase + 1 if isinstance(phase, int) else None,
+        epochs=epochs_of(checkpoint),
     )
 
 
@@ -138,8 +139,8 @@ def _trunk(model_config: Any, weights: dict[str, Tensor], path: Path) -> nn.Modu
         wrong += [f"{key} is not a name of this trunk" for key in unexpected]
     if wrong:
         raise CheckpointError(
-            f"{path} does not hold the weights of a {describe(model_config)}, the trunk of the "
-            f"train_config.yaml beside it or, without one, VISSL's default: {wrong[0]}"
+            f"{path} does not hold the weights of a {describe(model_config)}, the trunk of its "
+            f"run's configuration or, without one, VISSL's default: {wrong[0]}"
         )
     return trunk
 

@@ -7,6 +7,8 @@ first convolution that fits.
 
 from __future__ import annotations
 
+import copy
+
 from torch import nn
 from vissl.models.trunks import MODEL_TRUNKS_REGISTRY, get_model_trunk
 
@@ -36,7 +38,8 @@ def with_input_channels(trunk: type[nn.Module]) -> type[nn.Module]:
 
     class AnyChannels(trunk):  # type: ignore[valid-type, misc]
         def __init__(self, model_config: Config, model_name: str) -> None:
-            super().__init__(model_config, model_name)
+            # A copy: VISSL's EfficientNet takes keys out, from which another trunk may be built.
+            super().__init__(copy.deepcopy(model_config), model_name)
             channels = input_channels(model_config)
             if channels != RGB:
                 _replace_first_convolution(self, channels)

@@ -51,7 +51,7 @@ def trunk_shapes(model_config: Config) -> dict[str, tuple[int, ...]]:
 def build_trunk(model_config: Config) -> torch.nn.Module:
     """The trunk of VISSL's ``config.MODEL``, newly initialized."""
     name = model_config.TRUNK.NAME
-    # A copy: VISSL's EfficientNet takes keys out of the configuration that it is built from.
+    # A copy: a trunk may take keys out of the configuration that it is built from.
     trunk: torch.nn.Module = get_model_trunk(name)(copy.deepcopy(model_config), name)
     return trunk
 

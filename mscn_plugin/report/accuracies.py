@@ -21,8 +21,8 @@ def accuracy_rows(
 ) -> list[tuple[str, dict[str, float]]]:
     """Title and accuracies in percent: of the trained trunk, and of what is to be beaten.
 
-    These are the trunk before training, color histograms and chance, on the same images: what was
-    measured on others than the last evaluation is left out.
+    These are the trunk before training, color histograms and chance, on the same images and by the
+    same kNN: what was measured otherwise than the last evaluation is left out.
 
     Args:
         epochs: that the checkpoint in question has seen; later evaluations are not its own.
@@ -31,7 +31,8 @@ def accuracy_rows(
     if not evaluations:
         return []
     last = evaluations[-1]
-    same = [line for line in evaluations if line.get("images") == last.get("images")]
+    keys = ("images", "knn_settings")  # a resumed run may have others than before
+    same = [line for line in evaluations if all(line.get(k) == last.get(k) for k in keys)]
     rows = []
     seen = last["train_phase_idx"] + 1
     if seen:

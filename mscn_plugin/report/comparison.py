@@ -131,15 +131,19 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _accuracies(run: Run, history: History) -> dict[str, Any]:
-    """A row of the table, in the order of its columns."""
-    rows = dict(accuracy_rows(history))
+    """A row of the table, in the order of its columns, of what the checkpoint has seen."""
+    rows = dict(accuracy_rows(history, run.epochs))
     trained = next((values for title, values in rows.items() if title not in BASELINES), {})
     random, colors, chance = (rows.get(title, {}) for title in BASELINES)
-    seen = max((line["train_phase_idx"] + 1 for line in history.evaluations), default=0)
+    evaluations = history.evaluations_until(run.epochs)
+    measured = evaluations[-1]["train_phase_idx"] + 1 if evaluations else 0
+    seen = measured if run.epochs is None else run.epochs
     total = run.config["OPTIMIZER"]["num_epochs"] if run.config else None
+    earlier = f", accuracies after {measured}" if 0 < measured != seen else ""
     return {
-        "epochs": f"{seen} of {total}",
+        "checkpoint": run.checkpoint.name,
+        "epochs": f"{seen} of {total}{earlier}",
         "values": [*in_percent(trained), *in_percent(random), *in_percent(colors)]
         + in_percent(chance)[:1],
-        "measured": images_in_short(history.evaluations),
+        "measured": images_in_short(evaluations),
     }

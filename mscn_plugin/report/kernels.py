@@ -46,9 +46,10 @@ def first_kernels(path: str | Path) -> Tensor:
     path = Path(path)
     if path.is_dir():
         path = Run.of(path).checkpoint
-    weights = trunk_weights(load_checkpoint(path), path)
+    checkpoint = load_checkpoint(path)
+    weights = trunk_weights(checkpoint, path)
     candidates = [weights[_NAME]] if _NAME in weights else list(weights.values())
-    config = training_config(path) or {}
+    config = training_config(path, checkpoint) or {}
     channels = value_at(config, "MSCN.CHANNELS") or RGB
     found = [tensor for tensor in candidates if tensor.dim() == 4 and tensor.shape[1] == channels]
     if not found:
@@ -59,7 +60,7 @@ def first_kernels(path: str | Path) -> Tensor:
     kernels = found[0].float()
     if not kernels.isfinite().all():
         raise CheckpointError(f"{path} has kernels in its first layer that are not finite")
-    is_bgr = config.get("MODEL", {}).get("INPUT_TYPE") == "bgr"
+    is_bgr = value_at(config, "MODEL.INPUT_TYPE") == "bgr"
     return kernels.flip(1) if is_bgr else kernels.clone()
 
 

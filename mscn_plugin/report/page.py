@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from mscn_plugin.checkpoints.io import CheckpointError
+from mscn_plugin.checkpoints.io import CheckpointError, config_source
 from mscn_plugin.errors import ConfigError, RunError
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.export.pretrained import Pretrained, describe, load_pretrained
@@ -108,7 +108,7 @@ def render(
 def read_run(path: Path) -> Run:
     """The run of ``path``, with its configuration; errors as for :func:`write_report`."""
     run = Run.of(path)
-    if run.config is None:
+    if run.config is None or config_source(run.checkpoint) == run.checkpoint:
         raise CheckpointError(
             f"{run.checkpoint} has no train_config.yaml beside it, from which the report takes the "
             "run's settings"

@@ -219,11 +219,12 @@ _COMPARISON = """\
 {% extends "base" %}
 {% block content %}
 <h2 id="accuracies">Accuracies of the frozen trunks</h2>
-<p class="note">The last online evaluation of each run, in percent, beside what it is to beat on the
-same images. Rows that were measured on other images do not compare.</p>
+<p class="note">The last online evaluation up to each checkpoint, in percent, beside what it is to
+beat on the same images. Rows that were measured on other images do not compare.</p>
 <div class="scroll" role="region" aria-labelledby="accuracies" tabindex="0">
 <table class="accuracies">
-<thead><tr><th scope="col">run</th><th scope="col" class="number">epochs</th>
+<thead><tr><th scope="col">run</th><th scope="col">checkpoint</th>
+<th scope="col" class="number">epochs</th>
 {% for title in columns %}
 <th scope="col" class="number">{{ title }}</th>
 {% endfor %}
@@ -231,7 +232,7 @@ same images. Rows that were measured on other images do not compare.</p>
 <tbody>
 {% for run in runs %}
 <tr><th scope="row"><span class="swatch" style="background: {{ run.color }}"></span>
-{{ run.name }}</th><td class="number">{{ run.epochs }}</td>
+{{ run.name }}</th><td>{{ run.checkpoint }}</td><td class="number">{{ run.epochs }}</td>
 {% for value in run["values"] %}
 <td class="number">{{ value }}</td>
 {% endfor %}

@@ -87,8 +87,8 @@ class MSCNTask(SelfSupervisionTask):
 
         Neither changes names or values of the parameters: checkpoints are interchangeable.
         """
-        # VISSL's EfficientNet takes keys out of the configuration that it is built from, and MoCo
-        # builds a second model from it.
+        # A trunk may take keys out of the configuration that it is built from, and MoCo builds a
+        # second model from it.
         with self._configured_by(copy.deepcopy(self.config)):
             model = super()._build_model()
         if self.config.MSCN.CHANNELS_LAST:

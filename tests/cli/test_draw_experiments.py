@@ -84,7 +84,7 @@ def test_some_experiments_of_a_file(draw_tables, tmp_path):
     draw_tables(file, "--output", tmp_path, "--only", "05_noise", "crops + filter")
     first = tables(tmp_path)[0].splitlines()[2:]
     titles = [line.split("|")[1].strip() for line in first]
-    assert titles == ["crops + filter", "crops + filter + masks, noise"]
+    assert titles == ["crops + filter", "crops + filter + masks of noise"]
     with pytest.raises(SystemExit, match="--only noise: the file has baseline_standard, "):
         draw_tables(file, "--output", tmp_path, "--only", "05_noise", "noise")
 

@@ -209,9 +209,13 @@ def test_a_folder_of_data_may_have_the_sign_that_names_a_data_set(run, tmp_path,
 
 
 def test_data_sets_that_are_not_given_are_left_out(run, tmp_path, image_folder):
+    (run / "train_config.yaml").unlink()
     result = evaluate(
         run, "--suite", "paper", "--data", f"places205={image_folder}", "--only",
         "inaturalist18_linear", cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert results(run) == {"inaturalist18_linear": {"skipped": "its data was not given"}}
+    assumed = "assumed are pictures in RGB, resized to 256 and cropped to 224 pixels, normalized"
+    for text in (result.stderr, (run / "evaluation" / "results.md").read_text()):
+        assert assumed in text

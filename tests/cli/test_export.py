@@ -54,7 +54,9 @@ def test_every_format_of_a_resnet50(trunk, mscn, capsys, tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as end:
         mscn("export", file, "--format", *formats, "--output", folder, "--size", "56")
     assert not end.value.code
-    assert capsys.readouterr().out.count("features differ from VISSL's by noise ") == 8
+    said = capsys.readouterr()
+    assert said.out.count("features differ from VISSL's by noise ") == 8
+    assert "assumed are pictures in RGB, " in said.err
     monkeypatch.chdir(folder)
 
     Image.fromarray(skimage.data.astronaut()).save("photograph.jpg", quality=95)
@@ -97,6 +99,7 @@ def test_every_format_of_a_resnet50(trunk, mscn, capsys, tmp_path, monkeypatch):
             assert opened.metadata()["mscn_high_pass_sigma"] == "5.0"
 
     card = pathlib.Path("model_card.md").read_text()
+    assert "Assumed, since the checkpoint came without its training's configuration: size, " in card
     names = {}
     for code in re.findall(r"```python\n(.*?)```", card, re.DOTALL):
         names.pop("features", None)
@@ -127,15 +130,19 @@ def test_the_target_network_that_extract_target_writes(compose, tiny, tmp_path):
     torch.save({"loss": target}, tmp_path / "byol.torch")
     plain = json.loads(json.dumps(config, default=str))
     (tmp_path / "train_config.yaml").write_text(yaml.safe_dump(plain))
-    run_command("target", "byol.torch", "target.torch", cwd=tmp_path, check=True)
+    (tmp_path / "elsewhere").mkdir()
+    run_command("target", "byol.torch", "elsewhere/target.torch", cwd=tmp_path, check=True)
     (tmp_path / "results.json").write_text('{"evaluations": {"knn": {"metrics": {"top1": 40.5}}}}')
     result = export(
-        *("target.torch", "--format", "torchscript", "--output", "out"),
+        *("elsewhere/target.torch", "--format", "torchscript", "--output", "out"),
         *("--results", "results.json", "--license", "CC BY 4.0"),
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stderr
+    assert "assumed" not in result.stderr
     card = (tmp_path / "out" / "model_card.md").read_text()
+    assert "transforms.CenterCrop(56)" in card
+    assert "Assumed" not in card
     assert "| `knn` | `top1` | `40.5` |" in card
     assert card.endswith("CC BY 4.0\n")
     images = torch.randn(2, 3, 56, 56)

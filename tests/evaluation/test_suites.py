@@ -13,6 +13,9 @@ from mscn_plugin.vissl.command_line import configs as names
 
 pytestmark = pytest.mark.usefixtures("registered")
 
+POOLING = "LINEAR_EVAL_FEAT_POOL_OPS_MAP"
+"""The key of an evaluation's layers."""
+
 
 @pytest.fixture
 def save(tmp_path_factory):
@@ -223,6 +226,53 @@ def test_arrays_are_read_and_seen_as_by_the_run(save):
         assert whole == config.DATA.TEST.TRANSFORMS
 
 
+def test_a_target_network_takes_its_runs_configuration_along(changed, tmp_path):
+    """It is evaluated and exported as the run's own checkpoint is, wherever it lies."""
+    from mscn_plugin.checkpoints.io import load_checkpoint, training_config
+    from mscn_plugin.checkpoints.target import save_target
+    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.export.preprocessing import preprocessing_of
+
+    def change(config):
+        config["MODEL"]["INPUT_TYPE"] = "bgr"
+        config["MSCN"]["PIXEL_RANGE"] = [0, 4095]
+        for transform in config["DATA"]["TRAIN"]["TRANSFORMS"]:
+            if transform["name"] == "Normalize":
+                transform.update(mean=[0.5, 0.4, 0.3], std=[0.2, 0.2, 0.1])
+        crop_by(name="RandomResizedCrop", size=96)(config)
+
+    run = changed(change)
+    checkpoint = {**load_checkpoint(run.checkpoint), "loss": {"target.trunk.a": torch.ones(1)}}
+    save_target(checkpoint, run.checkpoint, tmp_path / "target.torch")
+    target = Run.of(tmp_path / "target.torch")
+    assert target.config == run.config
+    for name in ("quick_linear", "imagenet1k_nearest_neighbor"):
+        assert target.overrides(name)[1:] == run.overrides(name)[1:]
+    saved = load_checkpoint(target.checkpoint)
+    assert training_config(target.checkpoint) is None
+    assert preprocessing_of(training_config(target.checkpoint, saved), None) == preprocessing_of(
+        run.config, None
+    )
+    # A target of a target, and one beside a configuration.
+    again = {**saved, "loss": checkpoint["loss"]}
+    save_target(again, target.checkpoint, run.folder / "target.torch")
+    assert Run.of(run.folder / "target.torch").config == run.config
+
+
+def test_what_is_assumed_of_a_checkpoint_without_its_configuration_is_said(save):
+    from mscn_plugin.evaluation.suite_run import assumptions, choose
+    from mscn_plugin.evaluation.suites import Run
+
+    evaluations = choose("quick", ["quick_frozen", "quick_linear"])
+    (line,) = assumptions(Run.of(save(None, 1.25)), evaluations)
+    assert line.endswith(
+        "nor is there a train_config.yaml beside it: assumed are pictures in RGB, resized to 64 "
+        "and cropped to 56 pixels, normalized with mean [0.485, 0.456, 0.406] and std [0.229, "
+        "0.224, 0.225], MSCN.PIXEL_RANGE null"
+    )
+    assert assumptions(Run.of(save("quickstart", 1.25)), evaluations) == []
+
+
 def test_an_unmasked_run_is_evaluated_without_a_filter(save):
     from mscn_plugin.evaluation.suites import Run
 
@@ -259,7 +309,23 @@ def test_the_overrides_compose(save, compose, image_folder):
             config = compose_hydra_configuration([config, *run.overrides(evaluation)]).config
             assert run.config["MODEL"]["TRUNK"]["NAME"] == config.MODEL.TRUNK.NAME
             assert config.DATA.TEST.TRANSFORMS[-1].sigma == run.sigma
+            asked = config.MODEL.FEATURE_EVAL_SETTINGS[POOLING]
+            pooled = "avgpool" if config.MODEL.TRUNK.NAME == "regnet" else "res5avg"
+            expected = "res5" if evaluation.config == "quick_boxes" else pooled
+            assert asked in ([], [[expected, ["Identity", []]]])
+            assert asked or evaluation.config.endswith("percent")
     assert timm["TIMM"] == config.MODEL.TRUNK.TIMM
+
+
+@pytest.mark.hydra
+def test_layers_have_the_names_of_the_trunk(save):
+    from mscn_plugin.evaluation.suites import Run
+
+    settings = {"NAME": "high_pass_efficientnet", "HIGH_PASS": {"SIGMA": 5.0}}
+    run = Run.of(save("byol_unmasked", 5.0, **settings, EFFICIENT_NETS={"model_version": "B0"}))
+    for name, layer in (("quick_boxes", "conv_final"), ("imagenet1k_linear", "avgpool")):
+        (asked,) = evaluation_of(run, name).MODEL.FEATURE_EVAL_SETTINGS[POOLING]
+        assert asked == [layer, ["Identity", []]]
 
 
 def test_frozen_features_are_not_asked_for_a_schedule():

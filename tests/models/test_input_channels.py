@@ -28,6 +28,18 @@ def model_config(name):
 
 
 @pytest.mark.hydra
+def test_two_trunks_can_be_built_from_one_configuration():
+    """An evaluation builds the untrained one beside the trained one."""
+    from vissl.models.trunks import get_model_trunk
+
+    model = model_config("efficientnet")
+    before = copy.deepcopy(model)
+    with torch.device("meta"):
+        get_model_trunk("efficientnet")(model, "efficientnet")
+    assert model == before
+
+
+@pytest.mark.hydra
 @pytest.mark.parametrize("name", OVERLAYS)
 @pytest.mark.parametrize("prefix", ["", "high_pass_"])
 def test_takes_any_number_and_changes_nothing_of_rgb(name, prefix):

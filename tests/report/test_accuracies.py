@@ -17,13 +17,14 @@ IMAGES = {
 HELD_OUT = {**IMAGES, "val": {"number": 7, "path": "/x"}, "held_out": True}
 
 
-def line(epoch, knn, images=IMAGES):
+def line(epoch, knn, images=IMAGES, **more):
     return {
         "train_phase_idx": epoch,
         "online_evaluation": {"knn": knn, "linear_probe": knn + 1},
         "images": images,
         "chance": 25.0,
         "color_histogram": {"knn": 30.0, "linear_probe": 31.0},
+        **more,
     }
 
 
@@ -44,6 +45,19 @@ def test_every_baseline_stands_beside_the_trunk():
 def test_accuracies_on_other_images_are_not_set_beside_it():
     rows = dict(accuracy_rows(history(line(-1, 20.0, HELD_OUT), line(1, 40.0))))
     assert "trunk before training, same input" not in rows
+
+
+@pytest.mark.parametrize("other", [None, {"neighbors": 20, "temperature": 0.5}])
+def test_accuracies_by_another_knn_are_not_set_beside_it(tmp_path, other):
+    """A run that was resumed with other settings, or begun by an earlier version."""
+    knn = {"neighbors": 20, "temperature": 0.07}
+    before = {"knn_settings": other} if other else {}
+    for first, there in ((before, False), ({"knn_settings": knn}, True)):
+        lines = line(-1, 20.0, **first), line(1, 40.0, knn_settings=knn)
+        (tmp_path / "metrics.json").write_text("".join(json.dumps(one) + "\n" for one in lines))
+        rows = dict(accuracy_rows(History.of(tmp_path)))
+        assert ("trunk before training, same input" in rows) == there
+        assert {"pre-trained trunk, 2 epochs", "color histogram", "chance"} <= rows.keys()
 
 
 @pytest.mark.parametrize(

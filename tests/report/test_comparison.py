@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
+import torch
 import yaml
 from run_folders import write_lines, write_run
 
@@ -50,6 +51,7 @@ def test_accuracies_curves_and_settings_side_by_side(runs, tmp_path):
     for text in (
         "2 pre-training runs",
         "12 validation images, classifiers of 32",
+        "model_phase1.torch",
         "not known",
         "41.3",
         "50.0",
@@ -62,6 +64,36 @@ def test_accuracies_curves_and_settings_side_by_side(runs, tmp_path):
     assert "LOG_FREQUENCY" not in page  # it changes nothing that is learned
     assert "CHECKPOINT.DIR" not in page
     assert write_comparison(runs, tmp_path / "new" / "x.html").read_text() == page
+
+
+def test_accuracies_are_those_of_the_checkpoint_that_is_named(runs):
+    from mscn_plugin.report.comparison import _accuracies
+    from mscn_plugin.report.page import read_run
+
+    for run in runs:
+        checkpoint = torch.load(run / "model_phase1.torch", weights_only=True)
+        torch.save({**checkpoint, "train_phase_idx": 0}, run / "model_phase0.torch")
+
+    def row(run, name):
+        return _accuracies(read_run(run / name), History.of(run))
+
+    before, none = ["20.0", "25.0"], 3 * ["-"]
+    assert row(runs[0], "model_phase0.torch") == {
+        "checkpoint": "model_phase0.torch",
+        "epochs": "1 of 1",
+        "values": ["30.0", "33.0", *before, *none],
+        "measured": "not known",
+    }
+    assert row(runs[0], "model_phase1.torch")["values"] == ["41.3", "45.0", *before, *none]
+    last = row(runs[1], "checkpoint.torch")
+    assert (last["checkpoint"], last["epochs"]) == ("model_phase1.torch", "2 of 1")
+    assert last["values"][:4] == ["50.0", "51.0", "20.0", "21.0"]
+    # It was not evaluated, and the later checkpoint's accuracy is not its own.
+    first = row(runs[1], "model_phase0.torch")
+    assert (first["epochs"], first["values"][:4]) == ("1 of 1", ["-", "-", "20.0", "21.0"])
+    lines = [evaluation(-1, 20.0), evaluation(0, 40.0)]
+    write_lines(runs[1] / "metrics.json", *lines)
+    assert row(runs[1], "model_phase1.torch")["epochs"] == "2 of 1, accuracies after 1"
 
 
 def test_each_run_keeps_its_color_in_every_plot():

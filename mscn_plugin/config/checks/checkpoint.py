@@ -113,7 +113,7 @@ def stated_sigma(cfg: Config, checkpoint: dict[str, Any]) -> float | None:
         ConfigError: ``MSCN.PRETRAINING_SIGMA`` is not what the checkpoint says.
     """
     file, stated = cfg.MODEL.WEIGHTS_INIT.PARAMS_FILE, cfg.MSCN.PRETRAINING_SIGMA
-    sigma = pretraining_sigma(checkpoint, training_config(file))
+    sigma = pretraining_sigma(checkpoint, training_config(file, checkpoint))
     if None not in (stated, sigma) and stated != sigma:
         raise ConfigError(
             f"config.MSCN.PRETRAINING_SIGMA is {stated:g}, but {file} says {sigma:g}; it must be "
