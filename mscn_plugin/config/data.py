@@ -24,6 +24,7 @@ from mscn_plugin.data.image_folder import (
     Contents,
     fingerprint,
     held_out_fifth,
+    holds_images,
     spread_paths,
 )
 from mscn_plugin.data.index import IndexedImages
@@ -60,12 +61,26 @@ def find_images(cfg: Config) -> ImageLists:
     """Resolve ``MSCN.DATA``, check the classes, and choose the images.
 
     Raises:
-        ConfigError: as :func:`resolve`, :func:`choose_images`, or classes that do not agree.
+        ConfigError: as :func:`resolve`, :func:`choose_images`, classes that do not agree, or
+            images in ``CHECKPOINT.DIR``.
     """
     folders = resolve(cfg)
+    _check_run_folder(cfg, folders)
     check_first_images(cfg, folders)
     check_classes(cfg, folders)
     return choose_images(cfg, folders)
+
+
+def _check_run_folder(cfg: Config, folders: Folders) -> None:
+    """Refuse images in the run's own folder, where its figures would be among them."""
+    run = cfg.CHECKPOINT.DIR
+    for found in (*folders["TRAIN"], *folders["TEST"]):
+        if holds_images(run, found):
+            raise ConfigError(
+                f"config.CHECKPOINT.DIR is {run!r}, where images of {found.folder!r} lie, among "
+                "which the run's figures would be: it must be a folder of its own, such as "
+                f"{os.path.join(found.folder, 'runs', os.path.basename(run))!r}"
+            )
 
 
 def check_first_images(cfg: Config, folders: Folders) -> None:
