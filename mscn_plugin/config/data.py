@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from vissl.data.dataset_catalog import VisslDatasetCatalog, get_data_files
 
+from mscn_plugin.config import frozen_parameters
 from mscn_plugin.config.arrays import check_sources
 from mscn_plugin.config.checks.cache import check_cache
 from mscn_plugin.config.checks.evaluation import check_classes, is_evaluation, makes_lists
@@ -197,8 +198,10 @@ def take_stock(cfg: Config, folders: Folders, chosen: Images | None = None) -> N
                 "config.MSCN.CACHE is memory, which needs images that are files; "
                 f"config.DATA.TRAIN.DATA_SOURCES is {list(cfg.DATA.TRAIN.DATA_SOURCES)}"
             )
+        frozen_parameters.infer_and_check(cfg, None)
         return
     _check_number(cfg, len(paths))
+    frozen_parameters.infer_and_check(cfg, len(paths))
     _check_neighbors(cfg, len(paths))
     check_cache(cfg, paths)
     if cfg.TRAINER.TASK_NAME == "mscn_task":

@@ -150,8 +150,6 @@ def test_barlow_twins_takes_several_masks_by_a_loss_of_its_own(train, processes)
 def test_quickstarts_of_other_methods_resume_as_if_unbroken(run_tool, tiny, tmp_path, method):
     config = f"config=mscn/{method}_quickstart"
     overrides = [config, *tiny, METHODS[method][1], "config.OPTIMIZER.num_epochs=2"]
-    if method in ("swav", "dino"):
-        overrides.append("config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP=[]")
     final = tmp_path / "run" / "model_final_checkpoint_phase1.torch"
 
     def tensors():
