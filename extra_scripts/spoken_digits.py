@@ -6,12 +6,14 @@ Log-mel spectrograms of recordings <digit>_<speaker>_<index>.wav become arrays o
 mscn/mask_only_arrays is trained with crops, with masks and with both, behind the high-pass filter
 and without it, and evaluated on speakers that it has not heard, beside networks that are
 untrained, and supervised ones of the same size. Writes results.json and results.md; a second call
-skips finished runs. --tuning takes the speakers of training alone, to choose settings.
+skips finished runs, and is refused with other recordings. --tuning takes the speakers of training
+alone, to choose settings, and writes tuning_results.json and tuning_results.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -27,6 +29,9 @@ WINDOW, HOP = 256, 128  # samples: 32 and 16 ms
 FFT = 512  # the lowest mel bands are narrower than the bins of 256 samples
 BANDS = FRAMES = 40  # 40 bands are usual for speech; of 100 recordings 95 are over in 40 frames
 FLOOR = -60  # dB below the loudest value of a recording
+
+RECORDINGS = "recordings.json"
+"""Beside the arrays: a digest of the recordings that they are made of."""
 
 HELD_OUT = ("theo", "yweweler")
 """The speakers of validation: the last two by name, chosen before any result."""
@@ -91,13 +96,52 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     return padded[:, first : first + FRAMES].astype(np.float32)
 
 
-def write_arrays(recordings: Path, folder: Path, tuning: bool) -> None:
-    """Write the spectrograms below ``train/`` and ``val/``, a folder for each digit."""
-    held_out = HELD_OUT_FOR_TUNING if tuning else HELD_OUT
+def files_of(recordings: Path) -> list[Path]:
+    """The recordings, of which there must be some."""
     files = sorted(recordings.glob("*.wav"))
     if not files:
         sys.exit(f"spoken_digits: {recordings} has no .wav files")
-    for file in files:
+    return files
+
+
+def digest_of(recordings: Path) -> str:
+    """A short hash of the recordings' names and contents."""
+    digest = hashlib.blake2b(digest_size=8)
+    for file in files_of(recordings):
+        digest.update(hashlib.sha256(os.fsencode(file.name)).digest())
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def prepare(recordings: Path, data: Path, tuning: bool, jobs: int) -> str:
+    """Write the arrays of recordings with their mean and std, if they are not there.
+
+    Returns:
+        The recordings' digest; arrays of others are refused.
+    """
+    from mscn_plugin.data.arrays import ArrayFormat
+    from mscn_plugin.data.statistics import FILE, measure
+    from mscn_plugin.files import save_json
+
+    digest, note = digest_of(recordings), data / RECORDINGS
+    known = json.loads(note.read_text()) if note.is_file() else digest
+    # A call that was cut off, or an earlier version, has left arrays and no note.
+    names = {file.stem for file in data.glob("*/*/*.npy")}
+    if known != digest or not names <= {file.stem for file in files_of(recordings)}:
+        sys.exit(
+            f"spoken_digits: {data} is of other recordings than {recordings}: name another --output"
+        )
+    if not note.is_file():
+        write_arrays(recordings, data, tuning)
+        save_json(data / FILE, measure(str(data), ArrayFormat(1, "auto"), jobs))
+        save_json(note, digest)
+    return digest
+
+
+def write_arrays(recordings: Path, folder: Path, tuning: bool) -> None:
+    """Write the spectrograms below ``train/`` and ``val/``, a folder for each digit."""
+    held_out = HELD_OUT_FOR_TUNING if tuning else HELD_OUT
+    for file in files_of(recordings):
         if file.stem.count("_") != 2:
             sys.exit(f"spoken_digits: {file} must be called <digit>_<speaker>_<index>.wav")
         digit, speaker, _ = file.stem.split("_")
@@ -111,8 +155,14 @@ def write_arrays(recordings: Path, folder: Path, tuning: bool) -> None:
         np.save(place / f"{file.stem}.npy", log_mel(samples))
 
 
-def pretraining_runs(data: Path, output: Path, options: argparse.Namespace) -> dict[Any, Any]:
-    """The runs by arm, title and seed, those of a seed one after the other."""
+def pretraining_runs(
+    data: Path, output: Path, options: argparse.Namespace, digest: str
+) -> dict[Any, Any]:
+    """The runs by arm, title and seed, those of a seed one after the other.
+
+    Args:
+        digest: of the recordings; a run of others has another folder.
+    """
     from mscn_plugin.config.hydra_overrides import hydra_override
     from mscn_plugin.experiments.runs import ExperimentRun
 
@@ -127,7 +177,8 @@ def pretraining_runs(data: Path, output: Path, options: argparse.Namespace) -> d
             *overrides,
             *options.overrides,
         )
-        return ExperimentRun(f"{name}-seed{seed}", output, "mscn/mask_only_arrays", given)
+        config = "mscn/mask_only_arrays"
+        return ExperimentRun(f"{name}-seed{seed}", output, config, given, images=digest)
 
     return {
         (f"{arm}{suffix}", f"{title}{words}", seed): run(f"{arm}{suffix}", seed, overrides, sigma)
@@ -287,24 +338,22 @@ def main() -> None:
     options = parser.parse_args()
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from mscn_plugin.data.arrays import ArrayFormat
-    from mscn_plugin.data.statistics import FILE, measure
+    from mscn_plugin.data.statistics import FILE
     from mscn_plugin.experiments.schedule import run_all
     from mscn_plugin.files import save_json, write_text
     from mscn_plugin.runs.launch import check_stopped, stopped_by_signals
 
     output = options.output.resolve()
-    data = output / ("tuning_arrays" if options.tuning else "arrays")
-    if not (data / FILE).is_file():
-        write_arrays(options.recordings, data, options.tuning)
-        save_json(data / FILE, measure(str(data), ArrayFormat(1, "auto"), options.jobs))
-    runs = pretraining_runs(data, output, options)
+    kind = "tuning_" if options.tuning else ""
+    data = output / f"{kind}arrays"
+    digest = prepare(options.recordings, data, options.tuning, options.jobs)
+    runs = pretraining_runs(data, output, options, digest)
     with stopped_by_signals("spoken_digits"):
         rows = rows_of(runs, run_all(runs.values(), options.jobs))
         check_stopped()
     if options.only is None:
         rows = [*rows, *baselines(data, json.loads((data / FILE).read_text()), options)]
-    name = "results" if options.only is None else "results_of_some"
+    name = kind + ("results" if options.only is None else "results_of_some")
     save_json(output / f"{name}.json", rows)
     write_text(output / f"{name}.md", table(rows) + "\n")
     print(table(rows))

@@ -790,6 +790,11 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         ["config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP=[trunk]"],
         "TEMP_FROZEN_PARAMS_ITER_MAP is 'trunk'; it must be a list of a parameter's name and",
     ),
+    (
+        "a parameter that is never trained",
+        ["config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP=[[trunk,2502]]"],
+        "TEMP_FROZEN_PARAMS_ITER_MAP has 2502 iterations for trunk, which would never be trained",
+    ),
     ("gradients clipped to 0", ["config.MODEL.GRAD_CLIP.MAX_NORM=0"], "GRAD_CLIP.MAX_NORM is 0"),
     (
         "heads of zeros",

@@ -90,11 +90,17 @@ def run(options: argparse.Namespace) -> None:
     from mscn_plugin.runs.launch import check_stopped, stopped_by_signals
 
     suites = list(SUITES) if "all" in options.suites else list(dict.fromkeys(options.suites))
-    images = None
+    images, folder = None, (options.output / options.scale).resolve()
     if options.data:
         measured_images(str(options.data), "--data")
-        images = splits_digest(find_splits(str(options.data), "--data"))
-    folder = (options.output / options.scale).resolve()
+        splits = find_splits(str(options.data), "--data")
+        for images_of in filter(None, (splits.train, splits.val)):
+            if folder.is_relative_to(images_of.resolve()):
+                raise ConfigError(
+                    f"--output is {str(options.output)!r}, which lies among the images of --data, "
+                    f"{str(images_of)!r}, where plots would be images: name another folder"
+                )
+        images = splits_digest(splits)
     schedule = Schedule(
         options.scale,
         folder,

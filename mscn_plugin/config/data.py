@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from vissl.data.dataset_catalog import VisslDatasetCatalog, get_data_files
 
+from mscn_plugin.config import frozen_parameters
 from mscn_plugin.config.arrays import check_sources
 from mscn_plugin.config.checks.cache import check_cache
 from mscn_plugin.config.checks.evaluation import check_classes, is_evaluation, makes_lists
@@ -24,6 +25,7 @@ from mscn_plugin.data.image_folder import (
     Contents,
     fingerprint,
     held_out_fifth,
+    holds_images,
     spread_paths,
 )
 from mscn_plugin.data.index import IndexedImages
@@ -60,12 +62,26 @@ def find_images(cfg: Config) -> ImageLists:
     """Resolve ``MSCN.DATA``, check the classes, and choose the images.
 
     Raises:
-        ConfigError: as :func:`resolve`, :func:`choose_images`, or classes that do not agree.
+        ConfigError: as :func:`resolve`, :func:`choose_images`, classes that do not agree, or
+            images in ``CHECKPOINT.DIR``.
     """
     folders = resolve(cfg)
+    _check_run_folder(cfg, folders)
     check_first_images(cfg, folders)
     check_classes(cfg, folders)
     return choose_images(cfg, folders)
+
+
+def _check_run_folder(cfg: Config, folders: Folders) -> None:
+    """Refuse images in the run's own folder, where its figures would be among them."""
+    run = cfg.CHECKPOINT.DIR
+    for found in (*folders["TRAIN"], *folders["TEST"]):
+        if holds_images(run, found):
+            raise ConfigError(
+                f"config.CHECKPOINT.DIR is {run!r}, where images of {found.folder!r} lie, among "
+                "which the run's figures would be: it must be a folder of its own, such as "
+                f"{os.path.join(found.folder, 'runs', os.path.basename(run))!r}"
+            )
 
 
 def check_first_images(cfg: Config, folders: Folders) -> None:
@@ -182,8 +198,10 @@ def take_stock(cfg: Config, folders: Folders, chosen: Images | None = None) -> N
                 "config.MSCN.CACHE is memory, which needs images that are files; "
                 f"config.DATA.TRAIN.DATA_SOURCES is {list(cfg.DATA.TRAIN.DATA_SOURCES)}"
             )
+        frozen_parameters.infer_and_check(cfg, None)
         return
     _check_number(cfg, len(paths))
+    frozen_parameters.infer_and_check(cfg, len(paths))
     _check_neighbors(cfg, len(paths))
     check_cache(cfg, paths)
     if cfg.TRAINER.TASK_NAME == "mscn_task" or is_evaluation(cfg):

@@ -36,6 +36,8 @@ _OF_SYSTEMS = (
     *("__macosx", "__pycache__", "lost+found", "system volume information"),
 )
 """Names of folders that operating systems leave, in lower case."""
+_OF_A_RUN = "train_config.yaml"
+"""What VISSL writes to a run's folder before there is any picture in it."""
 _SUFFIX = r"(ing|ation)?[-_ ]?(set|images|data|\d{4})?"
 TRAIN, VAL, TEST = (
     re.compile(name + _SUFFIX, re.IGNORECASE) for name in ("train", "(val|valid|dev)", "test")
@@ -57,6 +59,11 @@ def image_extensions() -> tuple[str, ...]:
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is not the user's: ``.ipynb_checkpoints``, ``._twin.jpg``."""
     return name.startswith(".") or name.lower() in _OF_SYSTEMS
+
+
+def is_run(folder: str | Path) -> bool:
+    """Whether a folder is that of a run, whose pictures are figures: ``mscn train .`` makes one."""
+    return os.path.isfile(os.path.join(folder, _OF_A_RUN))
 
 
 @dataclasses.dataclass
@@ -133,6 +140,14 @@ def shared_place(train: Contents, val: Contents) -> str | None:
     return next((place for place in _places(val) if os.path.realpath(place) in known), None)
 
 
+def holds_images(folder: str | Path, found: Contents) -> bool:
+    """Whether images of a folder lie in another one, by whatever links."""
+    place, of_all = Path(os.path.realpath(folder)), os.path.realpath(found.folder)
+    if isinstance(found.images, IndexedImages) or not place.is_relative_to(of_all):
+        return False  # shards are no pictures; and the images may lie anywhere below a run
+    return any(Path(os.path.realpath(inner)).is_relative_to(place) for inner in _places(found))
+
+
 def _places(found: Contents) -> list[str]:
     """The folders, or the large files, that hold the images."""
     if isinstance(found.images, IndexedImages):
@@ -158,6 +173,8 @@ def _images(
                             left_out[f"hidden folder {entry.name}"] += 1
                         elif _leads_back(entry):
                             left_out[f"link to a folder that holds it {entry.name}"] += 1
+                        elif is_run(entry.path):
+                            left_out[f"folder of a run {entry.name}"] += 1
                         else:
                             pending.append(entry.path)
                     elif is_hidden(entry.name):
@@ -181,7 +198,7 @@ def class_names(folder: str | Path, extensions: Extensions = ()) -> list[str]:
 def sub_folders(folder: str | Path) -> list[str]:
     with os.scandir(folder) as entries:
         shown = [e for e in entries if e.is_dir() and not is_hidden(e.name)]
-        return sorted(entry.name for entry in shown if not _leads_back(entry))
+        return sorted(e.name for e in shown if not (_leads_back(e) or is_run(e.path)))
 
 
 def _leads_back(folder: os.DirEntry[str]) -> bool:
@@ -217,7 +234,7 @@ def _image_paths(folder: str, endings: Extensions, deep: bool) -> Iterator[str]:
                 if is_hidden(entry.name):
                     continue
                 if entry.is_dir():
-                    if not _leads_back(entry):
+                    if not (_leads_back(entry) or is_run(entry.path)):
                         folders.append(entry.path)
                 elif entry.name.lower().endswith(endings):
                     yield entry.path

@@ -12,6 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from mscn_plugin.data.image_folder import is_run
+
 _SPLITS = {
     **dict.fromkeys(("train", "training", "trainval"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -35,7 +37,8 @@ class DataFolder:
 
     Attributes:
         root: the folder.
-        files: sorted; those of macOS's twins (``._a.jpg``) and of hidden folders are left out.
+        files: sorted; macOS's twins (``._a.jpg``), and those of hidden folders and of runs, are
+            left out.
     """
 
     def __init__(self, root: Path) -> None:
@@ -185,5 +188,6 @@ def _visible_files(root: Path) -> Iterator[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        shown = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        folders[:] = sorted(name for name in shown if not is_run(Path(folder, name)))
         yield from (Path(folder, name) for name in names if not name.startswith("."))

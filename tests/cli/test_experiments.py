@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -84,6 +85,19 @@ def test_killed_and_started_again_it_repeats_nothing(start, tmp_path):
     assert "29.1" in output
     for name in ("results.csv", "results.md", "table7.png", "table7.pdf"):
         assert (folder / name).is_file()
+
+
+def test_plots_do_not_lie_among_the_images(mscn, image_folder, tmp_path):
+    """They would be images of a class ``runs``; beside train/ and val/ they are none."""
+    images = tmp_path / "images"
+    shutil.copytree(image_folder, images)
+    arguments = ("experiments", "table7", "--only", "nothing", "--data")
+    with pytest.raises(SystemExit) as refused:
+        mscn(*arguments, images / "train", "--output", images / "train" / "runs")
+    assert "--output is" in str(refused.value)
+    assert "which lies among the images of --data" in str(refused.value)
+    with pytest.raises(SystemExit, match="--only nothing: none of table7"):
+        mscn(*arguments, images, "--output", images / "runs")
 
 
 @pytest.mark.process

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,20 +89,37 @@ def test_a_folder_is_pretrained_on_by_the_quickstart(tmp_path, monkeypatch):
     assert overrides_of("mscn/simclr") == ["config=mscn/simclr"]
 
 
+@pytest.mark.parametrize("run", [".", "train/class0", "link"])
+def test_a_run_does_not_lie_among_its_images(compose, image_folder, tmp_path, run):
+    images = tmp_path / "images"
+    shutil.copytree(image_folder, images)
+    (images / "link").symlink_to("train")
+    tiny = ("config=mscn/quickstart", *TINY)
+    compose(*tiny, f"config.MSCN.DATA={images}", f"config.CHECKPOINT.DIR={images}/train/runs")
+    data = images if run != "." else images / "train"
+    folder = os.path.normpath(data / run)
+    with pytest.raises(ConfigError, match=f"config.CHECKPOINT.DIR is '{folder}', where images of"):
+        compose(*tiny, f"config.MSCN.DATA={data}", f"config.CHECKPOINT.DIR={folder}")
+
+
 @pytest.mark.process
 def test_it_trains_quietly_and_sums_up(image_folder, tmp_path):
-    command = ("train", "mscn/quickstart", *short(image_folder), "--output", "run")
-    result = run_command(*command, cwd=tmp_path, check=True)
-    run = tmp_path / "run"
+    images = tmp_path / "images"
+    shutil.copytree(image_folder / "train", images)
+    # In the folder of the images, among which the figures of the run are none.
+    command = ("train", ".", *short(images)[1:])
+    result = run_command(*command, cwd=images, check=True)
+    run = images / "runs" / "images"
+    assert (run / "training_curves.png").is_file()
     lines = result.stdout.splitlines()
-    assert lines[0] == "Training; what VISSL prints goes to run/console.txt"
+    assert lines[0] == "Training; what VISSL prints goes to runs/images/console.txt"
     assert lines[1].split() == ["accuracy", "in", "%", "kNN", "linear", "probe"]
     assert f"checkpoint:      {(run / 'checkpoint.torch').resolve()}" in lines
     assert "Starting phase 0" in (run / "console.txt").read_text()
     assert "Starting phase 0" not in result.stdout + result.stderr
-    again = run_command(*command, cwd=tmp_path, check=True)  # finished runs are skipped
+    again = run_command(*command, cwd=images, check=True)  # finished runs are skipped
     assert again.stdout == result.stdout
-    verbose = run_command(*command, "--verbose", cwd=tmp_path, check=True)
+    verbose = run_command(*command, "--verbose", cwd=images, check=True)
     assert "Training already succeeded" in verbose.stdout
     assert "accuracy in %" not in verbose.stdout
 

@@ -448,12 +448,14 @@ def test_copies_across_the_splits_are_said(tmp_path):
     assert any("1 x picture of val is a copy of one of train" in line for line in notes)
 
 
-def test_pictures_of_macos_and_hidden_folders_are_none(tmp_path):
+def test_pictures_of_macos_of_hidden_folders_and_of_runs_are_none(tmp_path):
     pairs(tmp_path / "train", "abcd")
     (tmp_path / "train" / "._a.jpg").write_text("twin")
     xml(tmp_path / "train" / "._a.xml", CAT)
     xml(tmp_path / "__MACOSX" / "a.xml", CAT)
     pairs(tmp_path / ".cache", "de")
+    pairs(tmp_path / "runs" / "first" / "detection_custom" / "converted_data", "fg")
+    (tmp_path / "runs" / "first" / "train_config.yaml").touch()
     data = DetectionData.read(tmp_path)
     assert sum(map(len, data.splits.values())) == 4
 

@@ -96,7 +96,9 @@ def test_arms_differ_in_crops_masks_and_filter(script, compose, recordings, tmp_
     script["write_arrays"](recordings, data, tuning=False)
     save_json(data / FILE, measure(str(data), ArrayFormat(1, "auto")))
     options = argparse.Namespace(epochs=3, seeds=[0], only=None, overrides=[])
-    runs = script["pretraining_runs"](data, tmp_path, options)
+    runs = script["pretraining_runs"](data, tmp_path, options, "digest")
+    others = script["pretraining_runs"](data, tmp_path, options, "another digest")
+    assert not {run.output for run in runs.values()} & {run.output for run in others.values()}
     few = "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8"
     seen = {}
     for (arm, _, _), run in runs.items():
@@ -115,6 +117,52 @@ def test_arms_differ_in_crops_masks_and_filter(script, compose, recordings, tmp_
         }.items()
         for suffix, sigma in (("", 0.9), ("_no_filter", 0))
     }
+
+
+def test_other_recordings_and_tuning_are_no_earlier_calls_results(
+    script, recordings, tmp_path, monkeypatch, script_signals
+):
+    """An output gave its first recordings' results for any others, and tuning replaced them."""
+    main, planned, output = script["main"], [], tmp_path / "output"
+    for name, fake in (("baselines", lambda *_: []), ("table", lambda _: "table")):
+        monkeypatch.setitem(main.__globals__, name, fake)
+    monkeypatch.setattr(
+        "mscn_plugin.experiments.schedule.run_all",
+        lambda runs, _: planned.append({run.output.name for run in runs}) or {},
+    )
+
+    def call(folder, *more):
+        arguments = ["spoken_digits.py", folder, "--output", output, "--jobs", "1", *more]
+        monkeypatch.setattr("sys.argv", list(map(str, arguments)))
+        main()
+        return {file.name for file in output.glob("*.json")}
+
+    few = tmp_path / "few"
+    few.mkdir()
+    for file in recordings.glob("[01]_*_0.wav"):
+        (few / file.name).write_bytes(file.read_bytes())
+    assert call(few) == {"results.json"}
+    assert call(few) == {"results.json"}
+    assert planned[0] == planned[1]
+    assert call(few, "--tuning") == {"results.json", "tuning_results.json"}
+    refused = r"arrays is of other recordings than .*: name another --output"
+    with pytest.raises(SystemExit, match=refused):
+        call(recordings)
+    changed = next(few.iterdir())
+    changed.write_bytes(changed.with_name(f"0{changed.name[1:]}").read_bytes()[:-2] + b"xy")
+    with pytest.raises(SystemExit, match=refused):
+        call(few)
+    assert len(planned) == 3
+    output = tmp_path / "another"
+    call(few)
+    assert not planned[0] & planned[3]
+    (output / "arrays" / "recordings.json").unlink()  # an earlier version's have none
+    call(few)
+    assert planned[3] == planned[4]
+    (output / "arrays" / "recordings.json").unlink()
+    changed.unlink()
+    with pytest.raises(SystemExit, match=refused):
+        call(few)
 
 
 @pytest.mark.process

@@ -174,8 +174,6 @@ def test_quickstarts_of_other_methods_resume_as_if_unbroken(run_tool, tiny, tmp_
         "config.OPTIMIZER.num_epochs=2",
         "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
     ]
-    if method in ("swav", "dino"):
-        overrides.append("config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP=[]")
     final = tmp_path / "run" / "model_final_checkpoint_phase1.torch"
 
     def tensors():

@@ -28,6 +28,7 @@ from vissl.utils.misc import is_apex_available
 
 from mscn_plugin.allowed import ABOVE_ZERO_TO_ONE, BELOW_ONE, POSITIVE, Allowed, one_of, whole
 from mscn_plugin.allowed import refuse as refuse_key
+from mscn_plugin.config import frozen_parameters
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.types import Config, is_whole, value_at
@@ -163,9 +164,8 @@ def _check_lists(cfg: Config) -> None:
 
     for entry in cfg.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP:
         pair = isinstance(entry, list) and len(entry) == 2
-        if not pair or not isinstance(entry[0], str) or not is_whole(entry[1]):
-            key = "MODEL.TEMP_FROZEN_PARAMS_ITER_MAP"
-            _refuse(key, entry, "a list of a parameter's name and a number of iterations")
+        if not pair or not isinstance(entry[0], str) or not frozen_parameters.is_time(entry[1]):
+            refuse_key(frozen_parameters.KEY, entry, frozen_parameters.WANTED)
     ranks, shape = cfg.PROFILING.PROFILED_RANKS, cfg.HOOKS.MODEL_COMPLEXITY.INPUT_SHAPE
     if not all(map(is_whole, ranks)):
         _refuse("PROFILING.PROFILED_RANKS", ranks, "a list of whole numbers")
