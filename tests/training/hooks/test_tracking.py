@@ -96,9 +96,10 @@ def test_a_run_that_is_ended_is_marked_and_goes_on_as_the_same_one_with_all_it_l
     run, untracked = tmp_path / "run", tmp_path / "untracked"
     overrides = [
         *("config=mscn/quickstart", *tiny, PICTURE),
-        "config.OPTIMIZER.num_epochs=16",
-        "config.CHECKPOINT.CHECKPOINT_FREQUENCY=16",
-        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=16",
+        "config.LOG_FREQUENCY=1",
+        "config.OPTIMIZER.num_epochs=8",
+        "config.CHECKPOINT.CHECKPOINT_FREQUENCY=8",
+        "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=8",
         "config.DISTRIBUTED.NUM_PROC_PER_NODE=2",
     ]
     command = [sys.executable, *tool(), *overrides, BOTH, "config.MSCN.TRACKING_NAME=first"]
@@ -126,8 +127,7 @@ def test_a_run_that_is_ended_is_marked_and_goes_on_as_the_same_one_with_all_it_l
     assert json.loads((run / "tracking.json").read_text()) == ids
     steps = [json.loads(line) for line in (run / "stdout.json").read_text().splitlines()]
     losses = {line["iter"]: line["loss"] for line in steps if "loss" in line}
-    assert min(losses) == 0
-    assert max(losses) >= 27
+    assert sorted(losses) == list(range(16))
     last = json.loads((run / "metrics.json").read_text().splitlines()[-1])
     accuracies = last["online_evaluation"]
 
@@ -144,7 +144,7 @@ def test_a_run_that_is_ended_is_marked_and_goes_on_as_the_same_one_with_all_it_l
     )
     assert any("Embedding/std" in line for line in history)
     online = [line for line in history if "Online/knn" in line]
-    assert [line["epoch"] for line in online] == [0, 16]
+    assert [line["epoch"] for line in online] == [0, 8]
     assert online[-1]["Online/knn"] == pytest.approx(accuracies["knn"])
     assert online[-1]["Online/chance"] == 25
     assert any(key.startswith("masked_views") for line in history for key in line)
@@ -154,11 +154,11 @@ def test_a_run_that_is_ended_is_marked_and_goes_on_as_the_same_one_with_all_it_l
     client, tracked = mlflow_run(run)
     assert (tracked.info.run_id, tracked.info.run_name) == (ids["mlflow"], "first")
     assert tracked.info.status == "FINISHED"
-    assert tracked.data.params["OPTIMIZER.num_epochs"] == "16"
+    assert tracked.data.params["OPTIMIZER.num_epochs"] == "8"
     assert tracked.data.metrics["Online/linear_probe"] == pytest.approx(accuracies["linear_probe"])
     curve = client.get_metric_history(ids["mlflow"], "loss")
     assert {point.step: point.value for point in curve} == pytest.approx(losses, abs=1e-5)
-    assert {p.step for p in client.get_metric_history(ids["mlflow"], "Online/knn")} == {0, 16}
+    assert {p.step for p in client.get_metric_history(ids["mlflow"], "Online/knn")} == {0, 8}
     files = {file.path for file in client.list_artifacts(ids["mlflow"])}
     assert files == {"masked_views.png", "train_config.yaml"}
 
