@@ -42,7 +42,7 @@ def test_schedules_are_those_of_a4(detection_config, name, iterations, rates):
         seen[iteration] = scheduler.get_lr()[0]
     assert seen == pytest.approx(rates, abs=5e-7)
     assert cfg.SOLVER.IMS_PER_BATCH == 16
-    assert cfg.SOLVER.MAX_ITER == iterations
+    assert iterations == cfg.SOLVER.MAX_ITER
 
 
 def test_every_config_filters_as_pre_training(detection_config):
