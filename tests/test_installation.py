@@ -143,49 +143,42 @@ class Environment:
         return sorted(path for path in files if "__pycache__" not in path.parts)
 
 
-def test_install_use_and_uninstall_beside_vissl(built, tmp_path):
+WHERE = """
+import vissl.data, mscn_plugin, configs, tools, extra_scripts, classy_vision, fairscale
+from vissl.utils.hydra_config import compose_hydra_configuration
+compose_hydra_configuration(["config=mscn/simclr", "+config/mscn/machine=cpu"])
+from mscn_plugin.config.folder import config_folder
+print(mscn_plugin.__file__, config_folder(), configs.__file__, tools.__file__, sep="\\n")
+"""
+
+
+def test_the_wheel_beside_vissl_and_outside_of_a_checkout(built, image_folder, tmp_path):
+    """Installed, used and uninstalled: by a server that has imported VISSL, and then all of it."""
     environment = Environment(tmp_path / "venv", wheel_of(built))
-    where = run(
-        environment.python,
-        "-c",
-        "import vissl.data, mscn_plugin, configs, tools, extra_scripts, classy_vision, fairscale\n"
-        "from vissl.utils.hydra_config import compose_hydra_configuration\n"
-        "compose_hydra_configuration(['config=mscn/simclr', '+config/mscn/machine=cpu'])\n"
-        "from mscn_plugin.config.folder import config_folder\n"
-        "print(mscn_plugin.__file__, config_folder(), configs.__file__, tools.__file__, sep='\\n')",
-        cwd=tmp_path,
-    ).splitlines()
-    mine = str(environment.packages)
-    assert [line.startswith(mine) for line in where] == [True, True, False, False]
     assert run(environment.mscn, "--version") == f"mscn-plugin {mscn_plugin.__version__}\n"
-    environment.pip("uninstall", "--yes", "mscn-plugin")
-    assert environment.files() == environment.before
-
-
-def test_the_commands_of_the_wheel_outside_of_a_checkout(built, image_folder, tmp_path):
-    """By a server that has imported the wheel once, all of its modules."""
-    environment = Environment(tmp_path / "venv", wheel_of(built))
     tiny = [override.removeprefix("config.") for override in TINY]
     with warm_python.started(tmp_path / "server", str(environment.python)) as python:
 
         def mscn(*arguments) -> str:
             return run(python, environment.mscn, *arguments, cwd=tmp_path)
 
+        where = run(python, "-c", WHERE, cwd=tmp_path).splitlines()
+        mine = str(environment.packages)
+        assert [line.startswith(mine) for line in where] == [True, True, False, False]
         assert mscn("doctor").endswith("\nusable\n")
         assert "\nmscn/simclr " in mscn("configs")
-        demo = mscn("demo", *tiny, "MSCN.TRAIN_SUBSET=0.02", "--output", "demo")
+        demo = mscn("demo", f"MSCN.DATA={image_folder}", *tiny, "--output", "demo")
         assert (tmp_path / "demo" / "report.html").is_file(), demo
-        mscn("train", image_folder, *tiny, "--output", "run")
-        assert "checkpoint:" in mscn("summary", "run")
         only = ("--only", "quick_frozen", "--output", "evaluated")
-        mscn("evaluate", "run", *only, "--overrides", "config.DATA.NUM_DATALOADER_WORKERS=0")
-        mscn("export", "run", "--output", "exported")
-        mscn("report", "run")
+        mscn("evaluate", "demo", *only, "--overrides", "config.DATA.NUM_DATALOADER_WORKERS=0")
+        mscn("export", "demo", "--format", "torchscript", "--output", "exported")
         mscn("draw", "masks", "--output", "masks.png")
-        mscn("draw", "kernels", "run", "--output", "kernels.png")
-    written = "run/report.html", "evaluated/results.json", "masks.png", "kernels.png"
+        mscn("draw", "kernels", "demo", "--output", "kernels.png")
+    written = "evaluated/results.json", "masks.png", "kernels.png"
     written += "exported/model_card.md", "exported/features.pt"
     assert [name for name in written if not (tmp_path / name).is_file()] == []
+    environment.pip("uninstall", "--yes", "mscn-plugin")
+    assert environment.files() == environment.before
 
 
 def test_without_vissl_it_says_the_two_lines_that_install_it(built, tmp_path):

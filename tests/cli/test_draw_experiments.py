@@ -20,9 +20,13 @@ def draw(mscn):
 
 @pytest.fixture
 def draw_tables(draw, monkeypatch):
-    """Without the plots, which take most of the time; the pages' own commands draw them."""
+    """With empty plots: they take most of the time, and the pages' own commands draw them."""
+
+    def touch(rows, path, *_):
+        path.with_suffix(".png").touch()
+
     for name in ("plot", "plot_epochs", "plot_occlusion"):
-        monkeypatch.setattr(results, name, lambda *arguments: None)
+        monkeypatch.setattr(results, name, touch)
     return draw
 
 
@@ -30,15 +34,15 @@ def tables(folder: pathlib.Path) -> list[str]:
     return (folder / "results.md").read_text().strip().split("\n\n")
 
 
-def test_the_documented_tables_are_those_of_the_documented_numbers(draw, tmp_path):
-    draw(ROOT / "docs" / "results_250_steps.json", "--output", tmp_path)
+def test_the_documented_tables_are_those_of_the_documented_numbers(draw_tables, tmp_path, capsys):
+    draw_tables(ROOT / "docs" / "results_250_steps.json", "--output", tmp_path)
     text = (ROOT / "docs" / "results_250_steps.md").read_text()
     for table in tables(tmp_path):
         assert table in text
     rows = json.loads((ROOT / "docs" / "results_250_steps.json").read_text())
+    drawn = capsys.readouterr().out.splitlines()
     for suite in {row["suite"] for row in rows}:
-        assert (tmp_path / f"{suite}.png").is_file()
-        assert (tmp_path / f"{suite}.pdf").is_file()
+        assert str((tmp_path / f"{suite}.png").resolve()) in drawn
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,12 @@ def test_the_readme_is_short():
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize(
-    "page", ["docs/index", "README", "docs/configuration", "docs/api", "search"]
+    ("page", "width"),
+    [
+        *((page, 390) for page in ("docs/index", "README", "docs/api", "search")),
+        *(("docs/configuration", width) for width in (390, 1280)),
+    ],
 )
 def test_a_browser_shows_it_offline_without_complaint_and_without_overflow(
     site, browser, page, width
