@@ -104,6 +104,7 @@ def tiny(words: list[str]) -> list[str]:
         added.append(BYOL_HEADS)
     if "simclr" in overrides[0]:
         added = [TINY[0], "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=4"]
+        added += ["config.DATA.TRAIN.TRANSFORMS.1.size=64"]
     own = {override.split("=")[0] for override in overrides}
     return [override for override in added if override.split("=")[0] not in own]
 
