@@ -8,12 +8,14 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 
 from mscn_plugin.errors import RunError
 from mscn_plugin.runs.launch import die_with_caller
 from mscn_plugin.training.signals import SCRIPT_SIGNALS, handlers_held_back
 
 _GRACE = 20  # seconds for the tool to end after SIGTERM
+_WAKE = 0.2  # seconds between two looks for a signal
 _KILLED = re.compile(r"signal SIGKILL|killed by signal: Killed")  # of a rank, of a loader's worker
 _GPU_MEMORY = re.compile(r"OutOfMemoryError|CUDA out of memory")
 
@@ -38,10 +40,11 @@ def run(command: list[str], environment: dict[str, str]) -> None:
                 errors="replace",
                 preexec_fn=die_with_caller,
             )
-        assert process.stderr is not None, "it is a pipe"
-        for line in process.stderr:
-            sys.stderr.write(line)
-            last.append(line)
+        reader = threading.Thread(target=_hand_on, args=(process, last), daemon=True)
+        reader.start()
+        # A signal that comes just before a read would wait for the tool's next line.
+        while reader.is_alive():
+            reader.join(_WAKE)
         status = process.wait()
     except BaseException:
         if process is not None:
@@ -49,6 +52,13 @@ def run(command: list[str], environment: dict[str, str]) -> None:
         raise
     if status:
         raise RunError(reason(status, "".join(last)))
+
+
+def _hand_on(process: subprocess.Popen[str], last: collections.deque[str]) -> None:
+    assert process.stderr is not None, "it is a pipe"
+    for line in process.stderr:
+        sys.stderr.write(line)
+        last.append(line)
 
 
 def end(process: subprocess.Popen[str]) -> None:

@@ -311,9 +311,9 @@ def test_the_overrides_compose(save, compose, image_folder):
             assert config.DATA.TEST.TRANSFORMS[-1].sigma == run.sigma
             asked = config.MODEL.FEATURE_EVAL_SETTINGS[POOLING]
             pooled = "avgpool" if config.MODEL.TRUNK.NAME == "regnet" else "res5avg"
-            expected = "res5" if evaluation.config == "quick_boxes" else pooled
+            expected = "res5" if evaluation == "quick_boxes" else pooled
             assert asked in ([], [[expected, ["Identity", []]]])
-            assert asked or evaluation.config.endswith("percent")
+            assert asked or evaluation.endswith("percent")
     assert timm["TIMM"] == config.MODEL.TRUNK.TIMM
 
 
