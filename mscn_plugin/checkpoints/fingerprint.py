@@ -141,14 +141,13 @@ def another_recipe(cfg: Config, checkpoint: Path, only: str = "") -> tuple[str, 
     Returns:
         None where there is no difference, or where nothing says the checkpoint's recipe.
     """
-    stated = _stated(checkpoint)
+    stated = _stated(cfg, checkpoint)
     if stated is None:
         return None
     before, now = _recipe(cfg, {**_DEFAULTS, **stated}), recipe_of(cfg)
-    if before.get(_WEIGHTS) != now.get(_WEIGHTS) or not _CONTENT.startswith(only):
-        before.pop(_CONTENT, None)
-    elif _CONTENT in before:
-        now[_CONTENT] = _digest(cfg)
+    content = before.pop(_CONTENT, None)
+    if content and before.get(_WEIGHTS) == now.get(_WEIGHTS) and _CONTENT.startswith(only):
+        before[_CONTENT], now[_CONTENT] = content, _digest(cfg) or content
     if not all(any(key.startswith(_IMAGES) for key in recipe) for recipe in (before, now)):
         # One of them does not say its images: it is of an earlier version, or they are no files.
         before, now = (
@@ -163,10 +162,11 @@ def another_recipe(cfg: Config, checkpoint: Path, only: str = "") -> tuple[str, 
     return None
 
 
-def _stated(checkpoint: Path) -> dict[str, Any] | None:
+def _stated(cfg: Config, checkpoint: Path) -> dict[str, Any] | None:
     """What says the recipe of a checkpoint: itself, the note beside it, or VISSL's configuration.
 
-    Checkpoints of ``mscn_task`` that say nothing are of an early version, and taken as they are.
+    For ``mscn_task`` checkpoints of its own that say nothing are of an early version, and taken as
+    they are.
     """
     own = load_checkpoint(checkpoint, trusted=VISSL_UNPICKLES).get("classy_state_dict", {})
     noted = noted_recipe(checkpoint.parent)
@@ -176,7 +176,8 @@ def _stated(checkpoint: Path) -> dict[str, Any] | None:
     if noted:
         return noted
     values = dict(flat(training_config(checkpoint, follow=False) or {}))
-    return None if values.get("TRAINER.TASK_NAME") in (None, "mscn_task") else values
+    task = values.get("TRAINER.TASK_NAME")
+    return None if task is None or task == cfg.TRAINER.TASK_NAME == "mscn_task" else values
 
 
 def note_recipe(cfg: Config) -> None:
@@ -184,10 +185,12 @@ def note_recipe(cfg: Config) -> None:
 
     Not for one of ``mscn_task`` that begins from no file: its checkpoints say everything.
     """
-    digest = _digest(cfg)
+    digest, note = _digest(cfg), Path(cfg.CHECKPOINT.DIR) / NOTE
     content = {} if digest is None else {_CONTENT: digest}
     if content or cfg.TRAINER.TASK_NAME != "mscn_task":
-        save_json(Path(cfg.CHECKPOINT.DIR) / NOTE, {**recipe_of(cfg), **content})
+        save_json(note, {**recipe_of(cfg), **content})
+    else:
+        note.unlink(missing_ok=True)  # another run's
 
 
 def noted_recipe(folder: Path) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def training_config(
     """The configuration of the run that wrote a checkpoint, which VISSL puts beside it.
 
     Args:
-        checkpoint: what ``path`` holds: without a file beside it, its own configuration is read.
+        checkpoint: what ``path`` holds: a configuration of its own is the one to read.
         follow: look where the checkpoint lies, not where links to it do.
 
     Returns:
@@ -158,18 +158,19 @@ def training_config(
     Raises:
         CheckpointError: what is there is no configuration.
     """
-    beside = _beside(path, follow)
-    if beside.is_file():
-        return read_yaml(beside)
     state = (checkpoint or {}).get("classy_state_dict")
-    text = state.get(CONFIG_KEY) if isinstance(state, dict) else None
-    return None if text is None else _config_within(text, path)
+    if isinstance(state, dict) and CONFIG_KEY in state:
+        return _config_within(state[CONFIG_KEY], path)
+    beside = _beside(path, follow)
+    return read_yaml(beside) if beside.is_file() else None
 
 
-def config_source(path: str | Path) -> Path:
-    """The file that :func:`training_config` reads: the one beside a checkpoint, or else itself."""
+def config_source(path: str | Path, checkpoint: dict[str, Any] | None = None) -> Path:
+    """The file that :func:`training_config` reads: a checkpoint with its own, or that beside it."""
+    state = (checkpoint or {}).get("classy_state_dict")
     beside = _beside(path)
-    return beside if beside.is_file() else Path(path)
+    within = isinstance(state, dict) and CONFIG_KEY in state
+    return beside if beside.is_file() and not within else Path(path)
 
 
 def _beside(path: str | Path, follow: bool = True) -> Path:

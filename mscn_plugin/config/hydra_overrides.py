@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shlex
 import sys
@@ -72,14 +74,19 @@ def values_of(overrides: Iterable[str]) -> Iterator[tuple[str, Any]]:
 
 
 def named_files(overrides: Iterable[str]) -> list[Path]:
-    """The files that overrides name, by themselves or in lists, seen from the working directory."""
+    """The files that overrides name, by themselves or in lists, seen from the working directory.
+
+    A name without a suffix and without a folder is taken for a word.
+    """
     values = [value for _, value in values_of(overrides)]
     files = []
     for value in values:  # grows
         if isinstance(value, (list, dict)):
             values += value.values() if isinstance(value, dict) else value
-        elif isinstance(value, str) and Path(value).expanduser().is_file():
-            files.append(Path(value).expanduser())
+        elif isinstance(value, str) and (os.sep in value or Path(value).suffix):
+            with contextlib.suppress(OSError, RuntimeError, ValueError):  # it can be no path
+                if Path(value).expanduser().is_file():
+                    files.append(Path(value).expanduser())
     return files
 
 

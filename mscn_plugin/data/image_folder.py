@@ -36,7 +36,7 @@ _OF_SYSTEMS = (
     *("__macosx", "__pycache__", "lost+found", "system volume information"),
 )
 """Names of folders that operating systems leave, in lower case."""
-_OF_A_RUN = "train_config.yaml"
+_OF_A_RUN = ("train_config.yaml", "log.txt")
 """What VISSL writes to a run's folder before there is any picture in it."""
 _SUFFIX = r"(ing|ation)?[-_ ]?(set|images|data|\d{4})?"
 TRAIN, VAL, TEST = (
@@ -63,7 +63,7 @@ def is_hidden(name: str) -> bool:
 
 def is_run(folder: str | Path) -> bool:
     """Whether a folder is that of a run, whose pictures are figures: ``mscn train .`` makes one."""
-    return os.path.isfile(os.path.join(folder, _OF_A_RUN))
+    return all(os.path.isfile(os.path.join(folder, name)) for name in _OF_A_RUN)
 
 
 @dataclasses.dataclass

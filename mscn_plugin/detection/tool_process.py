@@ -40,11 +40,14 @@ def run(command: list[str], environment: dict[str, str]) -> None:
                 errors="replace",
                 preexec_fn=die_with_caller,
             )
-        reader = threading.Thread(target=_hand_on, args=(process, last), daemon=True)
+        failures: list[OSError | ValueError] = []
+        reader = threading.Thread(target=_hand_on, args=(process, last, failures), daemon=True)
         reader.start()
         # A signal that comes just before a read would wait for the tool's next line.
         while reader.is_alive():
             reader.join(_WAKE)
+        if failures:
+            raise failures[0]
         status = process.wait()
     except BaseException:
         if process is not None:
@@ -54,11 +57,18 @@ def run(command: list[str], environment: dict[str, str]) -> None:
         raise RunError(reason(status, "".join(last)))
 
 
-def _hand_on(process: subprocess.Popen[str], last: collections.deque[str]) -> None:
+def _hand_on(
+    process: subprocess.Popen[str],
+    last: collections.deque[str],
+    failures: list[OSError | ValueError],
+) -> None:
     assert process.stderr is not None, "it is a pipe"
-    for line in process.stderr:
-        sys.stderr.write(line)
-        last.append(line)
+    try:
+        for line in process.stderr:
+            sys.stderr.write(line)
+            last.append(line)
+    except (OSError, ValueError) as error:  # nobody reads what this process says
+        failures.append(error)
 
 
 def end(process: subprocess.Popen[str]) -> None:

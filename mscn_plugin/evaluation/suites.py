@@ -64,7 +64,7 @@ class Run:
         path = checkpoint_of(path)
         checkpoint = load_checkpoint(path)
         trunk_weights(checkpoint, path)
-        source, config = config_source(path), training_config(path, checkpoint)
+        source, config = config_source(path, checkpoint), training_config(path, checkpoint)
         try:
             stated = pretraining_sigma(checkpoint, config)
             splits = [config["DATA"]["TRAIN"]["TRANSFORMS"]] if config else []

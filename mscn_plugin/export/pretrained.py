@@ -90,7 +90,7 @@ def load_pretrained(
         raise ConfigError(f"--size is {size}; it must be at least 1 pixel")
     checkpoint = load_checkpoint(path, trusted, TRUSTED)
     weights = trunk_weights(checkpoint, path)
-    source = config_source(path)
+    source = config_source(path, checkpoint)
     config = training_config(path, checkpoint)
     try:
         model_config = model_config_of(config)

@@ -134,6 +134,7 @@ class ToolRun:
             f"config={self.config}",
             *self.overrides,
             hydra_override("config.CHECKPOINT.DIR", self.output),
+            *([hydra_override("config.SLURM.LOG_FOLDER", self.output)] if self.slurm else []),
             *self.slurm,
         ]
 

@@ -78,7 +78,8 @@ class ResumableSlurmJob(distributed_launcher._ResumableSlurmJob):
         if self.requeued or int(os.environ.get("SLURM_RESTART_COUNT", "0")):
             self.config = going_on(self.config, self.submitted)
         check_images_again(self.config)
-        super().__call__()
+        # Training writes to its configuration; a requeued job begins with what was submitted.
+        _vissl["_ResumableSlurmJob"](self.engine_name, copy.deepcopy(self.config))()
 
     def checkpoint(self) -> Any:
         import submitit

@@ -6,8 +6,15 @@ import shutil
 
 import pytest
 import torch
+import yaml
 
-from mscn_plugin.checkpoints.fingerprint import RECIPE_KEY, recipe_of, refuse_another_recipe
+from mscn_plugin.checkpoints.fingerprint import (
+    NOTE,
+    RECIPE_KEY,
+    note_recipe,
+    recipe_of,
+    refuse_another_recipe,
+)
 from mscn_plugin.errors import ConfigError
 
 
@@ -123,10 +130,47 @@ def test_beginning_anew_is_not_refused(config, run):
     refuse_another_recipe(config)
 
 
+def test_a_note_of_a_run_that_began_from_a_file_is_of_no_other_run(config, run, tmp_path):
+    weights = tmp_path / "weights.torch"
+    weights.write_bytes(b"1")
+    from_file = copy.deepcopy(config)
+    from_file.MODEL.WEIGHTS_INIT.PARAMS_FILE = str(weights)
+    note_recipe(from_file)
+    assert (run / NOTE).is_file()
+    refuse_another_recipe(config)  # whose checkpoints came after it
+    note_recipe(config)
+    assert not (run / NOTE).is_file()
+
+
+def test_a_run_goes_on_without_the_file_that_it_began_from(config, run, tmp_path):
+    weights = tmp_path / "weights.torch"
+    weights.write_bytes(b"1")
+    config.MODEL.WEIGHTS_INIT.PARAMS_FILE = str(weights)
+    state = {RECIPE_KEY: json.dumps(recipe_of(config))}
+    torch.save({"iteration": 8, "classy_state_dict": state}, run / "model_phase1.torch")
+    note_recipe(config)
+    weights.write_bytes(b"2")
+    with pytest.raises(ConfigError, match="whose content has changed"):
+        refuse_another_recipe(config)
+    weights.unlink()
+    refuse_another_recipe(config)
+
+
 def test_a_checkpoint_that_says_nothing_is_taken(config, run):
     torch.save({"iteration": 8, "classy_state_dict": {}}, run / "model_phase1.torch")
     config.SEED_VALUE = 5
     refuse_another_recipe(config)
+
+
+def test_pre_training_of_an_early_version_is_no_evaluation(config, run):
+    torch.save({"iteration": 8, "classy_state_dict": {}}, run / "model_phase1.torch")
+    plain = json.loads(json.dumps(config, default=str))
+    (run / "train_config.yaml").write_text(yaml.safe_dump(plain))
+    config.OPTIMIZER.num_epochs = 7
+    refuse_another_recipe(config)
+    config.TRAINER.TASK_NAME = "self_supervision_task"
+    with pytest.raises(ConfigError, match=r"num_epochs is 7, but"):
+        refuse_another_recipe(config)
 
 
 def test_refusing_leaves_the_folder_as_it_is(compose, batch_folder, run, config, tmp_path):

@@ -66,19 +66,22 @@ def test_hidden_folders_and_twins_are_left_out_at_any_depth(tree):
 
 def test_figures_of_runs_are_no_images(tree, monkeypatch):
     """``cd my_images; mscn train .`` took them for images, and their folder for a class."""
-    runs = ("train_config.yaml", "masked_views.png", "evaluation/results.png")
+    runs = ("train_config.yaml", "log.txt", "masked_views.png", "evaluation/results.png")
     runs = [f"runs/{name}/{file}" for name in ("data", "train") for file in runs]
     for files in (CLASSES, ("1.png", "2.png", "more/3.png")):
         plain = contents(tree(*files, name=files[0][0]))
-        folder = tree(*runs, "a/run/train_config.yaml", "a/run/0.png", name=files[0][0])
+        more = ("a/run/train_config.yaml", "a/run/log.txt", "a/run/0.png")
+        folder = tree(*runs, *more, name=files[0][0])
         found = contents(folder)
         assert (found.images, found.classes) == (plain.images, plain.classes)
         assert "folder of a run data (1), folder of a run run (1)" in found.in_words()
         assert class_names(folder) == plain.classes
         assert split_folders(folder).train == folder
-    tree("train/train_config.yaml", "train/x.png", name="a")  # a run in the place of training data
+    # A run in the place of training data, and a class that holds a configuration.
+    tree("train/train_config.yaml", "train/log.txt", "train/x.png", "b/train_config.yaml", name="a")
     assert sub_folders(folder.parent / "a") == ["a", "b", "runs"]
-    inner = tree(*CLASSES, "../train_config.yaml", name="around/data")  # images below a run
+    around = ("../train_config.yaml", "../log.txt")
+    inner = tree(*CLASSES, *around, name="around/data")  # images below a run
     assert len(contents(inner).images) == 3
     assert len(contents(folder / "runs" / "data").images) == 2  # asked for by name
 

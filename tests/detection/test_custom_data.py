@@ -455,7 +455,8 @@ def test_pictures_of_macos_of_hidden_folders_and_of_runs_are_none(tmp_path):
     xml(tmp_path / "__MACOSX" / "a.xml", CAT)
     pairs(tmp_path / ".cache", "de")
     pairs(tmp_path / "runs" / "first" / "detection_custom" / "converted_data", "fg")
-    (tmp_path / "runs" / "first" / "train_config.yaml").touch()
+    for name in ("train_config.yaml", "log.txt"):
+        (tmp_path / "runs" / "first" / name).touch()
     data = DetectionData.read(tmp_path)
     assert sum(map(len, data.splits.values())) == 4
 

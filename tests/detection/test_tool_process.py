@@ -53,7 +53,8 @@ def test_a_signal_ends_the_tool(tmp_path, monkeypatch, script_signals, number, c
 
     def send():
         wait_for(lambda: pid.is_file() and pid.read_text().strip())
-        os.kill(os.getpid(), number)
+        # Handled while the main thread reads, which the signal does not wake.
+        signal.pthread_kill(threading.get_ident(), number)
 
     sender = threading.Thread(target=send)
     try:
@@ -66,6 +67,18 @@ def test_a_signal_ends_the_tool(tmp_path, monkeypatch, script_signals, number, c
     assert raised.value.code == code
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
+
+
+def test_a_tool_whose_messages_nobody_reads_is_ended(monkeypatch, tmp_path):
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Closed())
+    with pytest.raises(BrokenPipeError):
+        run(shell(f"echo $$ > {tmp_path}/pid; while true; do echo a >&2; done"), {})
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
 @pytest.mark.process

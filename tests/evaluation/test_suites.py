@@ -253,10 +253,12 @@ def test_a_target_network_takes_its_runs_configuration_along(changed, tmp_path):
     assert preprocessing_of(training_config(target.checkpoint, saved), None) == preprocessing_of(
         run.config, None
     )
-    # A target of a target, and one beside a configuration.
+    # A target of a target, and one beside the configuration of another run.
     again = {**saved, "loss": checkpoint["loss"]}
-    save_target(again, target.checkpoint, run.folder / "target.torch")
-    assert Run.of(run.folder / "target.torch").config == run.config
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "train_config.yaml").write_text("config: {}")
+    save_target(again, target.checkpoint, tmp_path / "other" / "target.torch")
+    assert Run.of(tmp_path / "other" / "target.torch").config == run.config
 
 
 def test_what_is_assumed_of_a_checkpoint_without_its_configuration_is_said(save):

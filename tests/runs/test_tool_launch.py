@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mscn_plugin.config.hydra_overrides import hydra_override
+from mscn_plugin.config.hydra_overrides import hydra_override, named_files
 from mscn_plugin.runs import launch
 from mscn_plugin.runs import lock as run_lock
 from mscn_plugin.runs.launch import (
@@ -147,3 +147,15 @@ def test_a_folder_in_which_another_process_is_at_work_is_left_alone(stop, tmp_pa
     os.waitpid(child, 0)
     assert (tmp_path / "console.txt").read_text() == "of the other"
     program.run(lambda done: None)
+
+
+def test_files_that_overrides_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("1percent.txt", "lars"):
+        (tmp_path / name).touch()
+    overrides = [
+        "config.MSCN.TRAIN_SUBSET=1percent.txt",
+        f"config.DATA.TRAIN.DATA_PATHS=[{tmp_path}/1percent.txt]",
+        *("config.OPTIMIZER.name=lars", "config.A=~nobody/a.txt", f"config.B={300 * 'a'}.txt"),
+    ]
+    assert named_files(overrides) == [Path("1percent.txt"), tmp_path / "1percent.txt"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from pathlib import Path
@@ -105,12 +106,18 @@ def job(cfg, folder, monkeypatch):
     for file in folder.glob("*.torch"):
         os.utime(file, (1e9, 1e9))
     monkeypatch.setattr(launcher, "check_images_again", lambda cfg: None)
-    monkeypatch.setattr(launcher.ResumableSlurmJob.__mro__[1], "__call__", lambda self: None)
+
+    def run(job):  # as training does
+        job.config["OPTIMIZER"] = "with a default of Classy Vision's"
+
+    monkeypatch.setattr(launcher.ResumableSlurmJob.__mro__[1], "__call__", run)
     return launcher.ResumableSlurmJob("train", cfg)
 
 
 def begins_anew(job):
+    before = copy.deepcopy(job.config.get("OPTIMIZER"))
     job()
+    assert job.config.get("OPTIMIZER") == before
     settings = job.config.CHECKPOINT
     return (settings.AUTO_RESUME, settings.OVERWRITE_EXISTING) == (False, True)
 
