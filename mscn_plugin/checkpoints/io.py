@@ -7,7 +7,7 @@ import pickle
 import tarfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import yaml
@@ -158,19 +158,21 @@ def training_config(
     Raises:
         CheckpointError: what is there is no configuration.
     """
-    state = (checkpoint or {}).get("classy_state_dict")
-    if isinstance(state, dict) and CONFIG_KEY in state:
-        return _config_within(state[CONFIG_KEY], path)
+    if _has_config(checkpoint):
+        return _config_within(checkpoint["classy_state_dict"][CONFIG_KEY], path)
     beside = _beside(path, follow)
     return read_yaml(beside) if beside.is_file() else None
 
 
 def config_source(path: str | Path, checkpoint: dict[str, Any] | None = None) -> Path:
     """The file that :func:`training_config` reads: a checkpoint with its own, or that beside it."""
-    state = (checkpoint or {}).get("classy_state_dict")
     beside = _beside(path)
-    within = isinstance(state, dict) and CONFIG_KEY in state
-    return beside if beside.is_file() and not within else Path(path)
+    return beside if beside.is_file() and not _has_config(checkpoint) else Path(path)
+
+
+def _has_config(checkpoint: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
+    state = (checkpoint or {}).get("classy_state_dict")
+    return isinstance(state, dict) and CONFIG_KEY in state
 
 
 def _beside(path: str | Path, follow: bool = True) -> Path:

@@ -179,7 +179,7 @@ def _begin(output: Path, source: Path | None, plan: dict[str, Any]) -> None:
         source: the folder that is to be packed, which the output may not lie in; None: there is
             none.
     """
-    if source is not None and source.resolve() in (output.resolve(), *output.resolve().parents):
+    if source is not None and output.resolve().is_relative_to(source.resolve()):
         raise ConfigError(f"{output} lies in {source}, which is to be packed: name another folder")
     output.mkdir(parents=True, exist_ok=True)
     if not (output / PACK).is_file():
