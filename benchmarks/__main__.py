@@ -64,7 +64,8 @@ def write_markdown(results: dict[str, Any]) -> None:
     parts = [
         "# Benchmarks",
         "Written by `make benchmarks`. Medians over several repeats, the alternatives in turn; "
-        '"times better" is faster, more, or smaller. All on a CPU; [gpu.md](gpu.md) has a GPU.',
+        '"times better" is faster, more, or smaller; "target" is what was asked of that ratio '
+        "before it was measured. All on a CPU; [gpu.md](gpu.md) has a GPU.",
     ]
     for name in NAMES:
         if name in results:

@@ -316,6 +316,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
+    from mscn_plugin.config.hydra_overrides import full_override
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -333,7 +335,12 @@ def main() -> None:
     )
     parser.add_argument("--tuning", action="store_true", help="without the held-out speakers")
     parser.add_argument(
-        "--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="for VISSL, behind ours"
+        "--overrides",
+        nargs="+",
+        type=full_override,
+        default=[],
+        metavar="KEY=VALUE",
+        help="for VISSL, behind ours, as mscn train takes them",
     )
     options = parser.parse_args()
 

@@ -15,6 +15,7 @@ import argparse
 import sys
 
 from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.config.hydra_overrides import full_override
 from mscn_plugin.evaluation.definitions import SUITES
 
 
@@ -22,7 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "checkpoint", type=user_path, help="a checkpoint of VISSL, or a run's folder"
     )
-    parser.add_argument("--suite", choices=sorted(SUITES), default="quick")
+    parser.add_argument(
+        "--suite",
+        choices=sorted(SUITES),
+        default="quick",
+        help="quick (default): on the run's own data, by the CPU; paper: needs --data",
+    )
     parser.add_argument(
         "--data",
         nargs="+",
@@ -52,7 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--slurm", metavar="PARTITION", help="submit to SLURM and wait")
     parser.add_argument(
-        "--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="for VISSL, behind ours"
+        "--overrides",
+        nargs="+",
+        type=full_override,
+        default=[],
+        metavar="KEY=VALUE",
+        help="for VISSL, behind ours, as mscn train takes them",
     )
 
 

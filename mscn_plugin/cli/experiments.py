@@ -26,6 +26,7 @@ from typing import Any
 
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.cli.numbers import at_least
+from mscn_plugin.config.hydra_overrides import full_override
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import SUITES as EVALUATIONS
 from mscn_plugin.experiments.definitions import SUITES
@@ -78,7 +79,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--slurm", metavar="PARTITION", help="one SLURM job for each run")
     parser.add_argument(
-        "--overrides", nargs="+", default=[], metavar="KEY=VALUE", help="for VISSL, behind ours"
+        "--overrides",
+        nargs="+",
+        type=full_override,
+        default=[],
+        metavar="KEY=VALUE",
+        help="for VISSL, behind ours, as mscn train takes them",
     )
 
 
