@@ -26,11 +26,14 @@ from typing import Any
 
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.cli.numbers import at_least
-from mscn_plugin.config.hydra_overrides import full_override
+from mscn_plugin.config.hydra_overrides import full_override, refuse_given
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import SUITES as EVALUATIONS
 from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.scales import SCALES
+
+_GIVEN_BY = {"config.MSCN.DATA": "--data", "config.SEED_VALUE": "--seeds"}
+"""Keys that tell runs and their results apart by these options; an override would not."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +98,7 @@ def run(options: argparse.Namespace) -> None:
     from mscn_plugin.experiments.schedule import Schedule, run_all
     from mscn_plugin.runs.launch import check_stopped, stopped_by_signals
 
+    refuse_given(options.overrides, _GIVEN_BY)
     suites = list(SUITES) if "all" in options.suites else list(dict.fromkeys(options.suites))
     images, folder = None, (options.output / options.scale).resolve()
     if options.data:
@@ -124,15 +128,16 @@ def run(options: argparse.Namespace) -> None:
     to_begin = next((r for r in runs if not (r.metrics() or r.job_note.is_file())), None)
     if to_begin is not None:
         refuse_early(to_begin.arguments)
-    # Runs side by side share the cores. Not over a value of the user's.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.jobs)))
+    if not options.slurm:  # Runs side by side share the cores. Not over a value of the user's.
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.jobs)))
     folder.mkdir(parents=True, exist_ok=True)
     with stopped_by_signals(options.program):
         outcomes = run_all(runs, options.jobs)
         schedule.evaluate(outcomes, options.jobs)
         rows = schedule.rows(planned, outcomes)
-        known = merged(schedule.earlier_rows(rows), rows)  # another call may have added some
-        save(folder, known)
+        if rows:  # else it was stopped before the first result, and what earlier calls left stays
+            known = merged(schedule.earlier_rows(rows), rows)  # another call may have added some
+            save(folder, known)
         check_stopped()
     for suite, of_suite in by_suite(known).items():
         if suite in suites:

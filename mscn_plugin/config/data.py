@@ -69,6 +69,8 @@ def find_images(cfg: Config) -> ImageLists:
     _check_run_folder(cfg, folders)
     check_first_images(cfg, folders)
     check_classes(cfg, folders)
+    if cfg.MSCN.DATA not in ("", PHOTOGRAPHS):  # what comes after may look from another folder
+        cfg.MSCN.DATA = os.path.abspath(str(cfg.MSCN.DATA))
     return choose_images(cfg, folders)
 
 

@@ -7,9 +7,11 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from mscn_plugin.errors import ConfigError
 
 _UNQUOTED = re.compile(
     r"(?!(?:true|false|null|nan|inf)\Z)[a-z_/][\w/.-]*", re.ASCII | re.IGNORECASE
@@ -71,6 +73,13 @@ def values_of(overrides: Iterable[str]) -> Iterator[tuple[str, Any]]:
         except HydraException:
             continue
         yield override.key_or_group, override.value()
+
+
+def refuse_given(overrides: Iterable[str], given_by: Mapping[str, str]) -> None:
+    """Raise ConfigError if an override gives a key of ``given_by``, which an argument gives."""
+    for key, value in values_of(overrides):
+        if key in given_by:
+            raise ConfigError(f"--overrides {key}={value}: it is given by {given_by[key]}")
 
 
 def named_files(overrides: Iterable[str]) -> list[Path]:

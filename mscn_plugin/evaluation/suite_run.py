@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,8 +20,8 @@ from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import (
     hydra_override,
     named_files,
+    refuse_given,
     slurm_overrides,
-    values_of,
 )
 from mscn_plugin.data.box_lists import FILES as BOX_LISTS
 from mscn_plugin.data.box_lists import find_boxes
@@ -45,6 +46,13 @@ _GIVEN_BY = {
     "config.MODEL.WEIGHTS_INIT.PARAMS_FILE": "the checkpoint's argument",
 }
 """Keys that results name by the arguments that give them; an override would make them untrue."""
+_SETTINGS = {
+    "sha256": "another checkpoint",
+    "sigma": "another sigma",
+    "suite": "another suite",
+    "overrides": "other overrides",
+}
+"""What the evaluations of one ``results.json`` have in common, and how a difference is called."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,9 +92,7 @@ class SuiteRun:
             ConfigError: a folder of images cannot be used, or an override gives what an argument
                 does.
         """
-        for key, value in values_of(self.overrides):
-            if key in _GIVEN_BY:
-                raise ConfigError(f"--overrides {key}={value}: it is given by {_GIVEN_BY[key]}")
+        refuse_given(self.overrides, _GIVEN_BY)
         measured_on = {
             name: measured_images(folder, key, self.run.channels)
             for name, (folder, key) in self.folders.items()
@@ -110,8 +116,15 @@ class SuiteRun:
         """Add to ``results`` the entries of an earlier call that are of the same evaluations."""
         try:
             earlier = json.loads((self.output / "results.json").read_text())
-            settings = ("sha256", "sigma", "suite", "overrides")
-            if any(earlier[key] != results[key] for key in settings):
+            differing = [what for key, what in _SETTINGS.items() if earlier[key] != results[key]]
+            if differing and earlier["evaluations"]:
+                file = self.output / "results.json"
+                print(
+                    f"{file} is of {' and '.join(differing)}, and begins anew; the evaluations of "
+                    "before stay, and their command shows them again: --output keeps both",
+                    file=sys.stderr,
+                )
+            if differing:
                 return
             for evaluation in SUITES[self.suite]:
                 entry = earlier["evaluations"].get(evaluation.config)
@@ -235,7 +248,12 @@ def data_folders(suite: str, named: Sequence[str], run: Run) -> dict[str, tuple[
     datasets = dict.fromkeys(evaluation.dataset for evaluation in SUITES[suite])
     default = next(iter(datasets))
     folders = {}
-    if run.data and suite == "quick":
+    if run.data and suite == "quick" and not named:
+        if run.data != PHOTOGRAPHS and not os.path.isabs(os.path.expanduser(run.data)):
+            raise ConfigError(
+                f"without --data the run's own config.MSCN.DATA is taken, which is {run.data!r}, "
+                "seen from a folder that its version did not note: give --data"
+            )
         folders[default] = run.data, "without --data the run's own config.MSCN.DATA is taken, which"
     for item in named:
         name, _, folder = item.partition("=")

@@ -137,7 +137,7 @@ def _overrides(row: dict[str, Any]) -> list[str]:
 
 
 def _settings(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["data"], row.get("images"), *row["given"]
+    return row["data"], row.get("images"), *row.get("files", ()), *row["given"]
 
 
 def save(folder: Path, rows: Rows) -> None:

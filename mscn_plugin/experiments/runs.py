@@ -32,6 +32,7 @@ class ExperimentRun(ToolRun):
         name: of the config and the seed.
         folder: of all runs of a scale.
         images: a digest of what they train on; None: the scale's own.
+        files: digests of the files that the overrides name.
     """
 
     name: str
@@ -40,10 +41,12 @@ class ExperimentRun(ToolRun):
     overrides: tuple[str, ...]
     slurm: tuple[str, ...] = ()
     images: str | None = None
+    files: tuple[str, ...] = ()
 
     @property
     def output(self) -> Path:
-        words = json.dumps([self.config, *self.overrides, *([self.images] if self.images else [])])
+        images = [self.images] if self.images else []
+        words = json.dumps([self.config, *self.overrides, *images, *self.files])
         digest = hashlib.sha256(words.encode()).hexdigest()[:8]
         return self.folder / f"{self.name}-{digest}"
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.config.composed import composed
-from mscn_plugin.config.hydra_overrides import hydra_override, slurm_overrides
+from mscn_plugin.config.hydra_overrides import hydra_override, named_files, slurm_overrides
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.launch import Launch
 from mscn_plugin.evaluation.suite_run import SuiteRun, choose, data_folders
@@ -106,9 +106,15 @@ class Schedule:
             overrides=(*overrides, *data, *self.overrides),
             slurm=slurm_overrides(self.partition),
             images=self.images,
+            files=self._files,
         )
         nameless = dataclasses.replace(run, images=None)  # as earlier versions have it
         return nameless if nameless.output.name in self._measured else run
+
+    @functools.cached_property
+    def _files(self) -> tuple[str, ...]:
+        """Digests of the files that :attr:`overrides` name, whose content decides as well."""
+        return tuple(map(file_digest, named_files(self.overrides)))
 
     @functools.cached_property
     def _measured(self) -> set[str]:
@@ -175,6 +181,7 @@ class Schedule:
                 "paper": plan.experiment.paper,
                 "data": self.data.resolve().name if self.data else None,
                 "images": self.images,
+                "files": self._files,
                 "given": self.overrides,
                 "config": plan.run.config,
                 # Where the data lie says nothing elsewhere.

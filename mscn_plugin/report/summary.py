@@ -17,8 +17,7 @@ from mscn_plugin.report.history import History
 def summarize(run: Path) -> str:
     """The summary as text; writes ``training_curves.png`` and ``.pdf`` to the run's folder.
 
-    Raises:
-        OSError: they cannot be written.
+    Where they cannot be written it says so: the folder may be another's, or the disk full.
     """
     history = History.of(run)
     lines = []
@@ -29,8 +28,11 @@ def summarize(run: Path) -> str:
     said = about_accuracies(history), about_embedding(history), about_unreadable(history)
     lines += filter(None, said)
     if history.steps:
-        figure = side_by_side(curves(history))
-        save_figure(figure, run / "training_curves.png", ".png", ".pdf", dpi=120)
+        figure, file = side_by_side(curves(history)), run / "training_curves.png"
+        try:
+            save_figure(figure, file, ".png", ".pdf", dpi=120)
+        except OSError as error:
+            lines.append(f"The training curves cannot be written to {file}: {error.strerror}")
     checkpoint = (run / "checkpoint.torch").resolve()
     lines += ["", f"checkpoint:      {checkpoint if checkpoint.is_file() else 'none yet'}"]
     for title, name in (("masked views:", "masked_views"), ("training curves:", "training_curves")):

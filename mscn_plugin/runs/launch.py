@@ -233,7 +233,8 @@ class ToolRun:
             _stop.check()  # the job goes on, and the next call waits for it
             progress(self.done())
             time.sleep(_POLL_SECONDS)
-        note.unlink()  # done, well or not: the next try submits again
+        # Done, well or not: the next try submits again. Another call may have waited for it, too.
+        note.unlink(missing_ok=True)
         try:
             for outcome in self.output.glob("*_result.pkl"):  # submitit unpickles the job's
                 check_plain_pickle(outcome)

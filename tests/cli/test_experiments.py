@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 from conftest import tool_environment, wait_for
 
+from mscn_plugin.runs import launch
+
+ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = ("-W", "ignore", "-m", "mscn_plugin.cli", "experiments")
 
 
@@ -85,6 +90,36 @@ def test_killed_and_started_again_it_repeats_nothing(start, tmp_path):
     assert "29.1" in output
     for name in ("results.csv", "results.md", "table7.png", "table7.pdf"):
         assert (folder / name).is_file()
+
+
+@pytest.mark.hydra
+def test_stopped_before_the_first_result_it_leaves_what_there_was(
+    mscn, tmp_path, monkeypatch, registered
+):
+    folder = tmp_path / "smoke"
+    folder.mkdir()
+    shutil.copy(ROOT / "docs" / "results_clothing96.json", folder / "results.json")
+    before = (folder / "results.json").read_bytes()
+    monkeypatch.setattr("mscn_plugin.cli.experiments.refuse_early", lambda arguments: None)
+    monkeypatch.setattr(launch._stop, "signum", None)
+
+    def stopped(runs, jobs):
+        os.kill(os.getpid(), signal.SIGINT)
+        return {}
+
+    monkeypatch.setattr("mscn_plugin.experiments.schedule.run_all", stopped)
+    with pytest.raises(SystemExit, match="130"):
+        mscn("experiments", "table7", "--scale", "smoke", "--output", tmp_path)
+    assert [path.name for path in folder.iterdir()] == ["results.json"]
+    assert (folder / "results.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("key", ["MSCN.DATA", "config.SEED_VALUE"])
+def test_what_an_option_gives_is_not_taken_as_an_override(mscn, tmp_path, key):
+    """Three seeds would be one run, three times."""
+    with pytest.raises(SystemExit, match=r"--overrides config\.\S+=7: it is given by --\w+"):
+        mscn("experiments", "table7", "--output", tmp_path, "--overrides", f"{key}=7")
+    assert not list(tmp_path.iterdir())
 
 
 def test_plots_do_not_lie_among_the_images(mscn, image_folder, tmp_path):

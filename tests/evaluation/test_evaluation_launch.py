@@ -37,8 +37,13 @@ def unfinished(tmp_path):
 
 
 def test_the_checkpoints_of_a_job_at_work_are_left_alone(unfinished, monkeypatch):
-    """Its last epoch may be under evaluation at this moment."""
-    job = SimpleNamespace(done=lambda: True, exception=lambda: None)
+    """Its last epoch may be under evaluation at this moment; and another call waits, too."""
+
+    def done():
+        (unfinished.output / "job_id").unlink()  # by the other call, which was faster
+        return True
+
+    job = SimpleNamespace(done=done, exception=lambda: None)
     executor = SimpleNamespace(job_class=lambda **_: job)
     monkeypatch.setattr(
         submitit, "AutoExecutor", lambda folder: SimpleNamespace(_executor=executor)

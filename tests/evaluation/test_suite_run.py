@@ -110,13 +110,24 @@ def test_results_of_an_earlier_call_stay(evaluate):
     assert list(evaluate("quick_10percent").values()) == [2.0, 3.0, 1.0]
 
 
-def test_results_of_other_images_settings_or_checkpoints_do_not(evaluate, data, tmp_path):
+def test_results_of_other_images_settings_or_checkpoints_do_not(evaluate, data, tmp_path, capsys):
     evaluate("quick_linear")
+    assert "begins anew" not in capsys.readouterr().err
     assert list(evaluate("quick_frozen", overrides=["a=1"])) == ["quick_frozen"]
+    assert "results.json is of other overrides, and begins anew; " in capsys.readouterr().err
     (tmp_path / "checkpoint.torch").write_bytes(b"others")
     assert list(evaluate("quick_linear", overrides=["a=1"])) == ["quick_linear"]
+    assert "results.json is of another checkpoint, and begins anew; " in capsys.readouterr().err
     (data / "val" / "class0" / "0.png").unlink()
     assert list(evaluate("quick_frozen", overrides=["a=1"])) == ["quick_frozen"]
+
+
+def test_images_of_a_run_that_are_named_from_an_unknown_folder_are_not_guessed(tmp_path):
+    """Runs of earlier versions have ``DATA: data`` as it was typed."""
+    run = Run(tmp_path, tmp_path / "checkpoint.torch", {"MSCN": {"DATA": "data"}}, 0.0, None)
+    with pytest.raises(ConfigError, match="is taken, which is 'data', seen from a folder"):
+        suite_run.data_folders("quick", [], run)
+    assert suite_run.data_folders("quick", ["photographs"], run)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"evaluations": 1}'])

@@ -101,6 +101,22 @@ def test_a_run_is_of_its_images(tmp_path, registered):
 
 
 @pytest.mark.hydra
+def test_a_run_is_of_the_content_of_the_files_that_overrides_name(tmp_path, registered):
+    listing = tmp_path / "1percent.txt"
+    found = set()
+    for content in ("a.png", "b.png"):
+        listing.write_text(content)
+        schedule = Schedule("smoke", tmp_path, overrides=[f"config.MSCN.TRAIN_SUBSET={listing}"])
+        planned = schedule.plan(["table7"], ["same_view"], [0])
+        (row,) = schedule.rows(planned, {planned[0].run.output: {}})
+        found.add(row["folder"])
+        rows = json.loads(json.dumps([row]))
+        assert merged(rows, [{**row, "seed": 1}])[0] == rows[0]
+    assert len(found) == 2
+    assert merged([{**row, "files": ["another"]}], [{**row, "seed": 1}]) == [{**row, "seed": 1}]
+
+
+@pytest.mark.hydra
 def test_finished_runs_of_an_earlier_version_are_found_by_their_rows(tmp_path, registered):
     def run(images):
         schedule = Schedule("smoke", tmp_path, tmp_path, images=images)

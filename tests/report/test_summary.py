@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+
 from run_folders import write_lines
 
+from mscn_plugin.report import summary
 from mscn_plugin.report.summary import summarize
+
+
+def test_a_folder_that_cannot_be_written_has_a_summary_too(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(summary, "save_figure", full)
+    write_lines(tmp_path / "stdout.json", {"iter": 0, "ep": 0, "loss": 1.0, "lr": 0.1})
+    said = summarize(tmp_path)
+    assert "training_curves.png: Read-only file system" in said
+    assert "checkpoint:      none yet" in said
 
 
 def test_images_that_could_not_be_read_are_told(tmp_path):

@@ -378,3 +378,11 @@ def test_filter_and_masks_of_arrays_are_held_against_their_crop(change, message)
     config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS.update(masks)
     with pytest.raises(ConfigError, match=message):
         check(config)
+
+
+def test_a_relative_folder_is_kept_as_the_folder_that_it_was(compose, batch_folder, tmp_path):
+    """What evaluates the run may be started from another one."""
+    (tmp_path / "mine").symlink_to(batch_folder)
+    cfg = compose("config=mscn/quickstart", "config.MSCN.DATA=mine")
+    assert str(tmp_path / "mine") == cfg.MSCN.DATA
+    assert compose("config=mscn/quickstart").MSCN.DATA == "photographs"
