@@ -54,7 +54,8 @@ class MaskDistribution:
             section 4.3) 14 or 15, 14.7 in the mean, or 15. Which is not stated in the paper.
         focal: "box", a square anywhere in the image ("a random crop without resizing", section
             4.3), or "cells", a block of whole cells ("a special case of a random grid mask",
-            Figure 3). Which is not stated in the paper; the mean area is the same.
+            Figure 3). Which is not stated in the paper; the mean area is the same on a grid that
+            divides the image.
         band_probability: probability in [0, 1] that a sample gets a mask of bands, whole rows and
             columns (:class:`~mscn_plugin.masking.kinds.BandMask`), instead of a grid or focal
             mask. Not in the paper: SpecAugment's masks of spectrograms.

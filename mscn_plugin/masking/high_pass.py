@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 TRUNCATE = 4.0
 """Half-width of the Gaussian in standard deviations; SciPy's default."""
@@ -132,7 +135,27 @@ class _Block(NamedTuple):
     weights: Tensor
 
 
-@functools.lru_cache(maxsize=64)
+def _kept(number: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """As ``functools.lru_cache``, but what is made while a program is traced is not kept.
+
+    Tensors hold no numbers there, as in ``torch.export`` and in a ``FakeTensorMode``.
+    """
+
+    def decorate(make: Callable[P, T]) -> Callable[P, T]:
+        kept: Any = functools.lru_cache(number)(make)
+
+        @functools.wraps(make)
+        def call(*arguments: P.args, **keywords: P.kwargs) -> T:
+            traced = type(torch.empty(0)) is not Tensor
+            result: T = (make if traced else kept)(*arguments, **keywords)
+            return result
+
+        return call
+
+    return decorate
+
+
+@_kept(64)
 def _blocks(size: int, sigma: float, device: torch.device) -> list[_Block]:
     """The blur of one axis, cut into blocks of at most :data:`BLOCK` pixels of equal size."""
     halo = _radius(sigma)
@@ -146,7 +169,7 @@ def _blocks(size: int, sigma: float, device: torch.device) -> list[_Block]:
     return blocks
 
 
-@functools.lru_cache(maxsize=1024)
+@_kept(1024)
 @torch.inference_mode(False)  # what is cached must serve training, too
 def _weights(before: int, length: int, after: int, sigma: float, device: torch.device) -> Tensor:
     """Weights of a block of ``length`` pixels with so many pixels on either side of it.

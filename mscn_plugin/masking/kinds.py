@@ -114,8 +114,9 @@ class FocalMask:
 
     With ``focal`` "box" the box is a square anywhere in the image; with "cells" it is a block of
     whole cells of the grid, which per axis are ``floor(side / cell + U)``, U uniform in
-    [0, 1): the mean area is the square's on a grid that divides the image. The parameters are the
-    boxes' top, left, height and width in pixels, int64 ``[N, C, 4]``.
+    [0, 1), and at least one: the mean area is the square's on a grid that divides the image. On
+    another one, cells that the border cuts count as whole, as in a grid mask. The parameters are
+    the boxes' top, left, height and width in pixels, int64 ``[N, C, 4]``.
     """
 
     ratio: float = dataclasses.field(compare=False)
@@ -147,10 +148,10 @@ class FocalMask:
         position = torch.rand(*shape, 2, generator=generator)
         if self.focal == "cells":
             units = cell_sides("cell_size", self.cell_size)
-            cells = torch.tensor([math.ceil(side / unit) for side, unit in zip(size, units)])
-            extra = torch.rand(*shape, 2, generator=generator)
-            kept = torch.tensor([self._exact_side(s) / unit for s, unit in zip(size, units)])
-            sides = torch.floor(kept + extra).long().clamp(min=1).minimum(cells)
+            counts = [math.ceil(side / unit) for side, unit in zip(size, units)]
+            whole = [self._exact_side(n * unit) / unit for n, unit in zip(counts, units)]
+            extra, cells = torch.rand(*shape, 2, generator=generator), torch.tensor(counts)
+            sides = torch.floor(torch.tensor(whole) + extra).long().clamp(min=1).minimum(cells)
             room = cells - sides
         else:
             units = (1, 1)

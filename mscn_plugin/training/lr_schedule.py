@@ -21,7 +21,8 @@ class WarmupCosineScheduler(ClassyParamScheduler):
     VISSL's own composition of a linear and a cosine schedule starts the warm-up at the rate of
     one node, drops the warm-up without a word on a single node, and needs its lengths rewritten
     whenever the number of epochs changes. This schedule has its warm-up in epochs, and VISSL's
-    ``auto_lr_scaling`` rescales it like any schedule with "cosine" in its name.
+    ``auto_lr_scaling`` rescales ``start_value`` and ``end_value`` like those of any schedule with
+    "cosine" in its name.
 
     Args:
         start_value: the rate at the end of the warm-up, the paper's "base learning rate" (4.8
@@ -30,7 +31,8 @@ class WarmupCosineScheduler(ClassyParamScheduler):
         end_value: the rate at the end; from 0 to ``start_value``. A.1 follows Barlow Twins'
             protocol, which ends at 0.001 of ``start_value``.
         warmup_epochs: epochs of warm-up, at least 0 and below ``num_epochs``; 10 in the paper.
-        warmup_start_value: the rate of the first step; at least 0. Barlow Twins' is 0.
+        warmup_start_value: the rate of the first step; from 0 to ``start_value``, and not rescaled.
+            Barlow Twins' is 0.
         update_interval: per step, or per epoch.
 
     Raises:
@@ -57,10 +59,10 @@ class WarmupCosineScheduler(ClassyParamScheduler):
         for name, value in (("end_value", end_value), ("warmup_start_value", warmup_start_value)):
             if not value >= 0:
                 raise ValueError(f"{name} is {value}; it must be at least 0")
-        if end_value > start_value:
-            raise ValueError(
-                f"end_value is {end_value}; it must be at most start_value, {start_value}"
-            )
+            if value > start_value:
+                raise ValueError(
+                    f"{name} is {value}; it must be at most start_value, {start_value}"
+                )
         if not 0 <= warmup_epochs < num_epochs:
             raise ValueError(
                 f"warmup_epochs is {warmup_epochs}; it must be at least 0 and below "

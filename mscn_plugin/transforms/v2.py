@@ -27,7 +27,11 @@ from mscn_plugin.masking import (
 class _OfImageTensors(v2.Transform):
     """A transform of images that are tensors; subclasses have ``make_params`` and ``transform``."""
 
-    _transformed_types = (tv_tensors.Image, lambda part: type(part) is Tensor)
+    # Parameters are images, too, and what stands for one where a program is traced.
+    _transformed_types = (
+        tv_tensors.Image,
+        lambda part: isinstance(part, Tensor) and not isinstance(part, tv_tensors.TVTensor),
+    )
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
         if any(isinstance(part, PIL.Image.Image) for part in flat_inputs):
@@ -64,7 +68,7 @@ class HighPass(_OfImageTensors):
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         """The filtered images, of the same shape and type."""
-        return _like(high_pass(inpt.as_subclass(Tensor), self.sigma), inpt)
+        return _like(high_pass(_plain(inpt), self.sigma), inpt)
 
 
 class RandomMask(_OfImageTensors):
@@ -91,14 +95,21 @@ class RandomMask(_OfImageTensors):
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         """The masked images, of the same shape and type."""
         masks: MaskParameters = params["masks"]
-        images = inpt.as_subclass(Tensor)
+        images = _plain(inpt)
         return _like(apply_masks(images.reshape(-1, *images.shape[-3:]), masks), inpt)
 
     def extra_repr(self) -> str:
         return str(self.masks)
 
 
+def _plain(images: Tensor) -> Tensor:
+    """Images of ``tv_tensors`` as a tensor; a tensor of any other class as it is."""
+    return images.as_subclass(Tensor) if isinstance(images, tv_tensors.TVTensor) else images
+
+
 def _like(images: Tensor, original: Tensor) -> Tensor:
-    """``images`` with the shape and the class of ``original``."""
-    wrapped: Tensor = tv_tensors.wrap(images.view(original.shape), like=original)
-    return wrapped
+    """``images`` with the shape of ``original``, and of ``tv_tensors`` if that is."""
+    images = images.view(original.shape)
+    if isinstance(original, tv_tensors.TVTensor):
+        images = tv_tensors.wrap(images, like=original)
+    return images

@@ -328,5 +328,10 @@ def test_a_block_of_cells_is_as_large_as_focal_size_in_the_mean_and_fits():
     assert set(boxes[..., 2:].flatten().tolist()) == {16, 24}
     assert within(float((boxes[:, 0, 2] == 24).float().mean()), 0.5)
     assert int((boxes[..., :2] + boxes[..., 2:]).max()) == 32  # the last cells are cut
+    cut = MaskDistribution(ratio=0.3, **settings).sample(SAMPLES, (30, 30)).kept_boxes[:, 0]
+    area = (cut[:, 2] * cut[:, 3]) / 32**2  # cells that are cut count as whole
+    assert float(area.mean()) == pytest.approx(0.7, abs=5 * float(area.std()) / 100)
+    none = MaskDistribution(ratio=0.0, **settings).sample(100, (30, 50))
+    assert not none.num_hidden().any()
     least = MaskDistribution(ratio=0.99, **settings).sample(100, (56, 56)).kept_boxes
     assert (least[..., 2:] == 8).all()

@@ -129,3 +129,17 @@ def test_refuses_filters_that_leave_nothing_of_an_image(sigma):
     with pytest.raises(ValueError, match=r"must be 0, for no filter, or at least 0\.25 pixels"):
         high_pass(torch.zeros(3, 8, 8), sigma)
     assert float(high_pass(torch.randn(3, 8, 8), 0.25).abs().max()) > 0
+
+
+class _Filter(torch.nn.Module):
+    def forward(self, images):
+        return high_pass(images, 1.3)
+
+
+def test_an_exported_filter_and_one_after_it_filter():
+    """What is made while a program is traced holds no numbers, and is not kept for later images."""
+    images = torch.randn(2, 3, 41, 43)
+    exported = torch.export.export(_Filter(), (images,)).module()
+    expected = scipy_high_pass(images, 1.3)
+    for filtered in (exported(images), high_pass(images, 1.3)):
+        np.testing.assert_allclose(filtered.numpy(), expected, atol=1e-5)

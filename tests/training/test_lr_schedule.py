@@ -49,6 +49,7 @@ def test_updates_per_step_unless_told_otherwise(schedule):
         ({"start_value": 0}, "start_value is 0"),
         ({"end_value": -1}, "end_value is -1"),
         ({"end_value": 2.0}, "end_value is 2.0; it must be at most start_value, 1.0"),
+        ({"warmup_start_value": 1.5}, "warmup_start_value is 1.5; it must be at most start_value"),
         ({"warmup_epochs": 100}, "warmup_epochs is 100"),
         ({"warmup_epochs": -1}, "warmup_epochs is -1"),
     ],

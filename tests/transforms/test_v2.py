@@ -7,6 +7,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from mscn_plugin import HighPass, RandomMask
+from mscn_plugin.masking import high_pass
 
 SETTINGS = {"ratio": 0.4, "cell_size": 8, "focal_probability": 0.5}
 
@@ -74,6 +75,15 @@ def test_the_names_before_torchvision_0_21_do_the_same():
     transform, image = RandomMask(cell_size=8, noise_std=0), torch.randn(3, 64, 64)
     params = transform._get_params([image])
     assert torch.equal(transform._transform(image, params), transform.transform(image, params))
+
+
+def test_parameters_and_images_of_a_traced_program_are_images():
+    image = torch.randn(3, 31, 33)
+    expected = high_pass(image, 1.25)
+    assert torch.equal(HighPass(1.25)(torch.nn.Parameter(image)), expected)
+    network = torch.nn.Sequential(HighPass(1.25))
+    exported = torch.export.export(network, (image,)).module()
+    torch.testing.assert_close(exported(image), expected)
 
 
 def test_passes_samples_without_images_through():
