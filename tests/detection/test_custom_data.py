@@ -427,8 +427,28 @@ def test_boxes_by_two_corners_are_not_cocos(tmp_path):
             item["bbox"] = [20, 10, 38, 28]
 
     change(tmp_path / "train" / "_annotations.coco.json", corners)
-    with pytest.raises(ConfigError, match=r"read as \[left, upper, right, lower\]"):
+    with pytest.raises(ConfigError, match=r"read as \[left, upper, right, lower\].*, object 1"):
         DetectionData.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "clipped"),
+    [
+        ([[4, 3, 32, 24]] * 5 + [[4, 3, 38, 24]], 1),  # large objects, and one sloppy box
+        ([[2, 2, 42, 27]] * 6, 6),  # which stick out as corners, too
+    ],
+)
+def test_large_boxes_of_coco_are_not_taken_for_corners(tmp_path, boxes, clipped):
+    coco_split(tmp_path, "train", ["a.jpg", "b.jpg", "c.jpg"])
+    coco_split(tmp_path, "valid", ["a.jpg", "b.jpg"])
+
+    def enlarge(content):
+        for item, box in zip(content["annotations"], boxes, strict=True):
+            item["bbox"] = box
+
+    change(tmp_path / "train" / "_annotations.coco.json", enlarge)
+    data = DetectionData.read(tmp_path)
+    assert any(f"{clipped} x box sticks out of its image: clipped" in line for line in data.notes)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"images": 3}', "\xff", "[" * 100000])
