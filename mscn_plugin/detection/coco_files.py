@@ -39,10 +39,14 @@ def _split(data: DataFolder, file: Path) -> str | None:
 
 
 def read_coco(data: DataFolder, findings: Findings) -> dict[str | None, list[Picture]]:
-    """The pictures of all files by split."""
+    """The pictures of all files by split: that of their file, or that which a folder names.
+
+    ``None`` has those of no split, and those that the file of their split does not list.
+    """
     splits: dict[str | None, list[Picture]] = {}
     files = annotation_files(data)
     instances = [pair for pair in files if "instances" in pair[1].name]
+    of_files = {split for split, _ in files}
     taken: dict[str | None, Path] = {}
     stated: set[str] = set()
     for split, file in instances + [pair for pair in files if pair[0] not in dict(instances)]:
@@ -54,7 +58,11 @@ def read_coco(data: DataFolder, findings: Findings) -> dict[str | None, list[Pic
             )
             continue
         taken[split] = file
-        splits[split] = list(_read_file(data, file, split, stated, findings))
+        splits.setdefault(split, [])
+        for picture in _read_file(data, file, split, stated, findings):
+            by_folder = data.split(picture.file)
+            of_picture = split or (None if by_folder in of_files else by_folder)
+            splits.setdefault(of_picture, []).append(picture)
     used = {item.name for found in splits.values() for p in found for item in p.objects}
     for name in sorted(stated - used):
         findings.note("category has no objects: no class", repr(name))
