@@ -153,6 +153,7 @@ def choose_images(cfg: Config, folders: Folders) -> ImageLists:
         ConfigError: a wrong subset, or too few training images for one batch.
     """
     train = val = None
+    held_out: list[tuple[str, int]] = []
     takes_all, holds_out = _takes_all(cfg), is_evaluation(cfg) and not cfg.DATA.TEST.DATA_SOURCES
     if not takes_all or holds_out:
         available = _only_folder(cfg, folders)
@@ -163,7 +164,8 @@ def choose_images(cfg: Config, folders: Folders) -> ImageLists:
             train, val = as_arrays(kept), as_arrays(held_out)
         if not takes_all:
             warn_of_drawn_labels(cfg, len(available.classes or ()))
-            train = with_path("config.MSCN", train_subset, available, cfg.MSCN.TRAIN_SUBSET)
+            subset = cfg.MSCN.TRAIN_SUBSET
+            train = with_path("config.MSCN", train_subset, available, subset, held_out=held_out)
     take_stock(cfg, folders, train)
     return ImageLists(train, val)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,13 @@ from mscn_plugin.errors import RunError
 _REDUCTIONS = (1, 2, 4, 8)
 """Of which each image has a place for the pixels; the JPEG format has no others."""
 _ALIGNMENT = 64
+_CONTROL_GROUPS = {
+    "": ("/sys/fs/cgroup", "max", "current", ""),
+    "memory": ("/sys/fs/cgroup/memory", "limit_in_bytes", "usage_in_bytes", "total_"),
+}
+"""Of versions 2 and 1, by the controller's name in ``/proc/self/cgroup``: the outermost group, the
+ends of its files' names ``memory.<...>``, and how names in ``memory.stat`` begin."""
+_FILE_PAGES = ("active_file", "inactive_file")
 
 
 def held_bytes(file: EncodedImage) -> list[int]:
@@ -36,40 +43,54 @@ def held_bytes(file: EncodedImage) -> list[int]:
 
 
 def available_memory() -> int:
-    """Bytes that this machine, or the container that this process is in, has left."""
+    """Bytes that this machine, or the container or SLURM job that this process is in, has left."""
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             found.append(int(line.split()[1]) * 1024)
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        (
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ),
-    ):
-        numbers = [*_lines(limit), *_lines(used)]
-        if len(numbers) == 2 and all(number.isdigit() for number in numbers):
-            found.append(max(0, int(numbers[0]) - int(numbers[1])))
-    return min(found)
+    return min(found + list(_left_in_control_groups()))
 
 
-def _lines(path: str) -> list[str]:
+def _left_in_control_groups() -> Iterator[int]:
+    """Bytes that each control group around this process has left: a SLURM job's, a container's."""
+    own: dict[str, str] = {}
+    for line in _lines("/proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        own.update(dict.fromkeys(controllers.split(","), path))
+    for controller, (root, limit, used, prefix) in _CONTROL_GROUPS.items():
+        group = Path(root, own.get(controller, "").lstrip("/"))
+        for folder in (group, *group.parents):
+            numbers = [*_lines(folder / f"memory.{limit}"), *_lines(folder / f"memory.{used}")]
+            if len(numbers) == 2 and all(number.isdigit() for number in numbers):
+                counts = dict(line.split() for line in _lines(folder / "memory.stat"))
+                # Pages of files count as used, and are given back where memory is needed.
+                pages = sum(int(counts.get(prefix + kind, 0)) for kind in _FILE_PAGES)
+                yield max(0, int(numbers[0]) - int(numbers[1]) + pages)
+
+
+def _lines(path: str | Path) -> list[str]:
     try:
         return Path(path).read_text().splitlines()
     except OSError:
         return []
 
 
-def refusal(needed: float, images: int, about: str = "") -> str | None:
-    """What is wrong with a cache of so many bytes on this machine, or None."""
-    available = available_memory()
+def refusal(needed: float, images: int, about: str = "", job_gb: int | None = None) -> str | None:
+    """What is wrong with a cache of so many bytes on this machine, or None.
+
+    Args:
+        job_gb: ``SLURM.MEM_GB`` of a job that is yet to start, elsewhere.
+    """
+    if job_gb is None:
+        available, room = available_memory(), "this machine has {:.3g} GB left"
+    else:
+        available, room = job_gb * 2**30, "a job has {:.3g} GB (config.SLURM.MEM_GB)"
     if needed <= available:
         return None
     return (
         f"config.MSCN.CACHE is memory, which for {images} decoded images needs {about}"
-        f"{needed / 1e9:.3g} GB, and this machine has {available / 1e9:.3g} GB left: set it to "
-        "none, or make the images smaller (mscn pack --short-side)"
+        f"{needed / 1e9:.3g} GB, and {room.format(available / 1e9)}: set it to none, or make the "
+        "images smaller (mscn pack --short-side)"
     )
 
 

@@ -82,7 +82,8 @@ class Packed(NamedTuple):
         copied: byte for byte.
         encoded: anew, as JPEGs.
         deep: larger than asked for and copied, since they have more than 8 bits a channel.
-        unreadable: copied, and counted as unreadable wherever they are used.
+        unreadable: copied, or empty where there is no file that may be read, and counted as
+            unreadable wherever they are used.
         kept: of shards that an earlier start has finished.
     """
 
@@ -98,7 +99,7 @@ class Packed(NamedTuple):
             "encoded anew": self.encoded,
             "copied": self.copied,
             "of more than 8 bits a channel, copied": self.deep,
-            "unreadable, copied": self.unreadable,
+            "unreadable, kept as such": self.unreadable,
             "packed by an earlier start": self.kept,
         }
         return "images: " + "; ".join(f"{number} {what}" for what, number in said.items() if number)
@@ -126,7 +127,7 @@ def pack(data: str, output: Path, settings: Settings, processes: int = 1) -> lis
 
     Raises:
         ConfigError: there are no images, or ``output`` holds something else.
-        OSError: an image cannot be read, or a shard not be written.
+        OSError: reading an image failed, as on a faulty disk, or a shard cannot be written.
     """
     splits = find_splits(data, "the folder")
     found = {"train": contents_of(splits)}
@@ -238,7 +239,11 @@ def _write_shard(job: _Job) -> tuple[Packed, list[str]]:
     with replacing(job.shard) as file, tarfile.open(file, "w", format=tarfile.GNU_FORMAT) as tar:
         for path, label in job.images:
             name = path[len(job.root) + 1 :]
-            content, ending, what = packed_image(source.content(job.root, path), job.settings)
+            try:
+                content = source.content(job.root, path)
+            except (FileNotFoundError, PermissionError):  # such as a link that leads nowhere
+                content = b""
+            content, ending, what = packed_image(content, job.settings)
             counts[what] += 1
             if what == "unreadable":
                 unreadable.append(path)

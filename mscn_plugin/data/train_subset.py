@@ -7,6 +7,7 @@ not have them draws the same number of images of each class by a fixed seed.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,10 @@ from mscn_plugin.files import replacing
 
 
 def train_subset(
-    available: Contents, subset: object, seed: int = 0
+    available: Contents,
+    subset: object,
+    seed: int = 0,
+    held_out: Sequence[tuple[str, int]] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images of a training folder, with their labels.
 
@@ -27,6 +31,7 @@ def train_subset(
         subset: a fraction in (0, 1]: of each class that part, at least one image, drawn with
             ``seed``; or the path of a text file with one image on a line, named by its file name
             or by its path inside of the folder.
+        held_out: more images of the folder, which a list may name, and which are not taken.
 
     Returns:
         Paths ``[N]`` as text and labels ``[N]``, int64, sorted by path. Every class of
@@ -38,15 +43,22 @@ def train_subset(
     """
     folder, images = Path(available.folder), available.images
     if isinstance(subset, str):
-        chosen = _listed(folder, images, Path(subset).expanduser())
+        listed = _listed(folder, [*images, *held_out], Path(subset).expanduser())
+        chosen = sorted(set(listed).difference(held_out))
+        if len(chosen) < len(listed):
+            logging.warning(
+                f"config.MSCN.TRAIN_SUBSET lists {len(listed)} images, of which "
+                f"{len(listed) - len(chosen)} are held out for validation: left out"
+            )
     else:
         chosen = _drawn(images, check_fraction(subset), seed)
     missing = sorted({label for _, label in images} - {label for _, label in chosen})
     if missing or not chosen:
         of_class = f" of class {available.classes[missing[0]]!r}" if available.labeled else ""
+        to_train = " that is not held out" if held_out else ""
         raise ValueError(
-            f"TRAIN_SUBSET is {subset!r}, which has no image{of_class} in {folder}; it must have "
-            "one of each"
+            f"TRAIN_SUBSET is {subset!r}, which has no image{of_class}{to_train} in {folder}; it "
+            "must have one of each"
         )
     return as_arrays(chosen)
 

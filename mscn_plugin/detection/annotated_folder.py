@@ -12,13 +12,9 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from mscn_plugin.data.image_folder import is_run
+from mscn_plugin.data.image_folder import TEST, TRAIN, VAL, is_run
 
-_SPLITS = {
-    **dict.fromkeys(("train", "training", "trainval"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
+_SPLITS = {"train": TRAIN, "val": VAL, "test": TEST}
 _PICTURE_FOLDERS = ("jpegimages", "images", "image", "imgs", "img")
 _ANNOTATION_FOLDERS = ("annotations", "annotation", "labels", "label", "xml", "xmls")
 _MASK_FOLDERS = ("segmentationclass", "segmentationobject")  # VOC's, whose files are named alike
@@ -26,10 +22,13 @@ _NO_PICTURES = (".xml", ".txt", ".json", ".yaml", ".yml", ".names", ".csv", ".md
 
 
 def split_named(name: str) -> str | None:
-    """``train``, ``val`` or ``test`` if a name means that, as ``Valid`` and CVAT's
+    """``train``, ``val`` or ``test`` if a name means that, as ``Valid``, ``val_images`` and CVAT's
     ``obj_valid_data``."""
     inner = re.fullmatch(r"obj_(.+)_data", name.lower())
-    return _SPLITS.get(re.sub(r"[\d_\-. ]+$", "", inner[1] if inner else name.lower()))
+    name = re.sub(r"[\d_\-. ]+$", "", inner[1] if inner else name.lower())
+    if name == "trainval":  # VOC's
+        return "train"
+    return next((split for split, pattern in _SPLITS.items() if pattern.fullmatch(name)), None)
 
 
 class DataFolder:

@@ -19,6 +19,7 @@ _NO_COCO = (
     "file is no annotation file of COCO, an object with lists images, annotations and categories: "
     "export it again, or remove it"
 )
+_MANY = 0.25  # of a file's boxes
 
 
 def annotation_files(data: DataFolder) -> list[tuple[str | None, Path]]:
@@ -38,10 +39,14 @@ def _split(data: DataFolder, file: Path) -> str | None:
 
 
 def read_coco(data: DataFolder, findings: Findings) -> dict[str | None, list[Picture]]:
-    """The pictures of all files by split."""
+    """The pictures of all files by split: that of their file, or that which a folder names.
+
+    ``None`` has those of no split, and those that the file of their split does not list.
+    """
     splits: dict[str | None, list[Picture]] = {}
     files = annotation_files(data)
     instances = [pair for pair in files if "instances" in pair[1].name]
+    of_files = {split for split, _ in files}
     taken: dict[str | None, Path] = {}
     stated: set[str] = set()
     for split, file in instances + [pair for pair in files if pair[0] not in dict(instances)]:
@@ -53,7 +58,11 @@ def read_coco(data: DataFolder, findings: Findings) -> dict[str | None, list[Pic
             )
             continue
         taken[split] = file
-        splits[split] = list(_read_file(data, file, split, stated, findings))
+        splits.setdefault(split, [])
+        for picture in _read_file(data, file, split, stated, findings):
+            by_folder = data.split(picture.file)
+            of_picture = split or (None if by_folder in of_files else by_folder)
+            splits.setdefault(of_picture, []).append(picture)
     used = {item.name for found in splits.values() for p in found for item in p.objects}
     for name in sorted(stated - used):
         findings.note("category has no objects: no class", repr(name))
@@ -198,7 +207,7 @@ def _add_objects(
 ) -> None:
     """Put the objects into their pictures."""
     seen = set()
-    corners, sticking_out = 0, []
+    boxes = []
     for index, item in enumerate(items, 1):
         where = f"{place}, object {item.get('id', f'number {index}')!r}"
         if "id" not in item or str(item["id"]) in seen:
@@ -221,16 +230,39 @@ def _add_objects(
             )
             continue
         picture.objects.append(annotation)
-        left, upper, right, lower = sides[0], sides[1], sides[0] + sides[2], sides[1] + sides[3]
-        corners += sides[2] > left and sides[3] > upper
-        if picture.size and (right > picture.size[0] + 1 or lower > picture.size[1] + 1):
-            sticking_out.append(where)
-    if sticking_out and corners == len(items) > 1:
+        boxes.append((sides, picture.size, where))
+    _refuse_corners(boxes, findings)
+
+
+def _refuse_corners(
+    boxes: list[tuple[list[float], tuple[int, int] | None, str]], findings: Findings
+) -> None:
+    """Refuse the boxes of a file if they are corners.
+
+    Corners that are taken for width and height stick out wherever the box's center lies beyond the
+    middle of its image: then many do. Some that do are sloppy, and clipped.
+
+    Args:
+        boxes: their four numbers, the sizes of their images, and their places in the file.
+    """
+    as_sides = [
+        where
+        for (left, upper, width, height), size, where in boxes
+        if _sticks_out(left + width, upper + height, size)
+    ]
+    as_corners = sum(_sticks_out(right, lower, size) for (_, _, right, lower), size, _ in boxes)
+    in_order = all(right > left and lower > upper for (left, upper, right, lower), *_ in boxes)
+    if len(boxes) > 1 and in_order and len(as_sides) >= _MANY * len(boxes) > as_corners:
         findings.refuse(
             "all boxes read as [left, upper, right, lower]; COCO's are [left, upper, width, "
             "height]: convert them",
-            f"{place}, where {len(sticking_out)} boxes stick out of their images",
+            f"{as_sides[0]}, one of {len(as_sides)} boxes that stick out of their images",
         )
+
+
+def _sticks_out(right: float, lower: float, size: tuple[int, int] | None) -> bool:
+    """Whether a box does by more than a pixel; False where the image's size is not known."""
+    return size is not None and (right > size[0] + 1 or lower > size[1] + 1)
 
 
 def _sides(item: dict[str, Any], where: str, findings: Findings) -> list[float]:

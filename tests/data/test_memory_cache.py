@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mscn_plugin.config.checks import cache as check
 from mscn_plugin.data import memory_cache
 from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError
 from mscn_plugin.data.memory_cache import HeldImage, MemoryCache, make_cache
@@ -200,9 +201,40 @@ def test_without_room_it_is_refused_with_both_numbers(monkeypatch, compose, imag
     both = r"CACHE is memory, which for 32 decoded images needs 0.000393 GB, .* has 0.0003 GB left"
     with pytest.raises(ConfigError, match=both):
         compose(*overrides(image_folder))
+    slurm = ["config.SLURM.USE_SLURM=True", "config.SLURM.PARTITION=any"]
+    compose(*overrides(image_folder), *slurm)  # this machine is not the job's
+    monkeypatch.setattr(check, "held_bytes", lambda file: [2**35])
+    with pytest.raises(ConfigError, match=r"needs 1.1e\+03 GB, and a job has 268 GB .config.SLURM"):
+        compose(*overrides(image_folder), *slurm)
     monkeypatch.setattr(memory_cache, "available_memory", lambda: 1000)
     with pytest.raises(RunError, match=r"for 6 decoded images needs 0.0\d+ GB"):
         make_cache(load, len(FILES))
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_slurm_jobs_limit_is_found_in_its_own_control_group(monkeypatch, version):
+    job = "slurm/uid_0/job_7"
+    if version == 1:
+        root, names, total = "/sys/fs/cgroup/memory", ("limit_in_bytes", "usage_in_bytes"), "total_"
+        groups = [f"4:memory:/{job}/step_0", "1:cpu,cpuacct:/other", "0::/"]
+    else:
+        root, names, total = "/sys/fs/cgroup", ("max", "current"), ""
+        groups = [f"0::/{job}/step_0"]
+    files = {"/proc/self/cgroup": groups}
+
+    def limit(folder, *numbers):
+        files.update({f"{folder}/memory.{name}": [str(n)] for name, n in zip(names, numbers)})
+
+    monkeypatch.setattr(memory_cache, "_lines", lambda path: files.get(str(path), []))
+    machine = memory_cache.available_memory()
+    limit(f"{root}/{job}/step_0", "max", 600)
+    assert memory_cache.available_memory() == machine
+    limit(f"{root}/{job}", 5000, 700)
+    assert memory_cache.available_memory() == 4300
+    files[f"{root}/{job}/memory.stat"] = [f"{total}active_file 20", f"{total}inactive_file 80"]
+    assert memory_cache.available_memory() == 4400
+    limit(root, 1000, 900)
+    assert memory_cache.available_memory() == 100
 
 
 def overrides(data, *more):
@@ -255,11 +287,10 @@ def test_crops_on_the_device_need_images_of_one_size(compose, tmp_path):
 @pytest.mark.parametrize(("mode", "extension"), [("RGB", "png"), ("L", "jpg")])
 def test_the_ranks_look_at_the_size_of_every_image(compose, tmp_path, monkeypatch, mode, extension):
     """Also of those of which only decoding says it; the check before took some."""
-    from mscn_plugin.config.checks import cache
     from mscn_plugin.data.readable_images import dataset_of
     from mscn_plugin.transforms.loader_pipeline import loader_config
 
-    monkeypatch.setattr(cache, "_MEASURED", 1)
+    monkeypatch.setattr(check, "_MEASURED", 1)
     data = tmp_path / "data"
     data.mkdir()
     for name in range(9):

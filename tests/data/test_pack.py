@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from mscn_plugin.data import pack as packing
-from mscn_plugin.data.decoding import to_rgb
+from mscn_plugin.data.decoding import UnreadableImageError, reading, to_rgb
 from mscn_plugin.data.pack import Settings, member_key, pack, packed_image
 from mscn_plugin.data.sources import SOURCES, contents_of, find_splits, measured_images
 from mscn_plugin.errors import ConfigError
@@ -66,7 +67,7 @@ def images_of(data):
 
 def test_a_pack_is_the_folder(odd_folder, tmp_path):
     lines = pack(str(odd_folder), tmp_path / "out", Settings(images_per_shard=4))
-    assert lines[0] == "images: 9 copied; 2 unreadable, copied"
+    assert lines[0] == "images: 9 copied; 2 unreadable, kept as such"
     assert lines[1] == f"unreadable: {odd_folder}/b/damaged.jpg, {odd_folder}/b/none.png"
     again = pack(str(odd_folder), tmp_path / "out", Settings(images_per_shard=4))
     assert again == ["images: 11 packed by an earlier start", lines[2]]
@@ -85,6 +86,27 @@ def test_a_pack_is_the_folder(odd_folder, tmp_path):
         readable += 1
         assert to_rgb(source.open(packed.folder, path)).tobytes() == pixels.tobytes()
     assert readable == 9
+
+
+def test_what_cannot_be_opened_is_unreadable_in_a_pack_as_in_the_folder(
+    odd_folder, tmp_path, monkeypatch
+):
+    (odd_folder / "a" / "dangling.jpg").symlink_to("nowhere.jpg")
+    lines = pack(str(odd_folder), tmp_path / "out", COPIED)
+    assert lines[0] == "images: 9 copied; 3 unreadable, kept as such"
+    assert lines[1].startswith(f"unreadable: {odd_folder}/a/dangling.jpg, ")
+    for data in (odd_folder, tmp_path / "out"):
+        source, found = images_of(data)
+        (path,) = [path for path, _ in found.images if path.endswith("dangling.jpg")]
+        with pytest.raises(UnreadableImageError), reading(path):
+            source.open(found.folder, path)
+
+    def failing(*_):
+        raise OSError(errno.EIO, "the disk")
+
+    monkeypatch.setattr(SOURCES["disk_folder"], "content", failing)
+    with pytest.raises(OSError, match="the disk"):  # which may pass, and the pack goes on then
+        pack(str(odd_folder), tmp_path / "other", COPIED)
 
 
 def test_webdataset_reads_a_pack(image_folder, odd_folder, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 
 import numpy as np
 import pytest
@@ -78,6 +79,22 @@ def test_wrong_subsets_are_one_sentence(folder, tmp_path):
         with pytest.raises(ValueError, match="TRAIN_SUBSET") as error:
             train_subset(folder, subset)
         assert message in str(error.value)
+
+
+def test_of_a_list_the_images_that_are_held_out_are_left_out(folder, tmp_path):
+    from mscn_plugin.data.train_subset import train_subset
+
+    held_out = [image for image in folder.images if image[0].endswith("/0.png")]
+    rest = dataclasses.replace(
+        folder, images=[image for image in folder.images if image not in held_out]
+    )
+    names = [f"class{label}/{name}.png" for label in range(4) for name in range(2)]
+    (tmp_path / "list.txt").write_text("\n".join(names))
+    paths, _ = train_subset(rest, str(tmp_path / "list.txt"), held_out=held_out)
+    assert paths.tolist() == [f"{folder.folder}/{name}" for name in names[1::2]]
+    (tmp_path / "list.txt").write_text("\n".join(names[::2]))
+    with pytest.raises(ValueError, match="no image of class 'class0' that is not held out in"):
+        train_subset(rest, str(tmp_path / "list.txt"), held_out=held_out)
 
 
 def test_files_are_vissls(folder, tmp_path):

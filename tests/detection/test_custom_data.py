@@ -153,6 +153,12 @@ def roboflow_voc(root):
     pairs(root / "test", "xy", ".jpeg")
 
 
+def classification(root):
+    """Folders of splits by the names that classification takes."""
+    pairs(root / "train_images", "abcdefgh")
+    pairs(root / "ValSet", "ab")
+
+
 def split_folders_below(root):
     pairs(root / "images" / "train", "abcdefgh", annotations=root / "annotations" / "train")
     pairs(root / "images" / "val", "ab", annotations=root / "annotations" / "val")
@@ -176,6 +182,13 @@ def cvat(root):
     coco_file(root / "annotations" / "instances_default.json", names)
 
 
+def split_folders_of_one_file(root):
+    names = [*(f"train/{letter}.jpg" for letter in "abcdefgh"), "val/a.jpg", "val/b.jpg"]
+    for name in names:
+        picture(root / name)
+    coco_file(root / "annotations.json", names)
+
+
 def yolo(root):
     for split, letters in (("train", "abcdefgh"), ("valid", "ab")):
         for letter in letters:
@@ -192,9 +205,11 @@ def yolo(root):
         (raccoons, "voc", None),
         (labelimg, "voc", None),
         (roboflow_voc, "voc", ["valid/a.jpeg", "valid/b.jpeg"]),
+        (classification, "voc", ["ValSet/a.jpg", "ValSet/b.jpg"]),
         (split_folders_below, "voc", ["images/val/a.jpg", "images/val/b.jpg"]),
         (roboflow_coco, "coco", ["valid/a.jpg", "valid/b.jpg"]),
         (cvat, "coco", None),
+        (split_folders_of_one_file, "coco", ["val/a.jpg", "val/b.jpg"]),
         (yolo, "coco", ["valid/images/a.jpg", "valid/images/b.jpg"]),
     ],
 )
@@ -213,6 +228,17 @@ def test_layouts_as_published(tmp_path, write, layout, val):
         assert files(DetectionData.read(tmp_path), "val") == files(data, "val")
     first = data.splits["train"][0].objects
     assert [item.name for item in first] == ["cat", "dog"]
+
+
+def test_a_split_of_its_own_file_gets_no_pictures_of_another_one(tmp_path):
+    coco_split(tmp_path, "train", ["a.jpg", "b.jpg"])
+    names = ["train/c.jpg", "val/m.jpg", "val/n.jpg"]
+    for name in names:
+        picture(tmp_path / name)
+    coco_file(tmp_path / "instances_all.json", names)
+    data = DetectionData.read(tmp_path)
+    assert (files(data, "train"), files(data, "val")) == (["train/a.jpg", "train/b.jpg"], names[1:])
+    assert "- 1 x picture of no split: left out: train/c.jpg" in data.notes
 
 
 def test_boxes_of_yolo(tmp_path):
@@ -427,8 +453,28 @@ def test_boxes_by_two_corners_are_not_cocos(tmp_path):
             item["bbox"] = [20, 10, 38, 28]
 
     change(tmp_path / "train" / "_annotations.coco.json", corners)
-    with pytest.raises(ConfigError, match=r"read as \[left, upper, right, lower\]"):
+    with pytest.raises(ConfigError, match=r"read as \[left, upper, right, lower\].*, object 1"):
         DetectionData.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "clipped"),
+    [
+        ([[4, 3, 32, 24]] * 5 + [[4, 3, 38, 24]], 1),  # large objects, and one sloppy box
+        ([[2, 2, 42, 27]] * 6, 6),  # which stick out as corners, too
+    ],
+)
+def test_large_boxes_of_coco_are_not_taken_for_corners(tmp_path, boxes, clipped):
+    coco_split(tmp_path, "train", ["a.jpg", "b.jpg", "c.jpg"])
+    coco_split(tmp_path, "valid", ["a.jpg", "b.jpg"])
+
+    def enlarge(content):
+        for item, box in zip(content["annotations"], boxes, strict=True):
+            item["bbox"] = box
+
+    change(tmp_path / "train" / "_annotations.coco.json", enlarge)
+    data = DetectionData.read(tmp_path)
+    assert any(f"{clipped} x box sticks out of its image: clipped" in line for line in data.notes)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"images": 3}', "\xff", "[" * 100000])

@@ -18,7 +18,8 @@ _MEASURED = 1000
 def check_cache(cfg: Config, images: Sequence[Any]) -> None:
     """Compare what ``MSCN.CACHE`` needs with the memory that is left, and sizes for ``CROP_ON``.
 
-    The ranks do it again, with all images, on the machines that they run on.
+    For a SLURM job it is the memory that the job asks for. The ranks do it again, with all
+    images, on the machines that they run on.
 
     Args:
         images: paths, or paths with labels.
@@ -33,8 +34,6 @@ def check_cache(cfg: Config, images: Sequence[Any]) -> None:
             f"config.MSCN.CACHE is {cfg.MSCN.CACHE}, which holds pictures of 8 bits; with "
             f"config.MSCN.CHANNELS {cfg.MSCN.CHANNELS} it must be none"
         )
-    if cfg.SLURM.USE_SLURM:
-        return
     number = len(images)
     places = range(0, number, -(-number // _MEASURED))
     total, sizes = 0, set()
@@ -49,7 +48,8 @@ def check_cache(cfg: Config, images: Sequence[Any]) -> None:
         except UnreadableImageError:
             continue
     about = "about " if len(places) < number else ""
-    message = refusal(total * number / len(places), number, about)
+    job_gb = cfg.SLURM.MEM_GB if cfg.SLURM.USE_SLURM else None
+    message = refusal(total * number / len(places), number, about, job_gb)
     message = message or sizes_refusal(sizes)
     if message is not None:
         raise ConfigError(message)

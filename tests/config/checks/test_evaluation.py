@@ -162,7 +162,7 @@ def test_classes_must_agree(linear, saved, batch_folder, tmp_path_factory):
 
 
 def test_without_validation_images_the_online_evaluations_fifth_is_held_out(
-    compose, linear, saved, batch_folder, tmp_path
+    compose, linear, saved, batch_folder, tmp_path, caplog
 ):
     import numpy as np
 
@@ -189,6 +189,15 @@ def test_without_validation_images_the_online_evaluations_fifth_is_held_out(
     )
     part = set(np.load(config.DATA.TRAIN.DATA_PATHS[0], allow_pickle=False).tolist())
     assert part < set(splits["TRAIN"])
+    # A list may name any, of which those that are held out are left out.
+    listing = tmp_path / "list.txt"
+    listing.write_text("\n".join(splits["TRAIN"][::2] + splits["TEST"]).replace(f"{folder}/", ""))
+    config = linear(
+        saved(), f"config.MSCN.TRAIN_SUBSET={listing}", "config.CHECKPOINT.DIR=list", data=folder
+    )
+    listed = np.load(config.DATA.TRAIN.DATA_PATHS[0], allow_pickle=False).tolist()
+    assert listed == splits["TRAIN"][::2]
+    assert "lists 308 images, of which 103 are held out for validation" in caplog.text
 
 
 def test_training_images_are_no_validation_images(linear, saved, batch_folder, tmp_path):
