@@ -168,7 +168,7 @@ def _images(
                 for entry in entries:
                     extension = os.path.splitext(entry.name)[1].lower()
                     is_image = extension in extensions
-                    if entry.is_dir():
+                    if _is_folder(entry):
                         if is_hidden(entry.name):
                             left_out[f"hidden folder {entry.name}"] += 1
                         elif _leads_back(entry):
@@ -197,8 +197,16 @@ def class_names(folder: str | Path, extensions: Extensions = ()) -> list[str]:
 
 def sub_folders(folder: str | Path) -> list[str]:
     with os.scandir(folder) as entries:
-        shown = [e for e in entries if e.is_dir() and not is_hidden(e.name)]
+        shown = [e for e in entries if _is_folder(e) and not is_hidden(e.name)]
         return sorted(e.name for e in shown if not (_leads_back(e) or is_run(e.path)))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """``entry.is_dir()``; a link in a circle is none, as one that leads nowhere."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _leads_back(folder: os.DirEntry[str]) -> bool:
@@ -233,7 +241,7 @@ def _image_paths(folder: str, endings: Extensions, deep: bool) -> Iterator[str]:
             for entry in entries:
                 if is_hidden(entry.name):
                     continue
-                if entry.is_dir():
+                if _is_folder(entry):
                     if not (_leads_back(entry) or is_run(entry.path)):
                         folders.append(entry.path)
                 elif entry.name.lower().endswith(endings):

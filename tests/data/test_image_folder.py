@@ -106,6 +106,17 @@ def test_a_link_to_a_folder_around_it_brings_no_image_again(tree, tmp_path, monk
     assert [path for path, _ in contents(".").images] == [f"./{file}" for file in CLASSES]
 
 
+def test_a_link_in_a_circle_takes_no_other_image_away(tree):
+    """It is an image that cannot be read, as a link that leads nowhere is."""
+    folder = tree(*CLASSES)
+    for name, target in (("0.png", "0.png"), ("a.png", "nowhere"), ("round", "round")):
+        (folder / "a" / name).symlink_to(target)
+    names = [os.path.basename(path) for path, _ in contents(folder).images]
+    assert names == ["0.png", "1.png", "2.jpg", "a.png", "1.JPEG"]
+    assert class_names(folder) == ["a", "b"]
+    assert sub_folders(folder / "a") == []
+
+
 def test_links_to_other_folders_are_followed(tree, tmp_path):
     elsewhere = tree("2/b/1.png", "2/c/2.png", name="elsewhere")
     folder = tree("a/1.png")
