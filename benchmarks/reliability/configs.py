@@ -43,7 +43,20 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "another normalization than training's",
         ["config.DATA.TEST.TRANSFORMS.3.mean=[0,0,0]"],
-        "config.DATA.TEST.TRANSFORMS[3] normalizes with mean and std",
+        "config.DATA.TEST.TRANSFORMS normalize with mean [0.0, 0.0, 0.0] and std",
+    ),
+    (
+        "another normalization in torchvision's other spelling",
+        ["config.DATA.TEST.TRANSFORMS.3.name=normalize", "config.DATA.TEST.TRANSFORMS.3.std=[1]"],
+        "config.DATA.TEST.TRANSFORMS normalize with mean [0.485, 0.456, 0.406] and std [1.0]",
+    ),
+    (
+        "a normalization of training images alone",
+        [
+            "config.DATA.TEST.TRANSFORMS=[{name:Resize,size:64},{name:CenterCrop,size:56},"
+            "{name:ToTensor},{name:MSCNHighPass,sigma:1.25}]"
+        ],
+        "config.DATA.TEST.TRANSFORMS do not normalize, and config.DATA.TRAIN.TRANSFORMS normalize",
     ),
     (
         "means of 0 to 255",
