@@ -63,6 +63,28 @@ def test_splits_of_other_classes_are_refused_where_labels_are_read(compose, imag
     compose(*arguments)
 
 
+def test_images_that_vissl_would_miss_later_are_missed_at_the_start(
+    compose, image_folder, tmp_path
+):
+    from PIL import Image
+
+    data = shutil.copytree(image_folder, tmp_path / "data")
+    for index in range(6):  # two are left of this class, eight of the others
+        (data / "train" / "class1" / f"{index}.png").unlink()
+    Image.new("RGB", (80, 64)).save(data / "val" / "class0" / "0.png")
+    neighbors = "config.MSCN.ONLINE_EVALUATION.NUM_NEIGHBORS=2"
+    arguments = (*SMALL, f"config.MSCN.DATA={data}", neighbors)
+    balanced = "config.DATA.TRAIN.DATA_LIMIT_SAMPLING.IS_BALANCED=True"
+    compose(*arguments, balanced, "config.DATA.TRAIN.DATA_LIMIT=9")  # its rest is of class 0
+    with pytest.raises(ConfigError, match="DATA_LIMIT is 10, .* has 2: .* from 4 to 8$"):
+        compose(*arguments, balanced, "config.DATA.TRAIN.DATA_LIMIT=10")
+    resized = "config.DATA.TEST.TRANSFORMS=[{name:Resize,size:64},{name:ToTensor}"
+    filtered = "{name:Normalize,mean:[0.485,0.456,0.406],std:[0.229,0.224,0.225]}"
+    whole = f"{resized},{filtered},{{name:MSCNHighPass,sigma:1.25}}]"
+    with pytest.raises(ConfigError, match="DATA.TEST.TRANSFORMS leave images of several sizes"):
+        compose(*arguments, whole)
+
+
 def test_hidden_folders_are_no_classes(compose, image_folder, tmp_path):
     from mscn_plugin.data.readable_images import build_dataset
 
