@@ -231,6 +231,38 @@ def test_mocos_queue_takes_whole_batches(compose, batch_folder):
         )
 
 
+def test_overrides_of_parts_that_the_run_does_not_have_are_warned_of(
+    compose, batch_folder, monkeypatch, caplog
+):
+    unread = [
+        "config.LOSS.simclr_info_nce_loss.temperature=0.1",
+        "config.MODEL.TRUNK.RESNETS.DEPTH=50",
+        "config.OPTIMIZER.param_schedulers.lr.milestones=[1,2]",
+    ]
+    read = [
+        "config.LOSS.mscn_info_nce_loss.temperature=0.1",
+        "config.MODEL.TRUNK.SMALL_RESNET.DEPTH=18",
+        "config.OPTIMIZER.param_schedulers.lr.end_value=0.001",
+    ]
+    arguments = ["config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}", *unread, *read]
+    monkeypatch.setattr("sys.argv", ["tool", *arguments])
+    compose(*arguments)
+    said = [r.getMessage() for r in caplog.records if "has no effect" in r.getMessage()]
+    for message, key, reason in zip(
+        said,
+        unread,
+        (
+            "config.LOSS.name is mscn_info_nce_loss, whose section is "
+            "config.LOSS.mscn_info_nce_loss",
+            "config.MODEL.TRUNK.NAME is small_resnet, whose section is "
+            "config.MODEL.TRUNK.SMALL_RESNET",
+            "mscn_warmup_cosine does not read it",
+        ),
+        strict=True,
+    ):
+        assert message == f"{key.partition('=')[0]} has no effect: {reason}"
+
+
 def test_a_loss_without_a_section_has_the_defaults(compose, batch_folder):
     """As in a config of VISSL in which LOSS.name alone is changed."""
     data = f"config.MSCN.DATA={batch_folder}"
