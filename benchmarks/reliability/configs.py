@@ -43,7 +43,20 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "another normalization than training's",
         ["config.DATA.TEST.TRANSFORMS.3.mean=[0,0,0]"],
-        "config.DATA.TEST.TRANSFORMS[3] normalizes with mean and std",
+        "config.DATA.TEST.TRANSFORMS normalize with mean [0.0, 0.0, 0.0] and std",
+    ),
+    (
+        "another normalization in torchvision's other spelling",
+        ["config.DATA.TEST.TRANSFORMS.3.name=normalize", "config.DATA.TEST.TRANSFORMS.3.std=[1]"],
+        "config.DATA.TEST.TRANSFORMS normalize with mean [0.485, 0.456, 0.406] and std [1.0]",
+    ),
+    (
+        "a normalization of training images alone",
+        [
+            "config.DATA.TEST.TRANSFORMS=[{name:Resize,size:64},{name:CenterCrop,size:56},"
+            "{name:ToTensor},{name:MSCNHighPass,sigma:1.25}]"
+        ],
+        "config.DATA.TEST.TRANSFORMS do not normalize, and config.DATA.TRAIN.TRANSFORMS normalize",
     ),
     (
         "means of 0 to 255",
@@ -607,6 +620,20 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     ),
     ("more images than there are", [f"{D}.DATA_LIMIT=99999"], f"{D}.DATA_LIMIT is 99999; it must"),
     (
+        "more validation images than there are",
+        [
+            "config.DATA.TEST.DATA_LIMIT=10",
+            "config.DATA.TEST.DATA_LIMIT_SAMPLING.SKIP_NUM_SAMPLES=3",
+        ],
+        "config.DATA.TEST.DATA_LIMIT is 10; it must be -1, which takes all, or at most the number "
+        "of validation images without the SKIP_NUM_SAMPLES, 9",
+    ),
+    (
+        "fewer images than classes that are to have some",
+        [f"{D}.DATA_LIMIT=3", f"{D}.DATA_LIMIT_SAMPLING.IS_BALANCED=True"],
+        f"{D}.DATA_LIMIT is 3, and {D}.DATA_LIMIT_SAMPLING.IS_BALANCED takes as many images of",
+    ),
+    (
         "checkpoints every 0 iterations",
         ["config.CHECKPOINT.CHECKPOINT_ITER_FREQUENCY=0"],
         "CHECKPOINT_ITER_FREQUENCY is 0; it must be a whole number of at least 1, or -1 for never",
@@ -789,6 +816,16 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         "a frozen parameter without a time",
         ["config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP=[trunk]"],
         "TEMP_FROZEN_PARAMS_ITER_MAP is 'trunk'; it must be a list of a parameter's name and",
+    ),
+    (
+        "misspelled parameter that is frozen for a time",
+        ["config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP=[[module.heads.0.clf0.weight,1]]"],
+        "TEMP_FROZEN_PARAMS_ITER_MAP names 'module.heads.0.clf0.weight', which is no parameter of",
+    ),
+    (
+        "a frozen parameter without its prefix",
+        ["config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP=[[heads.0.clf.0.weight,1]]"],
+        "which is no parameter of the model; did you mean module.heads.0.clf.0.weight?",
     ),
     (
         "a parameter that is never trained",

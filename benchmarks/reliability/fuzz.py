@@ -155,7 +155,10 @@ def _is_legitimate(case: Case) -> bool:
 
 
 _CROP = "{name:RandomResizedCrop,size:56}"
-_TENSOR = "{name:ToTensor},{name:MSCNHighPass,sigma:1.25}"
+_TENSOR = (
+    "{name:ToTensor},{name:Normalize,mean:[0.485,0.456,0.406],std:[0.229,0.224,0.225]},"
+    "{name:MSCNHighPass,sigma:1.25}"
+)
 _RESNET = ("config.MODEL.TRUNK.NAME=resnet", f"{H}=[[mlp,{{dims:[null,64]}}]]")
 _TWICE = "{name:ImgReplicatePil,num_times:2}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from mscn_plugin.config import frozen_parameters
 from mscn_plugin.config.arrays import check_sources
 from mscn_plugin.config.checks.cache import check_cache
 from mscn_plugin.config.checks.evaluation import check_classes, is_evaluation, makes_lists
+from mscn_plugin.config.checks.transforms import Size, check_sizes
 from mscn_plugin.config.hydra_overrides import is_overridden
 from mscn_plugin.data.arrays import AmbiguousLayoutError, ArrayFormat, read_array
 from mscn_plugin.data.decoding import UnreadableImageError, reading, to_rgb
@@ -62,13 +64,14 @@ def find_images(cfg: Config) -> ImageLists:
     """Resolve ``MSCN.DATA``, check the classes, and choose the images.
 
     Raises:
-        ConfigError: as :func:`resolve`, :func:`choose_images`, classes that do not agree, or
-            images in ``CHECKPOINT.DIR``.
+        ConfigError: as :func:`resolve`, :func:`choose_images`, classes that do not agree, images in
+            ``CHECKPOINT.DIR``, or images whose sizes no transform makes one.
     """
     folders = resolve(cfg)
     _check_run_folder(cfg, folders)
-    check_first_images(cfg, folders)
+    sizes = check_first_images(cfg, folders)
     check_classes(cfg, folders)
+    _check_sizes(cfg, sizes)
     if cfg.MSCN.DATA not in ("", PHOTOGRAPHS):  # what comes after may look from another folder
         cfg.MSCN.DATA = os.path.abspath(str(cfg.MSCN.DATA))
     return choose_images(cfg, folders)
@@ -86,28 +89,48 @@ def _check_run_folder(cfg: Config, folders: Folders) -> None:
             )
 
 
-def check_first_images(cfg: Config, folders: Folders) -> None:
+def _check_sizes(cfg: Config, sizes: dict[str, set[Size]]) -> None:
+    """Check that images get one size by the transforms that they pass.
+
+    Those of ``TEST`` are passed by training images as well, in an online evaluation and where an
+    evaluation holds some of them out.
+    """
+    check_sizes(cfg, "TRAIN", sizes["TRAIN"])
+    every, evaluation = cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS, is_evaluation(cfg)
+    online = cfg.TRAINER.TASK_NAME == "mscn_task" and every and cfg.DATA.TRAIN.LABEL_SOURCES
+    if online or evaluation:
+        check_sizes(cfg, "TEST", sizes["TEST"])
+    if online or (evaluation and not cfg.DATA.TEST.DATA_SOURCES):
+        check_sizes(cfg, "TEST", sizes["TRAIN"])
+
+
+def check_first_images(cfg: Config, folders: Folders) -> dict[str, set[Size]]:
     """Read a few images of each folder: what is wrong with all of them is wrong with the keys.
+
+    Returns:
+        The sizes of those of each split.
 
     Raises:
         ConfigError: the layout of an array is ambiguous, or none can be read.
     """
     form, pixel_range = ArrayFormat.of(cfg), cfg.MSCN.PIXEL_RANGE
+    sizes: dict[str, set[Size]] = {split: set() for split in folders}
     listed = [
-        (SOURCES[name], found)
+        (split, SOURCES[name], found)
         for split, of_split in folders.items()
         for name, found in zip(filter(SOURCES.get, cfg.DATA[split].DATA_SOURCES), of_split)
     ]
-    for source, found in listed:
+    for split, source, found in listed:
         images = spread_paths(found.images, _LOOKED_AT)
         problems = []
         for path in images:
             try:
                 if form:
-                    read_array(path, form)
+                    height, width = read_array(path, form).shape[1:]
                 else:
                     with reading(path):
-                        to_rgb(source.open(found.folder, path), pixel_range)
+                        width, height = to_rgb(source.open(found.folder, path), pixel_range).size
+                sizes[split].add((width, height))
             except UnreadableImageError as error:
                 if isinstance(error.__cause__, AmbiguousLayoutError):
                     raise ConfigError(str(error)) from None
@@ -119,6 +142,7 @@ def check_first_images(cfg: Config, folders: Folders) -> None:
                 f"none of {len(images)} {kind} of {found.folder} can be read: {problems[0]}"
                 + (f"; TIFFs of other channels than RGB are arrays: {ARRAYS_HINT}" if tiff else "")
             )
+    return sizes
 
 
 def resolve(cfg: Config) -> Folders:
@@ -150,7 +174,8 @@ def choose_images(cfg: Config, folders: Folders) -> ImageLists:
     in ``MSCN.TRAINING_IMAGES``, and so does an evaluation.
 
     Raises:
-        ConfigError: a wrong subset, or too few training images for one batch.
+        ConfigError: a wrong subset, too few training images for one batch, or fewer images than
+            ``DATA_LIMIT``.
     """
     train = val = None
     held_out: list[tuple[str, int]] = []
@@ -167,6 +192,9 @@ def choose_images(cfg: Config, folders: Folders) -> ImageLists:
             subset = cfg.MSCN.TRAIN_SUBSET
             train = with_path("config.MSCN", train_subset, available, subset, held_out=held_out)
     take_stock(cfg, folders, train)
+    number = _num_validation_images(cfg, folders) if val is None else len(val[0])
+    if number is not None:
+        _check_limit(cfg, "TEST", number, folders, val)
     return ImageLists(train, val)
 
 
@@ -189,7 +217,8 @@ def take_stock(cfg: Config, folders: Folders, chosen: Images | None = None) -> N
         chosen: of the images, where not all are taken.
 
     Raises:
-        ConfigError: an epoch has no batch: fewer images than all ranks take, and the rest dropped.
+        ConfigError: an epoch has no batch: fewer images than all ranks take, and the rest dropped;
+            or there are fewer than ``DATA_LIMIT``.
     """
     cfg.MSCN["TRAINING_IMAGES"] = None
     paths: Sequence[Any] | None = None if chosen is None else chosen[0].tolist()
@@ -204,6 +233,7 @@ def take_stock(cfg: Config, folders: Folders, chosen: Images | None = None) -> N
             )
         frozen_parameters.infer_and_check(cfg, None)
         return
+    _check_limit(cfg, "TRAIN", len(paths), folders, chosen)
     _check_number(cfg, len(paths))
     frozen_parameters.infer_and_check(cfg, len(paths))
     _check_neighbors(cfg, len(paths))
@@ -266,23 +296,75 @@ def _training_paths(cfg: Config, folders: Folders) -> list[str] | None:
     return paths
 
 
+def _num_validation_images(cfg: Config, folders: Folders) -> int | None:
+    """How many ``DATA.TEST`` has; None where there are none, or VISSL alone knows them."""
+    sources = list(cfg.DATA.TEST.DATA_SOURCES)
+    if not sources or not {"disk_filelist", *SOURCES}.issuperset(sources):
+        return None
+    listed = (
+        len(read_list(file))
+        for source, file in zip(sources, _data_paths(cfg, "TEST"))
+        if source == "disk_filelist"
+    )
+    return sum(listed, start=sum(len(found.images) for found in folders["TEST"]))
+
+
+def _check_limit(
+    cfg: Config, split: str, images: int, folders: Folders, chosen: Images | None
+) -> None:
+    """Check that a split has the images that ``DATA_LIMIT`` asks for; VISSL draws them in workers.
+
+    Args:
+        images: their number.
+        chosen: of the images, where not all are taken; labels come with those of training.
+    """
+    data, key = cfg.DATA[split], f"config.DATA.{split}.DATA_LIMIT"
+    limit, skipped = data.DATA_LIMIT, data.DATA_LIMIT_SAMPLING.SKIP_NUM_SAMPLES
+    if images - skipped < limit:
+        kind = "training" if split == "TRAIN" else "validation"
+        behind = " without the SKIP_NUM_SAMPLES" if skipped else ""
+        raise ConfigError(
+            f"{key} is {limit}; it must be -1, which takes all, or at most the number of {kind} "
+            f"images{behind}, {images - skipped}"
+        )
+    if limit <= 0 or not data.DATA_LIMIT_SAMPLING.IS_BALANCED:
+        return
+    if not (cfg.DATA.TRAIN if chosen else data).LABEL_SOURCES:
+        raise ConfigError(
+            f"{key}_SAMPLING.IS_BALANCED is True, which needs labels; it must be False"
+        )
+    labels = chosen[1] if chosen else _labels(cfg, split, folders)
+    if labels is None:
+        return
+    there = np.unique(labels, return_counts=True)[1]
+    classes, smallest = len(there), int(there.min())
+    # As VISSL shares out both numbers: what does not divide goes to the first classes.
+    place = np.arange(classes)
+    taken, left_out = (n // classes + (place < n % classes) for n in (limit, skipped))
+    if limit < classes or (taken + left_out > there).any():
+        most = classes * (smallest - math.ceil(skipped / classes))
+        raise ConfigError(
+            f"{key} is {limit}, and {key}_SAMPLING.IS_BALANCED takes as many images of each of "
+            f"{classes} classes, of which the smallest has {smallest}: it must be -1, "
+            f"which takes all{f', or from {classes} to {most}' if most >= classes else ''}"
+        )
+
+
+def _labels(cfg: Config, split: str, folders: Folders) -> np.ndarray | None:
+    """A split's labels, one for each image; None where VISSL alone knows them."""
+    source, paths = cfg.DATA[split].LABEL_SOURCES[0], cfg.DATA[split].LABEL_PATHS
+    if source in SOURCES and folders[split]:
+        return folders[split][0].labels()
+    if source == "disk_filelist" and paths and isinstance(paths[0], str):
+        labels = read_list(paths[0])
+        return labels if labels.ndim == 1 else None
+    return None
+
+
 def _check_number(cfg: Config, images: int) -> None:
     train, distributed = cfg.DATA.TRAIN, cfg.DISTRIBUTED
     processes = distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
     needed = train.BATCHSIZE_PER_REPLICA * processes
-    sampling = train.DATA_LIMIT_SAMPLING
-    left = images - sampling.SKIP_NUM_SAMPLES
-    if left < train.DATA_LIMIT:  # VISSL would count images that are not there
-        skipped = " without the SKIP_NUM_SAMPLES" if left < images else ""
-        raise ConfigError(
-            f"config.DATA.TRAIN.DATA_LIMIT is {train.DATA_LIMIT}; it must be -1, which takes all, "
-            f"or at most the number of training images{skipped}, {left}"
-        )
-    if train.DATA_LIMIT > 0 and sampling.IS_BALANCED and not train.LABEL_SOURCES:
-        raise ConfigError(
-            "config.DATA.TRAIN.DATA_LIMIT_SAMPLING.IS_BALANCED is True, which needs labels; it "
-            "must be False"
-        )
     limited = 0 < train.DATA_LIMIT < images
     images = train.DATA_LIMIT if limited else images
     alone = -(-images // processes) % train.BATCHSIZE_PER_REPLICA == 1

@@ -110,3 +110,9 @@ def is_overridden(key: str) -> bool:
     """Whether the command line gives a value to ``config.<key>``, or to an entry of its list."""
     name = re.compile(rf"\+{{0,2}}config\.{re.escape(key)}(\.\d+)?=")
     return any(map(name.match, sys.argv[1:]))
+
+
+def overridden_in(section: str) -> list[str]:
+    """The keys of ``config.<section>``, and it itself, to which the command line gives a value."""
+    name = re.compile(rf"\+{{0,2}}(config\.{re.escape(section)}(\.[\w.]+)?)=")
+    return [found[1] for found in map(name.match, sys.argv[1:]) if found]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import abc
 import functools
 import logging
+import math
 from typing import Any
 
 import numpy as np
 import torch
-from classy_vision.generic.distributed_util import is_primary
+from classy_vision.generic.distributed_util import get_world_size, is_primary
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import get_worker_info
@@ -74,15 +75,27 @@ class ReadableImagesDataset(GenericSSLDataset):
         self.epoch: int | None = None
         self._named = 0
         self._unreadable: set[int] = set()
+        self._ranks = get_world_size()  # which workers do not know
+        workers = cfg["DATA"].NUM_DATALOADER_WORKERS
+        # Images asked for, and unreadable ones among them: a row for this process, and one for each
+        # worker. No two write to the same row, and all are read by whoever finds another one.
+        self._counts = torch.zeros(1 + workers, 2, dtype=torch.int64)
+        if workers:
+            self._counts.share_memory_()
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        if self.epoch is not None:
+        if self.epoch is None:
+            self._own_counts[0] += 1
+        else:
             seed_generators(self.cfg["SEED_VALUE"], self.epoch, index)
         for step in range(min(len(self), MAX_UNREADABLE_RUN)):
             try:
                 sample: dict[str, Any] = super().__getitem__((index + step) % len(self))
             except UnreadableImageError as error:
-                self._note_unreadable((index + step) % len(self), error)
+                self._name_unreadable((index + step) % len(self), error)
+                if step == 0 and self.epoch is None:
+                    self._own_counts[1] += 1
+                    self._check_share(index)
                 continue
             count = len(sample["data_idx"])
             if step:
@@ -106,21 +119,31 @@ class ReadableImagesDataset(GenericSSLDataset):
             if name in SOURCES:
                 self.label_objs[place] = self.data_objs[place].labels()
 
-    def _note_unreadable(self, index: int, error: UnreadableImageError) -> None:
-        """Name each image once; end an evaluation of which too many are unreadable.
+    def _name_unreadable(self, index: int, error: UnreadableImageError) -> None:
+        if index not in self._unreadable:
+            logging.warning(f"skipping an unreadable image: {error}")
+            self._unreadable.add(index)
 
-        Pre-training, whose samples have an epoch, counts them over all workers by its hook.
+    @property
+    def _own_counts(self) -> Tensor:
+        worker = get_worker_info()
+        return self._counts[0 if worker is None else 1 + worker.id]
+
+    def _check_share(self, index: int) -> None:
+        """End an evaluation of which too many images are unreadable, ``index`` among them.
+
+        All workers of a rank count together, and compare with its images of the epochs that have
+        begun: a few unreadable ones that come first are not many. Pre-training, whose samples have
+        an epoch, counts by its hook.
         """
-        if index in self._unreadable:
-            return
-        logging.warning(f"skipping an unreadable image: {error}")
-        self._unreadable.add(index)
-        share, worker = self.cfg["MSCN"].get("MAX_UNREADABLE_SHARE", 1.0), get_worker_info()
-        mine = len(self) / (worker.num_workers if worker else 1)
-        if self.epoch is None and len(self._unreadable) > share * mine:
+        asked, unreadable = self._counts.sum(dim=0).tolist()
+        of_rank = math.ceil(len(self) / self._ranks)
+        images = of_rank * math.ceil(asked / of_rank)
+        share = self.cfg["MSCN"].get("MAX_UNREADABLE_SHARE", 1.0)
+        if unreadable > share * images:
             raise RunError(
-                f"config.MSCN.MAX_UNREADABLE_SHARE is {share:g}, and {len(self._unreadable)} of "
-                f"{mine:.0f} images of config.DATA.{self.split} cannot be read, such as "
+                f"config.MSCN.MAX_UNREADABLE_SHARE is {share:g}, and {unreadable} of {images} "
+                f"images of config.DATA.{self.split} cannot be read, such as "
                 f"{self.path_of(index)}: an accuracy on what is left would be of other images; "
                 "mend them, or allow more by config.MSCN.MAX_UNREADABLE_SHARE=<share>"
             )

@@ -70,17 +70,24 @@ def normalize_of(config: dict[str, Any] | None) -> dict[str, Any] | None:
         config: the ``config`` part of the run's configuration.
 
     Returns:
-        The section of ``DATA.TRAIN.TRANSFORMS``, or else that of ``DATA.TEST.TRANSFORMS``; None
-        where neither has one.
+        The section of ``DATA.TRAIN.TRANSFORMS``, or where there are none that of
+        ``DATA.TEST.TRANSFORMS``; None where these do not normalize.
     """
-    for split in ("TRAIN", "TEST"):
-        found = normalization(value_at(config, f"DATA.{split}.TRANSFORMS") or ())
-        if found is not None:
-            return found
-    return None
+    train, test = (value_at(config, f"DATA.{split}.TRANSFORMS") for split in ("TRAIN", "TEST"))
+    return normalization(train or test or ())
 
 
 def normalization(transforms: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """The first ``Normalize`` of a list of transforms, if it has one: its ``mean`` and ``std``."""
     found = (dict(transform) for transform in transforms if "Normalize" in spellings(transform))
     return next(found, None)
+
+
+def normalization_in_words(transforms: Sequence[dict[str, Any]]) -> str:
+    """What a list of transforms does, the same words where two lists give the same values."""
+    found = normalization(transforms)
+    if found is None:
+        return "do not normalize"
+    given = (found["mean"], found["std"])  # None where statistics are still to be taken
+    mean, std = (values and list(map(float, values)) for values in given)
+    return f"normalize with mean {mean} and std {std}"

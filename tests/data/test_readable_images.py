@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -42,6 +43,40 @@ def test_the_next_readable_sample_takes_the_place(compose, damaged_folder, caplo
         assert samples[index]["data"][0].tobytes() == samples[11]["data"][0].tobytes()
         assert samples[index]["label"] == samples[11]["label"]
     assert "class1/0.png" in caplog.text
+
+
+def test_an_evaluation_counts_over_workers_among_the_images_of_a_rank(
+    compose, damaged_folder, monkeypatch
+):
+    from mscn_plugin.data import readable_images
+
+    data = f"config.MSCN.DATA={damaged_folder}"
+    eight = "config.DATA.NUM_DATALOADER_WORKERS=8"
+    config = compose("config=mscn/quickstart", data, SMALL_BATCH, eight)
+    config.DATA.TRAIN.TRANSFORMS = []
+
+    def dataset(ranks=1, share=0.1):
+        config["MSCN"]["MAX_UNREADABLE_SHARE"] = share
+        monkeypatch.setattr(readable_images, "get_world_size", lambda: ranks)
+        return readable_images.ReadableImagesDataset(config, "TRAIN")
+
+    def read(images, worker, indices):
+        info = SimpleNamespace(id=worker, num_workers=8)
+        monkeypatch.setattr(readable_images, "get_worker_info", lambda: info)
+        for index in indices:
+            images[index]
+
+    whole = dataset()
+    for _ in range(3):  # epochs, whose few batches go to one worker: 3 of 32 are unreadable
+        read(whole, 5, range(8, 32))
+        read(whole, 5, range(8))
+    parted = dataset(share=0.08)
+    for worker in range(2):
+        read(parted, worker, [8 + worker])
+    with pytest.raises(RunError, match="and 3 of 32 images of config.DATA.TRAIN cannot be read"):
+        read(parted, 2, [10])
+    with pytest.raises(RunError, match="and 1 of 8 images of config.DATA.TRAIN cannot be read"):
+        read(dataset(ranks=4), 0, [8])
 
 
 def test_a_dataset_without_a_readable_image_says_so(compose, image_folder, tmp_path):

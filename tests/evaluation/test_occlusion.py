@@ -37,7 +37,10 @@ def configure(compose, checkpoints, image_folder):
     return run
 
 
-NO_FILTER = "config.DATA.{0}.TRANSFORMS=[{{name: Resize, size: 64}}, {{name: ToTensor}}]"
+NO_FILTER = (
+    "config.DATA.{0}.TRANSFORMS=[{{name: Resize, size: 64}}, {{name: ToTensor}}, "
+    "{{name: Normalize, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}}]"
+)
 
 
 def test_a_trunk_that_filters_by_itself_is_the_same_evaluation(configure):

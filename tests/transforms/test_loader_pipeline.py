@@ -134,7 +134,9 @@ UNKNOWN = (
     "config.DATA.TRAIN.TRANSFORMS=[{name: ImgReplicatePil, num_times: 2}, "
     "{name: RandomResizedCrop, size: 56}, {name: RandomHorizontalFlip}, "
     "{name: RandomRotation, degrees: 5}, {name: ImgPilColorDistortion, strength: 1.0}, "
-    "{name: ToTensor}, {name: MSCNHighPass, sigma: 1.25}]"
+    "{name: ToTensor}, "
+    "{name: Normalize, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}, "
+    "{name: MSCNHighPass, sigma: 1.25}]"
 )
 
 

@@ -17,7 +17,7 @@ FLIP = {"name": "RandomHorizontalFlip"}
     ("train", "test", "expected"),
     [
         ([FLIP, TRAINED], [TESTED], TRAINED),
-        ([FLIP], [TESTED], TESTED),
+        ([FLIP], [TESTED], None),
         ([], [TESTED], TESTED),
         ([FLIP], [], None),
     ],

@@ -26,7 +26,8 @@ from mscn_plugin.errors import ConfigError, suggestion, with_path
 from mscn_plugin.models.high_pass_trunk import trunk_sigma
 from mscn_plugin.models.sections import plain_name
 from mscn_plugin.models.shapes import trunk_shapes
-from mscn_plugin.types import Config, section_like
+from mscn_plugin.transforms.stated import normalization_in_words
+from mscn_plugin.types import Config, section_like, value_at
 
 FILE_KEY = "config.MODEL.WEIGHTS_INIT.PARAMS_FILE"
 
@@ -38,7 +39,7 @@ def check(cfg: Config) -> None:
     checkpoint.
 
     Raises:
-        ConfigError: no readable checkpoint of VISSL, another trunk, another sigma.
+        ConfigError: no readable checkpoint of VISSL, another trunk, sigma or normalization.
     """
     weights, name = cfg.MODEL.WEIGHTS_INIT, str(cfg.MODEL.TRUNK.NAME)
     if name not in MODEL_TRUNKS_REGISTRY:
@@ -72,7 +73,8 @@ def check(cfg: Config) -> None:
             check_archive(Path(weights.PARAMS_FILE))
         except CheckpointError as error:
             raise ConfigError(f"{FILE_KEY}: {error}") from None
-    sigma = stated_sigma(cfg, checkpoint)
+    config = training_config(weights.PARAMS_FILE, checkpoint)
+    sigma = stated_sigma(cfg, checkpoint, config)
     if sigma_is_open:
         if sigma is None:
             raise ConfigError(
@@ -82,6 +84,7 @@ def check(cfg: Config) -> None:
         cfg.MODEL.TRUNK["HIGH_PASS"] = section_like(cfg, {"SIGMA": sigma})
     if is_evaluation(cfg):
         check_sigma(cfg, sigma)
+        _check_normalization(cfg, config)
         _check_folder(cfg)
 
 
@@ -106,14 +109,19 @@ def refuse_unfiltered(cfg: Config) -> None:
         )
 
 
-def stated_sigma(cfg: Config, checkpoint: dict[str, Any]) -> float | None:
+def stated_sigma(
+    cfg: Config, checkpoint: dict[str, Any], config: dict[str, Any] | None
+) -> float | None:
     """Pre-training's sigma in pixels, or None where nothing says it.
+
+    Args:
+        config: pre-training's, if it is known.
 
     Raises:
         ConfigError: ``MSCN.PRETRAINING_SIGMA`` is not what the checkpoint says.
     """
     file, stated = cfg.MODEL.WEIGHTS_INIT.PARAMS_FILE, cfg.MSCN.PRETRAINING_SIGMA
-    sigma = pretraining_sigma(checkpoint, training_config(file, checkpoint))
+    sigma = pretraining_sigma(checkpoint, config)
     if None not in (stated, sigma) and stated != sigma:
         raise ConfigError(
             f"config.MSCN.PRETRAINING_SIGMA is {stated:g}, but {file} says {sigma:g}; it must be "
@@ -140,6 +148,24 @@ def check_sigma(cfg: Config, sigma: float | None) -> None:
                 f"config.DATA.{split}.TRANSFORMS filter with sigma {used:g}, but the checkpoint "
                 f"{cfg.MODEL.WEIGHTS_INIT.PARAMS_FILE} was pre-trained with {sigma:g}: "
                 f"{_advice(cfg, sigma)}"
+            )
+
+
+def _check_normalization(cfg: Config, config: dict[str, Any] | None) -> None:
+    """Check that the images of both splits are normalized as those of pre-training.
+
+    Args:
+        config: pre-training's, if it is known.
+    """
+    trained = value_at(config, "DATA.TRAIN.TRANSFORMS")
+    for split in ("TRAIN", "TEST") if trained else ():
+        transforms = cfg.DATA[split].TRANSFORMS
+        used, wanted = map(normalization_in_words, (transforms, trained))
+        if transforms and used != wanted:
+            raise ConfigError(
+                f"config.DATA.{split}.TRANSFORMS {used}, and those that the checkpoint "
+                f"{cfg.MODEL.WEIGHTS_INIT.PARAMS_FILE} was pre-trained with {wanted}: they must do "
+                "the same"
             )
 
 

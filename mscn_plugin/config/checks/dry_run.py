@@ -147,14 +147,24 @@ def _model_outputs(cfg: Config, batch: dict[str, Any]) -> list[Any]:
 
 
 def _check_frozen(cfg: Config, names: list[str]) -> None:
-    """Check the names of parameters that are not to be trained; VISSL passes over unknown ones."""
-    for name in cfg.MODEL.NON_TRAINABLE_PARAMS:
-        if cfg.TRAINER.TASK_NAME == "mscn_task" and name not in names:
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0) or names[:1]
-            raise ConfigError(
-                f"config.MODEL.NON_TRAINABLE_PARAMS names {name!r}, which is no parameter of the "
-                f"model; did you mean {near[0]}?"
-            )
+    """Check the names of parameters that are not to be trained; VISSL passes over unknown ones.
+
+    Those that are frozen for a time are looked up in what wraps the model, by another prefix.
+    """
+    if cfg.TRAINER.TASK_NAME != "mscn_task":
+        return
+    for_a_time = [name for name, _ in cfg.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP]
+    for key, frozen, known in (
+        ("NON_TRAINABLE_PARAMS", cfg.MODEL.NON_TRAINABLE_PARAMS, names),
+        ("TEMP_FROZEN_PARAMS_ITER_MAP", for_a_time, [f"module.{name}" for name in names]),
+    ):
+        for name in frozen:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0) or known[:1]
+                raise ConfigError(
+                    f"config.MODEL.{key} names {name!r}, which is no parameter of the model; did "
+                    f"you mean {near[0]}?"
+                )
 
 
 def _runs_here(model_config: Any) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import difflib
 import functools
+import itertools
+import logging
 import math
 import re
 from pathlib import Path
@@ -13,9 +15,10 @@ from typing import Any
 import torch
 
 from mscn_plugin.allowed import TEXT, refuse
-from mscn_plugin.config.hydra_overrides import line_to_type
+from mscn_plugin.config.hydra_overrides import line_to_type, overridden_in
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.losses.registry import losses
+from mscn_plugin.models.sections import sections_of
 from mscn_plugin.types import Config, is_number, is_whole, value_at
 
 _OPEN = re.compile(
@@ -27,9 +30,11 @@ _OF_OLDER_CONFIGS = (
     *("MONITOR_PERF_STATS", "DATA.TRANSFORMS", "DISTRIBUTED.DISTR_ON", "LOSS.ignore_index"),
 )
 """Keys that no longer exist and that configs of VISSL still have."""
+_OF_ANY_TRUNK = ("HIGH_PASS", "INPUT")
+"""Sections that stand beside that of a trunk."""
 _OURS = {
     "LOSS": tuple(losses()),
-    "MODEL.TRUNK": ("SMALL_RESNET", "TIMM", "HIGH_PASS", "INPUT"),
+    "MODEL.TRUNK": ("SMALL_RESNET", "TIMM", *_OF_ANY_TRUNK),
 }
 """Sections of the package in those of VISSL."""
 _NULLABLE = (
@@ -67,11 +72,36 @@ def check(cfg: Config) -> None:
     Raises:
         ConfigError: names the first key that is neither.
     """
-    _check_shape("", cfg, _with_ours(vissl_defaults()))
+    defaults = _with_ours(vissl_defaults())
+    _check_shape("", cfg, defaults)
     _check_finite("config", cfg)
     _check_transforms(cfg)
     for key in _TEXTS:
         TEXT.check(f"config.{key}", value_at(cfg, key))
+    loss, trunk = cfg.LOSS.name, cfg.MODEL.TRUNK.NAME
+    _warn_of_unread("LOSS", f"name is {loss}", [loss], defaults["LOSS"])
+    own = [*sections_of(trunk), *_OF_ANY_TRUNK]
+    _warn_of_unread("MODEL.TRUNK", f"NAME is {trunk}", own, defaults["MODEL"]["TRUNK"])
+
+
+def _warn_of_unread(path: str, named: str, own: list[str], defaults: dict[str, Any]) -> None:
+    """Warn of what the command line gives to a loss or trunk that the run does not have.
+
+    Hydra takes it: the sections of all of them are among the defaults.
+
+    Args:
+        path: of the sections.
+        named: what chooses among them.
+        own: the sections that are read, the chosen one first.
+        defaults: all sections, and other keys.
+    """
+    if own[0] not in defaults:
+        return  # a user's own, which may read any
+    others = [key for key, value in defaults.items() if isinstance(value, dict) and key not in own]
+    for key in itertools.chain(*(overridden_in(f"{path}.{section}") for section in others)):
+        logging.warning(
+            f"{key} has no effect: config.{path}.{named}, whose section is config.{path}.{own[0]}"
+        )
 
 
 def _with_ours(defaults: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mscn_plugin.checkpoints.sigma import input_sigma
+from mscn_plugin.config.checks.evaluation import is_evaluation
 from mscn_plugin.config.checks.loss import LOSSES
 from mscn_plugin.errors import ConfigError, suggestion, with_path
 from mscn_plugin.masking.per_branch import (
@@ -20,7 +21,7 @@ from mscn_plugin.models.small_resnet import trunk_settings
 from mscn_plugin.transforms.collate import COLLATOR, LAYOUT_SETTINGS, BatchLayout, num_views_of
 from mscn_plugin.transforms.loader_pipeline import loader_config
 from mscn_plugin.transforms.on_device import COLLATORS
-from mscn_plugin.transforms.stated import crop_size
+from mscn_plugin.transforms.stated import crop_size, normalization_in_words
 from mscn_plugin.types import Config
 
 REPLICATING = ("ImgReplicatePil", "MSCNRandomResizedCrops")
@@ -75,19 +76,12 @@ def _check_sigmas(cfg: Config) -> None:
         )
 
 
-def _check_pixels(cfg: Config) -> None:
-    """Check that crops add no black border, and that an online evaluation normalizes as training.
-
-    Raises:
-        ConfigError: the trunk would be evaluated on other values than it was trained on.
-    """
-    normalized = {}
+def _check_crops(cfg: Config) -> None:
+    """Check that crops add no black border."""
     for split in ("TRAIN", "TEST"):
         resized = None
         for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
             name, place = transform.get("name"), f"config.DATA.{split}.TRANSFORMS[{index}]"
-            if name == "Normalize":
-                normalized[split] = place, [transform.get(key) for key in ("mean", "std")]
             if name not in ("Resize", "CenterCrop", "RandomCrop"):
                 continue
             size = transform.get("size")
@@ -99,14 +93,20 @@ def _check_pixels(cfg: Config) -> None:
                     f"{place}.size is {size}, larger than the {resized} pixels to which Resize "
                     "brings a picture: the rest would be black; it must be at most that"
                 )
-    evaluated = cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS and cfg.DATA.TEST.TRANSFORMS
-    if cfg.TRAINER.TASK_NAME != "mscn_task" or not evaluated or len(normalized) < 2:
+
+
+def _check_normalization(cfg: Config) -> None:
+    """Check that a trunk is evaluated on images that are normalized as those it learns from."""
+    train, test = cfg.DATA.TRAIN.TRANSFORMS, cfg.DATA.TEST.TRANSFORMS
+    pretraining = cfg.TRAINER.TASK_NAME == "mscn_task"
+    online = pretraining and cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS
+    if not (train and test) or not (online or is_evaluation(cfg)):
         return
-    (_, trained), (place, tested) = normalized["TRAIN"], normalized["TEST"]
+    trained, tested = normalization_in_words(train), normalization_in_words(test)
     if trained != tested:
         raise ConfigError(
-            f"{place} normalizes with mean and std {tested}, and training with {trained}: an "
-            "evaluation's must be pre-training's"
+            f"config.DATA.TEST.TRANSFORMS {tested}, and config.DATA.TRAIN.TRANSFORMS {trained}: "
+            "they must do the same"
         )
 
 
@@ -161,7 +161,8 @@ _RULES = (
     _check_small_resnet,
     _check_input_type,
     _check_sigmas,
-    _check_pixels,
+    _check_crops,
+    _check_normalization,
     _check_collator,
     _check_loader,
 )

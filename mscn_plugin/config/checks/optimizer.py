@@ -273,10 +273,12 @@ def _check_schedule(path: str, section: Any, num_epochs: int) -> Any:
         for index, inner in enumerate(section.get("schedulers") or []):
             _check_schedule(f"{path}.schedulers[{index}]", inner, num_epochs)
     name = section["name"]
-    others = {"name", "num_epochs", *vissl_defaults()["OPTIMIZER"]["param_schedulers"]["lr"]}
     section = {**section, "num_epochs": num_epochs}
     part = PARAM_SCHEDULER_REGISTRY[name]
     rules, siblings = _SCHEDULE_RULES, PARAM_SCHEDULER_REGISTRY.values()
+    of_schedules = {key for sibling in siblings for key in parameters_of(sibling)}
+    defaults = vissl_defaults()["OPTIMIZER"]["param_schedulers"]["lr"]
+    others = {"name", "num_epochs", *(defaults.keys() - of_schedules)}
     schedule = build(path, name, build_param_scheduler, section, part, others, rules, siblings)
     rates = [schedule(where) for where in (0.0, 0.5, 0.9999)]  # training never comes nearer to 1
     if not all(math.isfinite(rate) and rate >= 0 for rate in rates):

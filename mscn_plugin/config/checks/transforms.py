@@ -22,8 +22,17 @@ from mscn_plugin.allowed import (
 )
 from mscn_plugin.config.checks.build import Asked, build, call_of
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.transforms.stated import spellings
 from mscn_plugin.types import Config, is_whole
 
+Size = tuple[int, int]
+"""Width and height in pixels."""
+_KEEPING_SIZES = (
+    *("ImgReplicatePil", "ImgPilColorDistortion", "ImgPilGaussianBlur", "ColorJitter", "Grayscale"),
+    *("RandomGrayscale", "RandomHorizontalFlip", "RandomVerticalFlip", "ToTensor", "Normalize"),
+    *("MSCNHighPass", "MSCNMask"),
+)
+"""Transforms behind which an image is as large as before."""
 _WRAPPER_KEYS = ("name", "indices", "transform_type")
 """Keys of a transform that VISSL's wrapper reads."""
 _SIZES = list_of(whole(1))
@@ -58,6 +67,41 @@ def check(cfg: Config) -> None:
     rules = {**_RULES, **_normalization(cfg.MSCN.CHANNELS)}
     for split in ("TRAIN", "TEST"):
         _check_transforms(f"config.DATA.{split}.TRANSFORMS", cfg.DATA[split].TRANSFORMS, rules)
+
+
+def check_sizes(cfg: Config, split: str, sizes: set[Size]) -> None:
+    """Check that a split's transforms bring images of several sizes to one, as a batch needs it.
+
+    A transform that is not known to leave sizes alone is trusted to do so.
+
+    Args:
+        sizes: of some of the split's images.
+
+    Raises:
+        ConfigError: they leave several.
+    """
+    transforms = cfg.DATA[split].TRANSFORMS
+    for transform in transforms:
+        if "Resize" in spellings(transform) and transform.get("max_size") is None:
+            sizes = {_resized(size, transform["size"]) for size in sizes}
+        elif not set(_KEEPING_SIZES).intersection(spellings(transform)):
+            return
+    if transforms and len(sizes) > 1:
+        first, second = (f"{width} x {height}" for width, height in sorted(sizes)[:2])
+        raise ConfigError(
+            f"config.DATA.{split}.TRANSFORMS leave images of several sizes, such as {first} and "
+            f"{second} pixels, which no batch can hold: they must have a crop, such as "
+            "{name: CenterCrop, size: <pixels>}"
+        )
+
+
+def _resized(size: Size, wanted: Any) -> Size:
+    """A size after torchvision's ``Resize``: of both sides, or of the shorter one."""
+    sides = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+    if len(sides) == 2:
+        return sides[1], sides[0]
+    width, height = (side * sides[0] // min(size) for side in size)
+    return width, height
 
 
 def _normalization(channels: int | None) -> dict[str, Allowed]:

@@ -109,6 +109,21 @@ def test_an_older_runs_sigma_is_read_from_its_configuration(linear, saved, check
     assert "was pre-trained with 9" in refusal(linear, checkpoint)
 
 
+def test_another_normalization_is_refused(linear, saved, checkpoints):
+    checkpoint = saved()
+    train, test = (
+        f"config.DATA.{split}.TRANSFORMS.3.mean=[0.1,0.1,0.1]" for split in ("TRAIN", "TEST")
+    )
+    other = "normalize with mean [0.1, 0.1, 0.1] and std [0.229, 0.224, 0.225], and"
+    sentence = refusal(linear, checkpoint, test)
+    assert f"config.DATA.TEST.TRANSFORMS {other} config.DATA.TRAIN.TRANSFORMS" in sentence
+    linear(checkpoint, train, test)  # which nothing contradicts
+    shutil.copy(checkpoints["simclr"] / "train_config.yaml", checkpoint.parent)
+    sentence = refusal(linear, checkpoint, train, test)
+    assert f"config.DATA.TRAIN.TRANSFORMS {other} those that the checkpoint" in sentence
+    assert "was pre-trained with normalize with mean [0.485, 0.456, 0.406]" in sentence
+
+
 def test_another_trunk_is_refused(linear, saved):
     key = "_feature_blocks.conv1.weight"
 

@@ -63,6 +63,28 @@ def test_splits_of_other_classes_are_refused_where_labels_are_read(compose, imag
     compose(*arguments)
 
 
+def test_images_that_vissl_would_miss_later_are_missed_at_the_start(
+    compose, image_folder, tmp_path
+):
+    from PIL import Image
+
+    data = shutil.copytree(image_folder, tmp_path / "data")
+    for index in range(6):  # two are left of this class, eight of the others
+        (data / "train" / "class1" / f"{index}.png").unlink()
+    Image.new("RGB", (80, 64)).save(data / "val" / "class0" / "0.png")
+    neighbors = "config.MSCN.ONLINE_EVALUATION.NUM_NEIGHBORS=2"
+    arguments = (*SMALL, f"config.MSCN.DATA={data}", neighbors)
+    balanced = "config.DATA.TRAIN.DATA_LIMIT_SAMPLING.IS_BALANCED=True"
+    compose(*arguments, balanced, "config.DATA.TRAIN.DATA_LIMIT=9")  # its rest is of class 0
+    with pytest.raises(ConfigError, match="DATA_LIMIT is 10, .* has 2: .* from 4 to 8$"):
+        compose(*arguments, balanced, "config.DATA.TRAIN.DATA_LIMIT=10")
+    resized = "config.DATA.TEST.TRANSFORMS=[{name:Resize,size:64},{name:ToTensor}"
+    filtered = "{name:Normalize,mean:[0.485,0.456,0.406],std:[0.229,0.224,0.225]}"
+    whole = f"{resized},{filtered},{{name:MSCNHighPass,sigma:1.25}}]"
+    with pytest.raises(ConfigError, match="DATA.TEST.TRANSFORMS leave images of several sizes"):
+        compose(*arguments, whole)
+
+
 def test_hidden_folders_are_no_classes(compose, image_folder, tmp_path):
     from mscn_plugin.data.readable_images import build_dataset
 
@@ -207,6 +229,38 @@ def test_mocos_queue_takes_whole_batches(compose, batch_folder):
             f"config.MSCN.DATA={batch_folder}",
             "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=48",
         )
+
+
+def test_overrides_of_parts_that_the_run_does_not_have_are_warned_of(
+    compose, batch_folder, monkeypatch, caplog
+):
+    unread = [
+        "config.LOSS.simclr_info_nce_loss.temperature=0.1",
+        "config.MODEL.TRUNK.RESNETS.DEPTH=50",
+        "config.OPTIMIZER.param_schedulers.lr.milestones=[1,2]",
+    ]
+    read = [
+        "config.LOSS.mscn_info_nce_loss.temperature=0.1",
+        "config.MODEL.TRUNK.SMALL_RESNET.DEPTH=18",
+        "config.OPTIMIZER.param_schedulers.lr.end_value=0.001",
+    ]
+    arguments = ["config=mscn/quickstart", f"config.MSCN.DATA={batch_folder}", *unread, *read]
+    monkeypatch.setattr("sys.argv", ["tool", *arguments])
+    compose(*arguments)
+    said = [r.getMessage() for r in caplog.records if "has no effect" in r.getMessage()]
+    for message, key, reason in zip(
+        said,
+        unread,
+        (
+            "config.LOSS.name is mscn_info_nce_loss, whose section is "
+            "config.LOSS.mscn_info_nce_loss",
+            "config.MODEL.TRUNK.NAME is small_resnet, whose section is "
+            "config.MODEL.TRUNK.SMALL_RESNET",
+            "mscn_warmup_cosine does not read it",
+        ),
+        strict=True,
+    ):
+        assert message == f"{key.partition('=')[0]} has no effect: {reason}"
 
 
 def test_a_loss_without_a_section_has_the_defaults(compose, batch_folder):
