@@ -63,7 +63,30 @@ def test_the_documented_study_is_that_of_the_documented_numbers(
     draw_tables(ROOT / "docs" / f"{name}.json", "--output", tmp_path, *difference)
     text = (ROOT / "docs" / f"{name}.md").read_text()
     drawn = [part for part in tables(tmp_path) if part.startswith("|")]  # others name the images
-    assert drawn and all(table in text for table in drawn)
+    assert drawn
+    assert all(table in text for table in drawn)
+
+
+def test_the_documented_course_is_that_of_the_documented_numbers():
+    """Of "From when on": kNN on whole pictures, and with 30% of the cells hidden."""
+    docs = ROOT / "docs"
+    course = json.loads((docs / "results_epochs.json").read_text())
+    ends = json.loads((docs / "results.json").read_text())
+    ends = [{**row, **row["evaluations"]["quick_occlusion"], "epoch": 30} for row in ends]
+    text = (docs / "results.md").read_text()
+    arms = {"masks of noise": "05_noise", "no masks": "control_crop_high_pass"}
+    for arm, epoch in [("masks of noise", 1), ("masks of noise", 6), ("masks of noise", 16)] + [
+        (arm, 30) for arm in arms
+    ]:
+        curves = [
+            row["occlusion"]["knn"]
+            for row in course + ends
+            if (row["experiment"], row["epoch"]) == (arms[arm], epoch) and row["seed"] in (1, 2)
+        ]
+        cells = [("cells-noise", 0), ("cells-noise", 2), ("cells-zeros", 2)]
+        shown = [", ".join(f"{curve[of][share]:.1f}" for curve in curves) for of, share in cells]
+        assert len(curves) == 2
+        assert " | ".join([f"| {arm}, epoch {epoch}", *shown]) + " |" in text
 
 
 def test_differences_to_an_experiment_by_its_name(draw_tables, tmp_path):
