@@ -163,8 +163,11 @@ def pretraining_runs(
     Args:
         digest: of the recordings; a run of others has another folder.
     """
-    from mscn_plugin.config.hydra_overrides import hydra_override
+    from mscn_plugin.checkpoints.run_folder import file_digest
+    from mscn_plugin.config.hydra_overrides import hydra_override, named_files
     from mscn_plugin.experiments.runs import ExperimentRun
+
+    files = tuple(map(file_digest, named_files(options.overrides)))
 
     def run(name: str, seed: int, overrides: tuple[str, ...], sigma: float) -> ExperimentRun:
         given = (
@@ -178,7 +181,9 @@ def pretraining_runs(
             *options.overrides,
         )
         config = "mscn/mask_only_arrays"
-        return ExperimentRun(f"{name}-seed{seed}", output, config, given, images=digest)
+        return ExperimentRun(
+            f"{name}-seed{seed}", output, config, given, images=digest, files=files
+        )
 
     return {
         (f"{arm}{suffix}", f"{title}{words}", seed): run(f"{arm}{suffix}", seed, overrides, sigma)
@@ -316,7 +321,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    from mscn_plugin.config.hydra_overrides import full_override
+    from mscn_plugin.config.hydra_overrides import full_override, refuse_given
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -343,6 +348,8 @@ def main() -> None:
         help="for VISSL, behind ours, as mscn train takes them",
     )
     options = parser.parse_args()
+    given_by = {"config.SEED_VALUE": "--seeds", "config.MSCN.DATA": "the recordings' argument"}
+    refuse_given(options.overrides, given_by)
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from mscn_plugin.data.statistics import FILE

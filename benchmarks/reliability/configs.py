@@ -43,7 +43,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "another normalization than training's",
         ["config.DATA.TEST.TRANSFORMS.3.mean=[0,0,0]"],
-        "config.DATA.TEST.TRANSFORMS normalize with mean [0.0, 0.0, 0.0] and std",
+        "config.DATA.TEST.TRANSFORMS normalize with mean [0.0] and std",
     ),
     (
         "another normalization in torchvision's other spelling",

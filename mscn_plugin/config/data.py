@@ -16,7 +16,12 @@ from vissl.data.dataset_catalog import VisslDatasetCatalog, get_data_files
 from mscn_plugin.config import frozen_parameters
 from mscn_plugin.config.arrays import check_sources
 from mscn_plugin.config.checks.cache import check_cache
-from mscn_plugin.config.checks.evaluation import check_classes, is_evaluation, makes_lists
+from mscn_plugin.config.checks.evaluation import (
+    check_classes,
+    evaluates_online,
+    is_evaluation,
+    makes_lists,
+)
 from mscn_plugin.config.checks.transforms import Size, check_sizes
 from mscn_plugin.config.hydra_overrides import is_overridden
 from mscn_plugin.data.arrays import AmbiguousLayoutError, ArrayFormat, read_array
@@ -73,7 +78,7 @@ def find_images(cfg: Config) -> ImageLists:
     check_classes(cfg, folders)
     _check_sizes(cfg, sizes)
     if cfg.MSCN.DATA not in ("", PHOTOGRAPHS):  # what comes after may look from another folder
-        cfg.MSCN.DATA = os.path.abspath(str(cfg.MSCN.DATA))
+        cfg.MSCN.DATA = str(Path(str(cfg.MSCN.DATA)).absolute())
     return choose_images(cfg, folders)
 
 
@@ -96,8 +101,7 @@ def _check_sizes(cfg: Config, sizes: dict[str, set[Size]]) -> None:
     evaluation holds some of them out.
     """
     check_sizes(cfg, "TRAIN", sizes["TRAIN"])
-    every, evaluation = cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS, is_evaluation(cfg)
-    online = cfg.TRAINER.TASK_NAME == "mscn_task" and every and cfg.DATA.TRAIN.LABEL_SOURCES
+    online, evaluation = evaluates_online(cfg) and cfg.DATA.TRAIN.LABEL_SOURCES, is_evaluation(cfg)
     if online or evaluation:
         check_sizes(cfg, "TEST", sizes["TEST"])
     if online or (evaluation and not cfg.DATA.TEST.DATA_SOURCES):
@@ -387,8 +391,7 @@ def _check_number(cfg: Config, images: int) -> None:
 def _check_neighbors(cfg: Config, images: int) -> None:
     """Check that an online evaluation has the neighbors that its kNN asks for."""
     train, test, online = cfg.DATA.TRAIN, cfg.DATA.TEST, cfg.MSCN.ONLINE_EVALUATION
-    evaluated = cfg.TRAINER.TASK_NAME == "mscn_task" and online.EVERY_NUM_EPOCHS
-    if not evaluated or cfg.TEST_ONLY or not train.LABEL_SOURCES or not test.TRANSFORMS:
+    if not evaluates_online(cfg) or cfg.TEST_ONLY or not train.LABEL_SOURCES or not test.TRANSFORMS:
         return
     images = train.DATA_LIMIT if train.DATA_LIMIT > 0 else images
     if not (test.DATA_SOURCES and test.LABEL_SOURCES):

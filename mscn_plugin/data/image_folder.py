@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import hashlib
 import itertools
@@ -205,7 +206,9 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     """``entry.is_dir()``; a link in a circle is none, as one that leads nowhere."""
     try:
         return entry.is_dir()
-    except OSError:
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
         return False
 
 

@@ -8,6 +8,7 @@ index beside it and is kept when packing was interrupted; parts become the index
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import json
 import os
@@ -39,6 +40,9 @@ from mscn_plugin.files import remove_abandoned, replacing, save_json
 
 _VERSION = 1
 _MAX_NAMED = 5
+_NO_FILE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM)
+"""What the system says of a link that leads nowhere or round in a circle, and of a file that may
+not be read; other errors may pass."""
 _LEAST_SIDE = 16  # below it there is no picture left to crop from: a slip of the keyboard
 
 
@@ -241,7 +245,9 @@ def _write_shard(job: _Job) -> tuple[Packed, list[str]]:
             name = path[len(job.root) + 1 :]
             try:
                 content = source.content(job.root, path)
-            except (FileNotFoundError, PermissionError):  # such as a link that leads nowhere
+            except OSError as error:
+                if error.errno not in _NO_FILE:
+                    raise
                 content = b""
             content, ending, what = packed_image(content, job.settings)
             counts[what] += 1

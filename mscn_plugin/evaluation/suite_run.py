@@ -120,8 +120,8 @@ class SuiteRun:
             if differing and earlier["evaluations"]:
                 file = self.output / "results.json"
                 print(
-                    f"{file} is of {' and '.join(differing)}, and begins anew; the evaluations of "
-                    "before stay, and their command shows them again: --output keeps both",
+                    f"{file} is of {' and '.join(differing)}, and begins anew; the folders of its "
+                    "evaluations stay, and --output keeps both tables",
                     file=sys.stderr,
                 )
             if differing:

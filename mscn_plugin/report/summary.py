@@ -32,7 +32,9 @@ def summarize(run: Path) -> str:
         try:
             save_figure(figure, file, ".png", ".pdf", dpi=120)
         except OSError as error:
-            lines.append(f"The training curves cannot be written to {file}: {error.strerror}")
+            lines.append(
+                f"The training curves cannot be written to {file}: {error.strerror or error}"
+            )
     checkpoint = (run / "checkpoint.torch").resolve()
     lines += ["", f"checkpoint:      {checkpoint if checkpoint.is_file() else 'none yet'}"]
     for title, name in (("masked views:", "masked_views"), ("training curves:", "training_curves")):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.types import is_whole, value_at
+from mscn_plugin.types import is_number, is_whole, value_at
 
 CROPS = {
     "RandomResizedCrop": "size",
@@ -88,6 +88,14 @@ def normalization_in_words(transforms: Sequence[dict[str, Any]]) -> str:
     found = normalization(transforms)
     if found is None:
         return "do not normalize"
-    given = (found["mean"], found["std"])  # None where statistics are still to be taken
-    mean, std = (values and list(map(float, values)) for values in given)
+    mean, std = (_of_channels(found.get(key)) for key in ("mean", "std"))
     return f"normalize with mean {mean} and std {std}"
+
+
+def _of_channels(values: Any) -> Any:
+    """Numbers of all channels, one where they are equal; as it is what is none, such as null."""
+    numbers = values if isinstance(values, (list, tuple)) else [values]
+    if not all(map(is_number, numbers)):
+        return values
+    different = list(map(float, numbers))
+    return different[:1] if len(set(different)) == 1 else different

@@ -84,7 +84,7 @@ def test_the_documented_course_is_that_of_the_documented_numbers():
             if (row["experiment"], row["epoch"]) == (arms[arm], epoch) and row["seed"] in (1, 2)
         ]
         cells = [("cells-noise", 0), ("cells-noise", 2), ("cells-zeros", 2)]
-        shown = [", ".join(f"{curve[of][share]:.1f}" for curve in curves) for of, share in cells]
+        shown = [", ".join(f"{curve[of][share]:.2f}" for curve in curves) for of, share in cells]
         assert len(curves) == 2
         assert " | ".join([f"| {arm}, epoch {epoch}", *shown]) + " |" in text
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from mscn_plugin.data.image_folder import (
+    _is_folder,
     class_names,
     contents,
     fingerprint,
@@ -115,6 +118,16 @@ def test_a_link_in_a_circle_takes_no_other_image_away(tree):
     assert names == ["0.png", "1.png", "2.jpg", "a.png", "1.JPEG"]
     assert class_names(folder) == ["a", "b"]
     assert sub_folders(folder / "a") == []
+
+
+def test_a_class_that_cannot_be_reached_is_not_passed_over():
+    """All labels behind it would be others."""
+
+    def denied():
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with pytest.raises(PermissionError):
+        _is_folder(SimpleNamespace(is_dir=denied))
 
 
 def test_links_to_other_folders_are_followed(tree, tmp_path):

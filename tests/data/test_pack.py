@@ -92,14 +92,17 @@ def test_what_cannot_be_opened_is_unreadable_in_a_pack_as_in_the_folder(
     odd_folder, tmp_path, monkeypatch
 ):
     (odd_folder / "a" / "dangling.jpg").symlink_to("nowhere.jpg")
+    (odd_folder / "a" / "round.jpg").symlink_to("round.jpg")
     lines = pack(str(odd_folder), tmp_path / "out", COPIED)
-    assert lines[0] == "images: 9 copied; 3 unreadable, kept as such"
+    assert lines[0] == "images: 9 copied; 4 unreadable, kept as such"
     assert lines[1].startswith(f"unreadable: {odd_folder}/a/dangling.jpg, ")
     for data in (odd_folder, tmp_path / "out"):
         source, found = images_of(data)
-        (path,) = [path for path, _ in found.images if path.endswith("dangling.jpg")]
-        with pytest.raises(UnreadableImageError), reading(path):
-            source.open(found.folder, path)
+        links = [p for p, _ in found.images if p.endswith(("dangling.jpg", "round.jpg"))]
+        assert len(links) == 2
+        for path in links:
+            with pytest.raises(UnreadableImageError), reading(path):
+                source.open(found.folder, path)
 
     def failing(*_):
         raise OSError(errno.EIO, "the disk")

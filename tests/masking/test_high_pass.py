@@ -139,7 +139,7 @@ class _Filter(torch.nn.Module):
 def test_an_exported_filter_and_one_after_it_filter():
     """What is made while a program is traced holds no numbers, and is not kept for later images."""
     images = torch.randn(2, 3, 41, 43)
-    exported = torch.export.export(_Filter(), (images,)).module()
+    exported = torch.export.export(_Filter(), (images,), strict=False).module()
     expected = scipy_high_pass(images, 1.3)
     for filtered in (exported(images), high_pass(images, 1.3)):
         np.testing.assert_allclose(filtered.numpy(), expected, atol=1e-5)

@@ -6,7 +6,7 @@ import pytest
 
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.preprocessing import preprocessing_of
-from mscn_plugin.transforms.stated import crop_size, normalize_of
+from mscn_plugin.transforms.stated import crop_size, normalization_in_words, normalize_of
 
 TRAINED = {"name": "Normalize", "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]}
 TESTED = {"name": "Normalize", "mean": [0.1, 0.1, 0.1], "std": [0.3, 0.3, 0.3]}
@@ -107,3 +107,12 @@ def test_an_export_needs_square_views():
 def test_torchvisions_names_may_be_written_as_vissl_takes_them():
     normalize = {**TRAINED, "name": "normalize"}
     assert normalize_of({"DATA": {"TRAIN": {"TRANSFORMS": [normalize]}}}) == normalize
+
+
+def test_equal_values_of_all_channels_are_one_value():
+    def words(mean):
+        return normalization_in_words([{"name": "Normalize", "mean": mean, "std": [0.5]}])
+
+    assert words([0.5]) == words([0.5, 0.5, 0.5]) == words(0.5)
+    assert words([0.5, 0.4, 0.5]) != words([0.5])
+    assert words(None) != words([0.0])

@@ -82,7 +82,7 @@ def test_parameters_and_images_of_a_traced_program_are_images():
     expected = high_pass(image, 1.25)
     assert torch.equal(HighPass(1.25)(torch.nn.Parameter(image)), expected)
     network = torch.nn.Sequential(HighPass(1.25))
-    exported = torch.export.export(network, (image,)).module()
+    exported = torch.export.export(network, (image,), strict=False).module()
     torch.testing.assert_close(exported(image), expected)
 
 

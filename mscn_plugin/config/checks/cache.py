@@ -48,8 +48,10 @@ def check_cache(cfg: Config, images: Sequence[Any]) -> None:
         except UnreadableImageError:
             continue
     about = "about " if len(places) < number else ""
-    job_gb = cfg.SLURM.MEM_GB if cfg.SLURM.USE_SLURM else None
-    message = refusal(total * number / len(places), number, about, job_gb)
+    message = None
+    if not cfg.SLURM.USE_SLURM or cfg.SLURM.MEM_GB:  # 0 is all memory of a node, whatever it has
+        job_gb = cfg.SLURM.MEM_GB if cfg.SLURM.USE_SLURM else None
+        message = refusal(total * number / len(places), number, about, job_gb)
     message = message or sizes_refusal(sizes)
     if message is not None:
         raise ConfigError(message)

@@ -23,6 +23,12 @@ def is_evaluation(cfg: Config) -> bool:
     return bool(cfg.MODEL.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON) or cfg.LOSS.name == CROSS_ENTROPY
 
 
+def evaluates_online(cfg: Config) -> bool:
+    """Whether a pre-training evaluates its trunk on the way, where its images have labels."""
+    pretraining = cfg.TRAINER.TASK_NAME == "mscn_task"
+    return pretraining and bool(cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS)
+
+
 def makes_lists(cfg: Config) -> bool:
     """Whether the training images are of one source, of whose images lists can be made."""
     names = list(cfg.DATA.TRAIN.DATA_SOURCES)

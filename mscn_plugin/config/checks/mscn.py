@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mscn_plugin.checkpoints.sigma import input_sigma
-from mscn_plugin.config.checks.evaluation import is_evaluation
+from mscn_plugin.config.checks.evaluation import evaluates_online, is_evaluation
 from mscn_plugin.config.checks.loss import LOSSES
 from mscn_plugin.errors import ConfigError, suggestion, with_path
 from mscn_plugin.masking.per_branch import (
@@ -68,8 +68,8 @@ def _check_sigmas(cfg: Config) -> None:
             f"config.DATA.TRAIN filters with sigma {sigma:g}, whose kernel of 4 sigma to each side "
             f"does not fit the crop of {min(size)} pixels: it must be at most {min(size) / 4:g}"
         )
-    evaluated = cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS and cfg.DATA.TEST.TRANSFORMS
-    if cfg.TRAINER.TASK_NAME == "mscn_task" and evaluated and sigma != input_sigma(cfg, "TEST"):
+    evaluated = evaluates_online(cfg) and cfg.DATA.TEST.TRANSFORMS
+    if evaluated and sigma != input_sigma(cfg, "TEST"):
         raise ConfigError(
             f"config.DATA.TEST.TRANSFORMS filter with sigma {input_sigma(cfg, 'TEST'):g}, and "
             f"config.DATA.TRAIN.TRANSFORMS with {sigma:g}: an evaluation's must be pre-training's"
@@ -98,9 +98,7 @@ def _check_crops(cfg: Config) -> None:
 def _check_normalization(cfg: Config) -> None:
     """Check that a trunk is evaluated on images that are normalized as those it learns from."""
     train, test = cfg.DATA.TRAIN.TRANSFORMS, cfg.DATA.TEST.TRANSFORMS
-    pretraining = cfg.TRAINER.TASK_NAME == "mscn_task"
-    online = pretraining and cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS
-    if not (train and test) or not (online or is_evaluation(cfg)):
+    if not (train and test) or not (evaluates_online(cfg) or is_evaluation(cfg)):
         return
     trained, tested = normalization_in_words(train), normalization_in_words(test)
     if trained != tested:

@@ -72,7 +72,8 @@ def check(cfg: Config) -> None:
 def check_sizes(cfg: Config, split: str, sizes: set[Size]) -> None:
     """Check that a split's transforms bring images of several sizes to one, as a batch needs it.
 
-    A transform that is not known to leave sizes alone is trusted to do so.
+    A transform that is not known to leave sizes alone is trusted to bring them to one, and so is a
+    collator of a user's own. An image may be a batch by itself.
 
     Args:
         sizes: of some of the split's images.
@@ -80,7 +81,11 @@ def check_sizes(cfg: Config, split: str, sizes: set[Size]) -> None:
     Raises:
         ConfigError: they leave several.
     """
-    transforms = cfg.DATA[split].TRANSFORMS
+    data = cfg.DATA[split]
+    transforms, collator = data.TRANSFORMS, COLLATOR_REGISTRY.get(data.COLLATE_FUNCTION)
+    module = "vissl." if collator is None else collator.__module__
+    if data.BATCHSIZE_PER_REPLICA == 1 or not module.startswith(("vissl.", "mscn_plugin.")):
+        return
     for transform in transforms:
         if "Resize" in spellings(transform) and transform.get("max_size") is None:
             sizes = {_resized(size, transform["size"]) for size in sizes}

@@ -114,7 +114,7 @@ def test_another_normalization_is_refused(linear, saved, checkpoints):
     train, test = (
         f"config.DATA.{split}.TRANSFORMS.3.mean=[0.1,0.1,0.1]" for split in ("TRAIN", "TEST")
     )
-    other = "normalize with mean [0.1, 0.1, 0.1] and std [0.229, 0.224, 0.225], and"
+    other = "normalize with mean [0.1] and std [0.229, 0.224, 0.225], and"
     sentence = refusal(linear, checkpoint, test)
     assert f"config.DATA.TEST.TRANSFORMS {other} config.DATA.TRAIN.TRANSFORMS" in sentence
     linear(checkpoint, train, test)  # which nothing contradicts

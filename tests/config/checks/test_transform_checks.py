@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from vissl.config import AttrDict
+from vissl.data.collators import COLLATOR_REGISTRY
 
 from mscn_plugin.config.checks.transforms import check_sizes
 from mscn_plugin.errors import ConfigError
@@ -32,9 +33,18 @@ def resize(*sides):
     ],
 )
 def test_images_of_several_sizes_need_a_crop(sizes, transforms, left):
-    config = AttrDict({"DATA": {"TEST": {"TRANSFORMS": transforms}}})
+    batch = {"BATCHSIZE_PER_REPLICA": 8, "COLLATE_FUNCTION": "default_collate"}
+    config = AttrDict({"DATA": {"TEST": {"TRANSFORMS": transforms, **batch}}})
     if left is None:
         check_sizes(config, "TEST", sizes)
         return
     with pytest.raises(ConfigError, match=f"DATA.TEST.TRANSFORMS leave images .* as {left}"):
         check_sizes(config, "TEST", sizes)
+
+
+def test_batches_of_one_image_and_collators_of_a_users_own_are_trusted(monkeypatch):
+    monkeypatch.setitem(COLLATOR_REGISTRY, "padding", lambda batch: batch)
+    for size, collator in ((1, "default_collate"), (8, "padding")):
+        batch = {"BATCHSIZE_PER_REPLICA": size, "COLLATE_FUNCTION": collator}
+        config = AttrDict({"DATA": {"TEST": {"TRANSFORMS": [TENSOR], **batch}}})
+        check_sizes(config, "TEST", PHOTOGRAPHS)
