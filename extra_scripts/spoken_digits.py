@@ -321,7 +321,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    from mscn_plugin.config.hydra_overrides import full_override, refuse_given
+    from mscn_plugin.cli.overrides import add_overrides
+    from mscn_plugin.config.hydra_overrides import refuse_given
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -339,14 +340,7 @@ def main() -> None:
         help=f"some of {', '.join(ARMS)}; their results go to results_of_some.json",
     )
     parser.add_argument("--tuning", action="store_true", help="without the held-out speakers")
-    parser.add_argument(
-        "--overrides",
-        nargs="+",
-        type=full_override,
-        default=[],
-        metavar="KEY=VALUE",
-        help="for VISSL, behind ours, as mscn train takes them",
-    )
+    add_overrides(parser)
     options = parser.parse_args()
     given_by = {"config.SEED_VALUE": "--seeds", "config.MSCN.DATA": "the recordings' argument"}
     refuse_given(options.overrides, given_by)

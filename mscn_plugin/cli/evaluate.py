@@ -15,7 +15,7 @@ import argparse
 import sys
 
 from mscn_plugin.checkpoints.run_folder import user_path
-from mscn_plugin.config.hydra_overrides import full_override
+from mscn_plugin.cli.overrides import add_overrides
 from mscn_plugin.evaluation.definitions import SUITES
 
 
@@ -57,14 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="some of the suite's evaluations, by the names of their configs",
     )
     parser.add_argument("--slurm", metavar="PARTITION", help="submit to SLURM and wait")
-    parser.add_argument(
-        "--overrides",
-        nargs="+",
-        type=full_override,
-        default=[],
-        metavar="KEY=VALUE",
-        help="for VISSL, behind ours, as mscn train takes them",
-    )
+    add_overrides(parser)
 
 
 def run(options: argparse.Namespace) -> None:

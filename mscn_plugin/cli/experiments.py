@@ -26,7 +26,8 @@ from typing import Any
 
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.cli.numbers import at_least
-from mscn_plugin.config.hydra_overrides import full_override, refuse_given
+from mscn_plugin.cli.overrides import add_overrides
+from mscn_plugin.config.hydra_overrides import refuse_given
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import SUITES as EVALUATIONS
 from mscn_plugin.experiments.definitions import SUITES
@@ -81,14 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="evaluations of each finished run, some of mscn evaluate's quick suite",
     )
     parser.add_argument("--slurm", metavar="PARTITION", help="one SLURM job for each run")
-    parser.add_argument(
-        "--overrides",
-        nargs="+",
-        type=full_override,
-        default=[],
-        metavar="KEY=VALUE",
-        help="for VISSL, behind ours, as mscn train takes them",
-    )
+    add_overrides(parser)
 
 
 def run(options: argparse.Namespace) -> None:
