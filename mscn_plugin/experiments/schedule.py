@@ -8,7 +8,7 @@ import functools
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from mscn_plugin.runs.launch import RunFailedError, StoppedError, ToolRun
 
 _DATA = "config.MSCN.DATA"
 _OF_EVERY_ROW = {"suite": str, "experiment": str, "title": str, "seed": int, "given": list}
+_POLL_SECONDS = 0.5
 _BAR = "{percentage:3.0f}%|{bar}| {n:.1f}/{total} runs [{elapsed}<{remaining}]"
 
 
@@ -260,6 +261,8 @@ def run_all(runs: Iterable[ToolRun], jobs: int) -> dict[Path, dict[str, Any]]:
         futures = {output: executor.submit(_outcome, run, bar) for output, run in by_folder.items()}
         outcomes = {}
         for output, future in futures.items():
+            while not future.done():  # Python heeds a signal that another thread got here alone
+                wait([future], timeout=_POLL_SECONDS)
             with contextlib.suppress(StoppedError):
                 outcomes[output] = future.result()
     return outcomes

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -150,3 +153,26 @@ def test_another_file_is_refused(earlier, content):
 def test_files_of_earlier_versions_are_read(tmp_path, name):
     shutil.copy(DOCS / f"{name}.json", tmp_path / "results.json")
     assert Schedule("smoke", tmp_path).earlier_rows()
+
+
+def test_a_signal_that_another_thread_got_is_heeded_at_once(tmp_path):
+    """As after Ctrl-Z and ``kill %1``: the first thread to wake up gets it."""
+    heeded = threading.Event()
+    before = signal.signal(signal.SIGUSR2, lambda *_: heeded.set())
+
+    class Run:
+        output = tmp_path / "run"
+
+        def run(self, progress):
+            time.sleep(0.5)  # until the first thread waits
+            signal.pthread_kill(threading.get_ident(), signal.SIGUSR2)
+            return {"heeded": float(heeded.wait(10))}
+
+        def details(self):
+            return {}
+
+    try:
+        outcomes = module.run_all([Run()], 1)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    assert outcomes == {Run.output: {"metrics": {"heeded": 1.0}}}
