@@ -95,7 +95,8 @@ def checked_by(words: str, check: Callable[[Any], Any]) -> Allowed:
 
 
 SWITCH = one_of(True, False)
-TEXT = Allowed("text", lambda value: isinstance(value, str) and value != "")
+TEXT = Allowed("text", lambda value: isinstance(value, str))
+SOME_TEXT = Allowed("text", lambda value: TEXT.holds(value) and value != "")
 NOT_NEGATIVE = number("at least 0 and finite", lambda value: value >= 0)
 POSITIVE = number("a finite number above 0", lambda value: value > 0)
 FRACTION = number("a number from 0 to 1", lambda value: 0 <= value <= 1)

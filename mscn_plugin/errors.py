@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import errno
-import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -41,25 +40,6 @@ def first_few(values: Sequence[object], most: int) -> str:
     """The first ``most`` of ``values``, and how many more there are."""
     more = f" and {len(values) - most} more" if len(values) > most else ""
     return ", ".join(map(str, values[:most])) + more
-
-
-def build_part(
-    path: str, part: Callable[..., Any], settings: dict[str, Any], allowed: Any = None
-) -> Any:
-    """Build ``part`` from ``settings``, the section of a configuration that ``path`` names.
-
-    Args:
-        allowed: the keys of the section; by default the arguments of ``part``.
-
-    Raises:
-        ConfigError: an unknown key, or what :func:`with_path` raises.
-    """
-    known = allowed or tuple(inspect.signature(part).parameters)
-    for key in settings:
-        if key not in known:
-            name = part.__name__
-            raise ConfigError(f"{path}.{key} is not a key of {name}; {suggestion(key, known)}")
-    return with_path(path, part, **settings)
 
 
 def with_path(path: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -14,6 +14,7 @@ from mscn_plugin.allowed import (
     FRACTION,
     POSITIVE,
     SWITCH,
+    TEXT,
     Allowed,
     checked_by,
     one_of,
@@ -92,7 +93,6 @@ SOME_SERVICES = Allowed(
         and len(set(value)) == len(value)
     ),
 )
-TEXT = Allowed("text", lambda value: isinstance(value, str))
 NAME = Allowed("text, not empty", lambda value: isinstance(value, str) and value.strip() != "")
 SOME_EVALUATIONS = Allowed(
     f"a list of some of {', '.join(EVALUATIONS)}",

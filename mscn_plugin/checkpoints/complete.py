@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +63,18 @@ def set_aside(folder: Path, final_alone: bool = False) -> None:
         return
     if not final_alone:
         old += [*folder.glob("*.json"), *folder.glob(LINK)]
+    target = move_aside(folder, old)
+    logging.warning(f"beginning anew: {len(old)} files of the run before are in {target}")
+
+
+def move_aside(folder: Path, files: Iterable[Path]) -> Path:
+    """Move ``files`` into the first ``replaced-<n>`` of ``folder`` that is not there yet."""
     number = next(n for n in itertools.count(1) if not (folder / f"replaced-{n}").exists())
     target = folder / f"replaced-{number}"
     target.mkdir()
-    for path in old:
+    for path in files:
         path.rename(target / path.name)
-    logging.warning(f"beginning anew: {len(old)} files of the run before are in {target}")
+    return target
 
 
 def _link(folder: Path, name: str, staging: Path) -> None:

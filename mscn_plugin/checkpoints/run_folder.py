@@ -44,13 +44,18 @@ def cut_logs(folder: Path, iteration: int) -> None:
     They were of weights that are lost, perhaps of another configuration, and are written again.
     """
     for name in LOGS:
-        lines = json_lines(folder / name)
-        kept = [line for line in lines if _iteration(line) <= iteration]
-        if len(kept) < len(lines):
-            lost = len(lines) - len(kept)
+        lost = cut_log(folder / name, iteration)
+        if lost:
             logging.info(f"{name}: {lost} lines of iterations behind {iteration} are taken out")
-            text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in kept)
-            write_text(folder / name, text)
+
+
+def cut_log(path: Path, iteration: int) -> int:
+    """Take out the lines of a JSON-lines file of iterations behind ``iteration``; how many."""
+    lines = json_lines(path)
+    kept = [line for line in lines if _iteration(line) <= iteration]
+    if len(kept) < len(lines):
+        write_text(path, "".join(json.dumps(line, sort_keys=True) + "\n" for line in kept))
+    return len(lines) - len(kept)
 
 
 def _iteration(line: dict[str, Any]) -> int:

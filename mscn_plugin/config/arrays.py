@@ -7,10 +7,9 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from classy_vision.dataset.transforms import TRANSFORM_REGISTRY
-from torchvision import transforms as torchvision_transforms
 from vissl.models.trunks import MODEL_TRUNKS_REGISTRY
 
+from mscn_plugin.config.checks.transforms import transform_class
 from mscn_plugin.data.arrays import ARRAYS, ArrayFormat
 from mscn_plugin.data.sources import contents_of, find_splits
 from mscn_plugin.data.statistics import FILE, arrays_fingerprint, read_statistics
@@ -152,9 +151,7 @@ def _check_transforms(cfg: Config) -> None:
 
 def _is_foreign(name: str) -> bool:
     """Whether a transform is VISSL's, torchvision's or ours; others check unknown names."""
-    spelled = name if hasattr(torchvision_transforms, name) else name.title().replace("_", "")
-    part = TRANSFORM_REGISTRY.get(name) or getattr(torchvision_transforms, spelled, None)
-    return getattr(part, "__module__", "").partition(".")[0] in _FOREIGN
+    return getattr(transform_class(name), "__module__", "").partition(".")[0] in _FOREIGN
 
 
 def _check_keys_of_images(cfg: Config) -> None:

@@ -6,15 +6,14 @@ detectron2 resumes iteration, weights, optimizer and schedule from the checkpoin
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 from typing import Any
 
-from mscn_plugin.checkpoints.complete import load_complete
+from mscn_plugin.checkpoints.complete import load_complete, move_aside
 from mscn_plugin.checkpoints.fingerprint import flat
 from mscn_plugin.checkpoints.io import CheckpointError
-from mscn_plugin.checkpoints.run_folder import json_lines
+from mscn_plugin.checkpoints.run_folder import cut_log
 from mscn_plugin.errors import ConfigError, first_few
 from mscn_plugin.files import save_json, write_text
 from mscn_plugin.types import Config
@@ -107,11 +106,7 @@ def rewind(output: Path) -> list[str]:
         write_text(last, chosen.name)
     elif output.is_dir() and (output / RECIPE).is_file():
         said.append("there is no complete checkpoint: beginning with the first iteration")
-    metrics = output / "metrics.json"
-    lines = json_lines(metrics)
-    kept = [line for line in lines if line.get("iteration", 0) <= iteration]
-    if len(kept) < len(lines):
-        write_text(metrics, "".join(f"{json.dumps(line)}\n" for line in kept))
+    cut_log(output / "metrics.json", iteration)
     return said
 
 
@@ -134,14 +129,7 @@ def set_aside(output: Path) -> Path | None:
     """Move the files of the detector before into ``replaced-<n>``; returns it, or None."""
     names = (RECIPE, RESULTS, _LAST, "metrics.json", "log.txt*", "events.*", "model_*.pth")
     old = [path for name in names for path in output.glob(name)]
-    if not old:
-        return None
-    number = next(n for n in itertools.count(1) if not (output / f"replaced-{n}").exists())
-    target = output / f"replaced-{number}"
-    target.mkdir()
-    for path in old:
-        path.rename(target / path.name)
-    return target
+    return move_aside(output, old) if old else None
 
 
 def save_recipe(output: Path, recipe: dict[str, Any]) -> None:

@@ -41,6 +41,7 @@ from mscn_plugin.evaluation.frozen_features import (
     as_they_are,
     extract_features,
 )
+from mscn_plugin.transforms.stated import resized
 from mscn_plugin.types import Config, Task
 
 ENGINE = "mscn_boxes"
@@ -208,8 +209,8 @@ def on_crop(
     for index, transform in enumerate(transforms):
         name, settings = transform["name"], set(transform) - {"name", "size"}
         if name == "Resize" and settings <= {"interpolation", "antialias"}:
-            resized = _resized(now, transform["size"])
-            box, now = box * (resized / now), resized
+            before, now = now, np.array(resized(now, transform["size"]))
+            box = box * (now / before)
         elif name == "CenterCrop" and not settings:
             height, width = _two(transform["size"])
             crop = np.array([width, height])
@@ -229,15 +230,6 @@ def _two(size: Any) -> tuple[int, int]:
     """Height and width of a crop."""
     sides = list(size) if isinstance(size, Sequence) else [size]
     return sides[0], sides[-1]
-
-
-def _resized(size: np.ndarray, wanted: Any) -> np.ndarray:
-    """Width and height after torchvision's ``Resize``: of both sides, or of the shorter one."""
-    sides = list(wanted) if isinstance(wanted, Sequence) else [wanted]
-    if len(sides) == 2:
-        return np.array(sides[::-1])
-    shorter = size.min()
-    return np.where(size == shorter, sides[0], (sides[0] * size / shorter).astype(int))
 
 
 def measured(objects: Objects, folder: str, layer: str) -> dict[str, Any]:

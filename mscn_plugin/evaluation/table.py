@@ -199,16 +199,12 @@ def _of_the_paper(evaluations: dict[str, Any]) -> Iterator[str]:
 
 def plot(results: dict[str, Any], baseline: dict[str, Any] | None, path: Path) -> None:
     """Draw the table as bars, one group for each metric."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     table = columns(results, baseline)
     titles = [row[0] for row in rows(results, table) if any(v is not None for v in row[1:])]
-    figure, axis = plt.subplots(
-        figsize=(8, 1.8 + 0.25 * len(table) * len(titles)), constrained_layout=True
-    )
+    figure = Figure(figsize=(8, 1.8 + 0.25 * len(table) * len(titles)), constrained_layout=True)
+    axis = figure.subplots()
     height, grays = 0.8 / len(table), iter(("0.85", "0.7", "0.55", "0.4"))
     for place, (name, column) in enumerate(table.items()):
         there = [(index, column[title]) for index, title in enumerate(titles) if title in column]
@@ -226,7 +222,6 @@ def plot(results: dict[str, Any], baseline: dict[str, Any] | None, path: Path) -
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=1, fontsize=8, frameon=False)
     save_figure(figure, path)
-    plt.close(figure)
 
 
 def plot_curves(curves: dict[str, Any], path: Path) -> None:

@@ -206,19 +206,11 @@ def present(
 
 def plot(rows: Rows, path: Path, title: str) -> None:
     """Draw mean, interval and seeds of each experiment beside the paper's values: PNG and PDF."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(row["experiment"] for row in rows))
-    figure, axes = plt.subplots(
-        1,
-        len(METRICS) + 1,
-        figsize=(11, 1.2 + 0.32 * len(names)),
-        sharey=True,
-        constrained_layout=True,
-    )
+    figure = Figure(figsize=(11, 1.2 + 0.32 * len(names)), constrained_layout=True)
+    axes = figure.subplots(1, len(METRICS) + 1, sharey=True)
     derived = _derived(rows)
     labels = [next(r["title"] for r in rows if r["experiment"] == name) for name in names]
     for axis, metric in zip(axes, METRICS):
@@ -256,4 +248,3 @@ def plot(rows: Rows, path: Path, title: str) -> None:
         fontsize=10,
     )
     save_figure(figure, path, ".png", ".pdf")
-    plt.close(figure)

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import vissl.config
-import yaml
 from torch import Tensor, nn
 from vissl.config import AttrDict
 
@@ -22,6 +20,7 @@ from mscn_plugin.checkpoints.io import (
     trunk_weights,
 )
 from mscn_plugin.checkpoints.sigma import pretraining_sigma, resolve_sigma
+from mscn_plugin.config.checks.keys import vissl_defaults
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.export.preprocessing import Preprocessing, preprocessing_of
 from mscn_plugin.masking import high_pass
@@ -113,8 +112,7 @@ def load_pretrained(
 def model_config_of(config: dict[str, Any] | None) -> Any:
     """``config.MODEL`` of a run, or else VISSL's default, a ResNet-50; of a trunk as it is."""
     if config is None:
-        defaults = Path(vissl.config.__file__).with_name("defaults.yaml")
-        config = yaml.safe_load(defaults.read_text())["config"]
+        config = vissl_defaults()
     model_config = AttrDict(config).MODEL
     model_config.TRUNK.NAME = plain_name(model_config.TRUNK.NAME)
     model_config.ACTIVATION_CHECKPOINTING.USE_ACTIVATION_CHECKPOINTING = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from mscn_plugin.errors import ConfigError, in_one_line
 from mscn_plugin.export.check import Sample, check, check_samples
@@ -19,22 +18,14 @@ from mscn_plugin.export.staging import staged
 from mscn_plugin.export.torchscript_onnx import export_onnx, export_torchscript
 from mscn_plugin.export.torchvision_timm import export_timm, export_torchvision
 
-
-class Format(NamedTuple):
-    """How to export to a format, and the libraries that it takes beside the package's own."""
-
-    export: Callable[[Pretrained, Path], Export]
-    libraries: tuple[str, ...]
-
-
-_EXPORTS: dict[str, Callable[[Pretrained, Path], Export]] = {
+EXPORTERS: dict[str, Callable[[Pretrained, Path], Export]] = {
     "torchvision": export_torchvision,
     "timm": export_timm,
     "detectron2": export_detectron2,
     "torchscript": export_torchscript,
     "onnx": export_onnx,
 }
-FORMATS = {name: Format(export, LIBRARIES[name]) for name, export in _EXPORTS.items()}
+"""How to export to a format."""
 
 
 def export_trunk(
@@ -51,7 +42,7 @@ def export_trunk(
     describes one export.
 
     Args:
-        formats: keys of :data:`FORMATS`.
+        formats: keys of :data:`EXPORTERS`.
         output: a folder, which is made where it does not exist.
         results: of evaluations, for the card.
         license: of the weights, for the card.
@@ -96,7 +87,7 @@ def export_format(
     """
     check_libraries(name)
     with staged(output) as folder:
-        export = FORMATS[name].export(pretrained, folder)
+        export = EXPORTERS[name](pretrained, folder)
         checked = [
             CheckedFile.of(folder / file, check(file, reader, samples))
             for file, reader in export.readers.items()
@@ -106,8 +97,7 @@ def export_format(
 
 def check_libraries(name: str) -> None:
     """Raise ConfigError if a library that a format takes is not installed."""
-    libraries = FORMATS[name].libraries
-    missing = [library for library in libraries if importlib.util.find_spec(library) is None]
+    missing = [lib for lib in LIBRARIES[name] if importlib.util.find_spec(lib) is None]
     if missing:
         names = " ".join(missing)
         raise ConfigError(f"--format {name} needs {names}: pip install {names}")

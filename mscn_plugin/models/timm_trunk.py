@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vissl.models.model_helpers import transform_model_input_data_type
 from vissl.models.trunks import register_model_trunk
 
-from mscn_plugin.allowed import BELOW_ONE, TEXT, Allowed, either, whole
+from mscn_plugin.allowed import BELOW_ONE, SOME_TEXT, Allowed, either, whole
 from mscn_plugin.errors import suggestion
 from mscn_plugin.models.dropout import without_dropped_features
 from mscn_plugin.models.input_channels import input_channels
@@ -37,7 +37,7 @@ FAMILIES = frozenset(
 """timm's modules that hold ConvNets; :func:`_check_convolutional` refuses the hybrids in them."""
 
 _ALLOWED = {
-    "NAME": TEXT,
+    "NAME": SOME_TEXT,
     "IN_CHANS": either(Allowed("null", lambda value: value is None), whole(1)),
     "DROP_PATH_RATE": BELOW_ONE,
     "WEIGHTS": Allowed(

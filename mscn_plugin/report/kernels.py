@@ -117,19 +117,11 @@ def plot(layers: dict[str, Tensor], path: Path) -> None:
     Raises:
         OSError: the folder of ``path`` is missing or cannot be written.
     """
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(
-        2,
-        len(layers),
-        figsize=(3.6 * len(layers), 5.6),
-        squeeze=False,
-        constrained_layout=True,
-        gridspec_kw={"height_ratios": (3, 1.4)},
-    )
+    figure = Figure(figsize=(3.6 * len(layers), 5.6), constrained_layout=True)
+    ratios = {"height_ratios": (3, 1.4)}
+    axes = figure.subplots(2, len(layers), squeeze=False, gridspec_kw=ratios)
     # One axis for all: spreads are there to be compared.
     top = max(float(kernel_norms(kernels).max()) for kernels in layers.values()) or 1.0
     for (title, kernels), (upper, lower) in zip(layers.items(), axes.T):
@@ -146,7 +138,6 @@ def plot(layers: dict[str, Tensor], path: Path) -> None:
         lower.yaxis.get_major_locator().set_params(integer=True)
         lower.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path, ".png", ".pdf")
-    plt.close(figure)
 
 
 def table_row(kernels: Tensor) -> dict[str, int | float]:

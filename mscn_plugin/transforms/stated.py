@@ -58,6 +58,19 @@ def spellings(transform: dict[str, Any]) -> tuple[str, str]:
     return name, name.title().replace("_", "")
 
 
+def resized(size: Sequence[int], wanted: int | Sequence[int]) -> tuple[int, int]:
+    """A size (W, H) in pixels after torchvision's ``Resize`` of both sides, or the shorter one.
+
+    Args:
+        wanted: the transform's ``size``, one number or (H, W).
+    """
+    sides = [wanted] if isinstance(wanted, int) else wanted
+    if len(sides) == 2:
+        return sides[1], sides[0]
+    width, height = (side * sides[0] // min(size) for side in size)
+    return width, height
+
+
 def resize_for(crop: int) -> int:
     """Shorter side of the resized picture of which evaluations take a central ``crop``: A.2's."""
     return round(crop * 8 / 7)

@@ -21,7 +21,7 @@ from mscn_plugin.export.model_card import literal, training_rows
 from mscn_plugin.export.preprocessing import Preprocessing
 from mscn_plugin.export.pretrained import Pretrained
 from mscn_plugin.export.results import Result, read_results
-from mscn_plugin.export.run import Format, export_trunk
+from mscn_plugin.export.run import export_trunk
 from mscn_plugin.export.staging import staged
 
 pytestmark = pytest.mark.usefixtures("registered")
@@ -67,7 +67,8 @@ def wrong(monkeypatch):
         (folder / "wrong.pt").write_text("")
         return Export({"wrong.pt": lambda images: torch.zeros(len(images), 32)}, "")
 
-    monkeypatch.setitem(run.FORMATS, "wrong", Format(export_wrongly, ()))
+    monkeypatch.setitem(run.EXPORTERS, "wrong", export_wrongly)
+    monkeypatch.setitem(run.LIBRARIES, "wrong", ())
     return "wrong"
 
 
@@ -95,7 +96,8 @@ def test_an_unexpected_error_of_a_format_does_not_stop_the_others(model, tmp_pat
         (folder / "half.onnx").write_text("")
         raise RuntimeError("no such operator\n  in line 3")
 
-    monkeypatch.setitem(run.FORMATS, "onnx", Format(fail, ()))
+    monkeypatch.setitem(run.EXPORTERS, "onnx", fail)
+    monkeypatch.setitem(run.LIBRARIES, "onnx", ())
     files, refused = export_trunk(model, ["torchscript", "onnx"], tmp_path / "out")
     assert [file.name for file in files] == ["features.pt"]
     assert refused == {"onnx": "RuntimeError: no such operator; in line 3"}
@@ -114,8 +116,7 @@ def test_the_output_is_a_folder(tmp_path):
 
 
 def test_missing_libraries_are_one_sentence(model, tmp_path, monkeypatch):
-    without = Format(run.FORMATS["onnx"].export, ("not_installed", "json", "nor_this"))
-    monkeypatch.setitem(run.FORMATS, "onnx", without)
+    monkeypatch.setitem(run.LIBRARIES, "onnx", ("not_installed", "json", "nor_this"))
     with pytest.raises(ConfigError, match=r"--format onnx .*pip install not_installed nor_this$"):
         export_trunk(model, ["onnx"], tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -16,7 +16,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mscn_plugin.allowed import SWITCH, Allowed
+from mscn_plugin.allowed import SWITCH, TEXT, Allowed
 from mscn_plugin.config.hydra_overrides import is_overridden
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.types import is_number, is_whole
@@ -205,7 +205,7 @@ _KINDS: dict[Any, Allowed] = {
     bool: SWITCH,
     int: Allowed("a whole number", is_whole),
     float: Allowed("a number", is_number),
-    str: Allowed("text", lambda value: isinstance(value, str)),
+    str: TEXT,
 }
 _GIVEN = Allowed("given, or left out for the default", lambda value: value is not None)
 # One, or one for each channel or side.

@@ -248,13 +248,10 @@ def _check_folder(cfg: Config) -> None:
     )
     if cfg.CHECKPOINT.OVERWRITE_EXISTING or trained or not measured:
         return
-    there = training_config(os.path.join(folder, "checkpoint.torch"), follow=False) or {}
+    there = training_config(os.path.join(folder, "checkpoint.torch"), follow=False)
     for path in ("MODEL.WEIGHTS_INIT.PARAMS_FILE", "MSCN.DATA"):
-        before: Any = there
-        now: Any = cfg
-        for key in path.split("."):
-            before, now = (before or {}).get(key), now[key]
-        if before is not None and before != now:
+        before = value_at(there, path)
+        if before is not None and before != value_at(cfg, path):
             raise ConfigError(
                 f"config.CHECKPOINT.DIR is {folder!r}, which holds the evaluation of another "
                 f"config.{path}, {before!r}: set another folder"

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from mscn_plugin.allowed import TEXT, refuse
+from mscn_plugin.allowed import SOME_TEXT, refuse
 from mscn_plugin.config.hydra_overrides import line_to_type, overridden_in
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.losses.registry import losses
@@ -77,7 +77,7 @@ def check(cfg: Config) -> None:
     _check_finite("config", cfg)
     _check_transforms(cfg)
     for key in _TEXTS:
-        TEXT.check(f"config.{key}", value_at(cfg, key))
+        SOME_TEXT.check(f"config.{key}", value_at(cfg, key))
     loss, trunk = cfg.LOSS.name, cfg.MODEL.TRUNK.NAME
     _warn_of_unread("LOSS", f"name is {loss}", [loss], defaults["LOSS"])
     own = [*sections_of(trunk), *_OF_ANY_TRUNK]

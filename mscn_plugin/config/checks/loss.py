@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch.nn.modules import loss as torch_losses
 
 from mscn_plugin.allowed import FRACTION, POSITIVE, Allowed, whole
-from mscn_plugin.errors import ConfigError, build_part
+from mscn_plugin.errors import ConfigError, suggestion, with_path
 from mscn_plugin.losses.byol import BYOLLoss
 from mscn_plugin.losses.registry import losses
 from mscn_plugin.masking.per_branch import masks_per_branch
@@ -120,7 +121,13 @@ def check(cfg: Config) -> None:
         return
     path = f"config.LOSS.{name}"
     settings = {k: v for k, v in (cfg.LOSS.get(name) or {}).items() if k != "name"}
-    loss = build_part(path, LOSSES[name], settings)
+    part = LOSSES[name]
+    known = inspect.signature(part).parameters
+    for key in settings:
+        if key not in known:
+            of = part.__name__
+            raise ConfigError(f"{path}.{key} is not a key of {of}; {suggestion(key, known)}")
+    loss = with_path(path, part, **settings)
     if loss.num_masks != views:
         raise ConfigError(
             f"{path}.num_masks is {settings['num_masks']}, but the collator makes {views}: leave "

@@ -22,7 +22,7 @@ from mscn_plugin.allowed import (
 )
 from mscn_plugin.config.checks.build import Asked, build, call_of
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.transforms.stated import spellings
+from mscn_plugin.transforms.stated import resized, spellings
 from mscn_plugin.types import Config, is_whole
 
 Size = tuple[int, int]
@@ -88,7 +88,7 @@ def check_sizes(cfg: Config, split: str, sizes: set[Size]) -> None:
         return
     for transform in transforms:
         if "Resize" in spellings(transform) and transform.get("max_size") is None:
-            sizes = {_resized(size, transform["size"]) for size in sizes}
+            sizes = {resized(size, transform["size"]) for size in sizes}
         elif not set(_KEEPING_SIZES).intersection(spellings(transform)):
             return
     if transforms and len(sizes) > 1:
@@ -98,15 +98,6 @@ def check_sizes(cfg: Config, split: str, sizes: set[Size]) -> None:
             f"{second} pixels, which no batch can hold: they must have a crop, such as "
             "{name: CenterCrop, size: <pixels>}"
         )
-
-
-def _resized(size: Size, wanted: Any) -> Size:
-    """A size after torchvision's ``Resize``: of both sides, or of the shorter one."""
-    sides = wanted if isinstance(wanted, (list, tuple)) else [wanted]
-    if len(sides) == 2:
-        return sides[1], sides[0]
-    width, height = (side * sides[0] // min(size) for side in size)
-    return width, height
 
 
 def _normalization(channels: int | None) -> dict[str, Allowed]:
@@ -140,7 +131,8 @@ def _check_transforms(
                     raise ConfigError(f"{place}.transforms has {inner!r}; it must name a transform")
             _check_transforms(f"{place}.transforms", nested, rules_of_all)
         rules = {**rules_of_all, **(_CROP_RULES if name in _RESIZED_CROPS else {})}
-        build(place, name, _make_transform, section, _transform(name), _WRAPPER_KEYS, rules)
+        part = transform_class(name)
+        build(place, name, _make_transform, section, part, _WRAPPER_KEYS, rules)
         low, high = section.get("radius_min", 0.1), section.get("radius_max", 2.0)
         if "Blur" in name and low > high:
             raise ConfigError(f"{place}.radius_min is {low}; it must be at most radius_max, {high}")
@@ -155,10 +147,10 @@ def _make_transform(section: Asked) -> Any:
     return registered.from_config(section)
 
 
-def _transform(name: str) -> Any:
+def transform_class(name: str) -> Any:
     """The class of a transform, of VISSL's registry or of torchvision in its two spellings."""
-    spelled = name if hasattr(torchvision_transforms, name) else name.title().replace("_", "")
-    return TRANSFORM_REGISTRY.get(name) or getattr(torchvision_transforms, spelled, None)
+    of_torchvision = (getattr(torchvision_transforms, n, None) for n in spellings({"name": name}))
+    return TRANSFORM_REGISTRY.get(name) or next(filter(None, of_torchvision), None)
 
 
 def check_collators(cfg: Config) -> None:

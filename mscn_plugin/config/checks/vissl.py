@@ -31,6 +31,7 @@ from mscn_plugin.allowed import refuse as refuse_key
 from mscn_plugin.config import frozen_parameters
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError, suggestion
+from mscn_plugin.transforms.stated import spellings
 from mscn_plugin.types import Config, is_whole, value_at
 
 _SPLITS = ("TRAIN", "TEST")
@@ -281,8 +282,8 @@ def _transform_names(cfg: Config) -> Iterator[tuple[str, str]]:
 
 def _of_torchvision(name: str) -> bool:
     """Whether Classy Vision would find the transform there, in snake case, too."""
-    names = (name, name.title().replace("_", ""))
-    return any(hasattr(torchvision_transforms, n) for n in names) or name.endswith("Video")
+    spelled = spellings({"name": name})
+    return any(hasattr(torchvision_transforms, n) for n in spelled) or name.endswith("Video")
 
 
 def _refuse(key: str, value: Any, wanted: str) -> None:

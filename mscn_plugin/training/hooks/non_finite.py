@@ -25,6 +25,7 @@ SMALLEST_SCALE = 2.0**-10
 """Scale of mixed precision below which no gradient is large enough to overflow by itself."""
 _MAX_NAMED = 16
 _SECTIONS = ("MODEL", "OPTIMIZER", "LOSS")
+"""Of a configuration, what a step depends on beside its batch and weights."""
 
 
 class NonFiniteHook(MSCNHook):
@@ -84,9 +85,7 @@ def step_of(task: Task) -> dict[str, Any]:
         sample["projections"] = loss.projections
     return {
         "iteration": task.iteration,
-        "config": json.dumps(
-            {k: task.config[k] for k in ("MODEL", "OPTIMIZER", "LOSS")}, default=str
-        ),
+        "config": json.dumps({key: task.config[key] for key in _SECTIONS}, default=str),
         "sample": _on_cpu(sample),
         "loss_value": task.last_batch.loss.cpu(),
         "model": _on_cpu(task.base_model.state_dict()),
