@@ -20,6 +20,7 @@ OPT = "config.OPTIMIZER"
 S = f"{OPT}.param_schedulers.lr"
 T = "config.DATA.TRAIN.TRANSFORMS"
 D = "config.DATA.TRAIN"
+V = "config.DATA.TEST.TRANSFORMS"
 H = "config.MODEL.HEAD.PARAMS"
 TIMM = "+config/mscn/models=timm_convnext_tiny"
 B = f"{L}.byol_loss"
@@ -29,6 +30,10 @@ MOCO = (
     "+config/mscn/machine=cpu",
     "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=32",
 )
+MEAN = "{name:Normalize,mean:[0.485,0.456,0.406],std:[0.229,0.224,0.225]}"
+FILTER = "{name:MSCNHighPass,sigma:1.25}"
+SEEN = f"{{name:ToTensor}},{MEAN},{FILTER}"
+FILTERED_FIRST = f"{{name:ToTensor}},{FILTER},{MEAN}"
 TWO_SIZES = "[[mlp,{dims:[null,64]}],[mlp,{dims:[64,32]}]]"
 
 BAD: list[tuple[str, Sequence[str], str]] = [
@@ -67,6 +72,21 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         "a crop with a black border",
         ["config.DATA.TEST.TRANSFORMS.1.size=200"],
         "config.DATA.TEST.TRANSFORMS[1].size is 200, larger than the 64 pixels",
+    ),
+    (
+        "a crop with a black border, in torchvision's other spelling",
+        [f"{V}=[{{name:resize,size:[32,64]}},{{name:center_crop,size:56}},{SEEN}]"],
+        f"{V}[1].size is 56, larger than the 32 x 64 pixels to which Resize",
+    ),
+    (
+        "a mean behind the filter",
+        [f"{V}=[{{name:Resize,size:64}},{{name:CenterCrop,size:56}},{FILTERED_FIRST}]"],
+        f"{V}[4] is Normalize, behind MSCNHighPass; it must stand in front of it",
+    ),
+    (
+        "a filter behind masks",
+        [f"{V}=[{{name:ToTensor}},{MEAN},{{name:MSCNMask}},{FILTER}]"],
+        f"{V}[3] is MSCNHighPass, behind MSCNMask; it must stand in front of it",
     ),
     ("a port that cannot be", ["config.DISTRIBUTED.RUN_ID=localhost:99999"], "DISTRIBUTED.RUN_ID"),
     (
@@ -750,6 +770,21 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         "SwAV on views in one tensor",
         ["config=mscn/swav_quickstart", f"{C}.split_branches=False"],
         f"{C}.split_branches is False; with swav_loss, which takes a list of views, it must",
+    ),
+    (
+        "SwAV of more crops than there are views",
+        ["config=mscn/swav_quickstart", f"{L}.swav_loss.num_crops=8"],
+        f"{L}.swav_loss.num_crops is 8; it must be 2, as many as mscn_multimask_collator makes",
+    ),
+    (
+        "SwAV's codes of a crop that is not there",
+        ["config=mscn/swav_quickstart", f"{L}.swav_loss.crops_for_assign=[0,1,2]"],
+        f"{L}.swav_loss.crops_for_assign is [0, 1, 2]; it must be a list with entries",
+    ),
+    (
+        "DINO's teacher on the second view alone",
+        ["config=mscn/dino_quickstart", f"{L}.dino_loss.crops_for_teacher=[1]"],
+        f"{L}.dino_loss.crops_for_teacher is [1]; it must be the first of the 2 crops in their",
     ),
     (
         "MoCo at a temperature of 0",

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch.nn.modules import loss as torch_losses
 
-from mscn_plugin.allowed import FRACTION, POSITIVE, Allowed, whole
+from mscn_plugin.allowed import FRACTION, POSITIVE, Allowed, list_of, one_of, whole
 from mscn_plugin.errors import ConfigError, suggestion, with_path
 from mscn_plugin.losses.byol import BYOLLoss
 from mscn_plugin.losses.registry import losses
 from mscn_plugin.masking.per_branch import masks_per_branch
-from mscn_plugin.transforms.collate import COLLATOR, num_masks_of
+from mscn_plugin.transforms.collate import COLLATOR, num_masks_of, num_views_of
 from mscn_plugin.types import Config
 
 OTHER_COLLATORS = (
@@ -64,7 +64,9 @@ _RULES: dict[str, Allowed] = {
         POSITIVE,
     ),
     **dict.fromkeys(("momentum", "ema_center"), FRACTION),
-    **dict.fromkeys(("queue_size", "num_iters", "kmeans_iters", "embedding_dim"), whole(1)),
+    **dict.fromkeys(
+        ("queue_size", "num_iters", "kmeans_iters", "embedding_dim", "num_crops"), whole(1)
+    ),
 }
 """Of numbers in the sections of VISSL's siamese losses."""
 
@@ -145,6 +147,7 @@ def _check_vissl_loss(cfg: Config) -> None:
     for key, value in section.items():
         if key in _RULES:
             _RULES[key].check(f"{path}.{key}", value)
+    _check_crops(cfg, path, section)
     place, holder = path, section
     if "buffer_params" in section:
         place, holder = f"{path}.buffer_params", section["buffer_params"]
@@ -157,6 +160,28 @@ def _check_vissl_loss(cfg: Config) -> None:
         raise ConfigError(
             f"{place}.embedding_dim is {own}, and the last of config.MODEL.HEAD.PARAMS has "
             f"{outputs} outputs; they must be the same"
+        )
+
+
+def _check_crops(cfg: Config, path: str, section: dict[str, Any]) -> None:
+    """Check the numbers of crops, by which VISSL's losses tell the views of a batch apart."""
+    crops = section.get("num_crops")
+    if crops is None:
+        return
+    views = num_views_of(cfg.DATA.TRAIN)
+    if cfg.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR and crops != views:
+        raise ConfigError(
+            f"{path}.num_crops is {crops}; it must be {views}, as many as {COLLATOR} makes of an "
+            "image"
+        )
+    assigned, taught = section.get("crops_for_assign"), section.get("crops_for_teacher")
+    if assigned is not None:
+        list_of(one_of(*range(crops))).check(f"{path}.crops_for_assign", assigned)
+    # VISSL's teacher skips the pair of a view with itself by its place in this list.
+    if taught is not None and list(taught) not in [[*range(n)] for n in range(1, crops + 1)]:
+        raise ConfigError(
+            f"{path}.crops_for_teacher is {taught}; it must be the first of the {crops} crops in "
+            "their order, such as [0] or [0, 1]"
         )
 
 

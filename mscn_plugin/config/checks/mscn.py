@@ -21,7 +21,7 @@ from mscn_plugin.models.small_resnet import trunk_settings
 from mscn_plugin.transforms.collate import COLLATOR, LAYOUT_SETTINGS, BatchLayout, num_views_of
 from mscn_plugin.transforms.loader_pipeline import loader_config
 from mscn_plugin.transforms.on_device import COLLATORS
-from mscn_plugin.transforms.stated import crop_size, normalization_in_words
+from mscn_plugin.transforms.stated import crop_size, normalization_in_words, spellings
 from mscn_plugin.types import Config
 
 REPLICATING = ("ImgReplicatePil", "MSCNRandomResizedCrops")
@@ -79,20 +79,45 @@ def _check_sigmas(cfg: Config) -> None:
 def _check_crops(cfg: Config) -> None:
     """Check that crops add no black border."""
     for split in ("TRAIN", "TEST"):
-        resized = None
+        resized: list[Any] = []
         for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
-            name, place = transform.get("name"), f"config.DATA.{split}.TRANSFORMS[{index}]"
-            if name not in ("Resize", "CenterCrop", "RandomCrop"):
-                continue
-            size = transform.get("size")
-            sides = size if isinstance(size, (list, tuple)) else [size]
-            if name == "Resize":
-                resized = min(sides)
-            elif resized is not None and max(sides) > resized:
+            names, size = spellings(transform), transform.get("size")
+            sides = list(size) if isinstance(size, (list, tuple)) else [size]
+            if "Resize" in names:
+                resized = sides  # one number is the shorter side's, and all that both surely have
+            crops = resized and {"CenterCrop", "RandomCrop"} & {*names}
+            if crops and (sides[0] > resized[0] or sides[-1] > resized[-1]):
                 raise ConfigError(
-                    f"{place}.size is {size}, larger than the {resized} pixels to which Resize "
-                    "brings a picture: the rest would be black; it must be at most that"
+                    f"config.DATA.{split}.TRANSFORMS[{index}].size is {size}, larger than the "
+                    f"{' x '.join(map(str, resized))} pixels to which Resize brings a picture: "
+                    "the rest would be black; it must be at most that"
                 )
+
+
+_ORDER = ("Normalize", "MSCNHighPass", "MSCNMask")
+
+
+def _check_order(cfg: Config) -> None:
+    """Check that images are normalized, then filtered, then masked (4.3, 4.6).
+
+    Behind the filter a mean moves the 0 of the filtered image, which is what masks fill in, and
+    behind a mask the filter keeps the mask's edges.
+    """
+    for split in ("TRAIN", "TEST"):
+        before: list[str] = []
+        for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
+            name = next((name for name in spellings(transform) if name in _ORDER), None)
+            mean = transform.get("mean")
+            leaves_zeros = not any(mean) if isinstance(mean, (list, tuple)) else mean == 0
+            if name is None or leaves_zeros or transform.get("sigma") == 0:
+                continue
+            later = next((n for n in before if _ORDER.index(n) > _ORDER.index(name)), None)
+            if later:
+                raise ConfigError(
+                    f"config.DATA.{split}.TRANSFORMS[{index}] is {name}, behind {later}; it must "
+                    f"stand in front of it: images are normalized, then filtered, then masked"
+                )
+            before.append(name)
 
 
 def _check_normalization(cfg: Config) -> None:
@@ -160,6 +185,7 @@ _RULES = (
     _check_input_type,
     _check_sigmas,
     _check_crops,
+    _check_order,
     _check_normalization,
     _check_collator,
     _check_loader,

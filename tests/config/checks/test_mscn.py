@@ -10,8 +10,10 @@ import os
 import shutil
 
 import pytest
+from vissl.config import AttrDict
 
 from mscn_plugin import ConfigError
+from mscn_plugin.config.checks import mscn
 
 COLLATOR = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
 BYOL = "config.LOSS.byol_loss"
@@ -440,3 +442,16 @@ def test_a_relative_folder_is_kept_as_the_folder_that_it_was(compose, batch_fold
     cfg = compose("config=mscn/quickstart", "config.MSCN.DATA=mine")
     assert str(tmp_path / "mine") == cfg.MSCN.DATA
     assert compose("config=mscn/quickstart").MSCN.DATA == "photographs"
+
+
+def test_a_crop_of_both_sides_is_compared_side_by_side():
+    def crop(resize, size):
+        transforms = [{"name": "Resize", "size": resize}, {"name": "CenterCrop", "size": size}]
+        split = AttrDict({"TRANSFORMS": transforms})
+        mscn._check_crops(AttrDict({"DATA": {"TRAIN": split, "TEST": split}}))
+
+    for resize, size in ((64, [64, 48]), ([56, 72], [56, 72]), ([72], 72)):
+        crop(resize, size)
+    for resize, size in ((64, [48, 72]), ([56, 72], [72, 56]), ([56, 72], 60)):
+        with pytest.raises(ConfigError, match=r"TRANSFORMS\[1\].size is .*would be black"):
+            crop(resize, size)
