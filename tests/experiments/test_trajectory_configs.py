@@ -7,13 +7,11 @@ import functools
 
 import pytest
 import yaml
-from omegaconf import OmegaConf
-from vissl.config import AttrDict
 from vissl.data.collators import get_collator
 
 from mscn_plugin.config import composed as config
-from mscn_plugin.config.composed import compose as compose_alone
 from mscn_plugin.config.folder import config_folder
+from mscn_plugin.config.hydra_overrides import values_of
 from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.scales import SCALES, config_of
 from mscn_plugin.vissl.command_line import configs, is_base
@@ -129,25 +127,38 @@ KINDS = {(e.config, *(k for k, _ in e.settings), bool(e.sigma)): e for e in EXPE
 
 
 @pytest.mark.parametrize("name", [e.name for e in KINDS.values() if e.settings or e.sigma])
-def test_settings_of_every_kind_pass_all_checks(compose, smoke, name):
+def test_an_experiment_of_every_kind_passes_all_checks_with_its_settings(compose, smoke, name):
     """Beside those of the configs themselves, which pass them at the paper's size."""
-    compose(*smoke(EXPERIMENTS[name]))
-
-
-@pytest.mark.hydra
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_every_experiment_composes_to_its_settings(smoke, name):
     experiment = EXPERIMENTS[name]
-    config = AttrDict(OmegaConf.to_container(compose_alone(smoke(experiment)).config))
+    train = compose(*smoke(experiment)).DATA.TRAIN
+    masks, wanted = train.COLLATE_FUNCTION_PARAMS, settings_in_small(experiment)
+    assert {key: masks[key] for key in wanted} == wanted
+    if experiment.sigma is not None:
+        sigmas = [t["sigma"] for t in train.TRANSFORMS if t["name"] == "MSCNHighPass"]
+        assert sigmas == [experiment.sigma * SCALES["smoke"].factor]
+
+
+@pytest.mark.parametrize("name", [e.name for e in EXPERIMENTS.values() if e.settings or e.sigma])
+def test_every_experiment_is_given_its_settings(composed, smoke, name):
+    experiment = EXPERIMENTS[name]
+    given = dict(values_of(smoke(experiment)))
+    path = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
+    named = {k.removeprefix(f"{path}."): v for k, v in given.items() if k.startswith(path)}
+    collator = composed(f"trajectory/{experiment.config}")["DATA"]["TRAIN"]
+    masks, wanted = {**collator["COLLATE_FUNCTION_PARAMS"], **named}, settings_in_small(experiment)
+    get_collator(collator["COLLATE_FUNCTION"], masks)  # refuses values that cannot be
+    assert {key: masks[key] for key in wanted} == wanted
+    if experiment.sigma is not None:
+        sigmas = {value for key, value in given.items() if key.endswith(".sigma")}
+        assert sigmas == {experiment.sigma * SCALES["smoke"].factor}
+
+
+def settings_in_small(experiment):
+    """The settings of an experiment's masks at the scale of seconds."""
     settings = dict(experiment.settings)
     for key in {"cell_size", "focal_size"} & settings.keys():
         settings[key] = max(1, round(settings[key] * SCALES["smoke"].factor))
-    masks = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS
-    get_collator(config.DATA.TRAIN.COLLATE_FUNCTION, masks)  # refuses values that cannot be
-    assert {key: masks[key] for key in settings} == settings
-    if experiment.sigma is not None:
-        sigmas = [t["sigma"] for t in config.DATA.TRAIN.TRANSFORMS if t["name"] == "MSCNHighPass"]
-        assert sigmas == [experiment.sigma * SCALES["smoke"].factor]
+    return settings
 
 
 @pytest.mark.process
