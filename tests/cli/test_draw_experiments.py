@@ -50,6 +50,7 @@ def test_the_documented_tables_are_those_of_the_documented_numbers(draw_tables, 
     [
         ("results", "control_crop_high_pass"),
         ("results_standard", "control_standard_high_pass"),
+        ("results_channelwise", "05_noise"),
         ("results_one_seed", None),
         ("results_settings", None),
         ("results_gpu", "baseline_standard"),
