@@ -15,14 +15,13 @@ from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.detection.launch import (
     CONVERTED_DATA,
     METRICS,
-    PROTOCOL,
-    TABLE_4,
     Detection,
     check_run,
     convert,
     detection,
     results,
 )
+from mscn_plugin.detection.paper_results import PROTOCOL, TABLE_4
 from mscn_plugin.detection.resume import (
     RESULTS,
     finished,

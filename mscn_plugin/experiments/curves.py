@@ -104,7 +104,7 @@ def _examples(conditions: Sequence[str]) -> list[np.ndarray]:
 
     from mscn_plugin.evaluation.occluded_images import hide
     from mscn_plugin.masking import high_pass
-    from mscn_plugin.training.hooks.contact_sheet import stretched
+    from mscn_plugin.training.contact_sheet import stretched
 
     photograph = torch.from_numpy(data.chelsea()).permute(2, 0, 1) / 255
     image = F.center_crop(F.resize(photograph, 224), 224)[None]

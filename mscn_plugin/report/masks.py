@@ -13,7 +13,7 @@ from mscn_plugin.errors import ConfigError
 from mscn_plugin.files import save_figure
 from mscn_plugin.masking import MaskDistribution, apply_masks, high_pass
 from mscn_plugin.masking.kinds import CellSize
-from mscn_plugin.training.hooks.contact_sheet import Group, contact_sheet, fitted, stretched
+from mscn_plugin.training.contact_sheet import Group, contact_sheet, fitted, stretched
 
 NOISE_STD = 0.3  # the larger one of the two branches'
 MAX_SIZE = 4096  # pixels; eight views of this size take 2 GB

@@ -18,14 +18,14 @@ from mscn_plugin.data.arrays import shown_channels
 from mscn_plugin.files import save_figure
 from mscn_plugin.masking import MaskDistribution
 from mscn_plugin.masking.per_branch import NUM_BRANCHES
-from mscn_plugin.training.hooks.base import MSCNHook, distributions_of, masks_of
-from mscn_plugin.training.hooks.contact_sheet import (
+from mscn_plugin.training.contact_sheet import (
     Group,
     contact_sheet,
     fitted,
     pixels_of,
     stretched,
 )
+from mscn_plugin.training.hooks.base import MSCNHook, distributions_of, masks_of
 from mscn_plugin.training.hooks.tracking import add_picture
 from mscn_plugin.transforms.collate import COLLATOR, num_views_of
 from mscn_plugin.transforms.stated import CROPS

@@ -13,7 +13,7 @@ LEFT = 14  # margin
 
 
 def picture_of(figure):
-    from mscn_plugin.training.hooks.contact_sheet import pixels_of
+    from mscn_plugin.training.contact_sheet import pixels_of
 
     return pixels_of(figure)
 
