@@ -22,9 +22,9 @@ from mscn_plugin.config.checks import (
     trunk,
     vissl,
 )
-from mscn_plugin.masking.per_branch import NUM_BRANCHES, masks_per_branch
+from mscn_plugin.masking.per_branch import NUM_BRANCHES
 from mscn_plugin.schema import complete_settings
-from mscn_plugin.transforms.collate import COLLATOR, num_masks_of, num_views_of
+from mscn_plugin.transforms.collate import COLLATOR, masks_of_branches, num_masks_of, num_views_of
 from mscn_plugin.types import Config, section_like, value_at
 
 Step = Callable[[Any], None]
@@ -145,7 +145,7 @@ def infer_num_views(cfg: Config) -> None:
     train = cfg.DATA.TRAIN
     if train.COLLATE_FUNCTION != COLLATOR:
         return
-    num_views, counts = num_views_of(train), masks_per_branch(num_masks_of(train))
+    num_views, counts = num_views_of(train), masks_of_branches(train)
     for transform in train.TRANSFORMS:
         if transform["name"] in mscn.REPLICATING:
             transform["num_times"] = num_views

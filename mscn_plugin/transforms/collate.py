@@ -85,11 +85,16 @@ def num_masks_of(train: Config) -> NumMasks:
     return num_masks
 
 
+def masks_of_branches(train: Config) -> list[int]:
+    """``[K0, K1]`` of a ``DATA.TRAIN``: how many masked views each branch has of an image."""
+    return masks_per_branch(num_masks_of(train))
+
+
 def num_views_of(train: Config) -> int:
     """How many augmented views of an image the collator of a ``DATA.TRAIN`` takes."""
     if not (train.COLLATE_FUNCTION_PARAMS or {}).get("view_per_mask"):
         return NUM_BRANCHES
-    return sum(masks_per_branch(num_masks_of(train)))
+    return sum(masks_of_branches(train))
 
 
 @register_collator(COLLATOR)

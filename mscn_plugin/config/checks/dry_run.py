@@ -28,9 +28,8 @@ from vissl.models import build_model
 from mscn_plugin.config.checks.build import begins_with_a_key, refusal
 from mscn_plugin.config.checks.loss import LOSSES
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.models.shapes import of_shapes, trunk_features
-from mscn_plugin.transforms.collate import num_masks_of
+from mscn_plugin.transforms.collate import masks_of_branches
 from mscn_plugin.types import Config
 
 _IMAGES = 4
@@ -197,7 +196,7 @@ def _check_views(cfg: Config, outputs: list[Any]) -> None:
     if not outputs or not isinstance(outputs[0], Tensor):
         return
     if name in LOSSES:
-        views = sum(masks_per_branch(num_masks_of(cfg.DATA.TRAIN)))
+        views = sum(masks_of_branches(cfg.DATA.TRAIN))
     elif name in _TWO_VIEWS:
         views = 2
     else:

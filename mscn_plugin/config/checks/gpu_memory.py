@@ -7,9 +7,8 @@ from typing import Any
 import torch
 
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.models.input_channels import input_channels
-from mscn_plugin.transforms.collate import num_masks_of
+from mscn_plugin.transforms.collate import masks_of_branches
 from mscn_plugin.types import Config
 
 _VIEWS = 4
@@ -63,7 +62,7 @@ def check_gpu_memory(config: Config, size: tuple[int, int] | None, available: in
         of_view = activation_bytes(config, size)
     except Exception:  # a model that the meta device cannot hold is not for that a wrong one
         return
-    views = config.DATA.TRAIN.BATCHSIZE_PER_REPLICA * num_views(config)
+    views = config.DATA.TRAIN.BATCHSIZE_PER_REPLICA * num_masked_views(config)
     if of_view * views > available:
         raise ConfigError(
             f"{batch_in_words(config)}, whose activations alone need {_gib(of_view * views)}; the "
@@ -71,9 +70,9 @@ def check_gpu_memory(config: Config, size: tuple[int, int] | None, available: in
         )
 
 
-def num_views(config: Config) -> int:
+def num_masked_views(config: Config) -> int:
     """Views of an image in a step: K0 + K1, or 2 with VISSL's collators."""
-    return sum(masks_per_branch(num_masks_of(config.DATA.TRAIN)))
+    return sum(masks_of_branches(config.DATA.TRAIN))
 
 
 def advice(config: Config, of_view: int = 0, available: int = 0) -> str:
@@ -82,7 +81,7 @@ def advice(config: Config, of_view: int = 0, available: int = 0) -> str:
     Args:
         of_view: :func:`activation_bytes`; 0 where it is not known.
     """
-    batch_size, views = config.DATA.TRAIN.BATCHSIZE_PER_REPLICA, num_views(config)
+    batch_size, views = config.DATA.TRAIN.BATCHSIZE_PER_REPLICA, num_masked_views(config)
     checkpointing = config.MODEL.ACTIVATION_CHECKPOINTING.USE_ACTIVATION_CHECKPOINTING
     ways: list[tuple[str, float]] = []
     if not config.MODEL.AMP_PARAMS.USE_AMP:
@@ -106,7 +105,7 @@ def advice(config: Config, of_view: int = 0, available: int = 0) -> str:
 
 def batch_in_words(config: Config) -> str:
     """The key of the batch with what it means in views."""
-    batch_size, views = config.DATA.TRAIN.BATCHSIZE_PER_REPLICA, num_views(config)
+    batch_size, views = config.DATA.TRAIN.BATCHSIZE_PER_REPLICA, num_masked_views(config)
     return (
         f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {batch_size}, with {views} views of an image "
         f"{batch_size * views} views"

@@ -11,8 +11,7 @@ from mscn_plugin.allowed import FRACTION, POSITIVE, Allowed, list_of, one_of, wh
 from mscn_plugin.errors import ConfigError, suggestion, with_path
 from mscn_plugin.losses.byol import BYOLLoss
 from mscn_plugin.losses.registry import losses
-from mscn_plugin.masking.per_branch import masks_per_branch
-from mscn_plugin.transforms.collate import COLLATOR, num_masks_of, num_views_of
+from mscn_plugin.transforms.collate import COLLATOR, masks_of_branches, num_masks_of, num_views_of
 from mscn_plugin.types import Config
 
 OTHER_COLLATORS = (
@@ -81,7 +80,7 @@ def check(cfg: Config) -> None:
     multimask = train.COLLATE_FUNCTION == COLLATOR
     _check_passes(cfg)
     collator = train.COLLATE_FUNCTION_PARAMS if multimask else {}
-    views = masks_per_branch(num_masks_of(train))
+    views = masks_of_branches(train)
     collator_path = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
     if name in ONE_MASK_LOSSES and views != [1, 1]:
         raise ConfigError(

@@ -9,9 +9,8 @@ from mscn_plugin.masking.per_branch import (
     MASK_SETTINGS,
     NUM_BRANCHES,
     mask_distributions,
-    masks_per_branch,
 )
-from mscn_plugin.transforms.collate import num_masks_of
+from mscn_plugin.transforms.collate import masks_of_branches
 from mscn_plugin.types import Config, Task
 
 
@@ -48,4 +47,4 @@ def distributions_of(config: Config) -> list[MaskDistribution]:
 
 def masks_of(task: Task) -> list[int]:
     """``[K0, K1]`` of the task's batches; ``[1, 1]`` for VISSL's two-view collators."""
-    return masks_per_branch(num_masks_of(task.config.DATA.TRAIN))
+    return masks_of_branches(task.config.DATA.TRAIN)
