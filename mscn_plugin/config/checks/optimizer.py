@@ -92,7 +92,8 @@ def _check_optimizer(cfg: Config) -> None:
             f"config.OPTIMIZER.lr is {settings.lr!r}, which VISSL does not read: the learning rate "
             "is config.OPTIMIZER.param_schedulers.lr"
         )
-    part, defaults = OPTIMIZER_REGISTRY[settings.name], vissl_defaults()["OPTIMIZER"]
+    part = OPTIMIZER_REGISTRY[settings.name]
+    of_vissl = vissl_defaults()["OPTIMIZER"].keys() - {"momentum", "betas"}
 
     def make(section: Any) -> Any:
         optimizer = part.from_config(section)
@@ -102,7 +103,7 @@ def _check_optimizer(cfg: Config) -> None:
 
     siblings = OPTIMIZER_REGISTRY.values()
     rules = _RULES
-    build("config.OPTIMIZER", settings.name, make, settings, part, defaults, rules, siblings)
+    build("config.OPTIMIZER", settings.name, make, settings, part, of_vissl, rules, siblings)
     if settings.nesterov and "nesterov" not in parameters_of(part):
         raise ConfigError(
             f"config.OPTIMIZER.nesterov is True, which {settings.name} does not read; it must be "
@@ -279,6 +280,8 @@ def _check_schedule(path: str, section: Any, num_epochs: int) -> Any:
     of_schedules = {key for sibling in siblings for key in parameters_of(sibling)}
     defaults = vissl_defaults()["OPTIMIZER"]["param_schedulers"]["lr"]
     others = {"name", "num_epochs", *(defaults.keys() - of_schedules)}
+    if name in ("multistep", "step"):
+        others.add("start_value")  # by which :func:`_check_defaults` knows what is meant
     schedule = build(path, name, build_param_scheduler, section, part, others, rules, siblings)
     rates = [schedule(where) for where in (0.0, 0.5, 0.9999)]  # training never comes nearer to 1
     if not all(math.isfinite(rate) and rate >= 0 for rate in rates):

@@ -240,8 +240,10 @@ def test_overrides_of_parts_that_the_run_does_not_have_are_warned_of(
         "config.LOSS.simclr_info_nce_loss.temperature=0.1",
         "config.MODEL.TRUNK.RESNETS.DEPTH=50",
         "config.OPTIMIZER.param_schedulers.lr.milestones=[1,2]",
+        "config.OPTIMIZER.betas=[0.9,0.98]",
     ]
     read = [
+        "config.OPTIMIZER.momentum=0.8",
         "config.LOSS.mscn_info_nce_loss.temperature=0.1",
         "config.MODEL.TRUNK.SMALL_RESNET.DEPTH=18",
         "config.OPTIMIZER.param_schedulers.lr.end_value=0.001",
@@ -259,6 +261,7 @@ def test_overrides_of_parts_that_the_run_does_not_have_are_warned_of(
             "config.MODEL.TRUNK.NAME is small_resnet, whose section is "
             "config.MODEL.TRUNK.SMALL_RESNET",
             "mscn_warmup_cosine does not read it",
+            "sgd does not read it",
         ),
         strict=True,
     ):
