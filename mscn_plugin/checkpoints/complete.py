@@ -185,6 +185,11 @@ def is_final(path: Path) -> bool:
     return path.name.startswith("model_final")
 
 
+def is_within_epoch(path: Path) -> bool:
+    """Whether a checkpoint was written after a step, not after an epoch, by VISSL's naming."""
+    return path.name.startswith("model_iteration")
+
+
 def _tensors(content: object, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
     if isinstance(content, torch.Tensor):
         yield name, content

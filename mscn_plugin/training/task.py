@@ -7,6 +7,7 @@ import copy
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,9 +18,14 @@ from torch.nn.parallel import DistributedDataParallel
 from vissl.hooks.dino_hooks import DINOHook
 from vissl.hooks.grad_clip_hooks import GradClipHook
 from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
-from vissl.hooks.state_update_hooks import CheckNanLossHook, CheckNanModelOutputHook
+from vissl.hooks.state_update_hooks import (
+    CheckNanLossHook,
+    CheckNanModelOutputHook,
+    FreezeParametersHook,
+)
 from vissl.trainer.train_task import SelfSupervisionTask
 
+from mscn_plugin.checkpoints.complete import is_within_epoch
 from mscn_plugin.checkpoints.fingerprint import (
     MACHINE_KEY,
     RECIPE_KEY,
@@ -34,6 +40,7 @@ from mscn_plugin.schema import complete_settings
 from mscn_plugin.training.hooks.checkpoints import CheckpointHook
 from mscn_plugin.training.hooks.dino_teacher import DINOTeacherHook
 from mscn_plugin.training.hooks.embedding_statistics import EmbeddingStatisticsHook
+from mscn_plugin.training.hooks.frozen_parameters import FrozenParametersHook
 from mscn_plugin.training.hooks.gradient_clipping import UnscaledGradClipHook
 from mscn_plugin.training.hooks.masked_views_picture import MaskedViewsPictureHook
 from mscn_plugin.training.hooks.non_finite import NonFiniteHook
@@ -45,6 +52,7 @@ from mscn_plugin.training.hooks.target_network import TargetNetworkHook
 from mscn_plugin.training.hooks.tracking_mlflow import MLflowHook
 from mscn_plugin.training.hooks.tracking_wandb import WandbHook
 from mscn_plugin.training.hooks.unreadable_images import UnreadableImagesHook
+from mscn_plugin.training.place import PLACE_KEY, Place, place_of
 from mscn_plugin.training.ranks import Ranks
 from mscn_plugin.training.resumable_loader import ResumableLoader
 from mscn_plugin.transforms.loader_pipeline import loader_config
@@ -61,6 +69,8 @@ def _ours(hook: ClassyHook) -> ClassyHook:
         return CheckpointHook(hook.world_size)
     if type(hook) is GradClipHook:
         return UnscaledGradClipHook(hook.norm_type, hook.max_norm)
+    if type(hook) is FreezeParametersHook:
+        return FrozenParametersHook()
     return DINOTeacherHook() if type(hook) is DINOHook else hook
 
 
@@ -72,15 +82,32 @@ class MSCNTask(SelfSupervisionTask):
     network of ``byol_loss``, the online evaluation, the embedding statistics, the picture of
     masked views and the progress bar, as the ``MSCN`` section of the configuration says
     (:mod:`mscn_plugin.schema`).
+
+    Attributes:
+        ahead: steps that ``iteration`` counts beyond those of a run that has had the steps per
+            epoch of now from its start; negative where it counts fewer. Schedules go by
+            :func:`~mscn_plugin.training.hooks.base.steps_of_schedules`.
     """
 
     config: Config
+    ahead = 0
+    _resumed: Place | None = None
+    _steps = -1
 
     def __init__(self, config: Config) -> None:
         complete_settings(config)
         super().__init__(config)
         self.recipe = recipe_of(config)
         self.loader_config, self.device_views = loader_config(config)
+
+    @property
+    def max_iteration(self) -> int:
+        """The last iteration's number. VISSL sets it as if all epochs had the steps of now."""
+        return self._steps + self.ahead
+
+    @max_iteration.setter
+    def max_iteration(self, steps: int) -> None:
+        self._steps = steps
 
     def _build_model(self) -> torch.nn.Module:
         """VISSL's model in the memory format and with the compilation that ``MSCN`` asks for.
@@ -104,11 +131,20 @@ class MSCNTask(SelfSupervisionTask):
         state[MACHINE_KEY] = json.dumps(this_machine())
         if self.amp_grad_scaler is not None:  # VISSL restores it, and saves apex's alone
             state["amp"] = self.amp_grad_scaler.state_dict()
+        if "train" in self.dataloaders:
+            per_epoch = len(self.dataloaders["train"])
+            state[PLACE_KEY] = {"step": self.iteration - self.ahead, "per_epoch": per_epoch}
         state[SIGMA_KEY] = torch.tensor(input_sigma(self.config, "TRAIN"), dtype=torch.float64)
         return state
 
     def _set_classy_state(self, state: dict[str, Any]) -> None:
-        """VISSL's; it expects a scaler wherever the checkpoint has the state of one."""
+        """VISSL's, at the place of now; it expects a scaler where there is the state of one."""
+        if self.checkpoint is not None and "train" in self.dataloaders:
+            batch = self.datasets["train"].get_global_batchsize()
+            within = is_within_epoch(Path(self.checkpoint_path))
+            place = place_of(self.checkpoint, len(self.dataloaders["train"]), batch, within)
+            self._resumed, self.ahead = place, self.checkpoint["iteration"] - place.step
+            state = {**state, "num_updates": place.step * batch}  # images, by which rates go
         if "amp" in state and self.amp_type is None:
             logging.info("the checkpoint is of a run in mixed precision: its scale is not used")
             state = {key: value for key, value in state.items() if key != "amp"}
@@ -117,8 +153,8 @@ class MSCNTask(SelfSupervisionTask):
     def set_hooks(self, hooks: list[ClassyHook]) -> MSCNTask:
         """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done.
 
-        Four take the place of VISSL's: checkpoints that are complete, checks for NaN, DINO's
-        teacher, and clipped gradients.
+        Five take the place of VISSL's: checkpoints that are complete, checks for NaN, DINO's
+        teacher, frozen parameters, and clipped gradients.
         """
         kept = [_ours(h) for h in hooks if not isinstance(h, _VISSLS_NAN_CHECKS)]
         services = [_SERVICES[name] for name in self.config.MSCN.TRACKING]
@@ -179,6 +215,10 @@ class MSCNTask(SelfSupervisionTask):
         if self.device_views and "train" in loaders:
             loaders["train"] = DeviceViewsLoader(loaders["train"], self.device_views, self.device)
         return loaders
+
+    def _compute_start_iter_from_checkpoint(self, phase_type: str) -> int:
+        """VISSL would take the iteration for one of a run with the steps per epoch of now."""
+        return self._resumed.batch if self._resumed and phase_type == "train" else 0
 
     def set_epoch(self, phase_type: str, epoch: int, start_iter: int, train_phase_idx: int) -> None:
         """VISSL's, for loaders that begin within an epoch and samples that are seeded by it."""

@@ -240,6 +240,58 @@ def test_a_checkpoint_of_mixed_precision_goes_on_without(compose, one_rank, tiny
     assert given == [state]
 
 
+def test_goes_on_by_epochs_with_other_steps_in_them(compose, one_rank, tiny, tmp_path):
+    """VISSL begins at the batch that is left of the iteration behind the epochs of now."""
+    from vissl.trainer import SelfSupervisionTrainer
+    from vissl.trainer.trainer_main import build_task
+
+    from mscn_plugin.training.hooks.base import counted_by_schedules, steps_of_schedules
+    from mscn_plugin.training.place import PLACE_KEY
+
+    config = compose("config=mscn/quickstart", *tiny, "config.OPTIMIZER.num_epochs=4")
+
+    def saved(iteration, epochs):
+        """With the four steps in an epoch that a batch of 8 makes of 32 images."""
+        state = task.get_classy_state(deep_copy=True)
+        state.update(phase_idx=epochs - 1, train_phase_idx=epochs - 1, num_updates=8 * iteration)
+        assert state[PLACE_KEY] == {"step": 0, "per_epoch": 4}
+        state[PLACE_KEY]["step"] = iteration
+        place = {"phase_idx": epochs - 1, "train_phase_idx": epochs - 1, "iteration": iteration}
+        content = {**place, "iteration_num": iteration, "loss": {}, "classy_state_dict": state}
+        torch.save(content, tmp_path / f"{iteration}.torch")
+        return str(tmp_path / f"{iteration}.torch")
+
+    def going_on(checkpoint, batch):
+        config.DATA.TRAIN.BATCHSIZE_PER_REPLICA = batch
+        task = build_task(config)
+        task.set_checkpoint_path(checkpoint)
+        task.prepare()
+        task.init_distributed_data_parallel_model()
+        trainer = SelfSupervisionTrainer.__new__(SelfSupervisionTrainer)
+        trainer._init_training_state(config, task)
+        trainer._advance_phase(task)
+        return task
+
+    task = build_task(config)
+    task.prepare()
+    # Of the checkpoint, the batch of now, and: batches left, step, steps, the last iteration.
+    for iteration, epochs, batch, left, step, steps, last in (
+        (8, 2, 8, 4, 8, 16, 16),
+        (8, 2, 6, 5, 10, 20, 18),
+        (8, 2, 16, 2, 4, 8, 12),
+        (6, 1, 4, 4, 12, 32, 26),
+    ):
+        resumed = going_on(saved(iteration, epochs), batch)
+        assert len(list(resumed.data_iterator)) == left
+        assert (resumed.iteration, resumed.max_iteration) == (iteration, last)
+        assert steps_of_schedules(resumed) == (step, steps)
+        with counted_by_schedules(resumed):
+            assert (resumed.iteration, resumed.max_iteration) == (step, steps)
+        assert resumed.where == pytest.approx(step / steps)  # by which VISSL sets rates
+        now = {"step": step, "per_epoch": steps // 4}
+        assert resumed.get_classy_state()[PLACE_KEY] == now
+
+
 @pytest.mark.parametrize("device_views", [True, False])
 def test_vissl_extracts_features(compose, one_rank, tiny, tmp_path, monkeypatch, device_views):
     """Training images with their masks, validation images without, in VISSL's own loop.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from classy_vision.hooks import ClassyHook
 
 from mscn_plugin.masking import MaskDistribution
@@ -36,6 +39,25 @@ def is_logging_step(task: Task) -> bool:
     """
     iteration = task.iteration
     return iteration % task.config.LOG_FREQUENCY == 0 or (iteration <= 100 and iteration % 5 == 0)
+
+
+def steps_of_schedules(task: Task) -> tuple[int, int]:
+    """Steps done and steps of the run, as if each of its epochs had those of now.
+
+    They are iterations, but where the steps per epoch were others before a resume.
+    """
+    return task.iteration - task.ahead, task.max_iteration - task.ahead
+
+
+@contextlib.contextmanager
+def counted_by_schedules(task: Task) -> Iterator[None]:
+    """Let the task's iterations be :func:`steps_of_schedules`, for VISSL's own hooks."""
+    iteration, ahead = task.iteration, task.ahead
+    task.iteration, task.ahead = iteration - ahead, 0
+    try:
+        yield
+    finally:
+        task.iteration, task.ahead = iteration, ahead
 
 
 def distributions_of(config: Config) -> list[MaskDistribution]:

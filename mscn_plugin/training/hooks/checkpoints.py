@@ -13,6 +13,7 @@ from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
 from vissl.utils.checkpoint import is_checkpoint_phase
 
 from mscn_plugin.checkpoints.complete import staged
+from mscn_plugin.training.hooks.online_evaluation import OnlineEvaluationHook
 from mscn_plugin.training.hooks.run_length import flush_losses
 from mscn_plugin.training.hooks.tracking import end_services
 from mscn_plugin.training.signals import interruption
@@ -26,6 +27,10 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
     """
 
     on_forward = ClassyHook._noop
+
+    def __init__(self, world_size: int) -> None:
+        super().__init__(world_size)
+        self._before_evaluation: Path | None = None
 
     def on_phase_start(self, task: Task) -> None:
         """Give rates that change by epoch their values of the epoch's start, also within it."""
@@ -47,20 +52,31 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
             interruption.end_if_asked()
 
     def on_phase_end(self, task: Task) -> None:
-        """VISSL's checkpoint of an epoch, also of one without where the run is to end.
+        """VISSL's checkpoint of an epoch, also of one without where a pause follows.
 
-        It ends before the next phase or evaluation, once the other hooks have written their lines.
+        That is where the run is to end: before the next phase or evaluation, once the other hooks
+        have written their lines. And before an evaluation, so that a signal in it, which may take
+        longer than what asks gives, ends the run at once; the newest of these alone is kept.
         """
         super().on_phase_end(task)
         if task.train:
             epoch = task.train_phase_idx
             every, epochs = task.config.CHECKPOINT.CHECKPOINT_FREQUENCY, task.num_train_phases
             saved = is_checkpoint_phase(epoch, every, epoch, epochs, "phase")
-            if self._asked_to_end(task) and not saved:
+            asked = self._asked_to_end(task)
+            if not saved and (asked or _evaluation_follows(task)):
                 self._checkpoint_model(task, 1, epoch)
                 barrier()
                 saved = True
+                if not asked and is_primary():
+                    self._keep_newest(Path(task.checkpoint_folder) / f"model_phase{epoch}.torch")
             interruption.unsaved = not saved
+
+    def _keep_newest(self, before_evaluation: Path) -> None:
+        # VISSL removes none. This one stays to the next evaluation: somebody may be reading it.
+        if self._before_evaluation is not None:
+            self._before_evaluation.unlink(missing_ok=True)
+        self._before_evaluation = before_evaluation
 
     def on_exception(self, task: Task) -> None:
         end_workers(task)
@@ -85,6 +101,11 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
                 super()._checkpoint_model(task, *args, **kwargs)
             finally:
                 task.checkpoint_folder = folder
+
+
+def _evaluation_follows(task: Task) -> bool:
+    hooks = (hook for hook in task.hooks if isinstance(hook, OnlineEvaluationHook))
+    return any(hook.follows(task) for hook in hooks)
 
 
 def end_workers(task: Task) -> None:

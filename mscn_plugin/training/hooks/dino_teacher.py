@@ -6,6 +6,7 @@ import torch
 from vissl.hooks.dino_hooks import DINOHook
 
 from mscn_plugin.models.dropout import without_dropout
+from mscn_plugin.training.hooks.base import counted_by_schedules
 from mscn_plugin.types import Task
 
 
@@ -16,6 +17,16 @@ class DINOTeacherHook(DINOHook):
         """Normalize the prototypes of a new run: again, a resumed one's would round differently."""
         if task.loss.checkpoint is None:
             super().on_start(task)
+
+    def on_forward(self, task: Task) -> None:
+        """VISSL's, at the temperature of the schedule's step."""
+        with counted_by_schedules(task):
+            super().on_forward(task)
+
+    def on_update(self, task: Task) -> None:
+        """VISSL's, with the momentum of the schedule's step."""
+        with counted_by_schedules(task):
+            super().on_update(task)
 
     def _build_momentum_network(self, task: Task) -> None:
         task.config.MODEL.TRUNK.VISION_TRANSFORMERS.DROP_PATH_RATE = 0  # as VISSL's

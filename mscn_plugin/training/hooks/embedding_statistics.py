@@ -13,7 +13,12 @@ from torch.nn import functional as F
 from vissl.utils.io import save_file
 
 from mscn_plugin.losses.byol import BYOLLoss
-from mscn_plugin.training.hooks.base import MSCNHook, is_logging_step, masks_of
+from mscn_plugin.training.hooks.base import (
+    MSCNHook,
+    is_logging_step,
+    masks_of,
+    steps_of_schedules,
+)
 from mscn_plugin.training.hooks.tracking import add_scalars
 from mscn_plugin.types import Task
 
@@ -189,13 +194,14 @@ def told_apart(same: float, others: float) -> bool:
 
 def is_late(task: Task) -> bool:
     """Whether half of the run is over."""
-    return task.iteration >= task.max_iteration / 2
+    step, steps = steps_of_schedules(task)
+    return step >= steps / 2
 
 
 def is_settled(task: Task) -> bool:
     """Whether an epoch, or in short runs a tenth of the run, is over."""
-    epoch = task.max_iteration // task.num_train_phases
-    return task.iteration >= min(epoch, task.max_iteration / 10)
+    step, steps = steps_of_schedules(task)
+    return step >= min(steps // task.num_train_phases, steps / 10)
 
 
 def embeddings_of(task: Task) -> Iterator[tuple[str, Tensor, list[int]]]:

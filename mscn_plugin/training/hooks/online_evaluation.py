@@ -40,7 +40,7 @@ from mscn_plugin.data.readable_images import UNREADABLE, ReadableImagesDataset
 from mscn_plugin.data.shared_memory import collate_for_trainer
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.models.classifiers import Labeled, knn_accuracy, probe_accuracy
-from mscn_plugin.training.hooks.base import MSCNHook
+from mscn_plugin.training.hooks.base import MSCNHook, steps_of_schedules
 from mscn_plugin.training.hooks.tracking import add_scalars
 from mscn_plugin.training.signals import interruption, shield_loader_worker
 from mscn_plugin.transforms.stated import NOT_NORMALIZED, normalization
@@ -76,8 +76,9 @@ class OnlineEvaluationHook(MSCNHook):
             return
         self.data = EvaluationData.of(task.config)
         # A kill may have come between an epoch's checkpoint and its evaluation.
-        epochs, iterations = divmod(task.iteration, task.max_iteration // task.num_train_phases)
-        if self.data is None or iterations or not is_due(task, epochs - 1):
+        step, steps = steps_of_schedules(task)
+        epochs, within = divmod(step, steps // task.num_train_phases)
+        if self.data is None or within or not is_due(task, epochs - 1):
             return
         lines = json_lines(Path(task.checkpoint_folder) / "metrics.json")
         missing = epochs - 1 not in evaluated_epochs(lines)
@@ -85,8 +86,12 @@ class OnlineEvaluationHook(MSCNHook):
             self._evaluate(task, epochs - 1)
 
     def on_phase_end(self, task: Task) -> None:
-        if self.data is not None and task.train and is_due(task, task.train_phase_idx):
+        if self.follows(task):
             self._evaluate(task, task.train_phase_idx)
+
+    def follows(self, task: Task) -> bool:
+        """Whether there is an evaluation after the phase that has ended."""
+        return self.data is not None and task.train and is_due(task, task.train_phase_idx)
 
     def _evaluate(self, task: Task, epoch: int) -> None:
         """Evaluate after ``epoch``; -1 is before the first one, the trunk as it starts."""

@@ -5,7 +5,12 @@ from __future__ import annotations
 import logging
 
 from mscn_plugin.models.dropout import without_dropout
-from mscn_plugin.training.hooks.base import MSCNHook, distributions_of, is_logging_step
+from mscn_plugin.training.hooks.base import (
+    MSCNHook,
+    distributions_of,
+    is_logging_step,
+    steps_of_schedules,
+)
 from mscn_plugin.training.hooks.tracking import add_scalars
 from mscn_plugin.types import Config, Task
 
@@ -39,8 +44,7 @@ class TargetNetworkHook(MSCNHook):
 
     def on_update(self, task: Task) -> None:
         """Move the target: VISSL counts the iteration up only after this hook."""
-        steps = task.iteration, task.max_iteration
-        momentum = task.loss.update_target(task.base_model, *steps)
+        momentum = task.loss.update_target(task.base_model, *steps_of_schedules(task))
         if is_logging_step(task):
             logging.info(f"target momentum: {momentum:.6f}")
             add_scalars(task, "BYOL", {"target_momentum": momentum}, task.iteration)

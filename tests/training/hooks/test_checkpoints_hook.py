@@ -25,24 +25,39 @@ def hook(registered, monkeypatch):
     return hook
 
 
+@pytest.fixture
+def task(tmp_path):
+    """Of eight epochs, saved after every fifth one and evaluated after every fourth one."""
+    from mscn_plugin.training.hooks.online_evaluation import OnlineEvaluationHook
+
+    evaluation = OnlineEvaluationHook()
+    evaluation.data = object()
+    settings = SimpleNamespace(ONLINE_EVALUATION=SimpleNamespace(EVERY_NUM_EPOCHS=4))
+    checkpoint = SimpleNamespace(CHECKPOINT_FREQUENCY=5)
+    return SimpleNamespace(
+        train=True,
+        num_train_phases=8,
+        config=SimpleNamespace(CHECKPOINT=checkpoint, MSCN=settings),
+        ranks=SimpleNamespace(anyone_asked=lambda asked: asked),
+        hooks=[evaluation],
+        checkpoint_folder=str(tmp_path),
+    )
+
+
 @pytest.mark.parametrize(
     ("epoch", "asked", "written", "unsaved"),
     [
         (1, None, [], True),  # of every fifth epoch there is a checkpoint
         (1, signal.SIGTERM, [(1, 1)], False),
+        (3, None, [(1, 3)], False),  # an evaluation follows, in which a signal is to end the run
+        (3, signal.SIGTERM, [(1, 3)], False),
         (5, None, [], False),
         (5, signal.SIGTERM, [], False),
         (7, signal.SIGINT, [], False),  # the last one
     ],
 )
-def test_an_epoch_is_saved_where_the_run_is_to_end(hook, epoch, asked, written, unsaved):
-    task = SimpleNamespace(
-        train=True,
-        train_phase_idx=epoch,
-        num_train_phases=8,
-        config=SimpleNamespace(CHECKPOINT=SimpleNamespace(CHECKPOINT_FREQUENCY=5)),
-        ranks=SimpleNamespace(anyone_asked=lambda asked: asked),
-    )
+def test_an_epoch_is_saved_where_a_pause_follows(hook, task, epoch, asked, written, unsaved):
+    task.train_phase_idx = epoch
     hook.interruption.unsaved, hook.interruption.signum = True, asked
     hook.on_phase_end(task)
     assert hook.written == written
@@ -50,6 +65,29 @@ def test_an_epoch_is_saved_where_the_run_is_to_end(hook, epoch, asked, written, 
     if asked:
         with pytest.raises(SystemExit):
             hook.on_phase_start(task)
+
+
+def test_of_checkpoints_before_evaluations_the_newest_is_kept(hook, task, tmp_path):
+    task.num_train_phases = 30
+
+    def write(_, __, epoch):
+        (tmp_path / f"model_phase{epoch}.torch").touch()
+
+    hook._checkpoint_model = write
+    for epoch in range(29):
+        task.train_phase_idx = epoch
+        if epoch % 5 == 0:  # VISSL's
+            write(task, 5, epoch)
+        hook.on_phase_end(task)
+    kept = {0, 5, 10, 15, 20, 25} | {27}  # not 3, 7, 11, 19 and 23
+    assert {path.name for path in tmp_path.iterdir()} == {f"model_phase{e}.torch" for e in kept}
+
+
+def test_without_labels_nothing_is_saved_for_an_evaluation(hook, task):
+    task.hooks[0].data, task.train_phase_idx = None, 3
+    hook.on_phase_end(task)
+    assert hook.written == []
+    assert hook.interruption.unsaved
 
 
 def test_rates_have_their_values_of_the_epochs_start(hook):

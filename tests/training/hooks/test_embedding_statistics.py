@@ -125,7 +125,7 @@ def warned(tmp_path, caplog):
             now.train, now.iteration, now.hooks = True, iteration, []
             now.config.LOG_FREQUENCY = 5
             now.checkpoint_folder = str(tmp_path)
-            now.max_iteration, now.num_train_phases = 200, 8
+            now.max_iteration, now.num_train_phases, now.ahead = 200, 8, 0
             hook.on_loss_and_meter(now)
         return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
 

@@ -1,0 +1,79 @@
+"""Where in its epochs a run goes on, also with another number of steps in an epoch than before.
+
+VISSL infers it from the iteration and the steps of now, which are others with other images, another
+batch or other processes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any
+
+PLACE_KEY = "mscn_place"
+"""Where ``mscn_task`` puts ``{"step": ..., "per_epoch": ...}`` in a ``classy_state_dict``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A place in a run.
+
+    Attributes:
+        epochs: that are done.
+        batch: of the epoch under way, the first one that is not.
+        per_epoch: steps in an epoch.
+    """
+
+    epochs: int
+    batch: int
+    per_epoch: int
+
+    @property
+    def step(self) -> int:
+        """Steps to this place in a run that has had :attr:`per_epoch` from its start."""
+        return self.epochs * self.per_epoch + self.batch
+
+
+def place_of(
+    checkpoint: dict[str, Any], per_epoch: int, global_batch: int, within_epoch: bool
+) -> Place:
+    """Where a run with ``per_epoch`` steps in an epoch goes on from a checkpoint.
+
+    Within an epoch that is the same share of it. One line of the log says that the steps have
+    changed.
+
+    Args:
+        checkpoint: of VISSL's trainer.
+        per_epoch: of now.
+        global_batch: images in a step of all processes, of now.
+        within_epoch: whether it was written there, for checkpoints of earlier versions.
+    """
+    iteration, epochs = checkpoint["iteration"], checkpoint["train_phase_idx"] + 1
+    state = checkpoint["classy_state_dict"]
+    if PLACE_KEY in state:
+        before = state[PLACE_KEY]["per_epoch"]
+        done = state[PLACE_KEY]["step"] - epochs * before
+    elif epochs and not within_epoch:
+        before, done = iteration // epochs, 0
+    else:
+        before, done = per_epoch, iteration - epochs * per_epoch
+        same_batch = state["num_updates"] == iteration * global_batch  # VISSL counts images
+        if not (same_batch and 0 <= done <= per_epoch):
+            logging.warning(
+                "the checkpoint was written within an epoch, by an earlier version, and does not "
+                f"say how many iterations that has; it has {per_epoch} now, and begins anew"
+            )
+            return Place(epochs, 0, per_epoch)
+    place = Place(epochs, done * per_epoch // before, per_epoch)
+    if before != per_epoch:
+        changed = f"an epoch has {per_epoch} iterations now, and {before} in the checkpoint"
+        logging.info(
+            f"{changed}: rates and momenta go by epochs, of which {epochs} have been done, and "
+            f"iterations are counted on from {iteration}"
+        )
+        if done:
+            logging.warning(
+                f"{changed}: the epoch goes on at its batch {place.batch}, and some of its images "
+                "may come twice or not at all"
+            )
+    return place
