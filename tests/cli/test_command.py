@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import re
 import runpy
 from pathlib import Path
@@ -142,3 +144,12 @@ def test_scripts_heed_signals_before_they_import_anything_heavy(tmp_path, name, 
     assert result.returncode == 75
     stopped = f"{name}: stopped by SIGTERM; to go on, start the same command again\n"
     assert result.stderr == stopped
+
+
+@pytest.mark.parametrize("command", ["experiments", "pack", "statistics"])
+def test_as_many_jobs_as_cores_that_may_be_used(monkeypatch, command):
+    """``srun -c`` and ``taskset`` leave a process some of the machine's."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 8}, raising=False)
+    parser = argparse.ArgumentParser()
+    cli.module_of(command).add_arguments(parser)
+    assert parser.get_default("jobs") == 3

@@ -11,6 +11,7 @@ import torch
 
 from mscn_plugin.config.checks.gpu_memory import check_gpu_memory
 from mscn_plugin.config.hydra_overrides import is_overridden
+from mscn_plugin.data.parallel import usable_cores
 from mscn_plugin.data.shared_memory import check_shared_memory
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.masking.per_branch import masks_per_branch
@@ -66,7 +67,7 @@ def _check_devices(cfg: Config) -> None:
             memory = min(torch.cuda.get_device_properties(i).total_memory for i in range(gpus))
             check_gpu_memory(cfg, crop_size(cfg.DATA.TRAIN.TRANSFORMS), memory)
         return
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     if cfg.DATA.NUM_DATALOADER_WORKERS * max(gpus, 1) > cores:  # each takes seconds to start
         overrides["config.DATA.NUM_DATALOADER_WORKERS"] = cores // max(gpus, 1)
     asked = f"{distributed.NUM_NODES} x {distributed.NUM_PROC_PER_NODE} {cfg.MACHINE.DEVICE}s"
