@@ -89,7 +89,8 @@ def merged(old: Rows, new: Rows) -> Rows:
     """``new`` and what it does not replace of ``old``, in the suites' order.
 
     Only :func:`comparable` rows stay. A run that had been evaluated before, and whose numbers are
-    the same, keeps the evaluations that this call did not ask for.
+    the same, keeps the evaluations that this call did not ask for. A result stays, too, where the
+    same run or evaluation failed in this call, as it does while another call is at work on it.
     """
     replaced = {_place(row): row for row in new}
     kept = []
@@ -97,10 +98,16 @@ def merged(old: Rows, new: Rows) -> Rows:
         newer = replaced.get(_place(row))
         if newer is None:
             kept.append(row)
-        elif all(row.get(key) == newer.get(key) for key in ("folder", "metrics")):
+        elif row.get("folder") != newer.get("folder"):
+            continue
+        elif "error" in newer and "metrics" in row:
+            replaced[_place(row)] = row
+        elif row.get("metrics") == newer.get("metrics"):
             done = {n: o for n, o in row.get("evaluations", {}).items() if "metrics" in o}
             if done:
-                evaluations = {**done, **newer.get("evaluations", {})}
+                asked = newer.get("evaluations", {}).items()
+                again = {n: o for n, o in asked if n not in done or "metrics" in o}
+                evaluations = {**done, **again}
                 replaced[_place(row)] = {**newer, "evaluations": evaluations}
     order = [(suite, e.name) for suite, experiments in SUITES.items() for e in experiments]
     return sorted(
