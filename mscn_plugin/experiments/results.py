@@ -23,7 +23,7 @@ from mscn_plugin.evaluation.table import about_occlusion
 from mscn_plugin.experiments.curves import evaluation_tables, plot_epochs, plot_occlusion
 from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.differences import difference_table
-from mscn_plugin.experiments.means import Rows, as_text, by_experiment, mean_and_interval
+from mscn_plugin.experiments.means import Rows, by_experiment, cell, mean_and_interval
 from mscn_plugin.experiments.runs import METRICS, UNTRAINED, shown
 from mscn_plugin.files import replacing, save_figure, save_json, write_text
 
@@ -36,14 +36,17 @@ run is ``mscn evaluate RUN --suite paper``."""
 
 
 def summary(rows: Rows) -> list[list[Any]]:
-    """A line for each experiment: title, seeds, mean and interval of each metric, the paper's."""
+    """A line for each experiment: title, seeds, mean and interval of each metric, the paper's.
+
+    A cell over fewer seeds than the line's says over how many.
+    """
     lines = []
     for name, of_one in by_experiment(rows).items():
         title, paper = next((r["title"], r["paper"]) for r in rows if r["experiment"] == name)
         cells: list[Any] = [title, len(of_one)]
         for metric in (*METRICS, *UNTRAINED):
             values = [row["metrics"][metric] for row in of_one if metric in row["metrics"]]
-            cells.append(as_text(*mean_and_interval(values)) if values else None)
+            cells.append(cell(values, len(of_one)))
         lines.append([*cells, paper])
     return lines
 

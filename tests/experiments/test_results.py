@@ -30,6 +30,13 @@ def test_failures_are_not_averaged():
     assert summary(rows())[0] == ["a", 2, "10.5 ± 6.4", "20.0 ± 0.0", None, None, 60.0]
 
 
+def test_a_number_that_some_seeds_lack_says_of_how_many_it_is():
+    """As of an earlier version's runs, which were not evaluated before their first step."""
+    two = rows()[:2]
+    two[1]["metrics"]["kNN, untrained"] = 8.0
+    assert summary(two)[0] == ["a", 2, "10.5 ± 6.4", "20.0 ± 0.0", "8.0 (1 seed)", None, 60.0]
+
+
 def test_everything_is_written(tmp_path):
     save(tmp_path, rows())
     assert json.loads((tmp_path / "results.json").read_text()) == rows()
