@@ -15,6 +15,7 @@ from vissl.config import AttrDict
 from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.runs.launch import tool
+from mscn_plugin.training.ranks import is_first_rank
 from mscn_plugin.training.signals import heeded_by_run
 
 LOG = "console.txt"
@@ -48,7 +49,7 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
             args, config = convert_to_attrdict(compose_hydra_configuration(overrides))
         log = Path(config.CHECKPOINT.DIR) / LOG
         slurm = config.SLURM
-        if not verbose and not slurm.USE_SLURM and os.environ.get("RANK", "0") == "0":
+        if not verbose and not slurm.USE_SLURM and is_first_rank(args.node_id):
             print(f"{title}; what VISSL prints goes to {shown(log)}", flush=True)
         job = None
         with contextlib.nullcontext() if verbose else stdout_in(log):

@@ -181,6 +181,28 @@ def test_ranks_of_torchrun(image_folder, tmp_path):
     assert result.stdout.count("accuracy in %") == 1
 
 
+@pytest.mark.parametrize(("rank", "said"), [("0", "summary\n"), ("8", "")])
+def test_the_first_of_several_nodes_alone_sums_up(monkeypatch, capsys, rank, said):
+    """Each has a command of its own; VISSL's launcher finds by srun's variables which it is."""
+    config = AttrDict(
+        {
+            "CHECKPOINT": {"DIR": "run"},
+            "SLURM": {"USE_SLURM": False},
+            "TRAINER": {"TASK_NAME": "mscn_task"},
+        }
+    )
+
+    def launch(*_):
+        monkeypatch.setenv("RANK", rank)
+        return config
+
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr("mscn_plugin.vissl.tool.launch", launch)
+    monkeypatch.setattr("mscn_plugin.report.summary.summarize", lambda folder: "summary")
+    train.train([])
+    assert capsys.readouterr().out == said
+
+
 def test_a_folder_that_is_not_there_is_no_missing_config():
     arguments = argparse.Namespace(config="./nowhere")
     with pytest.raises(ConfigError, match=r"CONFIG is './nowhere', which is no folder"):
