@@ -87,12 +87,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from mscn_plugin.config.checks.machine import refuse_without_slurm
     from mscn_plugin.data.fingerprints import splits_digest
     from mscn_plugin.data.sources import find_splits, measured_images
     from mscn_plugin.experiments.results import by_suite, merged, save, table
     from mscn_plugin.experiments.schedule import Schedule, run_all
     from mscn_plugin.runs.launch import check_stopped, stopped_by_signals
 
+    if options.slurm is not None:
+        refuse_without_slurm()
     refuse_given(options.overrides, _GIVEN_BY)
     suites = list(SUITES) if "all" in options.suites else list(dict.fromkeys(options.suites))
     images, folder = None, (options.output / options.scale).resolve()

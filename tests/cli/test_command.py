@@ -44,6 +44,28 @@ ARGUMENTS = {
 """That a command takes, where these are not one path."""
 
 
+@pytest.mark.hydra
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "mscn/quickstart", "MSCN.DATA=photographs", "--slurm", "gpu", "--nodes", "4"],
+        ["train", "mscn/quickstart", "MSCN.DATA=photographs", "SLURM.USE_SLURM=true"],
+        ["train", "test/integration_test/quick_simclr", "--slurm", "gpu", "--output", "run"],
+        ["evaluate", "run", "--slurm", "gpu"],
+        ["experiments", "table7", "--slurm", "gpu"],
+    ],
+    ids=lambda words: " ".join(words[:4]),
+)
+def test_slurm_where_there_is_none_is_refused(mscn, registered, tmp_path, monkeypatch, words):
+    """submitit would start a process here, which nobody waits for or limits."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = r"config.SLURM.USE_SLURM is True \(--slurm\), and there is no srun on the PATH: "
+    with pytest.raises(SystemExit, match=f"^mscn {words[0]}: {said}"):
+        mscn(*words)
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_script_is_a_door():
     """But for the pack of a machine without a network, an example, and the data of the study."""
     others = {"pack_for_gpu", "spoken_digits", "tiny_imagenet_100"}

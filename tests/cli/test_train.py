@@ -11,10 +11,13 @@ import sys
 
 import pytest
 from conftest import TINY, run_command, run_python, tool_environment, wait_for
+from submitit.core.utils import FailedJobError
+from vissl.config import AttrDict
 
 from mscn_plugin.cli import train
 from mscn_plugin.config.hydra_overrides import full_override
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.vissl import tool
 
 
 def short(image_folder):
@@ -207,3 +210,19 @@ def test_a_folder_that_is_not_there_is_no_missing_config():
     arguments = argparse.Namespace(config="./nowhere")
     with pytest.raises(ConfigError, match=r"CONFIG is './nowhere', which is no folder"):
         train.run(arguments)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (FailedJobError("sbatch: error: invalid partition: any\nand so on"), "invalid part"),
+        (FailedJobError(""), "it does not say why"),
+        (ValueError("Unavailable parameter(s): ['color']\nValid are:"), "Unavailable parameter"),
+    ],
+)
+def test_why_a_job_is_not_taken_is_one_line(error, reason):
+    said = f"config.SLURM.PARTITION is 'any', and SLURM takes no job: {reason}"
+    with pytest.raises(ConfigError) as refused, tool._refusal_in_one_line("any"):
+        raise error
+    assert str(refused.value).startswith(said)
+    assert "\n" not in str(refused.value)

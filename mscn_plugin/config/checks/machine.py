@@ -37,6 +37,24 @@ def _check_batch(cfg: Config) -> None:
         )
 
 
+def refuse_without_slurm() -> None:
+    """Refuse a job for SLURM where there is none: submitit would start it here, without a word.
+
+    Raises:
+        ConfigError: SLURM's programs are not on the ``PATH``.
+    """
+    if shutil.which("srun") is None:  # by which submitit tells
+        raise ConfigError(
+            "config.SLURM.USE_SLURM is True (--slurm), and there is no srun on the PATH: leave "
+            "it out to run here, or submit from a machine with SLURM's programs"
+        )
+
+
+def _check_slurm(cfg: Config) -> None:
+    if cfg.SLURM.USE_SLURM:
+        refuse_without_slurm()
+
+
 def _check_compiler(cfg: Config) -> None:
     if cfg.SLURM.USE_SLURM:
         return
@@ -108,7 +126,7 @@ def _check_loader_memory(cfg: Config) -> None:
     )
 
 
-_RULES = (_check_batch, _check_compiler, _check_devices, _check_loader_memory)
+_RULES = (_check_batch, _check_slurm, _check_compiler, _check_devices, _check_loader_memory)
 
 
 def check(cfg: Config) -> None:
