@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import remembered
+import slurm_stand_in
 import torch
 import warm_python
 from browser import CHROMIUM, Browser
@@ -88,24 +89,20 @@ def _python_of_the_marks(request, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def path_without_srun(tmp_path_factory):
-    """``PATH`` for submitit's local executor, which gives way where there is a SLURM."""
-    folders = []
-    for folder in map(Path, os.environ["PATH"].split(os.pathsep)):
-        if (folder / "srun").exists():
-            links = tmp_path_factory.mktemp("path")
-            for program in folder.iterdir():
-                if program.name != "srun":
-                    (links / program.name).symlink_to(program)
-            folder = links
-        folders.append(str(folder))
-    return os.pathsep.join(folders)
+def slurm_programs(tmp_path_factory):
+    return slurm_stand_in.write(tmp_path_factory.mktemp("slurm"))
+
+
+@pytest.fixture
+def stand_in_for_slurm(slurm_programs, monkeypatch):
+    """SLURM's programs are those of :mod:`slurm_stand_in`, also where there are real ones."""
+    monkeypatch.setenv("PATH", f"{slurm_programs}{os.pathsep}{os.environ['PATH']}")
 
 
 @pytest.fixture(autouse=True)
-def _local_jobs(request, monkeypatch):
+def _slurm_of_the_mark(request):
     if request.node.get_closest_marker("slurm") and "slurm" not in request.fixturenames:
-        monkeypatch.setenv("PATH", request.getfixturevalue("path_without_srun"))
+        request.getfixturevalue("stand_in_for_slurm")
 
 
 @pytest.fixture(scope="session")

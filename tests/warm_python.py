@@ -46,8 +46,6 @@ CLIENT = """#!/bin/sh
 '''exec' "{python}" -IS "$0" "$@"
 '''
 import marshal, os, signal, socket, sys
-if "submitit.local._local" in sys.argv:  # which calls a job by the number of its own process
-    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
 server = socket.socket(socket.AF_UNIX)
 folder = os.open({folder!r}, os.O_RDONLY)
 server.connect(f"/proc/self/fd/{{folder}}/socket")  # however long the folder's own path is

@@ -28,6 +28,7 @@ from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.cli.numbers import at_least
 from mscn_plugin.cli.overrides import add_overrides
 from mscn_plugin.config.hydra_overrides import refuse_given
+from mscn_plugin.data.parallel import usable_cores
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import SUITES as EVALUATIONS
 from mscn_plugin.experiments.definitions import SUITES
@@ -70,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs",
         type=at_least(1),
-        default=os.cpu_count() or 1,
+        default=usable_cores(),
         help="runs at a time (default: %(default)s)",
     )
     parser.add_argument(
@@ -86,12 +87,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from mscn_plugin.config.checks.machine import refuse_without_slurm
     from mscn_plugin.data.fingerprints import splits_digest
     from mscn_plugin.data.sources import find_splits, measured_images
     from mscn_plugin.experiments.results import by_suite, merged, save, table
     from mscn_plugin.experiments.schedule import Schedule, run_all
     from mscn_plugin.runs.launch import check_stopped, stopped_by_signals
 
+    if options.slurm is not None:
+        refuse_without_slurm()
     refuse_given(options.overrides, _GIVEN_BY)
     suites = list(SUITES) if "all" in options.suites else list(dict.fromkeys(options.suites))
     images, folder = None, (options.output / options.scale).resolve()
@@ -123,7 +127,7 @@ def run(options: argparse.Namespace) -> None:
     if to_begin is not None:
         refuse_early(to_begin.arguments)
     if not options.slurm:  # Runs side by side share the cores. Not over a value of the user's.
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // options.jobs)))
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, usable_cores() // options.jobs)))
     folder.mkdir(parents=True, exist_ok=True)
     with stopped_by_signals(options.program):
         outcomes = run_all(runs, options.jobs)

@@ -13,10 +13,10 @@ examples:
 from __future__ import annotations
 
 import argparse
-import os
 
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.cli.numbers import at_least
+from mscn_plugin.data.parallel import usable_cores
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs",
         type=at_least(1),
-        default=os.cpu_count() or 1,
+        default=usable_cores(),
         help="processes (default: %(default)s)",
     )
 

@@ -21,7 +21,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from mscn_plugin.checkpoints.run_folder import user_path
@@ -57,12 +56,13 @@ def run(options: argparse.Namespace) -> None:
 def train(overrides: list[str], verbose: bool = False, title: str = "Training") -> Path:
     """Train by VISSL's tool, and print a summary unless ``verbose``; returns the run's folder."""
     from mscn_plugin.report.summary import summarize
+    from mscn_plugin.training.ranks import is_first_rank
     from mscn_plugin.vissl.tool import launch
 
-    is_first = os.environ.get("RANK", "0") == "0"  # VISSL sets it, too
     config = launch(overrides, verbose, title)
     folder = Path(config.CHECKPOINT.DIR)
-    if is_first and not verbose and not config.SLURM.USE_SLURM:
+    # By now VISSL has said to this process whether its node is the first one.
+    if is_first_rank() and not verbose and not config.SLURM.USE_SLURM:
         ours = config.TRAINER.TASK_NAME == "mscn_task"
         print(summarize(folder) if ours else folder / "metrics.json")
     return folder

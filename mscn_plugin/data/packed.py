@@ -48,7 +48,7 @@ from mscn_plugin.data.image_folder import (
 )
 from mscn_plugin.data.image_source import SOURCES, ImageSource
 from mscn_plugin.data.index import Entries, Index, IndexedImages, Shard, opened, write_index
-from mscn_plugin.data.parallel import in_processes
+from mscn_plugin.data.parallel import in_processes, usable_cores
 from mscn_plugin.data.photographs import cache_folder
 from mscn_plugin.errors import RunError
 
@@ -380,7 +380,7 @@ def _make_index(
 ) -> Index:
     found: dict[str, Scanned] = {}
     paths = [os.path.join(folder, shard.name) for shard in shards]
-    processes = (os.cpu_count() or 1) if len(paths) >= _PARALLEL else 1
+    processes = usable_cores() if len(paths) >= _PARALLEL else 1
     scan = functools.partial(_scan_named, source)
     with in_processes(scan, paths, processes) as scanned:
         for path, part in tqdm(scanned, f"index of {root}", len(paths), disable=None):

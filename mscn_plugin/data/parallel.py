@@ -15,6 +15,13 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def usable_cores() -> int:
+    """How many cores this process may use: ``srun -c``, ``taskset`` and cpusets leave some out."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @contextlib.contextmanager
 def in_processes(
     function: Callable[[Item], Result], items: Sequence[Item], processes: int

@@ -303,11 +303,12 @@ def _entry(launch: Launch | str, progress: Callable[[float], None]) -> dict[str,
         progress(1.0)
         return {"skipped": launch}
     start = time.monotonic()
-    entry = {"folder": str(launch.output), "reused": launch.metrics() is not None}
+    entry: dict[str, Any] = {"folder": str(launch.output), "reused": False}
     try:
+        entry["reused"] = launch.metrics() is not None
         entry["metrics"] = launch.run(progress)
         entry.update(launch.details())
-    except RunFailedError as error:
+    except (RunFailedError, OSError) as error:  # such as a folder of another owner: of this one
         entry["error"] = str(error)
         progress(1.0)
     entry["seconds"] = round(time.monotonic() - start, 1)

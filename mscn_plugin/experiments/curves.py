@@ -22,7 +22,7 @@ from mscn_plugin.evaluation.definitions import (
     baseline_areas,
 )
 from mscn_plugin.experiments.definitions import SUITES
-from mscn_plugin.experiments.means import Rows, as_text, by_experiment, mean_and_interval
+from mscn_plugin.experiments.means import Rows, as_text, by_experiment, cell
 from mscn_plugin.experiments.runs import METRICS
 from mscn_plugin.files import save_figure
 
@@ -57,8 +57,7 @@ def _table(rows: Rows, name: str, kind: str, titles: list[str]) -> str:
         metrics = [outcome["metrics"] for outcome in done if "metrics" in outcome]
         if metrics:
             of_titles = [[m[title] for m in metrics if title in m] for title in titles]
-            cells = [as_text(*mean_and_interval(of)) if of else None for of in of_titles]
-            lines.append([label, len(metrics), *cells])
+            lines.append([label, len(metrics), *(cell(of, len(metrics)) for of in of_titles)])
         # One network, and one histogram, whatever the seed: no mean, and each line once.
         for outcome in done:
             for features, areas in baseline_areas(outcome.get(CURVES, {})).items():

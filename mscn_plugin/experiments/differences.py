@@ -11,7 +11,7 @@ import numpy as np
 from tabulate import tabulate
 
 from mscn_plugin.evaluation.definitions import BASELINES
-from mscn_plugin.experiments.means import Rows, as_text, by_experiment, mean_and_interval
+from mscn_plugin.experiments.means import Rows, as_text, by_experiment, mean_and_interval, of_fewer
 from mscn_plugin.experiments.runs import METRICS, shown
 
 
@@ -19,7 +19,8 @@ def difference_table(rows: Rows, against: str) -> str | None:
     """Differences of one suite's experiments to one of them, the mean over seeds that both have.
 
     A line for each number, of the online evaluation and of all others; in bold where the 95%
-    interval is on one side of 0. Numbers that are the same everywhere are left out, and those of
+    interval is on one side of 0. A cell over fewer seeds than its column's, where a run lacks an
+    evaluation, says over how many. Numbers that are the same everywhere are left out, and those of
     untrained trunks.
 
     Args:
@@ -50,7 +51,8 @@ def difference_table(rows: Rows, against: str) -> str | None:
             for name in names
         ]
         if any(any(of_one) for of_one in by_name):
-            lines.append([number, *map(_cell, by_name)])
+            common = (len(seeds[name]) for name in names)
+            lines.append([number, *map(_cell, by_name, common)])
     headers = [f"difference to {titles[against]}"]
     headers += [f"{titles[name]}, seeds: {len(seeds[name])}" for name in names]
     return str(tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True))
@@ -64,10 +66,11 @@ def _numbers(row: dict[str, Any]) -> dict[str, float]:
     return {n: value for n, value in numbers.items() if not n.endswith(BASELINES["untrained"])}
 
 
-def _cell(differences: list[float]) -> str:
+def _cell(differences: list[float], seeds: int) -> str:
     if not differences:
         return "-"
     mean, half = mean_and_interval(differences)
     shown_mean = round(mean, 1) + 0.0  # no -0.0
     text = f"{'+' if shown_mean > 0 else ''}{as_text(shown_mean, half)}"
-    return f"**{text}**" if not np.isnan(half) and abs(mean) > half else text
+    marked = f"**{text}**" if not np.isnan(half) and abs(mean) > half else text
+    return marked + of_fewer(len(differences), seeds)

@@ -24,6 +24,22 @@ def as_text(mean: float, half: float) -> str:
     return f"{mean:.1f}" if np.isnan(half) else f"{mean:.1f} ± {half:.1f}"
 
 
+def cell(values: Sequence[float], seeds: int) -> str | None:
+    """Mean and interval of a number that not all ``seeds`` of a line need to have, in a table.
+
+    Returns:
+        None where there is no value.
+    """
+    if not values:
+        return None
+    return as_text(*mean_and_interval(values)) + of_fewer(len(values), seeds)
+
+
+def of_fewer(number: int, seeds: int) -> str:
+    """What is said behind a mean over ``number`` of the seeds that its table states."""
+    return "" if number == seeds else f" ({number} seed{'s' if number > 1 else ''})"
+
+
 def by_experiment(rows: Rows) -> dict[str, Rows]:
     """The rows of each experiment of one suite, in their order, without those that failed."""
     experiments: dict[str, Rows] = {row["experiment"]: [] for row in rows}

@@ -23,7 +23,7 @@ from mscn_plugin.evaluation.table import about_occlusion
 from mscn_plugin.experiments.curves import evaluation_tables, plot_epochs, plot_occlusion
 from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.differences import difference_table
-from mscn_plugin.experiments.means import Rows, as_text, by_experiment, mean_and_interval
+from mscn_plugin.experiments.means import Rows, by_experiment, cell, mean_and_interval
 from mscn_plugin.experiments.runs import METRICS, UNTRAINED, shown
 from mscn_plugin.files import replacing, save_figure, save_json, write_text
 
@@ -36,14 +36,17 @@ run is ``mscn evaluate RUN --suite paper``."""
 
 
 def summary(rows: Rows) -> list[list[Any]]:
-    """A line for each experiment: title, seeds, mean and interval of each metric, the paper's."""
+    """A line for each experiment: title, seeds, mean and interval of each metric, the paper's.
+
+    A cell over fewer seeds than the line's says over how many.
+    """
     lines = []
     for name, of_one in by_experiment(rows).items():
         title, paper = next((r["title"], r["paper"]) for r in rows if r["experiment"] == name)
         cells: list[Any] = [title, len(of_one)]
         for metric in (*METRICS, *UNTRAINED):
             values = [row["metrics"][metric] for row in of_one if metric in row["metrics"]]
-            cells.append(as_text(*mean_and_interval(values)) if values else None)
+            cells.append(cell(values, len(of_one)))
         lines.append([*cells, paper])
     return lines
 
@@ -89,7 +92,8 @@ def merged(old: Rows, new: Rows) -> Rows:
     """``new`` and what it does not replace of ``old``, in the suites' order.
 
     Only :func:`comparable` rows stay. A run that had been evaluated before, and whose numbers are
-    the same, keeps the evaluations that this call did not ask for.
+    the same, keeps the evaluations that this call did not ask for. A result stays, too, where the
+    same run or evaluation failed in this call, as it does while another call is at work on it.
     """
     replaced = {_place(row): row for row in new}
     kept = []
@@ -97,10 +101,16 @@ def merged(old: Rows, new: Rows) -> Rows:
         newer = replaced.get(_place(row))
         if newer is None:
             kept.append(row)
-        elif all(row.get(key) == newer.get(key) for key in ("folder", "metrics")):
+        elif row.get("folder") != newer.get("folder"):
+            continue
+        elif "error" in newer and "metrics" in row:
+            replaced[_place(row)] = row
+        elif row.get("metrics") == newer.get("metrics"):
             done = {n: o for n, o in row.get("evaluations", {}).items() if "metrics" in o}
             if done:
-                evaluations = {**done, **newer.get("evaluations", {})}
+                asked = newer.get("evaluations", {}).items()
+                again = {n: o for n, o in asked if n not in done or "metrics" in o}
+                evaluations = {**done, **again}
                 replaced[_place(row)] = {**newer, "evaluations": evaluations}
     order = [(suite, e.name) for suite, experiments in SUITES.items() for e in experiments]
     return sorted(

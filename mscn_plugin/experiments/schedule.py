@@ -281,7 +281,7 @@ def _outcome(run: ToolRun, bar: Any) -> dict[str, Any]:
     try:
         outcome = {"metrics": run.run(progress), **run.details()}
         said = ", ".join(f"{title} {value:.1f}" for title, value in outcome["metrics"].items())
-    except RunFailedError as error:
+    except (RunFailedError, OSError) as error:  # such as a folder of another owner: of one run
         progress(1.0)
         said = str(error)
         outcome = {"error": said}

@@ -164,6 +164,7 @@ class ToolRun:
 
         Raises:
             RunFailedError: VISSL or SLURM ended without a result, or another process is at it.
+            OSError: the run's folder, or a file in it, cannot be read or written.
             StoppedError: this process was asked to end (:func:`stopped_by_signals`).
         """
         metrics = self.metrics()

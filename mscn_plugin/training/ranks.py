@@ -1,4 +1,4 @@
-"""What ranks tell each other beside the training, past the GPUs.
+"""Which rank is the first, and what ranks tell each other beside the training, past the GPUs.
 
 NCCL is for tensors of the training step: its watchdog ends a job whose ranks wait for ten minutes,
 which a classifier on ImageNet's features takes, and a value that comes through it is known only
@@ -8,6 +8,7 @@ when all work before it on the GPU is done.
 from __future__ import annotations
 
 import datetime
+import os
 from typing import Any
 
 import torch
@@ -16,6 +17,23 @@ from classy_vision.generic.distributed_util import is_distributed_training_run
 
 _WAIT = datetime.timedelta(days=30)
 """For the slowest evaluation; a rank that dies ends the others all the same."""
+
+
+def is_first_rank(node_id: int = 0) -> bool:
+    """Whether this process is a run's first rank, or starts it.
+
+    ``RANK`` says so, of ``torchrun`` or of VISSL, whose launcher sets it also in the process that
+    starts a node's ranks. Before that the node does: SLURM's number of it under ``srun``, by which
+    VISSL goes, too, else the one that VISSL is told.
+
+    Args:
+        node_id: VISSL's argument of this name.
+    """
+    if "RANK" in os.environ:
+        return os.environ["RANK"] == "0"
+    if "SLURM_STEP_NODELIST" in os.environ:
+        return os.environ.get("SLURM_NODEID", "0") == "0"
+    return node_id == 0
 
 
 class Ranks:

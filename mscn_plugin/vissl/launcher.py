@@ -38,6 +38,7 @@ from mscn_plugin.data.parallel import die_with_parent
 from mscn_plugin.files import remove_abandoned
 from mscn_plugin.runs import lock
 from mscn_plugin.training.hooks.tracking import ends_marked
+from mscn_plugin.training.ranks import is_first_rank
 from mscn_plugin.training.signals import EXIT_CODES, exit_code, interruption
 from mscn_plugin.types import Config
 from mscn_plugin.vissl.config_hook import check_images_again
@@ -124,7 +125,7 @@ def is_training_finished(cfg: Config, checkpoint_folder: str) -> bool | None:
         if cfg.CHECKPOINT.AUTO_RESUME or cfg.SLURM.USE_SLURM
         else "with config.CHECKPOINT.AUTO_RESUME=True the same command goes on"
     )
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_rank():
         lock.acquire(checkpoint_folder)
     finished = nothing_left(cfg, checkpoint_folder)
     if finished:
@@ -143,7 +144,7 @@ def nothing_left(cfg: Config, checkpoint_folder: str) -> bool | None:
         return _vissl["is_training_finished"](cfg, checkpoint_folder)
     folder = Path(checkpoint_folder)
     remove_abandoned(folder)
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_rank():
         mend_logs(folder)
         if cfg.CHECKPOINT.OVERWRITE_EXISTING:
             set_aside(folder, final_alone=cfg.CHECKPOINT.AUTO_RESUME)
@@ -174,7 +175,7 @@ def get_resume_checkpoint(cfg: Config, checkpoint_folder: str) -> str | None:
     if not uses_mscn(cfg):
         return _vissl["get_resume_checkpoint"](cfg, checkpoint_folder)
     settings, folder = cfg.CHECKPOINT, Path(checkpoint_folder)
-    newest, is_first = None, os.environ.get("RANK", "0") == "0"
+    newest, is_first = None, is_first_rank()
     if settings.AUTO_RESUME:
         newest = newest_checkpoint(
             folder,

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from vissl.config import AttrDict
 
+from mscn_plugin.config.checks.machine import refuse_without_slurm
 from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.runs.launch import tool
+from mscn_plugin.training.ranks import is_first_rank
 from mscn_plugin.training.signals import heeded_by_run
 
 LOG = "console.txt"
@@ -33,7 +35,7 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
 
     Raises:
         SystemExit: as in VISSL's tool.
-        ConfigError: SLURM takes no job.
+        ConfigError: SLURM takes no job, or is not there.
         Exception: what Hydra and the checks raise; nothing was written.
     """
     overrides = [*overrides, *_as_rank_of_torchrun()]
@@ -45,10 +47,13 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
     with heeded_by_run():
         said = io.StringIO()
         with contextlib.redirect_stdout(sys.stdout if verbose else said):
-            args, config = convert_to_attrdict(compose_hydra_configuration(overrides))
+            composed = compose_hydra_configuration(overrides)
+            if composed.config.SLURM.USE_SLURM:  # VISSL's own configs are not checked
+                refuse_without_slurm()
+            args, config = convert_to_attrdict(composed)
         log = Path(config.CHECKPOINT.DIR) / LOG
         slurm = config.SLURM
-        if not verbose and not slurm.USE_SLURM and os.environ.get("RANK", "0") == "0":
+        if not verbose and not slurm.USE_SLURM and is_first_rank(args.node_id):
             print(f"{title}; what VISSL prints goes to {shown(log)}", flush=True)
         job = None
         with contextlib.nullcontext() if verbose else stdout_in(log):
@@ -74,13 +79,14 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
 
 @contextlib.contextmanager
 def _refusal_in_one_line(partition: str) -> Iterator[None]:
-    """Raise ConfigError where ``sbatch`` takes no job, with what it says."""
+    """Raise ConfigError where ``sbatch`` or submitit takes no job, with what it says."""
     from submitit.core.utils import FailedJobError
 
     try:
         yield
-    except FailedJobError as error:
-        reason = str(error).strip().removeprefix("sbatch: error: ").splitlines()[0]
+    except (FailedJobError, ValueError) as error:
+        said = str(error).strip().removeprefix("sbatch: error: ").splitlines()
+        reason = said[0] if said else "it does not say why"
         raise ConfigError(
             f"config.SLURM.PARTITION is {partition!r}, and SLURM takes no job: {reason}"
         ) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import re
 import runpy
 from pathlib import Path
@@ -40,6 +42,28 @@ ARGUMENTS = {
     "pack": ["folder", "out"],
 }
 """That a command takes, where these are not one path."""
+
+
+@pytest.mark.hydra
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "mscn/quickstart", "MSCN.DATA=photographs", "--slurm", "gpu", "--nodes", "4"],
+        ["train", "mscn/quickstart", "MSCN.DATA=photographs", "SLURM.USE_SLURM=true"],
+        ["train", "test/integration_test/quick_simclr", "--slurm", "gpu", "--output", "run"],
+        ["evaluate", "run", "--slurm", "gpu"],
+        ["experiments", "table7", "--slurm", "gpu"],
+    ],
+    ids=lambda words: " ".join(words[:4]),
+)
+def test_slurm_where_there_is_none_is_refused(mscn, registered, tmp_path, monkeypatch, words):
+    """submitit would start a process here, which nobody waits for or limits."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = r"config.SLURM.USE_SLURM is True \(--slurm\), and there is no srun on the PATH: "
+    with pytest.raises(SystemExit, match=f"^mscn {words[0]}: {said}"):
+        mscn(*words)
+    assert not list(tmp_path.iterdir())
 
 
 def test_every_script_is_a_door():
@@ -142,3 +166,12 @@ def test_scripts_heed_signals_before_they_import_anything_heavy(tmp_path, name, 
     assert result.returncode == 75
     stopped = f"{name}: stopped by SIGTERM; to go on, start the same command again\n"
     assert result.stderr == stopped
+
+
+@pytest.mark.parametrize("command", ["experiments", "pack", "statistics"])
+def test_as_many_jobs_as_cores_that_may_be_used(monkeypatch, command):
+    """``srun -c`` and ``taskset`` leave a process some of the machine's."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5, 8}, raising=False)
+    parser = argparse.ArgumentParser()
+    cli.module_of(command).add_arguments(parser)
+    assert parser.get_default("jobs") == 3

@@ -112,7 +112,6 @@ def test_a_failure_does_not_stop_the_others(run, tmp_path):
 
 @pytest.mark.slurm
 def test_jobs_go_through_submitit_and_are_waited_for(run, tmp_path):
-    """Its local executor takes SLURM's place where there is no SLURM."""
     result = evaluate(
         run, "--only", "quick_frozen", "--slurm", "any", "--overrides", *QUICK, cwd=tmp_path
     )

@@ -11,10 +11,13 @@ import sys
 
 import pytest
 from conftest import TINY, run_command, run_python, tool_environment, wait_for
+from submitit.core.utils import FailedJobError
+from vissl.config import AttrDict
 
 from mscn_plugin.cli import train
 from mscn_plugin.config.hydra_overrides import full_override
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.vissl import tool
 
 
 def short(image_folder):
@@ -181,7 +184,45 @@ def test_ranks_of_torchrun(image_folder, tmp_path):
     assert result.stdout.count("accuracy in %") == 1
 
 
+@pytest.mark.parametrize(("rank", "said"), [("0", "summary\n"), ("8", "")])
+def test_the_first_of_several_nodes_alone_sums_up(monkeypatch, capsys, rank, said):
+    """Each has a command of its own; VISSL's launcher finds by srun's variables which it is."""
+    config = AttrDict(
+        {
+            "CHECKPOINT": {"DIR": "run"},
+            "SLURM": {"USE_SLURM": False},
+            "TRAINER": {"TASK_NAME": "mscn_task"},
+        }
+    )
+
+    def launch(*_):
+        monkeypatch.setenv("RANK", rank)
+        return config
+
+    monkeypatch.delenv("RANK", raising=False)
+    monkeypatch.setattr("mscn_plugin.vissl.tool.launch", launch)
+    monkeypatch.setattr("mscn_plugin.report.summary.summarize", lambda folder: "summary")
+    train.train([])
+    assert capsys.readouterr().out == said
+
+
 def test_a_folder_that_is_not_there_is_no_missing_config():
     arguments = argparse.Namespace(config="./nowhere")
     with pytest.raises(ConfigError, match=r"CONFIG is './nowhere', which is no folder"):
         train.run(arguments)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (FailedJobError("sbatch: error: invalid partition: any\nand so on"), "invalid part"),
+        (FailedJobError(""), "it does not say why"),
+        (ValueError("Unavailable parameter(s): ['color']\nValid are:"), "Unavailable parameter"),
+    ],
+)
+def test_why_a_job_is_not_taken_is_one_line(error, reason):
+    said = f"config.SLURM.PARTITION is 'any', and SLURM takes no job: {reason}"
+    with pytest.raises(ConfigError) as refused, tool._refusal_in_one_line("any"):
+        raise error
+    assert str(refused.value).startswith(said)
+    assert "\n" not in str(refused.value)

@@ -195,7 +195,9 @@ def test_what_does_not_fit_is_not_kept():
     assert cache.get(0, 1) is None
 
 
-def test_without_room_it_is_refused_with_both_numbers(monkeypatch, compose, image_folder):
+def test_without_room_it_is_refused_with_both_numbers(
+    monkeypatch, compose, image_folder, stand_in_for_slurm
+):
     assert memory_cache.available_memory() > 2**20
     monkeypatch.setattr(memory_cache, "available_memory", lambda: 300_000)
     both = r"CACHE is memory, which for 32 decoded images needs 0.000393 GB, .* has 0.0003 GB left"

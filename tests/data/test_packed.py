@@ -302,7 +302,7 @@ def test_shards_of_others_that_have_changed_are_listed_again(tmp_path, caplog):
 
 
 def test_many_shards_are_listed_by_several_processes(tmp_path, monkeypatch):
-    monkeypatch.setattr(packed.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(packed, "usable_cores", lambda: 2)
     for number in range(packed._PARALLEL):
         of_classes(tmp_path / "x" / f"{number:02d}.tar", (number % 3, 1), start=2 * number)
     names = [path for path, _ in taken(tmp_path / "x")[1].images]

@@ -178,7 +178,7 @@ def test_what_needs_nothing_runs(page, world):
 
 @pytest.mark.parametrize("page", of(*SHELL), ids=lambda page: page.stem)
 def test_what_needs_more_is_parsed_and_its_configuration_composed_and_checked(
-    page, compose, large_folder, script_signals
+    page, compose, large_folder, script_signals, stand_in_for_slurm
 ):
     from vissl.utils.hydra_config import compose_hydra_configuration
 

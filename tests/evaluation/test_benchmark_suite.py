@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 import time
 from types import SimpleNamespace
 
@@ -41,29 +39,12 @@ def test_every_suite_is_one_that_the_scheduler_and_its_tool_take(registered, pat
     assert suite["slurm_options"].keys() == set(keys.split())
 
 
-@pytest.fixture
-def slurm_accounts(tmp_path, monkeypatch):
-    """An ``sacct`` for jobs of submitit's local executor: done when their result lies there."""
-    program = tmp_path / "bin" / "sacct"
-    program.parent.mkdir()
-    program.write_text(
-        "#!/bin/sh\n"
-        'echo "JobID|State|NodeList"\n'
-        f"for result in $(find {tmp_path}/run/evaluations -name '*_0_result.pkl'); do\n"
-        '  job=$(basename "$result" _0_result.pkl)\n'
-        '  echo "$job|COMPLETED|localhost"; echo "${job}_0|COMPLETED|localhost"\n'
-        "done\n"
-    )
-    program.chmod(program.stat().st_mode | stat.S_IEXEC)
-    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-
-
 @pytest.mark.slurm
 @pytest.mark.process
 def test_the_scheduler_evaluates_a_finished_run(
-    registered, checkpoints, image_folder, tmp_path, monkeypatch, slurm_accounts
+    registered, checkpoints, image_folder, tmp_path, monkeypatch
 ):
-    """Jobs go through submitit's local executor, results come back by VISSL's own collection."""
+    """Jobs go through submitit, results come back by VISSL's own collection."""
     import shutil
 
     import yaml

@@ -86,6 +86,14 @@ def test_images_that_suites_share_are_hashed_once(suite, monkeypatch):
     assert len(hashed) == 1
 
 
+def test_a_folder_that_cannot_be_made_is_the_error_of_one_evaluation(suite):
+    launch = suite().launch(LINEAR, "digest")
+    launch.folder.mkdir()
+    launch.output.write_text("")
+    entry = suite_run._entry(launch, lambda done: None)
+    assert f"File exists: '{launch.output}'" in entry["error"]
+
+
 @pytest.fixture
 def evaluate(suite, monkeypatch):
     """Measure some evaluations, each of which gives the next number; returns what is kept."""

@@ -48,7 +48,11 @@ def test_an_experiment_by_its_title():
 def test_an_evaluation_that_one_run_lacks():
     rows = [row("a", 0, 1.0, 1.0, few={"1%": 3.0}), row("a", 1, 1.0, 1.0)]
     rows += [row("b", seed, 2.0, 1.0, few={"1%": 5.0}) for seed in range(2)]
-    assert cells(difference_table(rows, "a"))[2:] == [["1%", "+2.0"]]
+    assert cells(difference_table(rows, "a"))[2:] == [["1%", "+2.0 (1 seed)"]]
+    rows += [row(name, 2, 1.0, 1.0, few={"1%": 3.0}) for name in "ab"]
+    table = difference_table(rows, "a")
+    assert cells(table)[0] == ["difference to arm a", "arm b, seeds: 3"]
+    assert cells(table)[2:] == [["1%", "+1.0 ± 12.7 (2 seeds)"]]
 
 
 @pytest.mark.parametrize("against", ["b", "a"])

@@ -50,6 +50,10 @@ def test_a_table_for_each_kind_of_numbers_with_those_runs_alone_that_have_them()
     unmeasured = [row("a", 0, evaluations=one), row("b", 0, evaluations=none)]
     (frozen,) = evaluation_tables(unmeasured)
     assert [cell.strip() for cell in frozen.splitlines()[-1].split("|")][3:-1] == ["3.5", "-"]
+    some = [row("a", seed, evaluations=of) for seed, of in enumerate((one, none))]
+    (frozen,) = evaluation_tables(some)  # SVMs need so many images of a class
+    cells = [cell.strip() for cell in frozen.splitlines()[-1].split("|")]
+    assert cells[2:-1] == ["2", "3.5 ± 0.0", "4.0 (1 seed)"]
     assert evaluation_tables([row("b", 0)]) == []
 
 

@@ -30,6 +30,13 @@ def test_failures_are_not_averaged():
     assert summary(rows())[0] == ["a", 2, "10.5 ± 6.4", "20.0 ± 0.0", None, None, 60.0]
 
 
+def test_a_number_that_some_seeds_lack_says_of_how_many_it_is():
+    """As of an earlier version's runs, which were not evaluated before their first step."""
+    two = rows()[:2]
+    two[1]["metrics"]["kNN, untrained"] = 8.0
+    assert summary(two)[0] == ["a", 2, "10.5 ± 6.4", "20.0 ± 0.0", "8.0 (1 seed)", None, 60.0]
+
+
 def test_everything_is_written(tmp_path):
     save(tmp_path, rows())
     assert json.loads((tmp_path / "results.json").read_text()) == rows()
@@ -87,8 +94,22 @@ def test_evaluations_of_an_earlier_call_stay_with_the_same_run():
     few = {"few": before["few"]}
     assert again() == few  # what failed is not asked for again
     assert again(evaluations={"boxes": {"metrics": 3}}) == {**few, "boxes": {"metrics": 3}}
+    assert again(evaluations={"few": {"metrics": 3}}) == {"few": {"metrics": 3}}
+    failed = {"error": "where another run is at work"}
+    assert again(evaluations={"few": failed, "boxes": failed}) == {**few, "boxes": failed}
     assert again(metrics={"kNN": 1}) is None  # trained again, by another version
     assert again(folder="b") is None
+
+
+def test_a_result_stays_where_another_call_is_at_work_on_the_same_run():
+    run = {"folder": "a", "metrics": {"kNN": 2}}
+    old = [of_table7("same_view", 0, **run, evaluations={"few": {"metrics": 1}})]
+    failed = of_table7("same_view", 0, folder="a", error="where another run is at work")
+    assert merged(old, [failed]) == old
+    assert merged([failed], old) == old
+    assert merged([failed], [failed]) == [failed]
+    other = {**failed, "folder": "b"}  # such as that of another version
+    assert merged(old, [other]) == [other]
 
 
 def test_plots_of_rows_that_are_gone_are_removed(tmp_path):

@@ -19,6 +19,7 @@ from mscn_plugin.errors import ConfigError
 from mscn_plugin.experiments import schedule as module
 from mscn_plugin.experiments.results import merged
 from mscn_plugin.experiments.schedule import Schedule
+from mscn_plugin.runs.launch import ToolRun
 
 DOCS = Path(mscn_plugin.__file__).parents[1] / "docs"
 ROW = {
@@ -153,6 +154,29 @@ def test_another_file_is_refused(earlier, content):
 def test_files_of_earlier_versions_are_read(tmp_path, name):
     shutil.copy(DOCS / f"{name}.json", tmp_path / "results.json")
     assert Schedule("smoke", tmp_path).earlier_rows()
+
+
+def test_a_run_whose_folder_cannot_be_made_does_not_cost_the_others(tmp_path):
+    (tmp_path / "a").write_text("")
+
+    class Run(ToolRun):
+        slurm = ()
+
+        def __init__(self, name):
+            self.output = tmp_path / name
+
+        def read_metrics(self):
+            return {"kNN": 1.0}
+
+        def details(self):
+            return {}
+
+        def _run_here(self, progress):
+            pass
+
+    outcomes = module.run_all(map(Run, "ab"), 1)
+    assert outcomes[tmp_path / "b"] == {"metrics": {"kNN": 1.0}}
+    assert f"File exists: '{tmp_path}/a'" in outcomes[tmp_path / "a"]["error"]
 
 
 def test_a_signal_that_another_thread_got_is_heeded_at_once(tmp_path):

@@ -8,7 +8,31 @@ import pytest
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from mscn_plugin.training.ranks import is_first_rank
+
 STEPS = 4
+
+
+@pytest.mark.parametrize(
+    ("variables", "node_id", "is_first"),
+    [
+        ({}, 0, True),  # one machine
+        ({}, 1, False),  # the second of two that are started by hand
+        ({"RANK": "0"}, 0, True),  # torchrun, or behind VISSL's launcher
+        ({"RANK": "8"}, 0, False),
+        ({"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NODEID": "0"}, 0, True),  # srun
+        ({"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NODEID": "1"}, 0, False),
+        ({"SLURM_STEP_NODELIST": "n[1-2]", "SLURM_NODEID": "1", "RANK": "0"}, 0, True),
+        # One of four tasks on one node, each with a run of its own.
+        ({"SLURM_STEP_NODELIST": "n1", "SLURM_NODEID": "0", "SLURM_PROCID": "3"}, 0, True),
+    ],
+)
+def test_the_first_rank_is_known_before_vissl_says_it(monkeypatch, variables, node_id, is_first):
+    for name in ("RANK", "SLURM_STEP_NODELIST", "SLURM_NODEID", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert is_first_rank(node_id) is is_first
 
 
 def worker(rank, folder):

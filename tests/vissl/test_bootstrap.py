@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import PICTURE, run_python
+from conftest import NEW_INTERPRETER, PICTURE, run_python
 
 import mscn_plugin
 
@@ -152,22 +152,18 @@ def test_loader_workers_of_another_start_method(run_tool, tiny):
 @pytest.mark.slurm
 @pytest.mark.process
 def test_a_preempted_slurm_job_writes_a_checkpoint_and_goes_on_when_requeued(tiny, tmp_path):
-    """VISSL submits through submitit, which runs the job locally where there is no SLURM.
-
-    Job and successor are new interpreters, which register MSCN by themselves.
-    """
+    """Job and successor are new interpreters, which register MSCN by themselves."""
     code = """
-import os, signal, sys, time
+import sys, time
 from pathlib import Path
 from vissl.utils.hydra_config import compose_hydra_configuration, convert_to_attrdict
 from vissl.utils.distributed_launcher import launch_distributed_on_slurm
-args, config = convert_to_attrdict(compose_hydra_configuration(sys.argv[1:]))
+sys.executable = sys.argv[1]
+args, config = convert_to_attrdict(compose_hydra_configuration(sys.argv[2:]))
 job = launch_distributed_on_slurm(cfg=config, engine_name=args.engine_name)
 while not Path("run/model_phase0.torch").is_file():
     time.sleep(0.01)
-controller = job._process.pid
-(task,) = Path(f"/proc/{controller}/task/{controller}/children").read_text().split()
-os.kill(int(task), signal.SIGUSR2)  # as SLURM does before it preempts
+job._interrupt(timeout=True)  # as SLURM does before it preempts
 job.result()
 from mscn_plugin.vissl.launcher import ResumableSlurmJob
 resubmitted = ResumableSlurmJob("train", config).checkpoint()
@@ -181,7 +177,7 @@ assert type(resubmitted.function) is ResumableSlurmJob
         "config.SLURM.PARTITION=any",
         "config.SLURM.LOG_FOLDER=log",
     ]
-    run_python("-c", code, *overrides, cwd=tmp_path)
+    run_python("-c", code, NEW_INTERPRETER, *overrides, cwd=tmp_path)
     output, errors = (
         "".join(path.read_text() for path in (tmp_path / "log").glob(f"*_log.{end}"))
         for end in ("out", "err")

@@ -11,6 +11,7 @@ import torch
 
 from mscn_plugin.config.checks.gpu_memory import check_gpu_memory
 from mscn_plugin.config.hydra_overrides import is_overridden
+from mscn_plugin.data.parallel import usable_cores
 from mscn_plugin.data.shared_memory import check_shared_memory
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.masking.per_branch import masks_per_branch
@@ -34,6 +35,24 @@ def _check_batch(cfg: Config) -> None:
             f"config.LOSS.moco_loss.queue_size is {cfg.LOSS.moco_loss.queue_size}; it must be a "
             f"multiple of the batch of all processes, {batch_size}"
         )
+
+
+def refuse_without_slurm() -> None:
+    """Refuse a job for SLURM where there is none: submitit would start it here, without a word.
+
+    Raises:
+        ConfigError: SLURM's programs are not on the ``PATH``.
+    """
+    if shutil.which("srun") is None:  # by which submitit tells
+        raise ConfigError(
+            "config.SLURM.USE_SLURM is True (--slurm), and there is no srun on the PATH: leave "
+            "it out to run here, or submit from a machine with SLURM's programs"
+        )
+
+
+def _check_slurm(cfg: Config) -> None:
+    if cfg.SLURM.USE_SLURM:
+        refuse_without_slurm()
 
 
 def _check_compiler(cfg: Config) -> None:
@@ -66,7 +85,7 @@ def _check_devices(cfg: Config) -> None:
             memory = min(torch.cuda.get_device_properties(i).total_memory for i in range(gpus))
             check_gpu_memory(cfg, crop_size(cfg.DATA.TRAIN.TRANSFORMS), memory)
         return
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     if cfg.DATA.NUM_DATALOADER_WORKERS * max(gpus, 1) > cores:  # each takes seconds to start
         overrides["config.DATA.NUM_DATALOADER_WORKERS"] = cores // max(gpus, 1)
     asked = f"{distributed.NUM_NODES} x {distributed.NUM_PROC_PER_NODE} {cfg.MACHINE.DEVICE}s"
@@ -107,7 +126,7 @@ def _check_loader_memory(cfg: Config) -> None:
     )
 
 
-_RULES = (_check_batch, _check_compiler, _check_devices, _check_loader_memory)
+_RULES = (_check_batch, _check_slurm, _check_compiler, _check_devices, _check_loader_memory)
 
 
 def check(cfg: Config) -> None:
