@@ -14,9 +14,8 @@ from mscn_plugin.config.hydra_overrides import is_overridden
 from mscn_plugin.data.parallel import usable_cores
 from mscn_plugin.data.shared_memory import check_shared_memory
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.masking.per_branch import masks_per_branch
 from mscn_plugin.models.input_channels import input_channels
-from mscn_plugin.transforms.collate import COLLATOR, num_masks_of, num_views_of
+from mscn_plugin.transforms.collate import COLLATOR, masks_of_branches, num_views_of
 from mscn_plugin.transforms.on_device import split_pipeline
 from mscn_plugin.transforms.stated import crop_size
 from mscn_plugin.types import Config
@@ -110,7 +109,7 @@ def _check_loader_memory(cfg: Config) -> None:
     arrays = cfg.MSCN.CHANNELS is not None
     views, bytes_per_value = 1, 4  # at least, whatever the collator
     if train.COLLATE_FUNCTION == COLLATOR:
-        views = sum(masks_per_branch(num_masks_of(train)))
+        views = sum(masks_of_branches(train))
         with contextlib.suppress(ValueError):
             if cfg.MSCN.DEVICE_VIEWS is not False and split_pipeline(train, arrays):
                 views, bytes_per_value = num_views_of(train), 4 if arrays else 1
