@@ -209,7 +209,7 @@ def on_crop(
     for index, transform in enumerate(transforms):
         name, settings = transform["name"], set(transform) - {"name", "size"}
         if name == "Resize" and settings <= {"interpolation", "antialias"}:
-            before, now = now, np.array(resized(now, transform["size"]))
+            before, now = now, np.array(resized(now.tolist(), transform["size"]))
             box = box * (now / before)
         elif name == "CenterCrop" and not settings:
             height, width = _two(transform["size"])

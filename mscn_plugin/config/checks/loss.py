@@ -123,11 +123,11 @@ def check(cfg: Config) -> None:
     path = f"config.LOSS.{name}"
     settings = {k: v for k, v in (cfg.LOSS.get(name) or {}).items() if k != "name"}
     part = LOSSES[name]
-    known = inspect.signature(part).parameters
+    keys = inspect.signature(part).parameters
     for key in settings:
-        if key not in known:
+        if key not in keys:
             of = part.__name__
-            raise ConfigError(f"{path}.{key} is not a key of {of}; {suggestion(key, known)}")
+            raise ConfigError(f"{path}.{key} is not a key of {of}; {suggestion(key, keys)}")
     loss = with_path(path, part, **settings)
     if loss.num_masks != views:
         raise ConfigError(
