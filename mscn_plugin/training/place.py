@@ -35,7 +35,7 @@ class Place:
 
 
 def place_of(
-    checkpoint: dict[str, Any], per_epoch: int, global_batch: int, within_epoch: bool
+    checkpoint: dict[str, Any], per_epoch: int, within_epoch: bool, may_differ: bool
 ) -> Place:
     """Where a run with ``per_epoch`` steps in an epoch goes on from a checkpoint.
 
@@ -45,8 +45,8 @@ def place_of(
     Args:
         checkpoint: of VISSL's trainer.
         per_epoch: of now.
-        global_batch: images in a step of all processes, of now.
         within_epoch: whether it was written there, for checkpoints of earlier versions.
+        may_differ: whether its run may have had other steps in an epoch, for those, too.
     """
     iteration, epochs = checkpoint["iteration"], checkpoint["train_phase_idx"] + 1
     state = checkpoint["classy_state_dict"]
@@ -57,8 +57,7 @@ def place_of(
         before, done = iteration // epochs, 0
     else:
         before, done = per_epoch, iteration - epochs * per_epoch
-        same_batch = state["num_updates"] == iteration * global_batch  # VISSL counts images
-        if not (same_batch and 0 <= done <= per_epoch):
+        if may_differ or not 0 <= done <= per_epoch:
             logging.warning(
                 "the checkpoint was written within an epoch, by an earlier version, and does not "
                 f"say how many iterations that has; it has {per_epoch} now, and begins anew"

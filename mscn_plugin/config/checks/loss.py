@@ -173,11 +173,16 @@ def _check_crops(cfg: Config, path: str, section: dict[str, Any]) -> None:
             f"{path}.num_crops is {crops}; it must be {views}, as many as {COLLATOR} makes of an "
             "image"
         )
-    assigned, taught = section.get("crops_for_assign"), section.get("crops_for_teacher")
-    if assigned is not None:
-        list_of(one_of(*range(crops))).check(f"{path}.crops_for_assign", assigned)
+    chosen = {
+        key: section[key] for key in ("crops_for_assign", "crops_for_teacher") if key in section
+    }
+    if "memory_params" in section:
+        chosen["memory_params.crops_for_mb"] = section["memory_params"].get("crops_for_mb")
+    for key, numbers in chosen.items():
+        list_of(one_of(*range(crops))).check(f"{path}.{key}", numbers)
     # VISSL's teacher skips the pair of a view with itself by its place in this list.
-    if taught is not None and list(taught) not in [[*range(n)] for n in range(1, crops + 1)]:
+    taught = list(chosen.get("crops_for_teacher", [0]))
+    if taught != [*range(len(taught))]:
         raise ConfigError(
             f"{path}.crops_for_teacher is {taught}; it must be the first of the {crops} crops in "
             "their order, such as [0] or [0, 1]"
