@@ -173,9 +173,8 @@ def _check_crops(cfg: Config, path: str, section: dict[str, Any]) -> None:
             f"{path}.num_crops is {crops}; it must be {views}, as many as {COLLATOR} makes of an "
             "image"
         )
-    chosen = {
-        key: section[key] for key in ("crops_for_assign", "crops_for_teacher") if key in section
-    }
+    keys = ("crops_for_assign", "crops_for_teacher")
+    chosen: dict[str, Any] = {key: section[key] for key in keys if key in section}
     if "memory_params" in section:
         chosen["memory_params.crops_for_mb"] = section["memory_params"].get("crops_for_mb")
     for key, numbers in chosen.items():
