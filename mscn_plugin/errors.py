@@ -36,6 +36,14 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
 
 
+def check_known(path: str, keys: Iterable[str], known: Iterable[str], of: str) -> None:
+    """Raise ConfigError at the first of ``keys``, at ``path``, that is none that ``of`` knows."""
+    known = list(known)
+    for key in keys:
+        if key not in known:
+            raise ConfigError(f"{path}.{key} is not a key of {of}; {suggestion(key, known)}")
+
+
 def first_few(values: Sequence[object], most: int) -> str:
     """The first ``most`` of ``values``, and how many more there are."""
     more = f" and {len(values) - most} more" if len(values) > most else ""

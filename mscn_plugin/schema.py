@@ -22,7 +22,7 @@ from mscn_plugin.allowed import (
 )
 from mscn_plugin.data.arrays import LAYOUTS, MAX_CHANNELS
 from mscn_plugin.data.decoding import check_pixel_range
-from mscn_plugin.errors import ConfigError, suggestion
+from mscn_plugin.errors import ConfigError, check_known
 from mscn_plugin.masking import check_sigma
 from mscn_plugin.masking.high_pass import MIN_SIGMA
 from mscn_plugin.masking.kinds import cell_sides
@@ -338,9 +338,7 @@ def complete_settings(cfg: Config) -> None:
 def _check(path: str, section: Any, schema: Section) -> None:
     if not isinstance(section, dict):
         raise ConfigError(f"{path} is {section!r}; it must be a section")
-    for name in section:
-        if name not in schema:
-            raise ConfigError(f"{path}.{name} is not a key of MSCN; {suggestion(name, schema)}")
+    check_known(path, section, schema, "MSCN")
     for name, entry in schema.items():
         if isinstance(entry, Key):
             entry.allowed.check(f"{path}.{name}", section[name])

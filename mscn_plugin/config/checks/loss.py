@@ -8,7 +8,7 @@ from typing import Any
 from torch.nn.modules import loss as torch_losses
 
 from mscn_plugin.allowed import FRACTION, POSITIVE, Allowed, list_of, one_of, whole
-from mscn_plugin.errors import ConfigError, suggestion, with_path
+from mscn_plugin.errors import ConfigError, check_known, with_path
 from mscn_plugin.losses.byol import BYOLLoss
 from mscn_plugin.losses.registry import losses
 from mscn_plugin.transforms.collate import COLLATOR, masks_of_branches, num_masks_of, num_views_of
@@ -123,11 +123,7 @@ def check(cfg: Config) -> None:
     path = f"config.LOSS.{name}"
     settings = {k: v for k, v in (cfg.LOSS.get(name) or {}).items() if k != "name"}
     part = LOSSES[name]
-    keys = inspect.signature(part).parameters
-    for key in settings:
-        if key not in keys:
-            of = part.__name__
-            raise ConfigError(f"{path}.{key} is not a key of {of}; {suggestion(key, keys)}")
+    check_known(path, settings, inspect.signature(part).parameters, part.__name__)
     loss = with_path(path, part, **settings)
     if loss.num_masks != views:
         raise ConfigError(

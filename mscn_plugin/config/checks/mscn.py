@@ -8,7 +8,7 @@ from typing import Any
 from mscn_plugin.checkpoints.sigma import input_sigma
 from mscn_plugin.config.checks.evaluation import evaluates_online, is_evaluation
 from mscn_plugin.config.checks.loss import LOSSES
-from mscn_plugin.errors import ConfigError, suggestion, with_path
+from mscn_plugin.errors import ConfigError, check_known, with_path
 from mscn_plugin.masking.per_branch import (
     MASK_SETTINGS,
     NUM_BRANCHES,
@@ -115,7 +115,7 @@ def _check_order(cfg: Config) -> None:
             if later:
                 raise ConfigError(
                     f"config.DATA.{split}.TRANSFORMS[{index}] is {name}, behind {later}; it must "
-                    f"stand in front of it: images are normalized, then filtered, then masked"
+                    "stand in front of it: images are normalized, then filtered, then masked"
                 )
             before.append(name)
 
@@ -144,10 +144,7 @@ def _check_collator(cfg: Config) -> None:
         return
     path = "config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS"
     settings = dict(train.COLLATE_FUNCTION_PARAMS)
-    known = ("num_masks", *LAYOUT_SETTINGS, *MASK_SETTINGS)
-    for key in settings:
-        if key not in known:
-            raise ConfigError(f"{path}.{key} is not a key of {COLLATOR}; {suggestion(key, known)}")
+    check_known(path, settings, ("num_masks", *LAYOUT_SETTINGS, *MASK_SETTINGS), COLLATOR)
     with_path(path, masks_per_branch, settings.pop("num_masks", 2))
     for key in LAYOUT_SETTINGS:
         value = settings.pop(key, False)

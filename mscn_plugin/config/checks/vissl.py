@@ -29,9 +29,9 @@ from vissl.utils.misc import is_apex_available
 from mscn_plugin.allowed import ABOVE_ZERO_TO_ONE, BELOW_ONE, POSITIVE, Allowed, one_of, whole
 from mscn_plugin.allowed import refuse as refuse_key
 from mscn_plugin.config import frozen_parameters
+from mscn_plugin.config.checks.transforms import transform_class
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError, suggestion
-from mscn_plugin.transforms.stated import spellings
 from mscn_plugin.types import Config, is_whole, value_at
 
 _SPLITS = ("TRAIN", "TEST")
@@ -134,7 +134,8 @@ def _check_registered(cfg: Config) -> None:
     if cfg.LOSS.name not in LOSS_REGISTRY and not hasattr(torch_losses, str(cfg.LOSS.name)):
         refuse_name("LOSS.name", cfg.LOSS.name, LOSS_REGISTRY)
     for path, name in _transform_names(cfg):
-        if name not in TRANSFORM_REGISTRY and not _of_torchvision(name):
+        # Classy Vision finds a name that ends so in torchvision's transforms of videos.
+        if transform_class(name) is None and not name.endswith("Video"):
             refuse_name(path, name, [*TRANSFORM_REGISTRY, *dir(torchvision_transforms)])
 
 
@@ -278,12 +279,6 @@ def _transform_names(cfg: Config) -> Iterator[tuple[str, str]]:
     for split in _SPLITS:
         for index, transform in enumerate(cfg.DATA[split].TRANSFORMS):
             yield f"DATA.{split}.TRANSFORMS[{index}].name", transform["name"]
-
-
-def _of_torchvision(name: str) -> bool:
-    """Whether Classy Vision would find the transform there, in snake case, too."""
-    spelled = spellings({"name": name})
-    return any(hasattr(torchvision_transforms, n) for n in spelled) or name.endswith("Video")
 
 
 def _refuse(key: str, value: Any, wanted: str) -> None:
