@@ -88,6 +88,18 @@ def staging_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Let one process at a time be in such a block of a folder; others wait for its end."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some file systems have no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def remove_abandoned(folder: Path) -> None:
     """Remove unfinished files and folders of writers that were killed, not of those at work."""
     for staged in folder.glob(f"{STAGING}*"):

@@ -88,6 +88,16 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         [f"{V}=[{{name:ToTensor}},{MEAN},{{name:MSCNMask}},{FILTER}]"],
         f"{V}[3] is MSCNHighPass, behind MSCNMask; it must stand in front of it",
     ),
+    (
+        "a filter in the trunk behind masks",
+        [
+            "config.MODEL.TRUNK.NAME=high_pass_small_resnet",
+            "+config.MODEL.TRUNK.HIGH_PASS.SIGMA=1.25",
+            "config.DATA.TRAIN.TRANSFORMS.7.sigma=0",
+            "config.DATA.TEST.TRANSFORMS.4.sigma=0",
+        ],
+        "config.MODEL.TRUNK.NAME is high_pass_small_resnet, whose filter is behind the masks",
+    ),
     ("a port that cannot be", ["config.DISTRIBUTED.RUN_ID=localhost:99999"], "DISTRIBUTED.RUN_ID"),
     (
         "a schedule that nobody reads",

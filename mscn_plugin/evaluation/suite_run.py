@@ -35,7 +35,7 @@ from mscn_plugin.evaluation.paper_results import paper_method
 from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.evaluation.table import BASELINE_SETTINGS, markdown, plot, plot_curves
 from mscn_plugin.export.preprocessing import assumption, preprocessing_of
-from mscn_plugin.files import save_json, write_text
+from mscn_plugin.files import alone_in, save_json, write_text
 from mscn_plugin.runs.launch import RunFailedError
 
 FILES = ("results.json", "results.md", "results.png")
@@ -155,6 +155,8 @@ class SuiteRun:
                 plot(results, self.baseline, self.output / "results.png")
 
     def _evaluate(self, results: dict[str, Any]) -> None:
+        file = self.output / "results.json"
+        written = _text(file)
         bar_format = "{desc:<30}{percentage:3.0f}%|{bar}| {elapsed}"
         # disable=None: no bar where nobody looks.
         with tqdm(total=len(self.evaluations), bar_format=bar_format, disable=None) as bar:
@@ -164,12 +166,17 @@ class SuiteRun:
                 if isinstance(launch, Launch):
                     bar.write(f"{evaluation.config}: {launch.output}/console.txt", file=sys.stderr)
                 show = functools.partial(_show, bar, place)
-                done = {**results["evaluations"], evaluation.config: _entry(launch, show)}
-                results["evaluations"] = {
-                    e.config: done[e.config] for e in SUITES[self.suite] if e.config in done
-                }
-                save_json(self.output / "results.json", results)
-                write_text(self.output / "results.md", markdown(results, self.baseline))
+                entry = _entry(launch, show)
+                with alone_in(self.output):
+                    if _text(file) != written:  # a call at work beside this one has added to it
+                        self._keep_earlier(results)
+                    done = {**results["evaluations"], evaluation.config: entry}
+                    results["evaluations"] = {
+                        e.config: done[e.config] for e in SUITES[self.suite] if e.config in done
+                    }
+                    save_json(file, results)
+                    write_text(self.output / "results.md", markdown(results, self.baseline))
+                    written = _text(file)
                 curves = results["evaluations"][evaluation.config].get(CURVES)
                 if curves is not None:
                     plot_curves(curves, self.output / OCCLUSION_FILE)
@@ -289,6 +296,10 @@ def load_baseline(path: Path | None) -> dict[str, Any] | None:
         return {"evaluations": evaluations, **settings}
     except (OSError, ValueError, KeyError, TypeError):
         raise ConfigError(f"--baseline {path}: not the results.json of an evaluation") from None
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.is_file() else ""
 
 
 def _show(bar: Any, before: int, done: float) -> None:

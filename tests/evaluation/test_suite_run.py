@@ -118,6 +118,18 @@ def test_results_of_an_earlier_call_stay(evaluate):
     assert list(evaluate("quick_10percent").values()) == [2.0, 3.0, 1.0]
 
 
+def test_what_another_call_measures_meanwhile_stays(evaluate, monkeypatch):
+    measure = Launch.run
+
+    def run(self, progress):
+        monkeypatch.setattr(Launch, "run", measure)
+        evaluate("quick_frozen")
+        return measure(self, progress)
+
+    monkeypatch.setattr(Launch, "run", run)
+    assert evaluate("quick_linear") == {"quick_frozen": 0.0, "quick_linear": 1.0}
+
+
 def test_results_of_other_images_settings_or_checkpoints_do_not(evaluate, data, tmp_path, capsys):
     evaluate("quick_linear")
     assert "begins anew" not in capsys.readouterr().err

@@ -15,7 +15,7 @@ from mscn_plugin.masking.per_branch import (
     mask_distributions,
     masks_per_branch,
 )
-from mscn_plugin.models.high_pass_trunk import PREFIX
+from mscn_plugin.models.high_pass_trunk import PREFIX, trunk_sigma
 from mscn_plugin.models.sections import plain_name
 from mscn_plugin.models.small_resnet import trunk_settings
 from mscn_plugin.transforms.collate import COLLATOR, LAYOUT_SETTINGS, BatchLayout, num_views_of
@@ -98,7 +98,7 @@ _ORDER = ("Normalize", "MSCNHighPass", "MSCNMask")
 
 
 def _check_order(cfg: Config) -> None:
-    """Check that images are normalized, then filtered, then masked (4.3, 4.6).
+    """Check that images are normalized, then filtered, then masked (4.3, 4.6), by whatever part.
 
     Behind the filter a mean moves the 0 of the filtered image, which is what masks fill in, and
     behind a mask the filter keeps the mask's edges.
@@ -118,6 +118,15 @@ def _check_order(cfg: Config) -> None:
                     "stand in front of it: images are normalized, then filtered, then masked"
                 )
             before.append(name)
+        collator = split == "TRAIN" and cfg.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR
+        masks = COLLATOR if collator else "MSCNMask" if "MSCNMask" in before else None
+        name = cfg.MODEL.TRUNK.NAME
+        if masks and trunk_sigma(cfg.MODEL.TRUNK):
+            raise ConfigError(
+                f"config.MODEL.TRUNK.NAME is {name}, whose filter is behind the masks of {masks} "
+                f"in config.DATA.{split}; it must be {plain_name(name)}, and MSCNHighPass one of "
+                f"config.DATA.{split}.TRANSFORMS"
+            )
 
 
 def _check_normalization(cfg: Config) -> None:
