@@ -34,8 +34,8 @@ from mscn_plugin.checkpoints.io import (
 )
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import SUITES
-from mscn_plugin.evaluation.launch import Launch
-from mscn_plugin.evaluation.suites import Run
+from mscn_plugin.evaluation.evaluation_run import EvaluationRun
+from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 from mscn_plugin.export.pretrained import load_pretrained
 from mscn_plugin.export.results import read_results
 from mscn_plugin.report.history import History
@@ -93,7 +93,7 @@ PICKLED = {
     ),
 }
 CHECKPOINTS = {
-    "evaluate.py": Run.of,
+    "evaluate.py": PretrainingRun.of,
     "export.py, write_report.py": load_pretrained,
     "draw_kernels.py": first_kernels,
     "extract_target.py and all others": load_checkpoint,
@@ -163,7 +163,7 @@ def test_other_archives_are_no_checkpoints(tmp_path, kind):
 
 
 CONFIGURATIONS = {
-    "evaluate.py, detect.py": Run.of,
+    "evaluate.py, detect.py": PretrainingRun.of,
     "export.py": lambda folder: load_pretrained(folder / "checkpoint.torch"),
     "draw_kernels.py": first_kernels,
     "write_report.py": write_report,
@@ -197,7 +197,11 @@ def test_a_configuration_with_anything_in_the_place_of_a_section(run, registered
     }
     for value in (None, 1, [1], "text", {}):
         (run / "train_config.yaml").write_text(json.dumps({**sections, key: value}))
-        for reader in (Run.of, write_report, lambda folder: load_pretrained(folder / CHECKPOINT)):
+        for reader in (
+            PretrainingRun.of,
+            write_report,
+            lambda folder: load_pretrained(folder / CHECKPOINT),
+        ):
             try:
                 reader(run)
             except ConfigError as error:
@@ -214,7 +218,7 @@ def test_a_configuration_within_a_checkpoint(tmp_path, registered, text):
     """As ``mscn target`` writes it."""
     file = tmp_path / CHECKPOINT
     torch.save({"classy_state_dict": {**trunk(), "mscn_config": text}}, file)
-    for reader in (Run.of, load_pretrained, first_kernels, write_report):
+    for reader in (PretrainingRun.of, load_pretrained, first_kernels, write_report):
         try:
             reader(file)
         except ConfigError as error:  # kernels need no such section
@@ -344,7 +348,9 @@ def test_lists_of_images_and_labels(tmp_path, ran, compose, key, kind):
 
 def test_the_outcome_of_a_slurm_job(tmp_path, ran, monkeypatch):
     """submitit keeps outcomes as pickles in the evaluation's folder."""
-    launch = Launch(SUITES["quick"][0], (), tmp_path, "digest", ("config.SLURM.USE_SLURM=true",))
+    launch = EvaluationRun(
+        SUITES["quick"][0], (), tmp_path, "digest", ("config.SLURM.USE_SLURM=true",)
+    )
     launch.output.mkdir()
     outcome = launch.output / "7_0_result.pkl"
     job = SimpleNamespace(done=lambda: True, exception=lambda: pickle.loads(outcome.read_bytes()))

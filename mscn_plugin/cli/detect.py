@@ -51,12 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from mscn_plugin.detection.launch import require_detectron2
     from mscn_plugin.detection.transfer import Transfer, number_of_gpus, table
-    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
     from mscn_plugin.export.preprocessing import assumption
 
     require_detectron2()
     num_gpus = number_of_gpus(options.num_gpus)
-    source = Run.of(options.checkpoint, options.sigma)
+    source = PretrainingRun.of(options.checkpoint, options.sigma)
     if source.config is None:
         words = assumption(source.checkpoint, "pictures in RGB, ImageNet's mean and std")
         print(f"{options.program}: warning: {words}", file=sys.stderr)

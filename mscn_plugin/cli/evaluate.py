@@ -63,13 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     from mscn_plugin.config.checks.machine import refuse_without_slurm
     from mscn_plugin.evaluation import suite_run
-    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
     from mscn_plugin.evaluation.table import markdown
     from mscn_plugin.runs.launch import stopped_by_signals
 
     if options.slurm is not None:
         refuse_without_slurm()
-    pretrained = Run.of(options.checkpoint, options.sigma)
+    pretrained = PretrainingRun.of(options.checkpoint, options.sigma)
     suite = suite_run.SuiteRun(
         pretrained,
         options.suite,

@@ -30,9 +30,9 @@ from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.data.sources import find_splits, measured_images
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import CURVES, SUITES, Evaluation
-from mscn_plugin.evaluation.launch import Launch
+from mscn_plugin.evaluation.evaluation_run import EvaluationRun
 from mscn_plugin.evaluation.paper_results import paper_method
-from mscn_plugin.evaluation.suites import Run
+from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 from mscn_plugin.evaluation.table import BASELINE_SETTINGS, markdown, plot, plot_curves
 from mscn_plugin.export.preprocessing import assumption, preprocessing_of
 from mscn_plugin.files import alone_in, save_json, write_text
@@ -72,7 +72,7 @@ class SuiteRun:
         digests: of the images, by folder and channels; what several suites share is hashed once.
     """
 
-    run: Run
+    run: PretrainingRun
     suite: str
     evaluations: list[Evaluation]
     folders: dict[str, tuple[str, str]]
@@ -130,7 +130,7 @@ class SuiteRun:
                 entry = earlier["evaluations"].get(evaluation.config)
                 launch = self.launch(evaluation, results["sha256"]) if entry else ""
                 name = evaluation.dataset
-                if isinstance(launch, Launch):
+                if isinstance(launch, EvaluationRun):
                     kept = entry.get("folder") == str(launch.output)
                 else:  # or the call before was given its data
                     given_before = name in earlier["measured_on"] and name not in self.folders
@@ -163,7 +163,7 @@ class SuiteRun:
             for place, evaluation in enumerate(self.evaluations):
                 bar.set_description_str(evaluation.config)
                 launch = self.launch(evaluation, results["sha256"])
-                if isinstance(launch, Launch):
+                if isinstance(launch, EvaluationRun):
                     bar.write(f"{evaluation.config}: {launch.output}/console.txt", file=sys.stderr)
                 show = functools.partial(_show, bar, place)
                 entry = _entry(launch, show)
@@ -181,7 +181,7 @@ class SuiteRun:
                 if curves is not None:
                     plot_curves(curves, self.output / OCCLUSION_FILE)
 
-    def launch(self, evaluation: Evaluation, digest: str) -> Launch | str:
+    def launch(self, evaluation: Evaluation, digest: str) -> EvaluationRun | str:
         """How to run an evaluation, or why it is left out.
 
         Raises:
@@ -205,7 +205,7 @@ class SuiteRun:
         inputs += map(file_digest, named_files(self.overrides))
         overrides = (*self.machine, *self.run.overrides(evaluation.config), *data, *self.overrides)
         slurm = slurm_overrides(self.partition)
-        return Launch(evaluation, overrides, self.output, digest, slurm, tuple(inputs))
+        return EvaluationRun(evaluation, overrides, self.output, digest, slurm, tuple(inputs))
 
     @property
     def machine(self) -> list[str]:
@@ -231,7 +231,7 @@ def choose(suite: str, names: Sequence[str] | None) -> list[Evaluation]:
     return [configs[name] for name in configs if not names or name in names]
 
 
-def assumptions(run: Run, evaluations: Sequence[Evaluation]) -> list[str]:
+def assumptions(run: PretrainingRun, evaluations: Sequence[Evaluation]) -> list[str]:
     """Warnings that images are prepared as the configs have it; none where the run's way is known.
 
     Without the run's configuration nobody knows what its images went through, the filter apart.
@@ -243,7 +243,9 @@ def assumptions(run: Run, evaluations: Sequence[Evaluation]) -> list[str]:
     return [assumption(run.checkpoint, images) for images in prepared]
 
 
-def data_folders(suite: str, named: Sequence[str], run: Run) -> dict[str, tuple[str, str]]:
+def data_folders(
+    suite: str, named: Sequence[str], run: PretrainingRun
+) -> dict[str, tuple[str, str]]:
     """The folder of each data set that is known, and what names it.
 
     Args:
@@ -308,7 +310,7 @@ def _show(bar: Any, before: int, done: float) -> None:
         bar.refresh()
 
 
-def _entry(launch: Launch | str, progress: Callable[[float], None]) -> dict[str, Any]:
+def _entry(launch: EvaluationRun | str, progress: Callable[[float], None]) -> dict[str, Any]:
     """The entry of one evaluation in ``results.json``: its metrics or its error."""
     if isinstance(launch, str):
         progress(1.0)

@@ -18,9 +18,9 @@ from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import hydra_override, named_files, slurm_overrides
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.launch import Launch
+from mscn_plugin.evaluation.evaluation_run import EvaluationRun
+from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 from mscn_plugin.evaluation.suite_run import SuiteRun, choose, data_folders
-from mscn_plugin.evaluation.suites import Run
 from mscn_plugin.experiments.definitions import SUITES, Experiment
 from mscn_plugin.experiments.results import comparable
 from mscn_plugin.experiments.runs import ExperimentRun
@@ -149,9 +149,9 @@ class Schedule:
 
     def _launches(
         self, folder: Path, digests: dict[tuple[str, int | None], str]
-    ) -> Iterator[Launch]:
+    ) -> Iterator[EvaluationRun]:
         """The evaluations of a run, where ``mscn evaluate`` has them; ``digests`` is added to."""
-        run = Run.of(folder)
+        run = PretrainingRun.of(folder)
         suite = SuiteRun(
             run,
             "quick",
@@ -292,4 +292,4 @@ def _outcome(run: ToolRun, bar: Any) -> dict[str, Any]:
 def _name(run: ToolRun) -> str:
     """A run's folder; of an evaluation, which lies in its run's, both."""
     own: str = run.output.name
-    return f"{run.output.parents[1].name}, {own}" if isinstance(run, Launch) else own
+    return f"{run.output.parents[1].name}, {own}" if isinstance(run, EvaluationRun) else own

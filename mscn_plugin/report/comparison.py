@@ -14,7 +14,7 @@ from vissl.config import AttrDict
 from mscn_plugin.checkpoints.fingerprint import recipe_of
 from mscn_plugin.checkpoints.io import CheckpointError
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.suites import Run
+from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 from mscn_plugin.experiments.runs import METRICS
 from mscn_plugin.files import write_text
 from mscn_plugin.report.accuracies import (
@@ -65,7 +65,7 @@ def write_comparison(paths: Sequence[Path], output: Path | None = None) -> Path:
     return output
 
 
-def render(runs: dict[str, Run]) -> str:
+def render(runs: dict[str, PretrainingRun]) -> str:
     """The page of the runs by their names, as text."""
     histories = {name: History.of(run.checkpoint.parent) for name, run in runs.items()}
     baselines = [f"{of}: {title}" for of in ("before training", "colors") for title in METRICS]
@@ -100,7 +100,7 @@ def joint_curves(histories: dict[str, History]) -> list[Curve]:
     return list(plots.values())
 
 
-def differences(runs: dict[str, Run]) -> dict[str, list[str]]:
+def differences(runs: dict[str, PretrainingRun]) -> dict[str, list[str]]:
     """By its key, each setting that changes the weights and differs: its values in words.
 
     Raises:
@@ -130,7 +130,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
         yield path, in_words(value)
 
 
-def _accuracies(run: Run, history: History) -> dict[str, Any]:
+def _accuracies(run: PretrainingRun, history: History) -> dict[str, Any]:
     """A row of the table, in the order of its columns, of what the checkpoint has seen."""
     rows = dict(accuracy_rows(history, run.epochs))
     trained = next((values for title, values in rows.items() if title not in BASELINES), {})

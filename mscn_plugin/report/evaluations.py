@@ -7,11 +7,11 @@ from typing import Any
 
 from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.evaluation.definitions import BOX_PREDICTORS, BOXES
-from mscn_plugin.evaluation.suites import Run
+from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 from mscn_plugin.evaluation.table import about_boxes
 
 
-def details_of(run: Run, config: str, key: str) -> dict[str, Any] | None:
+def details_of(run: PretrainingRun, config: str, key: str) -> dict[str, Any] | None:
     """What one evaluation has measured beside its metrics, or None.
 
     Only of the checkpoint itself: the folder may hold the evaluation of an earlier one.
@@ -28,7 +28,7 @@ def details_of(run: Run, config: str, key: str) -> dict[str, Any] | None:
         return None
 
 
-def box_table(run: Run) -> dict[str, Any] | None:
+def box_table(run: PretrainingRun) -> dict[str, Any] | None:
     """Mean IoU of boxes, ``rows`` of titles and percent, and what it is ``about``; or None."""
     measured = details_of(run, "quick_boxes", BOXES)
     if measured is None:

@@ -16,7 +16,7 @@ from mscn_plugin.checkpoints.io import (
     trunk_weights,
 )
 from mscn_plugin.data.arrays import shown_channels
-from mscn_plugin.evaluation.suites import Run
+from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 from mscn_plugin.files import save_figure
 from mscn_plugin.models.input_channels import RGB
 from mscn_plugin.types import value_at
@@ -45,7 +45,7 @@ def first_kernels(path: str | Path) -> Tensor:
     """
     path = Path(path)
     if path.is_dir():
-        path = Run.of(path).checkpoint
+        path = PretrainingRun.of(path).checkpoint
     checkpoint = load_checkpoint(path)
     weights = trunk_weights(checkpoint, path)
     candidates = [weights[_NAME]] if _NAME in weights else list(weights.values())

@@ -10,7 +10,7 @@ from PIL import Image
 
 from mscn_plugin.checkpoints.io import CheckpointError, config_source
 from mscn_plugin.errors import ConfigError, RunError
-from mscn_plugin.evaluation.suites import Run
+from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 from mscn_plugin.export.pretrained import Pretrained, describe, load_pretrained
 from mscn_plugin.files import write_text
 from mscn_plugin.models.input_channels import RGB
@@ -82,7 +82,10 @@ def write_report(
 
 
 def render(
-    run: Run, pretrained: Pretrained, data: str | None = None, max_images: int = MAX_TRAIN_IMAGES
+    run: PretrainingRun,
+    pretrained: Pretrained,
+    data: str | None = None,
+    max_images: int = MAX_TRAIN_IMAGES,
 ) -> str:
     """The page as text; arguments and errors as for :func:`write_report`."""
     assert run.config is not None
@@ -105,9 +108,9 @@ def render(
     return filled("report", content)
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path) -> PretrainingRun:
     """The run of ``path``, with its configuration; errors as for :func:`write_report`."""
-    run = Run.of(path)
+    run = PretrainingRun.of(path)
     if run.config is None or config_source(run.checkpoint) == run.checkpoint:
         raise CheckpointError(
             f"{run.checkpoint} has no train_config.yaml beside it, from which the report takes the "
@@ -121,7 +124,7 @@ def read_run(path: Path) -> Run:
     return run
 
 
-def _about(run: Run, pretrained: Pretrained) -> str:
+def _about(run: PretrainingRun, pretrained: Pretrained) -> str:
     total = run.config["OPTIMIZER"]["num_epochs"] if run.config else None
     seen = "unknown" if pretrained.epochs is None else pretrained.epochs
     trunk = describe(pretrained.model_config)

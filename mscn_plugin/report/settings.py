@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from mscn_plugin.evaluation.suites import Run
+from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 from mscn_plugin.models.sections import sections_of
 from mscn_plugin.types import value_at
 
@@ -43,7 +43,7 @@ _TRAINING = {
 }
 
 
-def important_settings(run: Run) -> list[Setting]:
+def important_settings(run: PretrainingRun) -> list[Setting]:
     """Rows for the keys that the run's configuration has; ``run.config`` is not None."""
     config = run.config or {}
     loss, sections = config["LOSS"]["name"], sections_of(config["MODEL"]["TRUNK"]["NAME"])
@@ -72,7 +72,7 @@ def _rows(config: dict[str, Any], titles: dict[str, str]) -> Iterator[Setting]:
             yield Setting(title, key, in_words(value))
 
 
-def _input(run: Run) -> Iterator[Setting]:
+def _input(run: PretrainingRun) -> Iterator[Setting]:
     if run.crop:
         sides = " x ".join(map(str, dict.fromkeys(run.crop)))
         yield Setting("side of a view", "DATA.TRAIN.TRANSFORMS", f"{sides} pixels")

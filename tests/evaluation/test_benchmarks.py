@@ -21,12 +21,12 @@ def arguments(checkpoints, image_folder):
     """What VISSL's tool gets to run a config on a run of seconds."""
 
     def of(name, method, *overrides):
-        from mscn_plugin.evaluation.suites import Run
+        from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 
         return [
             f"config=mscn/benchmark/{name}",
             *(() if "quick" in name else ("+config/mscn/machine=cpu",)),
-            *Run.of(checkpoints[method]).overrides(name),
+            *PretrainingRun.of(checkpoints[method]).overrides(name),
             f"config.MSCN.DATA={image_folder}",
             "config.DATA.NUM_DATALOADER_WORKERS=0",
             "config.CHECKPOINT.DIR=evaluation",

@@ -10,8 +10,8 @@ import pytest
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation import suite_run
 from mscn_plugin.evaluation.definitions import SUITES
-from mscn_plugin.evaluation.launch import Launch
-from mscn_plugin.evaluation.suites import Run
+from mscn_plugin.evaluation.evaluation_run import EvaluationRun
+from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def data(image_folder, tmp_path):
 @pytest.fixture
 def suite(data, tmp_path, monkeypatch):
     """A suite of evaluations of one checkpoint, whose overrides are not composed."""
-    monkeypatch.setattr(Run, "overrides", lambda self, config: [])
+    monkeypatch.setattr(PretrainingRun, "overrides", lambda self, config: [])
     checkpoint = tmp_path / "checkpoint.torch"
     checkpoint.write_bytes(b"weights")
 
     def make(*only, **settings):
         name = settings.pop("suite", "quick")
         return suite_run.SuiteRun(
-            Run(tmp_path, checkpoint, None, 0.0, None),
+            PretrainingRun(tmp_path, checkpoint, None, 0.0, None),
             name,
             suite_run.choose(name, only),
             settings.pop("folders", {"data": (str(data), "--data")}),
@@ -98,9 +98,11 @@ def test_a_folder_that_cannot_be_made_is_the_error_of_one_evaluation(suite):
 def evaluate(suite, monkeypatch):
     """Measure some evaluations, each of which gives the next number; returns what is kept."""
     numbers = iter(range(100))
-    monkeypatch.setattr(Launch, "metrics", lambda self: None)
-    monkeypatch.setattr(Launch, "run", lambda self, progress: {"kNN, top-1": float(next(numbers))})
-    monkeypatch.setattr(Run, "loss", None)
+    monkeypatch.setattr(EvaluationRun, "metrics", lambda self: None)
+    monkeypatch.setattr(
+        EvaluationRun, "run", lambda self, progress: {"kNN, top-1": float(next(numbers))}
+    )
+    monkeypatch.setattr(PretrainingRun, "loss", None)
 
     def run(*only, **settings):
         of_run = suite(*only, **settings)
@@ -119,14 +121,14 @@ def test_results_of_an_earlier_call_stay(evaluate):
 
 
 def test_what_another_call_measures_meanwhile_stays(evaluate, monkeypatch):
-    measure = Launch.run
+    measure = EvaluationRun.run
 
     def run(self, progress):
-        monkeypatch.setattr(Launch, "run", measure)
+        monkeypatch.setattr(EvaluationRun, "run", measure)
         evaluate("quick_frozen")
         return measure(self, progress)
 
-    monkeypatch.setattr(Launch, "run", run)
+    monkeypatch.setattr(EvaluationRun, "run", run)
     assert evaluate("quick_linear") == {"quick_frozen": 0.0, "quick_linear": 1.0}
 
 
@@ -144,7 +146,9 @@ def test_results_of_other_images_settings_or_checkpoints_do_not(evaluate, data, 
 
 def test_images_of_a_run_that_are_named_from_an_unknown_folder_are_not_guessed(tmp_path):
     """Runs of earlier versions have ``DATA: data`` as it was typed."""
-    run = Run(tmp_path, tmp_path / "checkpoint.torch", {"MSCN": {"DATA": "data"}}, 0.0, None)
+    run = PretrainingRun(
+        tmp_path, tmp_path / "checkpoint.torch", {"MSCN": {"DATA": "data"}}, 0.0, None
+    )
     with pytest.raises(ConfigError, match="is taken, which is 'data', seen from a folder"):
         suite_run.data_folders("quick", [], run)
     assert suite_run.data_folders("quick", ["photographs"], run)

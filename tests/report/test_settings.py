@@ -10,11 +10,13 @@ pytestmark = pytest.mark.usefixtures("registered")
 
 @pytest.mark.parametrize("config", [("quickstart",), ("byol_quickstart", BYOL_HEADS)])
 def test_settings_come_from_the_configuration(compose, tiny, config):
-    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
     from mscn_plugin.report.settings import important_settings
 
     config = compose(f"config=mscn/{config[0]}", *tiny, *config[1:])
-    rows = important_settings(Run(Path("run"), Path("run/a.torch"), config, 1.25, (56, 56)))
+    rows = important_settings(
+        PretrainingRun(Path("run"), Path("run/a.torch"), config, 1.25, (56, 56))
+    )
     values = {row.key: row.value for row in rows}
     assert values["LOSS.name"] == config.LOSS.name
     assert "num_masks 2" in values[f"LOSS.{config.LOSS.name}"]
@@ -26,11 +28,11 @@ def test_settings_come_from_the_configuration(compose, tiny, config):
 
 
 def test_keys_that_are_not_there_are_left_out():
-    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
     from mscn_plugin.report.settings import important_settings
 
     config = {"LOSS": {"name": "a_loss"}, "MODEL": {"TRUNK": {"NAME": "a_trunk"}}}
-    rows = important_settings(Run(Path("run"), Path("run/a.torch"), config, 0.0, None))
+    rows = important_settings(PretrainingRun(Path("run"), Path("run/a.torch"), config, 0.0, None))
     assert [(row.title, row.value) for row in rows] == [
         ("loss", "a_loss"),
         ("trunk", "a_trunk"),

@@ -18,7 +18,7 @@ from mscn_plugin.evaluation.definitions import (
     METER,
     SUITES,
 )
-from mscn_plugin.evaluation.launch import Launch
+from mscn_plugin.evaluation.evaluation_run import EvaluationRun
 from mscn_plugin.runs.launch import RunFailedError
 
 LINEAR = next(e for e in SUITES["quick"] if e.config == "quick_linear")
@@ -28,7 +28,7 @@ KNN = next(e for e in SUITES["quick"] if e.config == "quick_frozen")
 @pytest.fixture
 def unfinished(tmp_path):
     """An evaluation on SLURM with a final checkpoint and no accuracy of its epoch."""
-    launch = Launch(LINEAR, (), tmp_path, "digest", ("config.SLURM.USE_SLURM=true",))
+    launch = EvaluationRun(LINEAR, (), tmp_path, "digest", ("config.SLURM.USE_SLURM=true",))
     launch.output.mkdir()
     for name in ("model_phase0.torch", "model_final_checkpoint_phase1.torch"):
         (launch.output / name).write_text("weights")
@@ -59,7 +59,7 @@ def folder(tmp_path):
     """An evaluation's folder as VISSL leaves it, by its metrics' lines."""
 
     def write(evaluation, *lines):
-        launch = Launch(evaluation, (), tmp_path, "digest")
+        launch = EvaluationRun(evaluation, (), tmp_path, "digest")
         launch.output.mkdir()
         (launch.output / "train_config.yaml").write_text("OPTIMIZER: {num_epochs: 3}")
         (launch.output / "metrics.json").write_text("".join(lines))

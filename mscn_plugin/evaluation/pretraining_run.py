@@ -1,4 +1,4 @@
-"""The overrides that fit the configurations of evaluations to a pre-training run."""
+"""A pre-training run, and the overrides that fit the configurations of evaluations to it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LAYERS = "MODEL.FEATURE_EVAL_SETTINGS.LINEAR_EVAL_FEAT_POOL_OPS_MAP"
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class PretrainingRun:
     """What a pre-training run leaves that its evaluations depend on.
 
     Attributes:
@@ -51,7 +51,7 @@ class Run:
     epochs: int | None = None
 
     @classmethod
-    def of(cls, path: Path, sigma: float | None = None) -> Run:
+    def of(cls, path: Path, sigma: float | None = None) -> PretrainingRun:
         """Read a checkpoint, or the newest one of the folder that ``path`` names.
 
         Args:

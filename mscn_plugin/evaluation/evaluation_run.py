@@ -22,7 +22,7 @@ from mscn_plugin.runs.launch import ToolRun
 
 
 @dataclasses.dataclass(frozen=True)
-class Launch(ToolRun):
+class EvaluationRun(ToolRun):
     """One evaluation of one checkpoint, in a folder that is named after all that it depends on.
 
     What a folder holds is what this command made, so that it can be reused, or resumed by VISSL.

@@ -48,10 +48,10 @@ def test_every_evaluation_of_a_suite_is_a_config():
 
 
 def test_the_papers_run_needs_no_change_of_the_papers_configs(save):
-    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 
     file = save("simclr", 5.0)
-    run = Run.of(file)
+    run = PretrainingRun.of(file)
     assert (run.sigma, run.crop, run.loss) == (5.0, (224, 224), "mscn_info_nce_loss")
     config = composed("mscn/benchmark/imagenet1k_linear")
     trunk = config["MODEL"]["TRUNK"]["RESNETS"]
@@ -64,29 +64,32 @@ def test_the_papers_run_needs_no_change_of_the_papers_configs(save):
 
 
 def test_another_scale_brings_its_transforms(save):
-    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 
-    overrides = Run.of(save("quickstart", 1.25)).overrides("imagenet1k_linear")
+    overrides = PretrainingRun.of(save("quickstart", 1.25)).overrides("imagenet1k_linear")
     train, test = overrides[-2:]
     assert "{name:RandomResizedCrop,size:56}" in train
     assert "{name:Resize,size:64},{name:CenterCrop,size:56}" in test
     assert train.endswith("{name:MSCNHighPass,sigma:1.25}]")
     assert "+config.MODEL.TRUNK.SMALL_RESNET.WIDTH=16" in overrides
-    assert "config.MODEL.TRUNK.SMALL_RESNET.WIDTH=16" in Run.of(save("quickstart", 1.25)).overrides(
-        "quick_linear"
-    )
+    assert "config.MODEL.TRUNK.SMALL_RESNET.WIDTH=16" in PretrainingRun.of(
+        save("quickstart", 1.25)
+    ).overrides("quick_linear")
 
 
 def test_pictures_are_decoded_by_the_runs_range(save, compose):
     from vissl.utils.hydra_config import compose_hydra_configuration
 
-    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 
     file = save("quickstart", 1.25)
     config = yaml.safe_load((file.parent / "train_config.yaml").read_text())
     config["MSCN"]["PIXEL_RANGE"] = [-0.5, 4095]
     (file.parent / "train_config.yaml").write_text(yaml.safe_dump(config))
-    config, overrides = "config=mscn/benchmark/quick_linear", Run.of(file).overrides("quick_linear")
+    config, overrides = (
+        "config=mscn/benchmark/quick_linear",
+        PretrainingRun.of(file).overrides("quick_linear"),
+    )
     assert compose_hydra_configuration([config, *overrides]).config.MSCN.PIXEL_RANGE == [-0.5, 4095]
 
 
@@ -95,13 +98,13 @@ def changed(save):
     """The quickstart's run after ``change`` of its configuration."""
 
     def write(change, config="quickstart"):
-        from mscn_plugin.evaluation.suites import Run
+        from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 
         file = save(config, 1.25)
         config = yaml.safe_load((file.parent / "train_config.yaml").read_text())
         change(config)
         (file.parent / "train_config.yaml").write_text(yaml.safe_dump(config))
-        return Run.of(file)
+        return PretrainingRun.of(file)
 
     return write
 
@@ -204,7 +207,7 @@ def test_channels_have_the_runs_order(changed):
 def test_arrays_are_read_and_seen_as_by_the_run(save):
     from vissl.utils.hydra_config import compose_hydra_configuration
 
-    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 
     file = save("arrays", 1.25)
     config = yaml.safe_load((file.parent / "train_config.yaml").read_text())
@@ -212,7 +215,7 @@ def test_arrays_are_read_and_seen_as_by_the_run(save):
     for split in ("TRAIN", "TEST"):
         config["DATA"][split]["TRANSFORMS"][2].update(mean=[30000.5, -1e-05], std=[4e3, 1e-3])
     (file.parent / "train_config.yaml").write_text(yaml.safe_dump(config))
-    run = Run.of(file)
+    run = PretrainingRun.of(file)
     assert (run.channels, run.crop) == (2, (56, 56))
     normalize = {"name": "Normalize", "mean": [30000.5, -1e-05], "std": [4e3, 1e-3]}
     behind = [normalize, {"name": "MSCNHighPass", "sigma": 1.25}]
@@ -230,7 +233,7 @@ def test_a_target_network_takes_its_runs_configuration_along(changed, tmp_path):
     """It is evaluated and exported as the run's own checkpoint is, wherever it lies."""
     from mscn_plugin.checkpoints.io import load_checkpoint, training_config
     from mscn_plugin.checkpoints.target import save_target
-    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
     from mscn_plugin.export.preprocessing import preprocessing_of
 
     def change(config):
@@ -244,7 +247,7 @@ def test_a_target_network_takes_its_runs_configuration_along(changed, tmp_path):
     run = changed(change)
     checkpoint = {**load_checkpoint(run.checkpoint), "loss": {"target.trunk.a": torch.ones(1)}}
     save_target(checkpoint, run.checkpoint, tmp_path / "target.torch")
-    target = Run.of(tmp_path / "target.torch")
+    target = PretrainingRun.of(tmp_path / "target.torch")
     assert target.config == run.config
     for name in ("quick_linear", "imagenet1k_nearest_neighbor"):
         assert target.overrides(name)[1:] == run.overrides(name)[1:]
@@ -258,27 +261,27 @@ def test_a_target_network_takes_its_runs_configuration_along(changed, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "train_config.yaml").write_text("config: {}")
     save_target(again, target.checkpoint, tmp_path / "other" / "target.torch")
-    assert Run.of(tmp_path / "other" / "target.torch").config == run.config
+    assert PretrainingRun.of(tmp_path / "other" / "target.torch").config == run.config
 
 
 def test_what_is_assumed_of_a_checkpoint_without_its_configuration_is_said(save):
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
     from mscn_plugin.evaluation.suite_run import assumptions, choose
-    from mscn_plugin.evaluation.suites import Run
 
     evaluations = choose("quick", ["quick_frozen", "quick_linear"])
-    (line,) = assumptions(Run.of(save(None, 1.25)), evaluations)
+    (line,) = assumptions(PretrainingRun.of(save(None, 1.25)), evaluations)
     assert line.endswith(
         "nor is there a train_config.yaml beside it: assumed are pictures in RGB, resized to 64 "
         "and cropped to 56 pixels, normalized with mean [0.485, 0.456, 0.406] and std [0.229, "
         "0.224, 0.225], MSCN.PIXEL_RANGE null"
     )
-    assert assumptions(Run.of(save("quickstart", 1.25)), evaluations) == []
+    assert assumptions(PretrainingRun.of(save("quickstart", 1.25)), evaluations) == []
 
 
 def test_an_unmasked_run_is_evaluated_without_a_filter(save):
-    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 
-    run = Run.of(save("simclr_unmasked", 0.0))
+    run = PretrainingRun.of(save("simclr_unmasked", 0.0))
     overrides = run.overrides("imagenet1k_linear")
     assert "config.MSCN.PRETRAINING_SIGMA=0.0" in overrides
     assert not any("MSCNHighPass" in override for override in overrides)
@@ -293,7 +296,7 @@ def test_the_overrides_compose(save, compose, image_folder):
     from vissl.utils.hydra_config import compose_hydra_configuration
 
     from mscn_plugin.evaluation.definitions import SUITES
-    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 
     regnet = {"NAME": "regnet", "REGNET": {"depth": 13, "w_a": 36.44, "name": "x"}}
     section = {"NAME": "convnext_tiny", "IN_CHANS": None, "KWARGS": {"dims": [8, 16, 24, 32]}}
@@ -305,7 +308,7 @@ def test_the_overrides_compose(save, compose, image_folder):
         (save("byol", 5.0, **regnet), some),
         (save("byol", 5.0, **timm), some),
     ):
-        run = Run.of(file)
+        run = PretrainingRun.of(file)
         for evaluation in evaluations:
             config = f"config=mscn/benchmark/{evaluation}"
             config = compose_hydra_configuration([config, *run.overrides(evaluation)]).config
@@ -321,10 +324,12 @@ def test_the_overrides_compose(save, compose, image_folder):
 
 @pytest.mark.hydra
 def test_layers_have_the_names_of_the_trunk(save):
-    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 
     settings = {"NAME": "high_pass_efficientnet", "HIGH_PASS": {"SIGMA": 5.0}}
-    run = Run.of(save("byol_unmasked", 5.0, **settings, EFFICIENT_NETS={"model_version": "B0"}))
+    run = PretrainingRun.of(
+        save("byol_unmasked", 5.0, **settings, EFFICIENT_NETS={"model_version": "B0"})
+    )
     for name, layer in (("quick_boxes", "conv_final"), ("imagenet1k_linear", "avgpool")):
         (asked,) = evaluation_of(run, name).MODEL.FEATURE_EVAL_SETTINGS[POOLING]
         assert asked == [layer, ["Identity", []]]
@@ -345,28 +350,28 @@ def test_frozen_features_are_not_asked_for_a_schedule():
 
 def test_sigma_is_the_checkpoints_the_runs_or_the_users(save):
     from mscn_plugin.checkpoints.io import CheckpointError
-    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 
-    assert Run.of(save(None, 2.0)).sigma == 2
-    assert Run.of(save("simclr", None)).sigma == 5
-    assert Run.of(save("simclr_unmasked", None)).sigma == 0
-    assert Run.of(save(None, None), sigma=3).sigma == 3
-    assert Run.of(save(None, 2.0).parent).sigma == 2  # a folder
+    assert PretrainingRun.of(save(None, 2.0)).sigma == 2
+    assert PretrainingRun.of(save("simclr", None)).sigma == 5
+    assert PretrainingRun.of(save("simclr_unmasked", None)).sigma == 0
+    assert PretrainingRun.of(save(None, None), sigma=3).sigma == 3
+    assert PretrainingRun.of(save(None, 2.0).parent).sigma == 2  # a folder
     for arguments, message in (
         ((save(None, None),), "does not say which high-pass filter its images passed"),
         ((save("simclr", 5.0), 3), "--sigma is 3, but .* was pre-trained with 5"),
         ((config_folder(),), "is not a file; it must be a checkpoint of VISSL"),
     ):
         with pytest.raises(CheckpointError, match=message):
-            Run.of(*arguments)
+            PretrainingRun.of(*arguments)
 
 
 def test_a_folder_that_was_moved(save):
     """VISSL links ``checkpoint.torch`` to the file by its absolute path."""
-    from mscn_plugin.evaluation.suites import Run
+    from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 
     link = save("simclr", 5.0)
     last = link.rename(link.with_name("model_final_checkpoint_phase9.torch"))
     link.symlink_to(f"/before/the/move/{last.name}")
     for path in (link, link.parent):
-        assert Run.of(path).checkpoint == last.resolve()
+        assert PretrainingRun.of(path).checkpoint == last.resolve()
