@@ -12,7 +12,7 @@ examples:
     mscn experiments trajectory --scale smoke
     mscn experiments trajectory table5 --scale small --seeds 0 1 2 --jobs 2
     mscn experiments study --scale study --data /data/tiny --evaluate quick_occlusion
-    mscn experiments all --scale paper --data /data/imagenet --slurm gpu
+    mscn experiments trajectory table9 --scale paper --data /data/imagenet --slurm gpu
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import importlib
 import logging
 import re
 import sys
+from importlib import metadata
 
 from mscn_plugin.errors import ConfigError
 
@@ -28,6 +29,8 @@ REGISTERING_MODULES = (
 """Modules whose import fills VISSL's registries, as those of the losses do; imported once each."""
 
 
+ENTRY_POINTS = "mscn_plugin"
+"""The group in which other packages name their modules that register something."""
 _ASKS_FOR_MSCN = re.compile(r"\+{0,2}config(=mscn/|/mscn/|\.MSCN\b|\.[\w.]+=(mscn|high_pass)_)")
 
 
@@ -45,6 +48,7 @@ def register_with_vissl() -> None:
     for module in REGISTERING_MODULES:
         importlib.import_module(module)
     losses()
+    _import_of_other_packages()
 
     from mscn_plugin.data import readable_images
 
@@ -60,3 +64,15 @@ def register_with_vissl() -> None:
     timm_training.install()
     launcher.install()
     config_hook.install()
+
+
+def _import_of_other_packages() -> None:
+    """Import the modules of :data:`ENTRY_POINTS`; one that fails is logged and left out."""
+    for entry in metadata.entry_points(group=ENTRY_POINTS):
+        try:
+            entry.load()
+        except Exception as error:  # of another's code, which may raise anything
+            logging.warning(
+                f"{entry.value}, an entry point of {ENTRY_POINTS}, is left out, since it cannot be "
+                f"imported: {error!r}"
+            )

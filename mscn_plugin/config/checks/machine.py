@@ -92,11 +92,14 @@ def _check_devices(cfg: Config) -> None:
     data = "" if cfg.MSCN.DATA else " config.MSCN.DATA=<folder of images>"
     if no_gpus and is_overridden("MACHINE.DEVICE"):  # stronger than the overlay
         data += " without config.MACHINE.DEVICE=gpu"
+    several = distributed.NUM_NODES > 1 and distributed.RUN_ID == "auto"
+    by_hand = ", or start it on every node with config.DISTRIBUTED.RUN_ID=<first node>:<port>"
+    by_hand = by_hand if several else ""
     raise ConfigError(
         f"this configuration asks for {asked} (nodes x processes) and this machine has "
         f"{gpus or 'no'} GPU{'s' if gpus != 1 else ''}: add {line}{data} to run it here (and "
         "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=<n> to fit its memory), or submit it with "
-        "config.SLURM.USE_SLURM=true config.SLURM.PARTITION=<partition>"
+        f"config.SLURM.USE_SLURM=true config.SLURM.PARTITION=<partition>{by_hand}"
     )
 
 
