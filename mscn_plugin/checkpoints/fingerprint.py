@@ -146,8 +146,12 @@ def another_recipe(cfg: Config, checkpoint: Path, only: str = "") -> tuple[str, 
         return None
     before, now = _recipe(cfg, {**_DEFAULTS, **stated}), recipe_of(cfg)
     content = before.pop(_CONTENT, None)
-    if content and before.get(_WEIGHTS) == now.get(_WEIGHTS) and _CONTENT.startswith(only):
-        before[_CONTENT], now[_CONTENT] = content, _digest(cfg) or content
+    if content and _CONTENT.startswith(only):
+        digest = _digest(cfg)
+        if before.get(_WEIGHTS) == now.get(_WEIGHTS):
+            before[_CONTENT], now[_CONTENT] = content, digest or content
+        elif digest == content:  # the file has been moved, or is a copy
+            before[_WEIGHTS] = now.get(_WEIGHTS)
     if not all(any(key.startswith(_IMAGES) for key in recipe) for recipe in (before, now)):
         # One of them does not say its images: it is of an earlier version, or they are no files.
         before, now = (

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from mscn_plugin.evaluation.definitions import (
     METER,
     Evaluation,
 )
-from mscn_plugin.runs.launch import ToolRun
+from mscn_plugin.runs.launch import RunFailedError, ToolRun
+
+_CHECKPOINT = "config.MODEL.WEIGHTS_INIT.PARAMS_FILE="
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +51,15 @@ class EvaluationRun(ToolRun):
     def config(self) -> str:
         return f"mscn/benchmark/{self.evaluation.config}"
 
-    @property
+    @functools.cached_property
     def output(self) -> Path:
-        words = json.dumps([self.digest, self.evaluation.config, *self.overrides, *self.inputs])
+        earlier = self._named_after(self.overrides)
+        if earlier.is_dir():  # of an earlier version, which named it after the checkpoint's path
+            return earlier
+        return self._named_after(o for o in self.overrides if not o.startswith(_CHECKPOINT))
+
+    def _named_after(self, overrides: Iterable[str]) -> Path:
+        words = json.dumps([self.digest, self.evaluation.config, *overrides, *self.inputs])
         name = hashlib.sha256(words.encode()).hexdigest()[:10]
         return self.folder / f"{self.evaluation.config}-{name}"
 
@@ -57,11 +67,14 @@ class EvaluationRun(ToolRun):
         """The numbers of the last epoch of this checkpoint; others are no result.
 
         Those that could not be measured, as the SVMs' of classes of few images, are left out.
+
+        Raises:
+            RunFailedError: there are numbers of several layers.
         """
         line = self._last_line()
         if line is None:
             return None
-        found = {title: _only(line, keys) for title, keys in self.evaluation.metrics.items()}
+        found = {title: self._only(line, keys) for title, keys in self.evaluation.metrics.items()}
         return {title: number for title, number in found.items() if number is not None}
 
     def details(self) -> dict[str, Any]:
@@ -82,13 +95,18 @@ class EvaluationRun(ToolRun):
         ]
         return done[-1] if done else None
 
-
-def _only(line: dict[str, Any], keys: tuple[str, ...]) -> float | None:
-    """The value at ``keys``, of the one layer that our configs evaluate; None: it has none."""
-    value: Any = line
-    for key in keys:
-        if key not in value:
-            return None
-        value = value[key]
-    (number,) = value.values()
-    return float(number)
+    def _only(self, line: dict[str, Any], keys: tuple[str, ...]) -> float | None:
+        """The value at ``keys``, of the one layer that our configs evaluate; None: it has none."""
+        value: Any = line
+        for key in keys:
+            if key not in value:
+                return None
+            value = value[key]
+        if len(value) != 1:
+            file = self.output / (FROZEN_LOG if FROZEN in keys else "metrics.json")
+            raise RunFailedError(
+                f"{self.evaluation.config} has numbers of {len(value)} layers "
+                f"({', '.join(value)}); one can be in the table: {file} has all"
+            )
+        (number,) = value.values()
+        return float(number)

@@ -109,38 +109,61 @@ class SuiteRun:
             "measured_on": measured_on,
             "evaluations": {},
         }
-        self._keep_earlier(results)
+        lost = self._keep_earlier(results)
+        if lost:
+            print(lost, file=sys.stderr)
         return results
 
-    def _keep_earlier(self, results: dict[str, Any]) -> None:
-        """Add to ``results`` the entries of an earlier call that are of the same evaluations."""
+    def _keep_earlier(self, results: dict[str, Any]) -> str | None:
+        """Add to ``results`` the entries of an earlier call that are of the same evaluations.
+
+        Returns:
+            A line on what of the earlier call is not kept, or None.
+        """
+        file = self.output / "results.json"
+        stay = "the folders of its evaluations stay, and --output keeps both tables"
         try:
-            earlier = json.loads((self.output / "results.json").read_text())
+            earlier = json.loads(file.read_text())
             differing = [what for key, what in _SETTINGS.items() if earlier[key] != results[key]]
-            if differing and earlier["evaluations"]:
-                file = self.output / "results.json"
-                print(
-                    f"{file} is of {' and '.join(differing)}, and begins anew; the folders of its "
-                    "evaluations stay, and --output keeps both tables",
-                    file=sys.stderr,
-                )
             if differing:
-                return
+                of = f"{file} is of {' and '.join(differing)}, and begins anew; {stay}"
+                return of if earlier["evaluations"] else None
+            lost = []
             for evaluation in SUITES[self.suite]:
-                entry = earlier["evaluations"].get(evaluation.config)
-                launch = self.launch(evaluation, results["sha256"]) if entry else ""
-                name = evaluation.dataset
-                if isinstance(launch, EvaluationRun):
-                    kept = entry.get("folder") == str(launch.output)
-                else:  # or the call before was given its data
-                    given_before = name in earlier["measured_on"] and name not in self.folders
-                    kept = entry == {"skipped": launch} or given_before
-                if entry and kept:
-                    results["evaluations"][evaluation.config] = entry
+                name, entry = evaluation.dataset, earlier["evaluations"].get(evaluation.config)
+                if not entry:
+                    continue
+                kept = self._kept(evaluation, entry, earlier, results)
+                if kept is not None:
+                    results["evaluations"][evaluation.config] = kept
                     if name in earlier["measured_on"]:
                         results["measured_on"].setdefault(name, earlier["measured_on"][name])
+                elif "metrics" in entry:
+                    lost.append(evaluation.config)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return  # none, or not of this version
+            return None  # none, or not of this version
+        of = f"of other images, boxes or settings, or of an earlier version, in {', '.join(lost)}"
+        return f"{file} is {of}, and begins anew there; {stay}" if lost else None
+
+    def _kept(
+        self,
+        evaluation: Evaluation,
+        entry: dict[str, Any],
+        earlier: dict[str, Any],
+        results: dict[str, Any],
+    ) -> dict[str, Any] | None:
+        """An earlier call's entry as this one keeps it, or None where it is of something else."""
+        name, launch = evaluation.dataset, self.launch(evaluation, results["sha256"])
+        if isinstance(launch, EvaluationRun):
+            # By the name: the folders may have been moved, or copied.
+            same = Path(entry.get("folder", "")).name == launch.output.name
+            return {**entry, "folder": str(launch.output)} if same else None
+        # Its data, or its list of boxes, are not given again.
+        images = earlier["measured_on"].get(name)
+        without_data = images is not None and name not in self.folders
+        without_boxes = evaluation.takes_boxes and images == results["measured_on"].get(name)
+        not_given = without_data or (without_boxes and "metrics" in entry)
+        return entry if not_given or entry == {"skipped": launch} else None
 
     def evaluate(self, results: dict[str, Any]) -> None:
         """Add one evaluation after the other to ``results``, and write :data:`FILES`.
@@ -156,7 +179,7 @@ class SuiteRun:
 
     def _evaluate(self, results: dict[str, Any]) -> None:
         file = self.output / "results.json"
-        written = _text(file)
+        written, said = _text(file), False
         bar_format = "{desc:<30}{percentage:3.0f}%|{bar}| {elapsed}"
         # disable=None: no bar where nobody looks.
         with tqdm(total=len(self.evaluations), bar_format=bar_format, disable=None) as bar:
@@ -169,7 +192,13 @@ class SuiteRun:
                 entry = _entry(launch, show)
                 with alone_in(self.output):
                     if _text(file) != written:  # a call at work beside this one has added to it
-                        self._keep_earlier(results)
+                        lost = self._keep_earlier(results)
+                        if lost and not said:  # once, however often both write
+                            bar.write(lost, file=sys.stderr)
+                            said = True
+                    before = results["evaluations"].get(evaluation.config, {})
+                    if "skipped" in entry and "metrics" in before:  # of an earlier call
+                        entry = before
                     done = {**results["evaluations"], evaluation.config: entry}
                     results["evaluations"] = {
                         e.config: done[e.config] for e in SUITES[self.suite] if e.config in done

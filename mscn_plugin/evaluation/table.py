@@ -91,16 +91,7 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
         [f"- {name}: {e[key]}" for name, e in results["evaluations"].items() if key in e]
         for key in ("error", "skipped")
     )
-    measured_on = [
-        f"Measured on{f' ({name})' if name != 'data' else ''}: {images}."
-        for name, images in results.get("measured_on", {}).items()
-    ]
-    assumed = [f"Warning: {line}." for line in results.get("assumed", [])]
-    parts = ["\n\n".join([f"# Evaluation\n\n{about}", *assumed, *measured_on]), text]
-    if results.get("overrides"):
-        parts.insert(
-            1, "Not as the configs stand: " + " ".join(f"`{o}`" for o in results["overrides"])
-        )
+    parts = ["# Evaluation", about, *conditions(results), text]
     if paper_rows(results["method"]):
         parts += _of_the_paper(results["evaluations"])
     parts += map(about_occlusion, _measured(results, CURVES))
@@ -112,6 +103,22 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
     if skipped:
         parts.append("Left out:\n\n" + "\n".join(skipped))
     return "\n\n".join(parts) + "\n"
+
+
+def conditions(results: dict[str, Any], quote: str = "`") -> list[str]:
+    """What was assumed, on which images was measured, and what is not as the configs have it.
+
+    Args:
+        results: content of ``results.json``; those of earlier versions say less.
+        quote: around each override.
+    """
+    lines = [f"Warning: {line}." for line in results.get("assumed", [])]
+    lines += [
+        f"Measured on{f' ({name})' if name != 'data' else ''}: {images}."
+        for name, images in results.get("measured_on", {}).items()
+    ]
+    overrides = " ".join(f"{quote}{override}{quote}" for override in results.get("overrides", []))
+    return [*lines, *([f"Not as the configs stand: {overrides}"] if overrides else [])]
 
 
 def _measured(results: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -126,9 +133,13 @@ def about_occlusion(measured: dict[str, Any]) -> str:
         measured: as :class:`~mscn_plugin.evaluation.occlusion.OcclusionEngine` gives it of a layer;
             earlier versions do not say it.
     """
-    number = measured.get("images")
+    return f"Areas (parts hidden) of {number_hidden(measured)} validation images."
+
+
+def number_hidden(measured: dict[str, Any]) -> str:
+    """The number in :func:`about_occlusion`, in words where it is not known."""
     limit = f"at most config.MSCN.OCCLUSION_IMAGES, {defaults()['OCCLUSION_IMAGES']} by default,"
-    return f"Areas (parts hidden) of {limit if number is None else number} validation images."
+    return str(measured.get("images", limit))
 
 
 def _of_the_baseline(results: dict[str, Any], baseline: dict[str, Any]) -> list[str]:

@@ -10,9 +10,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from mscn_plugin.evaluation.definitions import CLASSIFIERS, CONDITIONS, CURVES
-from mscn_plugin.evaluation.pretraining_run import PretrainingRun
-from mscn_plugin.report.evaluations import details_of
+from mscn_plugin.evaluation.definitions import CLASSIFIERS, CONDITIONS
 from mscn_plugin.report.history import History
 from mscn_plugin.report.pictures import data_uri
 
@@ -126,11 +124,12 @@ def curves(history: History) -> list[Curve]:
     return [curve for curve in found if curve.series]
 
 
-def occlusion_curves(run: PretrainingRun) -> list[Curve]:
-    """Accuracy against the share that is hidden, as ``mscn evaluate`` measured it, if it did."""
-    measured = details_of(run, "quick_occlusion", CURVES)
-    if measured is None:
-        return []
+def occlusion_curves(measured: dict[str, Any]) -> list[Curve]:
+    """Accuracy against the share that is hidden.
+
+    Args:
+        measured: as :class:`~mscn_plugin.evaluation.occlusion.OcclusionEngine` gives it of a layer.
+    """
     shares = [100 * share for share in measured["shares"]]
     return [
         Curve(

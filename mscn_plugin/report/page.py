@@ -20,9 +20,9 @@ from mscn_plugin.report.accuracies import (
     images_in_short,
     in_percent,
 )
-from mscn_plugin.report.curves import curves, occlusion_curves, pictures
+from mscn_plugin.report.curves import curves, pictures
 from mscn_plugin.report.embedding import about_embedding
-from mscn_plugin.report.evaluations import box_table
+from mscn_plugin.report.evaluations import box_table, occlusion
 from mscn_plugin.report.history import History
 from mscn_plugin.report.kernels import blank_kernels, first_kernels, kernel_sheet
 from mscn_plugin.report.neighbors import MAX_TRAIN_IMAGES, Neighborhood, nearest_neighbors
@@ -100,7 +100,7 @@ def render(
         "embedding": about_embedding(history),
         "views": picture_file(folder / "masked_views.png"),
         "kernels": _kernels(run.checkpoint),
-        "occlusion": pictures(occlusion_curves(run)),
+        "occlusion": occlusion(run),
         "boxes": box_table(run),
         **_accuracies(run.config, history, pretrained.epochs),
         **_neighbors(run.config, pretrained, data, max_images),

@@ -110,10 +110,13 @@ _REPORT = """\
 {% if occlusion %}
 <h2 id="occlusion">Accuracy on images of which a part is hidden</h2>
 <p class="note">From <code>mscn evaluate --only quick_occlusion</code>. The classifiers learned from
-whole images. Of validation images the share is hidden behind the high-pass filter, or in the
-picture in front of it.</p>
+whole images. Of {{ occlusion.images }} validation images the share is hidden behind the high-pass
+filter, or in the picture in front of it.</p>
+{% for line in occlusion.about %}
+<p class="note">{{ line }}</p>
+{% endfor %}
 <div class="curves">
-{% for curve in occlusion %}
+{% for curve in occlusion.curves %}
 <figure><img src="{{ curve.source }}" alt="{{ curve.text }}"></figure>
 {% endfor %}
 </div>
@@ -122,7 +125,10 @@ picture in front of it.</p>
 {% if boxes %}
 <h2 id="boxes">Boxes of objects</h2>
 <p class="note">From <code>mscn evaluate --only quick_boxes</code>: mean intersection over union of
-boxes that ridge regression predicts from the frozen trunk's last spatial map. {{ boxes.about }}</p>
+boxes that ridge regression predicts from the frozen trunk's last spatial map.</p>
+{% for line in boxes.about %}
+<p class="note">{{ line }}</p>
+{% endfor %}
 <table>
 <thead><tr><th scope="col">predicted from</th><th scope="col" class="number">mean IoU, %</th></tr>
 </thead>

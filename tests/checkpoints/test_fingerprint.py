@@ -154,6 +154,15 @@ def test_a_run_goes_on_without_the_file_that_it_began_from(config, run, tmp_path
         refuse_another_recipe(config)
     weights.unlink()
     refuse_another_recipe(config)
+    moved = tmp_path / "moved.torch"
+    config.MODEL.WEIGHTS_INIT.PARAMS_FILE = str(moved)
+    for content in (None, b"2"):
+        if content:
+            moved.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"PARAMS_FILE is '.*moved\.torch', but"):
+            refuse_another_recipe(config)
+    moved.write_bytes(b"1")
+    refuse_another_recipe(config)
 
 
 def test_a_checkpoint_that_says_nothing_is_taken(config, run):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import submitit
 
+from mscn_plugin.evaluation import suite_run
 from mscn_plugin.evaluation.definitions import (
     CHECKPOINT_DIGEST,
     CLASSIFIERS,
@@ -122,6 +123,33 @@ def test_a_number_that_could_not_be_measured_is_left_out(folder):
     launch = folder(quick)
     (launch.output / FROZEN_LOG).write_text(json.dumps(line) + "\n")
     assert launch.read_metrics() == {"kNN, top-1": 3.0}
+
+
+def test_numbers_of_two_layers_are_an_error_of_this_evaluation(folder):
+    numbers = {"top_1": {"res4": 1.0, "res5": 2.0}}
+    launch = folder(KNN)
+    line = {FROZEN: {"knn": numbers}, CHECKPOINT_DIGEST: "digest"}
+    (launch.output / FROZEN_LOG).write_text(json.dumps(line) + "\n")
+    (launch.output / "finished").touch()
+    error = suite_run._entry(launch, lambda done: None)["error"]
+    assert "quick_frozen has numbers of 2 layers (res4, res5); one can be in the table: " in error
+    assert error.endswith(f"{launch.output}/frozen_features.json has all")
+    launch = folder(LINEAR, json.dumps({"train_phase_idx": 2, METER: numbers}) + "\n")
+    with pytest.raises(RunFailedError, match=r"quick_linear-\w+/metrics\.json has all$"):
+        launch.read_metrics()
+
+
+def test_an_evaluation_of_a_checkpoint_that_was_moved_is_the_same(tmp_path):
+    def launch(*overrides):
+        file = "config.MODEL.WEIGHTS_INIT.PARAMS_FILE"
+        return EvaluationRun(LINEAR, (f"{file}={overrides[0]}", "a=1"), tmp_path, "digest")
+
+    assert launch("/a.torch").output == launch("/b.torch").output
+    # A version that hashed the path as well has left a folder, whose name it is.
+    earlier = tmp_path / "quick_linear-ecf4beb9e8"
+    earlier.mkdir()
+    assert launch("/a.torch").output == earlier
+    assert launch("/b.torch").output != earlier
 
 
 def test_curves_of_hidden_shares_are_those_of_the_one_layer(folder):

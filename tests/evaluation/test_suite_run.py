@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -142,6 +144,60 @@ def test_results_of_other_images_settings_or_checkpoints_do_not(evaluate, data, 
     assert "results.json is of another checkpoint, and begins anew; " in capsys.readouterr().err
     (data / "val" / "class0" / "0.png").unlink()
     assert list(evaluate("quick_frozen", overrides=["a=1"])) == ["quick_frozen"]
+    said = "is of other images, boxes or settings, or of an earlier version, in quick_linear, "
+    assert said in capsys.readouterr().err
+
+
+def test_a_table_of_other_images_is_not_replaced_without_a_word(
+    evaluate, data, tmp_path, capsys, monkeypatch
+):
+    evaluate("quick_linear", "quick_frozen")
+    capsys.readouterr()
+    other = shutil.copytree(data, tmp_path / "other")
+    measure, beside = EvaluationRun.run, iter(["quick_10percent", "quick_few_labels"])
+
+    def run(self, progress):  # while a call beside goes on with the first images
+        with monkeypatch.context() as patch:
+            patch.setattr(EvaluationRun, "run", measure)
+            evaluate(next(beside))
+        return measure(self, progress)
+
+    (other / "val" / "class0" / "0.png").unlink()
+    monkeypatch.setattr(EvaluationRun, "run", run)
+    kept = evaluate("quick_linear", "quick_frozen", folders={"data": (str(other), "--data")})
+    assert list(kept) == ["quick_frozen", "quick_linear"]
+    said = [line for line in capsys.readouterr().err.splitlines() if "begins anew" in line]
+    assert len(said) == 3  # at its begin, once of the call beside, and by that
+    assert "in quick_frozen, quick_linear, and begins anew there; " in said[0]
+
+
+def test_results_of_a_run_that_was_moved_stay(evaluate, suite, tmp_path, capsys, monkeypatch):
+    key = "config.MODEL.WEIGHTS_INIT.PARAMS_FILE"
+    monkeypatch.setattr(PretrainingRun, "overrides", lambda s, _: [f"{key}={s.checkpoint}"])
+    first = evaluate("quick_linear")
+    capsys.readouterr()
+    moved, here = tmp_path / "moved", suite("quick_frozen")
+    shutil.copytree(here.output, moved / "evaluation")
+    checkpoint = Path(shutil.copy(here.run.checkpoint, moved))
+    run = dataclasses.replace(here.run, folder=moved, checkpoint=checkpoint)
+    there = dataclasses.replace(here, run=run, output=moved / "evaluation")
+    results = there.begin()
+    (entry,) = results["evaluations"].values()
+    assert entry["metrics"] == {"kNN, top-1": first["quick_linear"]}
+    assert Path(entry["folder"]) == there.launch(LINEAR, results["sha256"]).output
+    assert not capsys.readouterr().err
+
+
+def test_the_result_on_boxes_stays_where_they_are_not_given_again(evaluate, data, tmp_path, capsys):
+    boxes = tmp_path / "my.csv"
+    boxes.write_text("0.png,1,1,9,9\n")
+    first = evaluate("quick_boxes", boxes=boxes)
+    assert evaluate("quick_frozen") == {"quick_frozen": 1.0, **first}
+    assert evaluate("quick_boxes") == {"quick_frozen": 1.0, **first}
+    assert "begins anew" not in capsys.readouterr().err
+    (data / "val" / "class0" / "0.png").unlink()
+    assert list(evaluate("quick_frozen")) == ["quick_frozen"]
+    assert "in quick_frozen, quick_boxes, and begins anew there; " in capsys.readouterr().err
 
 
 def test_images_of_a_run_that_are_named_from_an_unknown_folder_are_not_guessed(tmp_path):
@@ -167,3 +223,4 @@ def test_results_on_data_that_is_not_given_again_stay(evaluate, data):
     evaluate("places205_linear", **paper)
     paper["folders"] = {"imagenet1k": both["imagenet1k"]}
     assert list(evaluate("imagenet1k_linear", **paper)) == ["imagenet1k_linear", "places205_linear"]
+    assert evaluate("places205_linear", **paper)["places205_linear"] == 0.0

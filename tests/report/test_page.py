@@ -92,7 +92,8 @@ def test_curves_of_hidden_shares_and_boxes_are_shown_of_this_checkpoint_alone(ru
     }
     (run / "evaluation").mkdir()
     for digest in (file_digest(run / "checkpoint.torch"), "another"):
-        results = {"sha256": digest, "evaluations": measured}
+        about = {"measured_on": {"data": "24 images of /B"}, "overrides": ["config.A='<b>'"]}
+        results = {"sha256": digest, "evaluations": measured, "assumed": ["it's RGB"], **about}
         (run / "evaluation" / "results.json").write_text(json.dumps(results))
         page = Elements(write_report(run).read_text())
         texts = [p["alt"] for p in page.named("img") if "share hidden" in p["alt"]]
@@ -102,6 +103,12 @@ def test_curves_of_hidden_shares_and_boxes_are_shown_of_this_checkpoint_alone(ru
         shown = "trunk47.9 untrained trunk46.6 mean box45.9"
         about = "Boxes of 93 validation images, of /d/boxes.csv (left out: 7 without a box); 95%"
         assert (shown in text) == (about in text) == (digest != "another")
+        assert ("Of at most config.MSCN.OCCLUSION_IMAGES, 2000 by" in text) == (digest != "another")
+        conditions = (
+            "Warning: it's RGB. Measured on: 24 images of /B. Not as the configs stand: "
+            "config.A='<b>' "
+        )
+        assert text.count(conditions) == (0 if digest == "another" else 2)
 
 
 def test_text_is_escaped(run, tmp_path, image_folder):
