@@ -18,11 +18,13 @@ from torch.nn.parallel import DistributedDataParallel
 from vissl.hooks.dino_hooks import DINOHook
 from vissl.hooks.grad_clip_hooks import GradClipHook
 from vissl.hooks.log_hooks import LogLossMetricsCheckpointHook
+from vissl.hooks.moco_hooks import MoCoHook
 from vissl.hooks.state_update_hooks import (
     CheckNanLossHook,
     CheckNanModelOutputHook,
     FreezeParametersHook,
 )
+from vissl.hooks.swav_momentum_hooks import SwAVMomentumHook
 from vissl.trainer.train_task import SelfSupervisionTask
 
 from mscn_plugin.checkpoints.complete import is_within_epoch
@@ -43,11 +45,13 @@ from mscn_plugin.training.hooks.embedding_statistics import EmbeddingStatisticsH
 from mscn_plugin.training.hooks.frozen_parameters import FrozenParametersHook
 from mscn_plugin.training.hooks.gradient_clipping import UnscaledGradClipHook
 from mscn_plugin.training.hooks.masked_views_picture import MaskedViewsPictureHook
+from mscn_plugin.training.hooks.moco_encoder import MoCoEncoderHook
 from mscn_plugin.training.hooks.non_finite import NonFiniteHook
 from mscn_plugin.training.hooks.online_evaluation import OnlineEvaluationHook
 from mscn_plugin.training.hooks.out_of_memory import OutOfMemoryHook
 from mscn_plugin.training.hooks.progress_bar import ProgressBarHook
 from mscn_plugin.training.hooks.run_length import RunLengthHook
+from mscn_plugin.training.hooks.swav_encoder import SwAVEncoderHook
 from mscn_plugin.training.hooks.target_network import TargetNetworkHook
 from mscn_plugin.training.hooks.tracking_mlflow import MLflowHook
 from mscn_plugin.training.hooks.tracking_wandb import WandbHook
@@ -71,6 +75,11 @@ def _ours(hook: ClassyHook) -> ClassyHook:
         return UnscaledGradClipHook(hook.norm_type, hook.max_norm)
     if type(hook) is FreezeParametersHook:
         return FrozenParametersHook()
+    if type(hook) is MoCoHook:
+        return MoCoEncoderHook(hook.momentum, hook.shuffle_batch)
+    if type(hook) is SwAVMomentumHook:
+        starts_eval = hook.momentum_eval_mode_iter_start
+        return SwAVEncoderHook(hook.momentum, starts_eval, hook.crops_for_assign)
     return DINOTeacherHook() if type(hook) is DINOHook else hook
 
 
@@ -154,8 +163,8 @@ class MSCNTask(SelfSupervisionTask):
     def set_hooks(self, hooks: list[ClassyHook]) -> MSCNTask:
         """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done.
 
-        Five take the place of VISSL's: checkpoints that are complete, checks for NaN, DINO's
-        teacher, frozen parameters, and clipped gradients.
+        Some take the place of VISSL's: checkpoints that are complete, checks for NaN, frozen
+        parameters, clipped gradients, and the second networks of DINO, MoCo and SwAV.
         """
         kept = [_ours(h) for h in hooks if not isinstance(h, _VISSLS_NAN_CHECKS)]
         services = [_SERVICES[name] for name in self.config.MSCN.TRACKING]

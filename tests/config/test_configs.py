@@ -249,3 +249,13 @@ def test_checks_do_not_depend_on_having_been_run_before(compose, batch_folder):
     again = copy.deepcopy(config)
     prepare_config(again)
     assert again == config
+
+
+@pytest.mark.parametrize(("name", "rate", "batch"), [("simclr", 4.8, 4096), ("dino", 0.03, 256)])
+def test_the_quickstarts_scale_leaves_a_methods_rate_as_it_is(compose, written, name, rate, batch):
+    config = compose(f"config=mscn/{name}", "+config/mscn/scale=quickstart")
+    lr = config.OPTIMIZER.param_schedulers.lr
+    own = written(name)["OPTIMIZER"]["param_schedulers"]["lr"]
+    assert lr.start_value == pytest.approx(rate * 64 / batch)
+    assert lr.end_value / lr.start_value == pytest.approx(own["end_value"] / own["start_value"])
+    assert lr.warmup_start_value == 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import torch
 from classy_vision.hooks import ClassyHook
+from torch import nn
 
 from mscn_plugin.masking import MaskDistribution
 from mscn_plugin.masking.per_branch import (
@@ -13,6 +15,7 @@ from mscn_plugin.masking.per_branch import (
     NUM_BRANCHES,
     mask_distributions,
 )
+from mscn_plugin.models.dropout import without_dropout
 from mscn_plugin.transforms.collate import masks_of_branches
 from mscn_plugin.types import Config, Task
 
@@ -58,6 +61,14 @@ def counted_by_schedules(task: Task) -> Iterator[None]:
         yield
     finally:
         task.iteration, task.ahead = iteration, ahead
+
+
+def second_model(task: Task) -> nn.Module:
+    """Another model as the task's, with weights of its own; on the task's device, drops nothing."""
+    with torch.random.fork_rng(devices=[]):  # a resumed run samples on as the unbroken one
+        model: nn.Module = task._build_model()
+    without_dropout(model)
+    return model.to(task.device)
 
 
 def distributions_of(config: Config) -> list[MaskDistribution]:

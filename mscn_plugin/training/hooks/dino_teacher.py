@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from vissl.hooks.dino_hooks import DINOHook
 
-from mscn_plugin.models.dropout import without_dropout
-from mscn_plugin.training.hooks.base import counted_by_schedules
+from mscn_plugin.training.hooks.base import counted_by_schedules, second_model
 from mscn_plugin.types import Task
 
 
@@ -30,11 +28,8 @@ class DINOTeacherHook(DINOHook):
 
     def _build_momentum_network(self, task: Task) -> None:
         task.config.MODEL.TRUNK.VISION_TRANSFORMERS.DROP_PATH_RATE = 0  # as VISSL's
-        with torch.random.fork_rng(devices=[]):  # a resumed run samples on as the unbroken one
-            teacher = task._build_model()
-        without_dropout(teacher)
         loss = task.loss
-        loss.momentum_teacher = teacher.to(task.device).requires_grad_(False)
+        loss.momentum_teacher = teacher = second_model(task).requires_grad_(False)
         if loss.checkpoint is None:
             teacher.load_state_dict(task.base_model.state_dict())
         else:
