@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import io
 import os
 import re
 import sys
@@ -145,6 +146,9 @@ def _parse(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespac
 
 def _run(program: str, options: argparse.Namespace) -> None:
     options.program = program
+    # A file's name need not be text. Errors, on stderr, are printed so anyway.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         module_of(options.command).run(options)
     except BrokenPipeError:  # as in "mscn configs | head"; nothing is left to flush at the exit

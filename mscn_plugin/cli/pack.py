@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=288,
         metavar="PIXELS",
-        help="of larger images after packing; 0: all are copied (default: %(default)s)",
+        help="of larger images after packing; 0: all are copied, undecoded (default: %(default)s)",
     )
     parser.add_argument(
         "--quality", type=int, default=92, help="of the JPEGs that are written, 1 to 100"

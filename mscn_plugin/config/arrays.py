@@ -121,7 +121,7 @@ def _statistics(cfg: Config, place: str) -> dict[str, Any]:
         )
     splits = find_splits(data, "config.MSCN.DATA", form.channels) if data else None
     file = Path(given) if given or splits is None else splits.folder / FILE
-    statistics = read_statistics(file, form.channels, remedy)
+    statistics = read_statistics(file, form, remedy)
     constant = [channel for channel, std in enumerate(statistics["std"]) if std <= 0]
     if constant:
         raise ConfigError(

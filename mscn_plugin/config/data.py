@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 from vissl.data.dataset_catalog import VisslDatasetCatalog, get_data_files
 
 from mscn_plugin.config import frozen_parameters
@@ -36,7 +38,7 @@ from mscn_plugin.data.image_folder import (
     spread_paths,
 )
 from mscn_plugin.data.index import IndexedImages
-from mscn_plugin.data.sources import ARRAYS_HINT, SOURCES, find_splits, size_listed
+from mscn_plugin.data.sources import ARRAYS_HINT, SOURCES, find_splits, open_listed, size_listed
 from mscn_plugin.data.train_subset import (
     as_arrays,
     check_fraction,
@@ -54,6 +56,7 @@ _LOOKED_AT = 16  # images of a folder, at equal distances, before anything start
 
 Folders = dict[str, list[Contents]]
 """The image folders of the splits ``TRAIN`` and ``TEST``."""
+_LookedAt = tuple[str, str, list[str], Callable[[str], Image.Image]]
 Images = tuple[np.ndarray, np.ndarray]
 """Paths and labels, as VISSL's lists have them."""
 
@@ -109,7 +112,7 @@ def _check_sizes(cfg: Config, sizes: dict[str, set[Size]]) -> None:
 
 
 def check_first_images(cfg: Config, folders: Folders) -> dict[str, set[Size]]:
-    """Read a few images of each folder: what is wrong with all of them is wrong with the keys.
+    """Read a few images of each folder and list: what is wrong with all is wrong with the keys.
 
     Returns:
         The sizes of those of each split.
@@ -119,13 +122,7 @@ def check_first_images(cfg: Config, folders: Folders) -> dict[str, set[Size]]:
     """
     form, pixel_range = ArrayFormat.of(cfg), cfg.MSCN.PIXEL_RANGE
     sizes: dict[str, set[Size]] = {split: set() for split in folders}
-    listed = [
-        (split, SOURCES[name], found)
-        for split, of_split in folders.items()
-        for name, found in zip(filter(SOURCES.get, cfg.DATA[split].DATA_SOURCES), of_split)
-    ]
-    for split, source, found in listed:
-        images = spread_paths(found.images, _LOOKED_AT)
+    for split, where, images, opened in _first_images(cfg, folders):
         problems = []
         for path in images:
             try:
@@ -133,7 +130,7 @@ def check_first_images(cfg: Config, folders: Folders) -> dict[str, set[Size]]:
                     height, width = read_array(path, form).shape[1:]
                 else:
                     with reading(path):
-                        width, height = to_rgb(source.open(found.folder, path), pixel_range).size
+                        width, height = to_rgb(opened(path), pixel_range).size
                 sizes[split].add((width, height))
             except UnreadableImageError as error:
                 if isinstance(error.__cause__, AmbiguousLayoutError):
@@ -143,10 +140,34 @@ def check_first_images(cfg: Config, folders: Folders) -> dict[str, set[Size]]:
             kind = "arrays" if form else "images"
             tiff = not form and any(path.lower().endswith((".tif", ".tiff")) for path in images)
             raise ConfigError(
-                f"none of {len(images)} {kind} of {found.folder} can be read: {problems[0]}"
+                f"none of {len(images)} {kind} of {where} can be read: {problems[0]}"
                 + (f"; TIFFs of other channels than RGB are arrays: {ARRAYS_HINT}" if tiff else "")
             )
     return sizes
+
+
+def _first_images(cfg: Config, folders: Folders) -> Iterator[_LookedAt]:
+    """Of each folder and list: its split and path, paths of a few images, and what opens one."""
+    for split, of_split in folders.items():
+        sources, found = list(cfg.DATA[split].DATA_SOURCES), iter(of_split)
+        for source, path in zip(sources, _data_paths(cfg, split) if sources else ()):
+            if source in SOURCES:
+                listed = next(found)
+                images = spread_paths(listed.images, _LOOKED_AT)
+                opened = functools.partial(SOURCES[source].open, listed.folder)
+                yield split, listed.folder, images, opened
+            elif source == "disk_filelist":
+                entries = read_list(path)
+                few = list(map(str, entries[:: -(-len(entries) // _LOOKED_AT)]))
+                yield split, path, _with_new_prefix(cfg, split, few), open_listed
+
+
+def _with_new_prefix(cfg: Config, split: str, paths: list[str]) -> list[str]:
+    """Paths of a list of images, as VISSL reads them."""
+    old, new = cfg.DATA[split].REMOVE_IMG_PATH_PREFIX, cfg.DATA[split].NEW_IMG_PATH_PREFIX
+    if not old:
+        return paths
+    return [path.replace(old, new) if path.startswith(old) else path for path in paths]
 
 
 def resolve(cfg: Config) -> Folders:
@@ -294,10 +315,7 @@ def _training_paths(cfg: Config, folders: Folders) -> list[str] | None:
             paths += map(str, read_list(file))
         elif source not in SOURCES:
             return None
-    if train.REMOVE_IMG_PATH_PREFIX:
-        old, new = train.REMOVE_IMG_PATH_PREFIX, train.NEW_IMG_PATH_PREFIX
-        paths = [path.replace(old, new) if path.startswith(old) else path for path in paths]
-    return paths
+    return _with_new_prefix(cfg, "TRAIN", paths)
 
 
 def _num_validation_images(cfg: Config, folders: Folders) -> int | None:

@@ -252,6 +252,12 @@ def _tiff(path: str) -> np.ndarray:
             )
         if parts[0].keyframe.photometric == tifffile.PHOTOMETRIC.PALETTE:
             raise ValueError("its values are places in a palette of colors")
+        for part in parts:  # where OME-XML or the like names pages that are not there: zeros
+            pages: list[Any] = [] if part.dataoffset is not None else list(part.pages)
+            if None in pages:
+                raise ValueError(
+                    f"its metadata names {len(pages)} pages, and {pages.count(None)} are missing"
+                )
         values: list[np.ndarray] = [part.asarray() for part in parts]
         return values[0] if len(values) == 1 else np.stack(values)
 

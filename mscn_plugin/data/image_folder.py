@@ -44,6 +44,7 @@ TRAIN, VAL, TEST = (
     re.compile(name + _SUFFIX, re.IGNORECASE) for name in ("train", "(val|valid|dev)", "test")
 )
 SPLIT_NAMES = (TRAIN, VAL, TEST)
+_MAX_LINKS = 40  # one behind the other, as many as Linux follows
 _MAX_KINDS = 8  # kinds of left-out files in one message
 
 Extensions = tuple[str, ...]
@@ -80,12 +81,14 @@ class Contents:
         images: path and label of each image, in the order of torchvision's ImageFolder; of packed
             images those that they were packed from have.
         left_out: kinds of what was not taken, with their numbers.
+        links: paths of images that are links themselves.
     """
 
     folder: str
     classes: list[str]
     images: Sequence[tuple[str, int]]
     left_out: dict[str, int]
+    links: Sequence[str] = ()
 
     @property
     def labeled(self) -> bool:
@@ -115,8 +118,9 @@ class Contents:
 def contents(folder: str | Path, extensions: Extensions = ()) -> Contents:
     """List the images of a folder; folders in it that cannot be read are warned of."""
     left_out: dict[str, int] = Counter()
+    links: list[str] = []
     found: dict[str, list[str]] = {}
-    for root, paths in _images(str(folder), left_out, extensions or image_extensions()):
+    for root, paths in _images(str(folder), left_out, links, extensions or image_extensions()):
         top = "" if root == str(folder) else os.path.relpath(root, folder).split(os.sep)[0]
         found.setdefault(top, []).extend(paths)
     for name in [name for name, paths in found.items() if name and not paths]:
@@ -129,16 +133,40 @@ def contents(folder: str | Path, extensions: Extensions = ()) -> Contents:
         loose = []
     images = [(path, 0) for path in loose]
     images += [(path, label) for label, name in enumerate(classes) for path in found[name]]
-    return Contents(str(folder), classes, images, dict(left_out))
+    return Contents(str(folder), classes, images, dict(left_out), links)
 
 
 def shared_place(train: Contents, val: Contents) -> str | None:
     """A folder or file of the validation images that holds training images; None: there is none.
 
-    Links and ways of writing a path make no difference.
+    Links and ways of writing a path make no difference. Single images are only compared where some
+    are links: the listing knows, and no other file is asked for.
     """
     known = {os.path.realpath(place) for place in _places(train)}
-    return next((place for place in _places(val) if os.path.realpath(place) in known), None)
+    place = next((place for place in _places(val) if os.path.realpath(place) in known), None)
+    if place is not None or not (train.links or val.links):
+        return place
+    known = {real for _, real in _real_paths(train)}
+    return next((path for path, real in _real_paths(val) if real in known), None)
+
+
+def _real_paths(found: Contents) -> Iterator[tuple[str, str]]:
+    """Path of each image, and that of the file that it is or leads to.
+
+    As ``os.path.realpath``, with as few look-ups as there are folders and links.
+    """
+    real_folder, links = functools.cache(os.path.realpath), set(found.links)
+    for path, _ in found.images:
+        folder, name = os.path.split(path)
+        real = os.path.join(real_folder(folder), name)
+        for _ in range(_MAX_LINKS if path in links else 0):
+            try:
+                folder, name = os.path.split(os.path.join(folder, os.readlink(real)))
+            except OSError:  # the end, which is no link
+                break
+            folder = real_folder(folder)
+            real = os.path.join(folder, name)
+        yield path, real
 
 
 def holds_images(folder: str | Path, found: Contents) -> bool:
@@ -158,9 +186,14 @@ def _places(found: Contents) -> list[str]:
 
 
 def _images(
-    folder: str, left_out: dict[str, int], extensions: Extensions
+    folder: str, left_out: dict[str, int], links: list[str], extensions: Extensions
 ) -> Iterator[tuple[str, list[str]]]:
-    """The folder and those in it, each with its images' paths, sorted; counts what is left out."""
+    """The folder and those in it, each with its images' paths, sorted.
+
+    Args:
+        left_out: counts what is left out.
+        links: gets the paths of images that are links.
+    """
     found, pending = [], [folder]
     while pending:
         here, images = pending.pop(), []
@@ -183,6 +216,8 @@ def _images(
                             left_out[f"hidden file {extension}"] += 1
                     elif is_image:
                         images.append(entry.path)
+                        if entry.is_symlink():
+                            links.append(entry.path)
                     else:
                         left_out[extension or "file without an extension"] += 1
         except OSError as error:

@@ -23,7 +23,13 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError, is_deep, reading
+from mscn_plugin.data.decoding import (
+    EncodedImage,
+    UnreadableImageError,
+    is_deep,
+    printable,
+    reading,
+)
 from mscn_plugin.data.fingerprints import contents_fingerprint
 from mscn_plugin.data.image_folder import (
     Contents,
@@ -43,6 +49,7 @@ _MAX_NAMED = 5
 _NO_FILE = (errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM)
 """What the system says of a link that leads nowhere or round in a circle, and of a file that may
 not be read; other errors may pass."""
+_LONGEST = 65500  # pixels of a JPEG's side
 _LEAST_SIDE = 16  # below it there is no picture left to crop from: a slip of the keyboard
 
 
@@ -68,7 +75,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, least, most in (
-            ("short_side", _LEAST_SIDE, 65500),
+            ("short_side", _LEAST_SIDE, _LONGEST),
             ("quality", 1, 100),
             ("images_per_shard", 1, 10**6),
         ):
@@ -86,14 +93,17 @@ class Packed(NamedTuple):
         copied: byte for byte.
         encoded: anew, as JPEGs.
         deep: larger than asked for and copied, since they have more than 8 bits a channel.
+        long: copied, since they would have more pixels in a row or column than a JPEG may.
         unreadable: copied, or empty where there is no file that may be read, and counted as
-            unreadable wherever they are used.
+            unreadable wherever they are used. Where nothing is decoded, those alone whose
+            beginning is no image's.
         kept: of shards that an earlier start has finished.
     """
 
     copied: int = 0
     encoded: int = 0
     deep: int = 0
+    long: int = 0
     unreadable: int = 0
     kept: int = 0
 
@@ -103,6 +113,7 @@ class Packed(NamedTuple):
             "encoded anew": self.encoded,
             "copied": self.copied,
             "of more than 8 bits a channel, copied": self.deep,
+            f"longer than the {_LONGEST} pixels of a JPEG, copied": self.long,
             "unreadable, kept as such": self.unreadable,
             "packed by an earlier start": self.kept,
         }
@@ -252,7 +263,7 @@ def _write_shard(job: _Job) -> tuple[Packed, list[str]]:
             content, ending, what = packed_image(content, job.settings)
             counts[what] += 1
             if what == "unreadable":
-                unreadable.append(path)
+                unreadable.append(printable(path))
             ending = ending or _ending(name)
             key = member_key(name, job.whole_names)
             _add(tar, f"{key}.{ending}", content)
@@ -278,6 +289,8 @@ def _write_shard(job: _Job) -> tuple[Packed, list[str]]:
 def packed_image(content: bytes, settings: Settings) -> tuple[bytes, str, str]:
     """An image file as it is packed: made smaller, upright, as JPEG, or as it is.
 
+    Where all are copied, none is decoded: decoding takes most of the time.
+
     Returns:
         The file, the ending of its name where it has another kind now, and the field of
         :class:`Packed` that counts it.
@@ -287,10 +300,12 @@ def packed_image(content: bytes, settings: Settings) -> tuple[bytes, str, str]:
             image = Image.open(io.BytesIO(content))
         short = min(image.size)
         wanted = min(settings.short_side or short, short)
-        if wanted == short and not settings.reencode:
-            return content, "", "copied"
-        if is_deep(image):
-            return content, "", "deep"
+        what = _kept_as(image, wanted, settings)
+        if what:
+            if settings.short_side or settings.reencode:
+                with reading("image"):
+                    image.load()
+            return content, "", what
         encoded = EncodedImage(image)
         picture = encoded.decode(short // (2 * wanted)).picture
         size = [round(side * wanted / min(encoded.size)) for side in encoded.size]
@@ -301,6 +316,20 @@ def packed_image(content: bytes, settings: Settings) -> tuple[bytes, str, str]:
     stream = io.BytesIO()
     picture.save(stream, "JPEG", quality=settings.quality)
     return stream.getvalue(), "jpg", "encoded"
+
+
+def _kept_as(image: Image.Image, wanted: int, settings: Settings) -> str:
+    """The field of :class:`Packed` for an image that is not to be written anew; else empty.
+
+    Args:
+        wanted: pixels of the shorter side.
+    """
+    short, long = sorted(image.size)
+    if wanted == short and not settings.reencode:
+        return "copied"
+    if is_deep(image):
+        return "deep"
+    return "long" if round(long * wanted / short) > _LONGEST else ""
 
 
 def member_key(name: str, whole: bool) -> str:

@@ -18,6 +18,7 @@ import functools
 import glob
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -303,7 +304,7 @@ def _scan_tar(path: str) -> Scanned:
 
 def _label(ending: str, content: bytes) -> int | str | None:
     """The label in a ``.cls`` or ``.json``."""
-    text = content.decode("utf-8", "replace").strip()
+    text = content.decode("utf-8-sig", "replace").strip()
     if ending == "json":
         try:
             values = json.loads(text)
@@ -325,27 +326,40 @@ def _open_index(source: type[IndexedSource], root: str) -> Index:
     folder = _folder_of(root)
     _check_complete(root)
     places = _index_places(root)
-    path = next((place for place in places if os.path.isfile(place)), None)
-    index = Index(path, root, folder) if path else None
-    if index is not None and index.kind != source.name:
-        raise ValueError(f"has the index {index.path} of {index.kind}, and not of {source.name}")
-    if index is not None:
-        for shard in index.shards:
-            file = os.path.join(folder, shard.name)
-            if not os.path.isfile(file):
-                raise ValueError(f"lacks {file}, which the index {index.path} names: put it back")
+    shards: list[Shard] | None = None
+    outdated: Index | None = None
+    for path in filter(os.path.isfile, places):
+        index = Index(path, root, folder)
+        if outdated is None:
+            _check_index(index, source)
         if index.checksums is not None:
             _check_sizes(index)
             return index
+        shards = _shards_now(source, root, folder) if shards is None else shards
+        if shards == index.shards:
+            return index
+        outdated = outdated or index  # on a disk that cannot be written it stays there
+    if outdated is not None:
+        logging.warning(f"{root} has changed since {outdated.path} was written: it is made again")
+    return _make_index(source, root, folder, shards or _shards_now(source, root, folder), places)
+
+
+def _check_index(index: Index, source: type[IndexedSource]) -> None:
+    """Raise ValueError if it is of another source, or names a file that is missing."""
+    if index.kind != source.name:
+        raise ValueError(f"has the index {index.path} of {index.kind}, and not of {source.name}")
+    for shard in index.shards:
+        file = os.path.join(index.folder, shard.name)
+        if not os.path.isfile(file):
+            raise ValueError(f"lacks {file}, which the index {index.path} names: put it back")
+
+
+def _shards_now(source: type[IndexedSource], root: str, folder: str) -> list[Shard]:
+    """The files as they lie there; raises ValueError where there are none."""
     names = [os.path.relpath(file, folder) for file in _files(root, source.suffix)]
     if not names:
         raise ValueError(f"holds no {source.suffix} files")
-    shards = [Shard.of(folder, name) for name in names]
-    if index is not None:
-        if shards == index.shards:
-            return index
-        logging.warning(f"{root} has changed since {index.path} was written: it is made again")
-    return _make_index(source, root, folder, shards, places)
+    return [Shard.of(folder, name) for name in names]
 
 
 def _check_complete(root: str) -> None:
@@ -430,6 +444,7 @@ def _entries(shards: Sequence[str], parts: Sequence[Scanned]) -> tuple[Entries, 
             for shard, part in zip(shards, parts)
             for row, name in enumerate(part.names)
         ]
+    _check_same_class_names(shards, parts)
     labels = [label for part in parts for label in part.labels]
     known = {label for label in labels if label is not None and label != -1}
     classes: list[str] = []
@@ -456,6 +471,20 @@ def _entries(shards: Sequence[str], parts: Sequence[Scanned]) -> tuple[Entries, 
         np.array(labels, np.int32),
     )
     return entries, classes
+
+
+def _check_same_class_names(shards: Sequence[str], parts: Sequence[Scanned]) -> None:
+    """Raise ValueError if one number means two classes: each file says the names of its own."""
+    named = [(shard, list(part.classes)) for shard, part in zip(shards, parts) if part.classes]
+    for shard, classes in named:
+        first, wanted = named[0]
+        if classes != wanted:
+            pairs = enumerate(itertools.zip_longest(wanted, classes))
+            label, (one, other) = next((n, pair) for n, pair in pairs if pair[0] != pair[1])
+            raise ValueError(
+                f"holds files of other classes: {label} is {one!r} in {first}, and {other!r} in "
+                f"{shard}; they must have the same classes in the same order"
+            )
 
 
 def _index_places(root: str) -> list[str]:

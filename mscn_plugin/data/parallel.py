@@ -9,7 +9,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from multiprocessing.connection import Connection
+from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined]  # not in its type hints
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar, cast
+
+from mscn_plugin.errors import RunError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -29,18 +34,84 @@ def in_processes(
     """Yield the results of ``function`` for each of ``items``, in any order.
 
     Args:
-        processes: 1, or where there is one item: in this process.
+        processes: 1, where there is one item, or in a loader's worker, which may have no processes
+            of its own: in this process.
+
+    Raises:
+        RunError: from the iterator, when a process was killed. (``multiprocessing.Pool`` would
+            wait for its result for ever.)
     """
     processes = min(processes, len(items))
-    if processes <= 1:
+    if processes <= 1 or multiprocessing.current_process().daemon:
         yield map(function, items)
         return
-    # A pool ends its processes by SIGTERM. One that has only just begun has this process's handler,
-    # which would take the signal for itself: there it waits until the process has its own.
-    with signals_held_back([signal.SIGTERM]):
-        started = multiprocessing.get_context("fork").Pool(processes, _begin)
-    with started as pool:
-        yield pool.imap_unordered(function, items)
+    context = multiprocessing.get_context("fork")
+    workers: dict[Connection, BaseProcess] = {}
+    try:
+        # They are ended by SIGTERM. One that has only just begun has this process's handler, which
+        # would take the signal for itself: there it waits until the process has its own.
+        with signals_held_back([signal.SIGTERM]):
+            for _ in range(processes):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_work, args=(function, items, theirs), daemon=True)
+                process.start()
+                theirs.close()  # when the process ends, nobody holds this end
+                workers[ours] = process
+        yield _results(workers, len(items))
+    finally:
+        for worker in workers.values():
+            worker.terminate()
+        for connection, worker in workers.items():
+            worker.join()
+            connection.close()
+
+
+def _results(workers: dict[Connection, BaseProcess], number: int) -> Iterator[Any]:
+    """Hand out the places of the items, one to each process at a time, and yield what comes."""
+    places, busy = iter(range(number)), set(workers)
+    for connection in workers:
+        with contextlib.suppress(OSError):  # it is killed already, as is found below
+            connection.send(next(places))
+    while busy:
+        for ready in multiprocessing.connection.wait(busy):
+            connection = cast(Connection, ready)
+            try:
+                error, result = connection.recv()
+                place = next(places, None)
+                if place is None:
+                    busy.remove(connection)
+                else:
+                    connection.send(place)
+            except (EOFError, OSError):
+                raise RunError(_how_it_ended(workers[connection])) from None
+            if error is not None:
+                raise error
+            yield result
+
+
+def _work(
+    function: Callable[[Item], Result], items: Sequence[Item], connection: Connection
+) -> None:
+    """Compute the items that are asked for, by their places, until this process is ended."""
+    _begin()
+    while True:
+        item = items[connection.recv()]
+        answer: tuple[Any, Any]
+        try:
+            answer = None, function(item)
+        except Exception as error:
+            answer = ExceptionWithTraceback(error, error.__traceback__), None
+        connection.send(answer)
+
+
+def _how_it_ended(process: BaseProcess) -> str:
+    process.join()
+    status = process.exitcode or 0
+    how = f"was killed (signal {-status})" if status < 0 else f"ended (status {status})"
+    return (
+        f"a process that shared the work {how}: start again, and where memory ran out with fewer "
+        "processes (--jobs, of the commands that have it)"
+    )
 
 
 @contextlib.contextmanager

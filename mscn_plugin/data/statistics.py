@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mscn_plugin.data.arrays import (
+    LAYOUTS,
     AmbiguousLayoutError,
     ArrayFormat,
     as_float32,
@@ -147,7 +148,11 @@ def arrays_fingerprint(contents: Contents) -> dict[str, Any]:
     """
     digest = hashlib.blake2b(digest_size=16)
     for path in spread_paths(contents.images, _HASHED):
-        digest.update(Path(path).read_bytes())
+        try:
+            content = Path(path).read_bytes()
+        except OSError:  # unreadable, as which it is counted elsewhere
+            content = b"none can be read"
+        digest.update(content)
     return {**images_fingerprint(contents, size_listed), "contents": digest.hexdigest()}
 
 
@@ -171,16 +176,18 @@ def _measure(form: ArrayFormat, chunk: tuple[int, Sequence[str]]) -> _Part | str
     return _Part(place, moments, types, unreadable)
 
 
-def read_statistics(file: Path, channels: int, remedy: str) -> dict[str, Any]:
+def read_statistics(file: Path, form: ArrayFormat, remedy: str) -> dict[str, Any]:
     """What :func:`measure` has returned, from its file.
 
     Args:
-        channels: that they must be of.
+        form: that they must be of.
         remedy: the command that writes the file.
 
     Raises:
-        ConfigError: there is no such file, or it is damaged, or of other channels.
+        ConfigError: there is no such file, or it is damaged, or of other channels or another
+            layout.
     """
+    channels = form.channels
     try:
         statistics: Any = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -193,6 +200,13 @@ def read_statistics(file: Path, channels: int, remedy: str) -> dict[str, Any]:
         raise ConfigError(
             f"{file} is of {statistics['channels']} channels, and config.MSCN.CHANNELS is "
             f"{channels}; where the arrays have {channels}, {remedy}"
+        )
+    measured = statistics.get("layout")
+    # Where one of them is auto, arrays that both read are read alike: auto refuses ambiguous ones.
+    if measured in LAYOUTS and measured != form.layout and "auto" not in (measured, form.layout):
+        raise ConfigError(
+            f"{file} is of arrays that are {measured}, and config.MSCN.ARRAY_LAYOUT is "
+            f"{form.layout}; where they are {form.layout}, {remedy}"
         )
     for name in _VALUES:
         values: Any = statistics.get(name)

@@ -113,7 +113,7 @@ def _listed(
             if name in known:
                 twice.add(name)
             known[name] = (path, label)
-    lines = listing.read_text(encoding="utf-8").split("\n")
+    lines = listing.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
     names = [line.strip() for line in lines if line.strip()]
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -80,7 +80,7 @@ def _statements(
                     )
         return
     for file in data.with_suffix(".data"):
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines():
             found = re.fullmatch(r"\s*(\w+)\s*=\s*(\S.*?)\s*", line)
             split = split_named(found[1]) if found else None
             if found and split:

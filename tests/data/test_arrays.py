@@ -149,26 +149,64 @@ def test_pages_and_bands_of_a_tiff_are_channels(tmp_path):
         assert np.array_equal(read_array(str(path), ArrayFormat(5)), bands)
 
 
+def ome_xml(channels, parts):
+    """What OME-XML says of an image [C, 8, 9] whose planes are in ``parts``."""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>'
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="0">'
+        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" '
+        f'SizeX="9" SizeY="8" SizeC="{channels}" SizeZ="1" SizeT="1">{"".join(parts)}</Pixels>'
+        "</Image></OME>"
+    )
+
+
 def test_an_image_that_ome_spreads_over_files_is_refused(tmp_path):
     """Its other parts would be read too, and zeros in the place of those that are missing."""
     plane = np.ones((8, 9), np.uint16)
-    for number, names in (("1", "a"), ("2", "ab")):
-        parts = "".join(
+    for number, names in ((1, "a"), (2, "ab")):
+        parts = (
             f'<TiffData FirstC="{c}" PlaneCount="1"><UUID FileName="{name}.ome.tif">{c}</UUID>'
             "</TiffData>"
             for c, name in enumerate(names)
         )
-        xml = (
-            '<?xml version="1.0" encoding="UTF-8"?>'
-            '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="0">'
-            '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" '
-            f'SizeX="9" SizeY="8" SizeC="{number}" SizeZ="1" SizeT="1">{parts}</Pixels></Image>'
-            "</OME>"
-        )
+        xml = ome_xml(number, parts)
         tifffile.imwrite(tmp_path / f"{names}.ome.tif", plane, description=xml, metadata=None)
     assert np.array_equal(read_array(str(tmp_path / "a.ome.tif"), ArrayFormat(1))[0], plane)
     with pytest.raises(UnreadableImageError, match="spreads one image over 2 files"):
         read_array(str(tmp_path / "ab.ome.tif"), ArrayFormat(2))
+
+
+@pytest.mark.parametrize("named", [(0, 1, 2, 3), (0, 1, 3), ()])
+def test_pages_that_ome_names_and_a_file_lacks_are_no_zeros(tmp_path, named):
+    """As of a recording that was broken off: four channels in the XML, and two or three pages."""
+    parts = [
+        f'<TiffData IFD="{page}" FirstC="{channel}" PlaneCount="1"/>'
+        for page, channel in enumerate(named)
+    ]
+    path, pages = tmp_path / "a.ome.tif", 3 if len(named) == 3 else 2
+    for written in (pages, 4):
+        with tifffile.TiffWriter(path) as writer:
+            for page in range(written):
+                xml = None if page else ome_xml(4, parts or ["<TiffData/>"])
+                plane = np.full((8, 9), page + 1, np.uint16)
+                writer.write(plane, description=xml, metadata=None, contiguous=False)
+        if written < 4 or len(named) == 3:
+            with pytest.raises(UnreadableImageError, match="names 4 pages, and . are missing"):
+                read_array(str(path), ArrayFormat(4))
+        else:
+            assert read_array(str(path), ArrayFormat(4))[:, 0, 0].tolist() == [1, 2, 3, 4]
+
+
+def test_a_stack_of_imagej_has_one_page_for_all_planes(tmp_path):
+    planes = np.arange(4 * 8 * 9, dtype=np.uint16).reshape(4, 8, 9)
+    path, stated = tmp_path / "a.tif", "ImageJ=1.53\nimages=4\nchannels=4\nhyperstack=true\n"
+    tifffile.imwrite(path, planes[0], description=stated, metadata=None)
+    whole = path.read_bytes() + planes[1:].tobytes()  # where ImageJ writes the other planes
+    path.write_bytes(whole)
+    assert np.array_equal(read_array(str(path), ArrayFormat(4)), planes)
+    path.write_bytes(whole[:-1])
+    with pytest.raises(UnreadableImageError):
+        read_array(str(path), ArrayFormat(4))
 
 
 def test_smaller_copies_in_a_tiff_are_left_out_and_other_sizes_refused(tmp_path):

@@ -48,4 +48,7 @@ def test_arrays_of_one_size_differ_by_their_values(tmp_path):
         np.save(tmp_path / "train" / name / "0.npy", np.zeros((2, 8, 8), np.float32))
     before = digest_of(tmp_path, 2)
     np.save(tmp_path / "train" / "b" / "0.npy", np.ones((2, 8, 8), np.float32))
-    assert digest_of(tmp_path, 2) != before
+    changed = digest_of(tmp_path, 2)
+    (tmp_path / "train" / "b" / "0.npy").unlink()
+    (tmp_path / "train" / "b" / "0.npy").symlink_to("nowhere.npy")  # one that cannot be read
+    assert len({before, changed, digest_of(tmp_path, 2)}) == 3

@@ -147,9 +147,19 @@ def test_larger_images_are_made_smaller_and_upright():
     assert (Image.open(io.BytesIO(again)).size, what) == ((400, 1000), "encoded")
     deep = content_of(np.zeros((400, 500), np.uint16), "PNG")
     assert packed_image(deep, Settings(short_side=100)) == (deep, "", "deep")
-    assert packed_image(content[:5000], Settings(short_side=100))[2] == "unreadable"
-    words = packing.Packed(copied=2, encoded=1, deep=3).in_words()
-    assert words.endswith("2 copied; 3 of more than 8 bits a channel, copied")
+    # Damaged ones are counted, however small, but where nothing is decoded.
+    for cut, short_side in ((content, 100), (content, 400), (deep, 100)):
+        cut = cut[: len(cut) // 2]
+        assert packed_image(cut, Settings(short_side=short_side)) == (cut, "", "unreadable")
+        assert packed_image(cut, Settings(short_side=0)) == (cut, "", "copied")
+    strip = content_of(np.zeros((17, 70000), np.uint8), "PNG")
+    assert packed_image(strip, Settings(short_side=16)) == (strip, "", "long")  # 65882 pixels
+    assert packed_image(strip, Settings(short_side=0, reencode=True))[2] == "long"
+    words = packing.Packed(copied=2, encoded=1, deep=3, long=1).in_words()
+    assert words.endswith(
+        "2 copied; 3 of more than 8 bits a channel, copied; 1 longer than the 65500 pixels of a "
+        "JPEG, copied"
+    )
 
 
 def test_members_of_an_image_have_one_key_and_no_other_has_it():
@@ -270,6 +280,16 @@ def test_no_processes_are_refused(command, mscn, image_folder, tmp_path, capsys)
     with pytest.raises(SystemExit):
         mscn(command, image_folder, *([tmp_path / "out"] if command == "pack" else []), "--jobs", 0)
     assert "argument --jobs: 0 is below 1" in capsys.readouterr().err
+
+
+def test_names_that_are_no_text_are_printed(tmp_path, mscn, capsys):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xe9.jpg")).write_bytes(b"damaged")
+    mscn("pack", folder, tmp_path / os.fsdecode(b"\xe8"), "--jobs", 1)
+    said = capsys.readouterr().out
+    assert f"unreadable: {tmp_path}/caf\\xe9/\\xe9.jpg" in said
+    assert f"{tmp_path}/\\udce8: 1 images" in said
 
 
 def test_the_command_keeps_splits_and_class_names(image_folder, tmp_path, mscn, capsys):

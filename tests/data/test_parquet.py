@@ -49,6 +49,20 @@ def taken(data):
     return splits, contents_of(splits)
 
 
+def test_files_whose_numbers_mean_other_classes_are_refused(tmp_path):
+    for number, names in enumerate((["cat", "dog"], None, ["cat", "dog"], ["dog", "cat"])):
+        write(tmp_path / f"train-{number}.parquet", rows(number, number + 1), [0], names)
+    message = (
+        "holds files of other classes: 0 is 'cat' in train-0.parquet, and 'dog' in "
+        "train-3.parquet; they must have"
+    )
+    with pytest.raises(ConfigError, match=message):
+        taken(tmp_path / "train-*.parquet")
+    write(tmp_path / "train-3.parquet", rows(3, 4), [0], ["cat", "dog", "eel"])
+    with pytest.raises(ConfigError, match="2 is None in train-0.parquet, and 'eel' in train-3"):
+        taken(tmp_path / "train-*.parquet")
+
+
 @pytest.fixture
 def hugging(tmp_path):
     names = ["ant", "bee", "cat"]

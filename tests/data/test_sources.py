@@ -142,6 +142,31 @@ def test_training_images_are_no_validation_images(image_folder, tmp_path, link, 
         measured_images(str(tmp_path / "data"), "--data")
 
 
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"val/class0/0.png": "../../train/class1/2.png"},
+        {"train/class1/2.png": "../../val/class0/0.png"},
+        {"train/class1/2.png": "../../pool.png", "val/class0/0.png": "../../pool.png"},
+        {"val/class0/0.png": "../../second.png", "second.png": "train/class1/2.png"},
+        # By a folder that is a link, from which the image's own link does not lead there.
+        {"val/class0": "../deep/er/class0", "deep/er/class0/0.png": "../../../train/class1/2.png"},
+    ],
+)
+def test_single_training_images_are_no_validation_images(image_folder, tmp_path, links):
+    data = Path(shutil.copytree(image_folder, tmp_path / "data"))
+    shutil.copyfile(data / "train/class0/0.png", data / "pool.png")
+    shutil.copytree(data / "val/class0", data / "deep/er/class0")
+    for link, target in links.items():
+        if (data / link).is_dir():
+            shutil.rmtree(data / link)
+        (data / link).unlink(missing_ok=True)
+        (data / link).symlink_to(target)
+    message = rf"whose {data}/val/class0/0.png is in {data}/train, too: accuracies"
+    with pytest.raises(ConfigError, match=message):
+        measured_images(str(data), "--data")
+
+
 def test_classes_that_stand_in_another_order_are_other_classes():
     assert difference_of_classes(["a", "b"], "T", ["a", "b"], "V") is None
     assert difference_of_classes(["a", "b"], "T", ["a"], "V") == "V has no 'b'"

@@ -10,7 +10,8 @@ import pytest
 
 from mscn_plugin.data import statistics
 from mscn_plugin.data.arrays import ArrayFormat
-from mscn_plugin.data.statistics import measure, read_statistics
+from mscn_plugin.data.sources import contents_of, find_splits
+from mscn_plugin.data.statistics import arrays_fingerprint, measure, read_statistics
 from mscn_plugin.errors import ConfigError
 
 
@@ -64,7 +65,9 @@ def test_a_small_spread_on_a_large_offset_is_measured(tmp_path):
 
 
 def test_the_command_names_what_it_cannot_read(arrays, mscn, capsys):
-    (arrays / "train" / "class0" / "0.npy").write_bytes(b"damaged")
+    first = arrays / "train" / "class0" / "0.npy"  # is among those that the fingerprint is of
+    first.unlink()
+    first.symlink_to("nowhere.npy")
     np.save(arrays / "train" / "class1" / "1.npy", np.zeros((3, 9, 9)))
     mscn("statistics", arrays, "--channels", 4, "--jobs", 1)
     shown = capsys.readouterr().out
@@ -78,7 +81,12 @@ def test_the_command_names_what_it_cannot_read(arrays, mscn, capsys):
     assert "2 unreadable in all" in shown
     written = json.loads((arrays / "statistics.json").read_text())
     assert (written["images"], written["unreadable"]["number"]) == (8, 2)
-    assert read_statistics(arrays / "statistics.json", 4, "") == written
+    assert read_statistics(arrays / "statistics.json", ArrayFormat(4), "") == written
+    splits = find_splits(str(arrays), "KEY", 4)
+    assert arrays_fingerprint(contents_of(splits)) == written["fingerprint"]
+    first.unlink()
+    np.save(first, np.ones((4, 9, 8)))
+    assert arrays_fingerprint(contents_of(splits)) != written["fingerprint"]  # mended
 
 
 def test_the_command_writes_where_it_is_told_and_nowhere_else(arrays, mscn, tmp_path):
@@ -131,6 +139,12 @@ def test_a_data_folder_that_cannot_be_written_asks_for_another_file(arrays, mscn
         ("no JSON", "is damaged, or no file of statistics: RUN"),
         ("[]", "is damaged"),
         ('{"channels": 3}', "CHANNELS is 4; where the arrays have 4, RUN"),
+        (
+            '{"channels": 4, "layout": "channels_first"}',
+            "of arrays that are channels_first, and config.MSCN.ARRAY_LAYOUT is channels_last; "
+            "where they are channels_last, RUN",
+        ),
+        ('{"channels": 4, "layout": "auto"}', "has no mean"),
         ('{"channels": 4, "mean": [1, 2, 3]}', "has no mean of 4 channels"),
         ('{"channels": 4, "mean": [1, 2, 3, NaN]}', "has no mean of 4 channels"),
     ],
@@ -140,4 +154,4 @@ def test_a_file_that_is_none_is_refused(tmp_path, content, message):
     if content is not None:
         file.write_text(content)
     with pytest.raises(ConfigError, match=message):
-        read_statistics(file, 4, "RUN")
+        read_statistics(file, ArrayFormat(4, "channels_last"), "RUN")

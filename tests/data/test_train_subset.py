@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -56,6 +58,19 @@ def test_lists_name_images_by_file_or_by_path(folder, tmp_path):
     assert [f"{folder.folder}/{name}" for name in by_path] == paths.tolist()
     assert labels.tolist() == [0, 1, 2, 3]
     assert labels.dtype == np.int64
+
+
+def test_a_list_may_be_one_of_windows_and_of_any_names(image_folder, tmp_path):
+    from mscn_plugin.data.image_folder import contents
+    from mscn_plugin.data.train_subset import train_subset
+
+    odd = os.fsdecode(b"\xe9.png")
+    shutil.copytree(image_folder / "train" / "class0", tmp_path / "data")
+    (tmp_path / "data" / "0.png").rename(tmp_path / "data" / odd)
+    listing = tmp_path / "list.txt"
+    listing.write_bytes(b"\xef\xbb\xbf1.png\r\n\xe9.png\r\n")
+    paths, _ = train_subset(contents(tmp_path / "data"), str(listing))
+    assert paths.tolist() == [f"{tmp_path}/data/1.png", f"{tmp_path}/data/{odd}"]
 
 
 def test_wrong_subsets_are_one_sentence(folder, tmp_path):

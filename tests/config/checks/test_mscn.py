@@ -158,6 +158,17 @@ def test_a_list_of_images_needs_no_labels(compose, image_folder, tmp_path):
         assert config.DATA.TRAIN.LABEL_SOURCES == []
         assert config.MSCN.TRAINING_IMAGES["number"] == 32
         assert len(build_dataset(config, "TRAIN")) == 32
+    moved = [path.replace(str(image_folder), "/elsewhere") for path in paths]
+    np.save(tmp_path / "paths.npy", np.array(moved))
+    listed = [
+        *("config.MSCN.DATA=''", "config.DATA.TEST.DATA_SOURCES=[]"),
+        "config.DATA.TRAIN.DATA_SOURCES=[disk_filelist]",
+        f"config.DATA.TRAIN.DATA_PATHS=[{tmp_path}/paths.npy]",
+    ]
+    with pytest.raises(ConfigError, match=r"none of 16 images of .*paths.npy can be read: /elsewh"):
+        compose(*SMALL, *listed)
+    prefixes = ("REMOVE_IMG_PATH_PREFIX=/elsewhere", f"NEW_IMG_PATH_PREFIX={image_folder}")
+    compose(*SMALL, *listed, *(f"config.DATA.TRAIN.{prefix}" for prefix in prefixes))
 
 
 def test_a_single_folder_of_classes_is_enough(compose, batch_folder):
