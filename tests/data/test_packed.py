@@ -55,7 +55,7 @@ def of_classes(path, labels, form="cls", start=0):
     for place, label in enumerate(labels):
         members[f"{start + place:04d}.png"] = picture(place)
         told = str(label) if form == "cls" else json.dumps({"label": label, "more": [1]})
-        members[f"{start + place:04d}.{form}"] = told.encode()
+        members[f"{start + place:04d}.{form}"] = told.encode("utf-8-sig" if place else "utf-8")
     return write_tar(path, members)
 
 
