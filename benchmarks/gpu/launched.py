@@ -101,7 +101,7 @@ def few_photographs(rec: Recorder, of_each: int) -> Path:
     from mscn_plugin.data.photographs import build_photographs
 
     target = rec.folder / "images"
-    for split, count in (("train", of_each), ("val", 4)):
+    for split, count in (("train", of_each), ("val", min(of_each, 4))):
         for source in sorted((Path(build_photographs()) / split).iterdir()):
             folder = target / split / source.name
             folder.mkdir(parents=True)
@@ -117,7 +117,7 @@ def quickstart(rec: Recorder) -> None:
     if rec.on_gpu:
         overrides.append("config.DATA.NUM_DATALOADER_WORKERS=6")
     else:
-        overrides += [f"config.MSCN.DATA={few_photographs(rec, 6)}", *SMALL, *narrow(rec)]
+        overrides += [f"config.MSCN.DATA={few_photographs(rec, 1)}", *SMALL, *narrow(rec)]
     with rec.check("mscn/quickstart, all of it, through VISSL's launcher") as row:
         begin = time.monotonic()
         launch(folder, overrides)
@@ -150,9 +150,15 @@ SMALL = [
 
 
 def narrow(rec: Recorder) -> list[str]:
-    """On a CPU a trunk of mscn/quickstart and its like that trains, and compiles, in seconds."""
+    """On a CPU a trunk of mscn/quickstart and its like that trains, and compiles, in seconds.
+
+    And a batch of which :func:`few_photographs` has two with one patch of each photograph.
+    """
+    if rec.on_gpu:
+        return []
     section = "config.MODEL.TRUNK.SMALL_RESNET"
-    return [] if rec.on_gpu else [f"{section}.DEPTH=10", f"{section}.WIDTH=8"]
+    few = "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=8"
+    return [f"{section}.DEPTH=10", f"{section}.WIDTH=8", few]
 
 
 def script(name: str, arguments: list[str], folder: Path) -> str:
@@ -212,7 +218,7 @@ def variants(rec: Recorder) -> None:
     Of the first step's loss is asked that it is that of the plain run: every variant is the same
     function of the same weights.
     """
-    images = few_photographs(rec, 80 if rec.on_gpu else 4)
+    images = few_photographs(rec, 80 if rec.on_gpu else 1)
     short = [
         f"config.MSCN.DATA={images}",
         *machine(rec),
@@ -232,9 +238,8 @@ def variants(rec: Recorder) -> None:
     cases: dict[str, list[str]] = {
         "SimCLR": simclr,
         "SimCLR, channels_last": [*simclr, "config.MSCN.CHANNELS_LAST=True"],
-        "BYOL": byol,
     }
-    if rec.on_gpu:  # on a CPU VISSL has not all of it, compiling takes minutes, and few are enough
+    if rec.on_gpu:  # on a CPU VISSL has not all of it, compiling takes minutes, and two are enough
         recomputed = "+config/mscn/memory=activation_checkpointing"
         cases.update(
             {
@@ -252,6 +257,7 @@ def variants(rec: Recorder) -> None:
                     "config.MSCN.CHANNELS_LAST=True",
                 ],
                 "SimCLR, compiled": [*simclr, "+config/mscn/speed=compiled"],
+                "BYOL": byol,
                 "BYOL, SyncBN": [*byol, sync],
                 "BYOL, mixed precision, SyncBN": [*byol, amp, sync],
                 "BYOL, compiled": [*byol, "+config/mscn/speed=compiled"],
@@ -302,9 +308,10 @@ def of_another_config(short: list[str]) -> list[str]:
 def resume(rec: Recorder) -> None:
     """SIGKILL in the second epoch, and the same command again, beside two runs without a kill.
 
-    Two, since a resumed run can only be as near to an unbroken one as that is to itself.
+    Two, since a resumed run can only be as near to an unbroken one as that is to itself; on a CPU
+    there is one.
     """
-    images = few_photographs(rec, 40 if rec.on_gpu else 4)
+    images = few_photographs(rec, 40 if rec.on_gpu else 1)
     simclr, byol = "mscn/quickstart", "mscn/byol_quickstart"
     cases = [(simclr, AS_IT_IS)]
     if rec.on_gpu:
@@ -336,7 +343,7 @@ def resume(rec: Recorder) -> None:
 
     def killed(folder: Path, config: str, way: str) -> str:
         process = begin(folder, config, way)
-        steps = 2 * 16 * (40 if rec.on_gpu else 4) // 32
+        steps = 2 * 16 * 40 // 32 if rec.on_gpu else 4
         later = [folder / "run" / f"model_iteration{n}.torch" for n in range(steps // 2, steps)]
         while not any(file.is_file() for file in later):
             require(process.poll() is None, "the run ended before it could be killed")
@@ -350,18 +357,21 @@ def resume(rec: Recorder) -> None:
     def compare(config: str, way: str) -> None:
         place = rec.folder / config.split("/")[1] / re.sub(r"\W+", "_", way)
         with rec.check(f"{config}, SIGKILL and resume, {way}") as row:
-            jobs: list[Callable[..., str]] = [unbroken, unbroken, killed]
-            folders = [place / str(number) for number in range(3)]
+            jobs: list[Callable[..., str]] = [unbroken, killed]
+            if rec.on_gpu:
+                jobs = [unbroken, *jobs]
+            folders = [place / str(number) for number in range(len(jobs))]
             with ThreadPoolExecutor(3) as pool:
                 runs = [pool.submit(job, folder, config, way) for job, folder in zip(jobs, folders)]
                 consoles = [run.result() for run in runs]
-            first, again, resumed = (weights(folder) for folder in folders)
+            pair = folders[0], folders[-2]
+            first, again, resumed = (weights(folder) for folder in (*pair, folders[-1]))
             missing = sorted(set(NO_DETERMINISTIC_KERNEL.findall("".join(consoles))))
             row["detail"] = (
                 f"two unbroken runs: {apart(first, again)}; resumed and unbroken: "
                 f"{apart(first, resumed)}"
             )
-            row["detail"] += f"; {part_ways(*(losses(folder) for folder in folders[:2]))}"
+            row["detail"] += f"; {part_ways(*(losses(folder) for folder in pair))}"
             if missing:
                 row["detail"] += f"; without a deterministic kernel: {', '.join(missing)}"
             row["bit_equal"] = {
@@ -421,7 +431,8 @@ def paper_config(rec: Recorder) -> None:
         extra = ["+config/mscn/memory=amp"]
         if not rec.on_gpu:
             narrow = "config.MODEL.TRUNK.RESNETS.WIDTH_PER_GROUP=8"
-            extra = ["+config/mscn/memory=one_mask", narrow]
+            small = "config.DATA.TRAIN.TRANSFORMS.1.size=64"
+            extra = ["+config/mscn/memory=one_mask", narrow, small]
         launch(rec.folder / "paper_config", [*common, *extra])
         found = losses(rec.folder / "paper_config")
         peak = max(line["peak_mem(M)"] for line in logged(rec.folder / "paper_config"))

@@ -338,7 +338,7 @@ def loader(rec: Recorder) -> None:
     from benchmarks.gpu.launched import jpegs
 
     mscn_plugin.register()  # and no CUDA: the workers are forks
-    batch_size, workers = (128, 16) if rec.on_gpu else (2, 2)
+    batch_size, workers = (128, 16) if rec.on_gpu else (2, 1)
     rounds = {"MSCN, any K": (pipelines.masked(2), 6), f"{VISSLS}, no masks": (pipelines.VISSLS, 4)}
     images = jpegs(rec.folder, batch_size * workers * 6, photographs_as_jpegs)
     loaders: dict[str, Any] = {}

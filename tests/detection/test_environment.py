@@ -12,8 +12,9 @@ from mscn_plugin.masking import high_pass
 
 TWO_PROCESSES = """
 import sys
+import threading
 import torch
-from detectron2.engine import launch
+from detectron2.engine.launch import _distributed_worker, launch
 
 
 def step(output):
@@ -52,8 +53,12 @@ def step(output):
     )
 
 
-if __name__ == "__main__":
-    launch(step, 2, dist_url="auto", args=(sys.argv[2],))
+if __name__ == "__main__":  # the one process of the first of two machines
+    url, output = f"file://{sys.argv[2]}/rendezvous", (sys.argv[2],)
+    second = threading.Thread(target=launch, args=(step, 1, 2, 1, url, output))
+    second.start()
+    _distributed_worker(0, step, 2, 1, 0, url, output)
+    second.join()
 """
 
 
@@ -62,7 +67,7 @@ if __name__ == "__main__":
 def test_two_processes_train_behind_the_filter(detectron2, tmp_path):
     """detectron2's launch with Gloo: both processes know the keys, filter, and share gradients.
 
-    Both are new interpreters: detectron2 spawns them.
+    The second is a new interpreter: detectron2 spawns it. So it would the first, at the same cost.
 
     VISSL's tool itself cannot have two processes on the CPU: its trainer gives
     ``DistributedDataParallel`` the index of a GPU.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import runpy
 from pathlib import Path
@@ -56,17 +57,29 @@ def test_outputs_are_kept_without_errors_and_without_this_machine(path):
     assert notebook.metadata.kernelspec.name == "python3"
 
 
+FEWER = {
+    '("train", 40), ("val", 12)': '("train", 12), ("val", 4)',
+    "BATCHSIZE_PER_REPLICA=40": "BATCHSIZE_PER_REPLICA=12",
+}
+"""What makes the training of the quickstart one of seconds, beside its epochs."""
+
+
 @pytest.mark.process
 @by_notebook
 def test_it_runs_and_prints_as_much_as_is_kept(path, tmp_path, monkeypatch):
+    text = path.read_text()
+    for written, instead in FEWER.items() if path.stem == "quickstart" else ():
+        written, instead = (json.dumps(words)[1:-1] for words in (written, instead))
+        assert written in text
+        text = text.replace(written, instead)
+    (tmp_path / path.name).write_text(text)
     startup = tmp_path / "ipython" / "profile_default" / "startup" / "inline.ipy"
     startup.parent.mkdir(parents=True)
     startup.write_text("%matplotlib inline\n")  # imported before the kernel could name its backend
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("MSCN_NOTEBOOK_EPOCHS", "1")
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
-    executed = runpy.run_path(str(SCRIPT))["executed"](path, tmp_path)
+    executed = runpy.run_path(str(SCRIPT))["executed"](tmp_path / path.name, tmp_path)
     now = [cell for cell in executed.cells if cell.cell_type == "code"]
     for cell, kept in zip(now, code_cells(path), strict=True):
-        assert cell.source == kept.source
         assert kinds_of(cell) == kinds_of(kept)

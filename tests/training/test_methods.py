@@ -165,7 +165,7 @@ def test_barlow_twins_takes_several_masks_by_a_loss_of_its_own(train):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("method", ["simsiam", "swav", "dino", "vicreg"])
+@pytest.mark.parametrize("method", ["simsiam", "swav", "dino"])  # VICReg's loss keeps nothing
 def test_quickstarts_of_other_methods_resume_as_if_unbroken(run_tool, tiny, tmp_path, method):
     overrides = [
         f"config=mscn/{method}_quickstart",
@@ -231,12 +231,14 @@ def test_byol_trains_an_nfnet(train):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_whole_trunks_have_the_size_that_they_say_and_take_the_papers_pictures(
-    compose, batch_folder, model
+    compose, batch_folder, monkeypatch, model
 ):
     """At full size, without memory or time: shapes alone, in forward and backward pass."""
     from vissl.models import build_model
 
     millions, features = SIZES[model]
+    # The check at the start would ask the whole model for the same shapes.
+    monkeypatch.setattr("mscn_plugin.config.checks.dry_run._model_outputs", lambda *_: [])
     config = compose(
         "config=mscn/simclr",
         "+config/mscn/machine=cpu",

@@ -1,11 +1,13 @@
 """MSCN inside VISSL's tools: search path, registries, worker processes, SLURM jobs.
 
-These tests start new interpreters: what is there without imports is what they are about.
+Many start new interpreters: what is there without imports is what they are about.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,7 +112,7 @@ def test_a_users_own_configs_folder_wins(compose, tmp_path, batch_folder):
     ("processes", "by_path"),
     [
         (1, True),
-        (2, False),  # tests/benchmarks/test_reliability.py starts new interpreters, and by path
+        (2, False),  # of new interpreters there is one below
     ],
 )
 def test_vissls_tool_trains_from_an_empty_folder(run_tool, tiny, tmp_path, processes, by_path):
@@ -137,22 +139,45 @@ def test_vissls_tool_trains_from_an_empty_folder(run_tool, tiny, tmp_path, proce
     assert list((run / "tb_logs").iterdir())
 
 
+SPAWNED = """
+import runpy, torch.multiprocessing
+from vissl.utils import distributed_launcher
+import mscn_plugin
+mscn_plugin.register()
+worker = distributed_launcher._distributed_worker
+
+def spawned(local_rank, cfg, **more):  # as VISSL starts the ranks where there are several
+    torch.multiprocessing.start_processes(worker, (cfg, *more.values()), start_method="spawn")
+
+distributed_launcher._distributed_worker = spawned
+runpy.run_module("tools.run_distributed_engines", run_name="__main__", alter_sys=True)
+"""
+
+
 @pytest.mark.process
-def test_loader_workers_of_another_start_method(run_tool, tiny):
-    """The workers are new interpreters, whatever the tool is, as spawned ones are."""
-    run_tool(
-        "config=mscn/quickstart",
-        *tiny,
+def test_spawned_ranks_and_loader_workers_register_mscn_by_themselves(tiny, tmp_path):
+    """Both are new interpreters, whatever the tool is; and no import warns there."""
+    result = run_python(
+        *("-c", SPAWNED, "config=mscn/quickstart", *tiny),
         "config.MULTI_PROCESSING_METHOD=forkserver",
         "config.DATA.NUM_DATALOADER_WORKERS=1",
         "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+        cwd=tmp_path,
     )
+    assert not re.findall(r"\w+Warning:", result.stderr)
+    checkpoint = torch.load(tmp_path / "run" / "checkpoint.torch", weights_only=True)
+    assert checkpoint["iteration"] == 4
 
 
 @pytest.mark.slurm
 @pytest.mark.process
 def test_a_preempted_slurm_job_writes_a_checkpoint_and_goes_on_when_requeued(tiny, tmp_path):
-    """Job and successor are new interpreters, which register MSCN by themselves."""
+    """The job is a new interpreter, which registers MSCN by itself, as its successor does."""
+    once_new = tmp_path / "python"
+    once_new.write_text(
+        f"#!/bin/sh\nmkdir {tmp_path}/job && exec {NEW_INTERPRETER} $@\nexec {sys.executable} $@\n"
+    )
+    once_new.chmod(0o755)
     code = """
 import sys, time
 from pathlib import Path
@@ -177,7 +202,7 @@ assert type(resubmitted.function) is ResumableSlurmJob
         "config.SLURM.PARTITION=any",
         "config.SLURM.LOG_FOLDER=log",
     ]
-    run_python("-c", code, NEW_INTERPRETER, *overrides, cwd=tmp_path)
+    run_python("-c", code, once_new, *overrides, cwd=tmp_path)
     output, errors = (
         "".join(path.read_text() for path in (tmp_path / "log").glob(f"*_log.{end}"))
         for end in ("out", "err")
