@@ -165,7 +165,7 @@ def test_barlow_twins_takes_several_masks_by_a_loss_of_its_own(train):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("method", ["simsiam", "swav", "dino"])  # VICReg's loss keeps nothing
+@pytest.mark.parametrize("method", ["simsiam", "swav", "dino", "vicreg"])
 def test_quickstarts_of_other_methods_resume_as_if_unbroken(run_tool, tiny, tmp_path, method):
     overrides = [
         f"config=mscn/{method}_quickstart",
