@@ -29,6 +29,9 @@ help:  ## list the targets
 demo: setup  ## set up, pre-train MSCN on real photographs and write a report of it
 	$(BIN)/mscn demo --output $(RUN)
 
+# Tests start many interpreters, each of which would compile the package anew.
+test check: export PYTHONDONTWRITEBYTECODE =
+
 test: lint $(SPHINX) chromium slurm  ## set up, then lint, types and all tests, with the slowest at the end
 	$(BIN)/python -m pytest $(PYTEST) --durations 25
 
