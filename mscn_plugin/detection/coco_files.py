@@ -33,6 +33,15 @@ def annotation_files(data: DataFolder) -> list[tuple[str | None, Path]]:
     ]
 
 
+def is_of_coco(file: Path) -> bool:
+    """Whether a file of JSON is an object with ``images`` and ``annotations``."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"images", "annotations"} <= content.keys()
+
+
 def _split(data: DataFolder, file: Path) -> str | None:
     words = re.split("[^a-z]+", file.stem.lower())
     return next((split for split in map(split_named, words) if split), data.split(file))

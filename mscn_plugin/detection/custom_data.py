@@ -25,10 +25,15 @@ from typing import Any
 from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.detection.annotated_folder import DataFolder
 from mscn_plugin.detection.annotated_pictures import Annotation, Picture, check_files
-from mscn_plugin.detection.coco_files import annotation_files, read_coco
+from mscn_plugin.detection.coco_files import annotation_files, is_of_coco, read_coco
 from mscn_plugin.detection.findings import Findings
 from mscn_plugin.detection.voc_files import read_voc
-from mscn_plugin.detection.yolo_files import names_file, read_yolo
+from mscn_plugin.detection.yolo_files import (
+    file_without_names,
+    has_labels,
+    names_file,
+    read_yolo,
+)
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.files import remove_abandoned, staging_folder
 
@@ -84,7 +89,15 @@ class DetectionData:
         if not folder.is_dir():
             raise ConfigError(f"--data is {folder}, which is not a folder")
         data, findings = DataFolder(folder.resolve()), Findings()
-        num_xml, num_json = len(data.with_suffix(".xml")), len(annotation_files(data))
+        in_json = [file for _, file in annotation_files(data)]
+        if in_json and has_labels(data) and not any(map(is_of_coco, in_json)):
+            for file in in_json:  # Label Studio's notes.json, for instance
+                findings.note(
+                    "JSON beside labels of YOLO, without images and annotations: left out",
+                    data.name(file),
+                )
+            in_json = []
+        num_xml, num_json = len(data.with_suffix(".xml")), len(in_json)
         if num_xml and num_json:
             other = "XML" if num_json >= num_xml else "JSON"
             findings.note(f"annotations in XML and in JSON: those in {other} are left out")
@@ -95,6 +108,12 @@ class DetectionData:
         elif names_file(data):
             layout, read = "YOLO", read_yolo
         else:
+            nameless = file_without_names(data)
+            if nameless:
+                raise ConfigError(
+                    f"{nameless} has no names of the classes; it must have a list of them, such as "
+                    "names: [cat, dog]"
+                )
             raise ConfigError(f"{folder} is no detection data: it needs {_LAYOUTS}")
         splits = _train_and_val(data, read(data, findings), layout, findings)
         for pictures in splits.values():

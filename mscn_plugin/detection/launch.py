@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import vissl
+from torch import Tensor
 
 from mscn_plugin.checkpoints.io import (
     load_checkpoint,
@@ -133,6 +134,8 @@ class Detection(NamedTuple):
         arguments = ["--config-file", self.config_file, "--num-gpus", str(num_gpus), "--resume"]
         added = ["SOLVER.CHECKPOINT_PERIOD", str(cfg.SOLVER.CHECKPOINT_PERIOD)]
         added += [] if num_gpus else ["MODEL.DEVICE", "cpu"]
+        # detectron2's own port is the same for all runs of a user, so that two would meet at it.
+        arguments += ["--dist-url", "auto"] if num_gpus > 1 else []
         return [python, str(TOOL), *arguments, *self.options, *added]
 
 
@@ -158,6 +161,18 @@ def convert(checkpoint: Path, output: Path) -> int:
         The number of tensors.
 
     Raises:
+        ConfigError: see :func:`detector_weights`.
+    """
+    weights = detector_weights(checkpoint)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint({"model": weights, "matching_heuristics": True}, output)
+    return len(weights)
+
+
+def detector_weights(checkpoint: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint's ResNet-50 by detectron2's names.
+
+    Raises:
         ConfigError: no checkpoint of VISSL, or another trunk.
     """
     weights = detectron2_weights(trunk_weights(load_checkpoint(checkpoint), checkpoint))
@@ -169,9 +184,7 @@ def convert(checkpoint: Path, output: Path) -> int:
             f"detectors of configs/detection take a ResNet-50, which has {NUM_TENSORS} (for RGB, "
             "of 2048 features)"
         )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint({"model": weights, "matching_heuristics": True}, output)
-    return len(weights)
+    return weights
 
 
 def detection(

@@ -19,6 +19,7 @@ from mscn_plugin.detection.launch import (
     check_run,
     convert,
     detection,
+    detector_weights,
     results,
 )
 from mscn_plugin.detection.paper_results import PROTOCOL, TABLE_4
@@ -65,6 +66,8 @@ class Transfer:
 
     def run(self) -> dict[str, float]:
         """Train and evaluate, as far as that is not done; returns the numbers in percent."""
+        check_run(self.config)
+        detector_weights(self.checkpoint)  # in seconds; a look at all pictures may take minutes
         weights = self.output / "converted.pth"
         job = detection(
             self.dataset,
@@ -76,7 +79,6 @@ class Transfer:
             self.config,
         )
         cfg = job.check(self.num_gpus)
-        check_run(self.config)
         recipe = recipe_of(file_digest(self.checkpoint), job.data_digest, job.classes, cfg)
         if not self.restart:
             refuse_another(self.output, recipe)

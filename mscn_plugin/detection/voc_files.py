@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
@@ -152,7 +153,7 @@ def _object(element: ElementTree.Element, place: str, findings: Findings) -> Ann
         if text is None:
             raise ValueError(f"it has no bndbox/{side}")
         sides.append(number(text))
-    rounded = [float(round(side)) for side in sides]
+    rounded = [float(math.floor(side + 0.5)) for side in sides]  # round() takes halves to even
     if rounded != sides:
         findings.note("corners of VOC that are not whole pixels: rounded", place)
     left, upper, right, lower = rounded

@@ -15,6 +15,9 @@ from mscn_plugin.types import is_whole
 
 _LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 _NO_LABELS = ("classes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
+"""Files beside the labels; pictures may have these names, too: :func:`_is_beside_labels`."""
+_OF_DATA = ("train", "val", "nc", "path")
+"""Keys of ``data.yaml`` beside ``names``."""
 
 
 def names_file(data: DataFolder) -> Path | None:
@@ -22,7 +25,46 @@ def names_file(data: DataFolder) -> Path | None:
     for file in data.files:
         if file.suffix.lower() in YAML and _names_of_yaml(file) is not None:
             return file
-    return next((file for file in data.files if file.name.lower() in _LISTS), None)
+    lists = (file for file in data.files if file.name.lower() in _LISTS)
+    return next((file for file in lists if not _is_of_numbers(data, file)), None)
+
+
+def file_without_names(data: DataFolder) -> Path | None:
+    """A ``data.yaml`` that lacks the ``names`` of the classes."""
+    for file in data.files:
+        if file.suffix.lower() in YAML:
+            try:
+                content = read_yaml(file)
+            except CheckpointError:
+                continue
+            if content.get("names") is None and any(key in content for key in _OF_DATA):
+                return file
+    return None
+
+
+def has_labels(data: DataFolder) -> bool:
+    """Whether there are names of classes, and a file of labels that has a picture."""
+    return names_file(data) is not None and any(
+        data.picture_of(text, "")
+        for text in data.with_suffix(".txt")
+        if not _is_beside_labels(data, text)
+    )
+
+
+def _is_beside_labels(data: DataFolder, file: Path) -> bool:
+    return file.name.lower() in _NO_LABELS and not _is_of_numbers(data, file)
+
+
+def _is_of_numbers(data: DataFolder, file: Path) -> bool:
+    """Whether a text has a picture of its name, and numbers in its first line, as labels have."""
+    if not data.picture_of(file, ""):
+        return False
+    with file.open(encoding="utf-8-sig", errors="replace") as lines:
+        words = next(filter(None, map(str.split, lines)), [])
+    try:
+        return len([number(word) for word in words]) > 1
+    except ValueError:
+        return False
 
 
 def _names_of_yaml(file: Path) -> Any:
@@ -41,7 +83,7 @@ def read_yolo(data: DataFolder, findings: Findings) -> dict[str | None, list[Pic
     stated = stated_splits(data, file, findings)
     texts: dict[Path, list[Path]] = {}
     for text in data.with_suffix(".txt"):
-        if text.name.lower() in _NO_LABELS or text in stated.lists:
+        if text == file or text in stated.lists or _is_beside_labels(data, text):
             continue
         pictures = data.picture_of(text, "")
         if len(pictures) == 1:

@@ -21,7 +21,15 @@ from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.models.sections import layer_of, plain_name, sections_of
 from mscn_plugin.schema import defaults
-from mscn_plugin.transforms.stated import CROPS, crop_name, crop_size, normalize_of, resize_for
+from mscn_plugin.transforms.stated import (
+    BILINEAR,
+    CROPS,
+    crop_name,
+    crop_size,
+    interpolation_of,
+    normalize_of,
+    resize_for,
+)
 from mscn_plugin.types import value_at
 
 _OF_IMAGES = ("PIXEL_RANGE", "CHANNELS", "ARRAY_LAYOUT")
@@ -118,9 +126,10 @@ class PretrainingRun:
         if input_type not in (None, value_at(settings, _INPUT_TYPE)):
             overrides.append(hydra_override(f"config.{_INPUT_TYPE}", input_type))
         side = self._side() if self.channels is None else None
+        interpolations = self._interpolations()
         for split in ("TRAIN", "TEST"):
             transforms = [
-                _fitted(transform, side, self.sigma)
+                _fitted(transform, side, self.sigma, interpolations)
                 for transform in settings["DATA"][split]["TRANSFORMS"]
                 if transform["name"] != TRANSFORM or self.sigma
             ]
@@ -144,6 +153,19 @@ class PretrainingRun:
             f"{config_source(self.checkpoint)}: config.DATA.TRAIN.TRANSFORMS states {stated}; "
             f"an evaluation needs the side of square views, by one of {', '.join(CROPS)}"
         )
+
+    def _interpolations(self) -> dict[str, int]:
+        """The run's, by the evaluation's transform that takes it, where it is not bilinear."""
+        train, test = (
+            value_at(self.config, f"DATA.{split}.TRANSFORMS") or [] for split in ("TRAIN", "TEST")
+        )
+        modes = {
+            "RandomResizedCrop": interpolation_of(
+                train, "RandomResizedCrop", "MSCNRandomResizedCrops"
+            ),
+            "Resize": interpolation_of(test, "Resize"),
+        }
+        return {name: mode for name, mode in modes.items() if mode != BILINEAR}
 
     def _transforms_of_arrays(self, split: str) -> list[dict[str, Any]]:
         """The run's own, for one unmasked view: those of A.2 are for pictures."""
@@ -169,10 +191,14 @@ class PretrainingRun:
         ]
 
 
-def _fitted(transform: dict[str, Any], crop: int | None, sigma: float) -> dict[str, Any]:
+def _fitted(
+    transform: dict[str, Any], crop: int | None, sigma: float, interpolations: dict[str, int]
+) -> dict[str, Any]:
     """A transform of A.2 at the run's scale: 256 / 224 of the crop, cut to the crop."""
     if transform["name"] == TRANSFORM:
         return {**transform, "sigma": sigma}
+    if transform["name"] in interpolations:
+        transform = {**transform, "interpolation": interpolations[transform["name"]]}
     if crop and "size" in transform:
         return {**transform, "size": crop if transform["name"] != "Resize" else resize_for(crop)}
     return transform

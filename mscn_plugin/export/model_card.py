@@ -189,8 +189,6 @@ mean, standard deviation and range of the pixels.
 
 """
 
-_RESIZING = "        transforms.Resize({}),\n"
-
 _FILTER = """\
 Its images passed the high-pass filter of Masked Siamese ConvNets (section 4.3), with a sigma of
 {sigma} pixels: its features are what they were trained to be behind the same filter only."""
@@ -228,6 +226,7 @@ def model_card(
         license: of the weights.
     """
     preprocessing, sigma = pretrained.preprocessing, pretrained.sigma
+    resizing = preprocessing.resizing_in_code()
     black, white = preprocessing.pixel_range or (0, 65535)
     stated = _STATED if preprocessing.pixel_range else _NOT_STATED
     loss = value_at(pretrained.config, "LOSS.name")
@@ -246,7 +245,7 @@ def model_card(
             decoding=_DECODING.format(stated=stated.format(black=black, white=white)),
             black=black,
             white=white,
-            resizing=_RESIZING.format(preprocessing.resize) if preprocessing.resize else "",
+            resizing=f"        {resizing},\n" if resizing else "",
             **preprocessing._asdict(),
         ),
         training=table(("what", "value"), rows),

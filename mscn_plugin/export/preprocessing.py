@@ -12,7 +12,14 @@ from torchvision import transforms
 
 from mscn_plugin.data.decoding import PixelRange, check_pixel_range, to_rgb
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.transforms.stated import crop_size, normalize_of, resize_for, spellings
+from mscn_plugin.transforms.stated import (
+    BILINEAR,
+    crop_size,
+    interpolation_of,
+    normalize_of,
+    resize_for,
+    spellings,
+)
 from mscn_plugin.types import value_at
 
 _MARGIN = 5.0
@@ -28,6 +35,7 @@ class Preprocessing(NamedTuple):
         pixel_range: black and white of pictures with more than 8 bits, where the data set's are
             stated (:mod:`mscn_plugin.data.decoding`).
         channels: of images that are arrays (``config.MSCN.CHANNELS``); None: they are pictures.
+        interpolation: of the resizing, by Pillow's numbers, which torchvision takes.
     """
 
     resize: int | None = 256
@@ -36,11 +44,12 @@ class Preprocessing(NamedTuple):
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     pixel_range: PixelRange = None
     channels: int | None = None
+    interpolation: int = BILINEAR
 
     def __call__(self, picture: Image.Image) -> Tensor:
         """Return the normalized, unfiltered image ``[3, crop, crop]`` of a picture."""
         steps = [
-            *([] if self.resize is None else [transforms.Resize(self.resize)]),
+            *([] if self.resize is None else [transforms.Resize(self.resize, self._mode)]),
             transforms.CenterCrop(self.crop),
             transforms.ToTensor(),
             transforms.Normalize(self.mean, self.std),
@@ -49,12 +58,25 @@ class Preprocessing(NamedTuple):
 
     def in_words(self) -> str:
         """What is done to a picture, the decoding of its pixels included."""
-        resized = "" if self.resize is None else f"resized to {self.resize} and "
+        mode = "" if self.interpolation == BILINEAR else f" ({self._mode.value})"
+        resized = "" if self.resize is None else f"resized to {self.resize}{mode} and "
         black_to_white = list(self.pixel_range) if self.pixel_range else "null"
         return (
             f"pictures in RGB, {resized}cropped to {self.crop} pixels, normalized with mean "
             f"{list(self.mean)} and std {list(self.std)}, MSCN.PIXEL_RANGE {black_to_white}"
         )
+
+    def resizing_in_code(self) -> str:
+        """The ``Resize`` as Python has it, with ``transforms`` of torchvision; "" without one."""
+        if self.resize is None:
+            return ""
+        name = self._mode.name
+        mode = "" if name == "BILINEAR" else f", transforms.InterpolationMode.{name}"
+        return f"transforms.Resize({self.resize}{mode})"
+
+    @property
+    def _mode(self) -> transforms.InterpolationMode:
+        return transforms.InterpolationMode[Image.Resampling(self.interpolation).name]
 
     @property
     def limit(self) -> float:
@@ -89,7 +111,8 @@ def preprocessing_of(config: dict[str, Any] | None, size: int | None) -> Preproc
         size: side of the central square in pixels, in place of the configuration's.
 
     Raises:
-        ConfigError: images are resized or cropped to a height and a width that differ.
+        ConfigError: images are resized or cropped to a height and a width that differ, or to
+            less than the crop, or in another way that an export cannot state.
         ValueError, TypeError: a value of the configuration is none of its kind.
     """
     found = Preprocessing()
@@ -101,6 +124,8 @@ def preprocessing_of(config: dict[str, Any] | None, size: int | None) -> Preproc
     statistics = statistics_of(config)
     if statistics is not None:
         found = found._replace(mean=statistics.mean, std=statistics.std)
+    test = value_at(config, "DATA.TEST.TRANSFORMS") or []
+    mode = Image.Resampling(interpolation_of(test, "Resize"))
     try:
         resize, crop = _sizes(config, found.channels)
     except ConfigError:
@@ -109,7 +134,7 @@ def preprocessing_of(config: dict[str, Any] | None, size: int | None) -> Preproc
         resize, crop = None if found.channels else resize_for(size), size
     if size is not None:
         resize, crop = None if resize is None else round(size * resize / crop), size
-    return found._replace(resize=resize, crop=crop)
+    return found._replace(resize=resize, crop=crop, interpolation=int(mode))
 
 
 def _sizes(config: dict[str, Any] | None, channels: int | None) -> tuple[int | None, int]:
@@ -119,7 +144,7 @@ def _sizes(config: dict[str, Any] | None, channels: int | None) -> tuple[int | N
     resized where the run does not.
     """
     test = value_at(config, "DATA.TEST.TRANSFORMS") or []
-    resize = next((_side(t) for t in reversed(test) if "Resize" in spellings(t)), None)
+    resize = next((_side(t, channels) for t in reversed(test) if "Resize" in spellings(t)), None)
     crop = Preprocessing().crop
     for split in ("TEST", "TRAIN"):
         stated = crop_size(value_at(config, f"DATA.{split}.TRANSFORMS") or [])
@@ -128,6 +153,12 @@ def _sizes(config: dict[str, Any] | None, channels: int | None) -> tuple[int | N
             break
     if resize is None and channels is None:
         resize = resize_for(crop)
+    if resize is not None and resize < crop:
+        raise ConfigError(
+            f"config.DATA.TEST.TRANSFORMS resizes to {resize} pixels, less than the crop of {crop} "
+            "(the views' where no crop is stated): the rest would be black; an export takes one "
+            "side of a square in pixels: --size states it"
+        )
     return resize, crop
 
 
@@ -154,8 +185,17 @@ def statistics_of(config: dict[str, Any] | None) -> Statistics | None:
     return None
 
 
-def _side(resize: dict[str, Any]) -> int:
+def _side(resize: dict[str, Any], channels: int | None) -> int:
     """The one side in pixels of a resize, alone or in a list."""
+    for key, usual in (("max_size", None), ("antialias", True)):
+        value = resize.get(key, usual)
+        # Pillow resizes pictures with antialiasing, whatever is asked for.
+        if value != usual and (key == "max_size" or channels is not None):
+            raise ConfigError(
+                f"config.DATA.TEST.TRANSFORMS has {resize['name']} with {key} {value!r}, which an "
+                "export does not take; it must be left out, or --size state one side of a square "
+                "in pixels"
+            )
     size = resize["size"]
     sides = size if isinstance(size, (list, tuple)) else [size]
     if len(sides) != 1:  # two numbers make it stretch an image, whatever they are

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from vissl.models.model_helpers import transform_model_input_data_type
 from vissl.models.trunks import register_model_trunk
@@ -353,11 +354,10 @@ def _load_weights(model: Any, settings: TimmSettings) -> None:
     broken = [name for name, weight in weights.items() if not weight.isfinite().all()]
     if broken:
         raise ValueError(f"WEIGHTS is {settings.weights!r}, which has NaN or Inf in {broken[0]}")
-    names = model.pretrained_cfg
-    for classifier in _several(names.get("classifier")):
-        for part in ("weight", "bias"):
-            weights.pop(f"{classifier}.{part}", None)
-    for convolution in _several(names.get("first_conv")):
+    unknown = weights.keys() - model.state_dict().keys()
+    for name in unknown & _with_classifier(settings) if unknown else ():
+        del weights[name]
+    for convolution in _several(model.pretrained_cfg.get("first_conv")):
         kernels = weights.get(f"{convolution}.weight")
         if kernels is not None and kernels.shape[1] == 3 != settings.in_chans:
             weights[f"{convolution}.weight"] = adapt_input_conv(settings.in_chans, kernels)
@@ -369,6 +369,16 @@ def _load_weights(model: Any, settings: TimmSettings) -> None:
             f"WEIGHTS is {settings.weights!r}, which does not hold the weights of timm's "
             f"{settings.name} with these settings: {str(error).splitlines()[-1].strip()[:300]}"
         ) from None
+
+
+def _with_classifier(settings: TimmSettings) -> set[str]:
+    """Names of the weights of timm's whole model, whose classifier may have several layers."""
+    import timm
+
+    arguments = settings.arguments()
+    del arguments["num_classes"]
+    with torch.device("meta"):
+        return {*timm.create_model(settings.name, pretrained=False, **arguments).state_dict()}
 
 
 def _several(names: str | tuple[str, ...] | None) -> tuple[str, ...]:

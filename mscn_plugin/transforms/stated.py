@@ -17,6 +17,9 @@ CROPS = {
 }
 """Transforms that crop to a size, and the key that states it."""
 
+BILINEAR = 2
+"""torchvision's ``interpolation`` where a transform does not state it, by Pillow's number."""
+
 NOT_NORMALIZED = {"mean": [0.0], "std": [1.0]}
 """What :func:`normalization` would be of transforms that do not normalize."""
 
@@ -56,6 +59,12 @@ def spellings(transform: dict[str, Any]) -> tuple[str, str]:
     """A transform's name as it is written, and as VISSL looks for it in torchvision."""
     name = str(transform.get("name"))
     return name, name.title().replace("_", "")
+
+
+def interpolation_of(transforms: Sequence[dict[str, Any]], *names: str) -> Any:
+    """The ``interpolation`` of the last transform of these names; bilinear where none states it."""
+    found = (dict(t) for t in reversed(transforms) if {*names} & {*spellings(t)})
+    return next(found, {"interpolation": BILINEAR}).get("interpolation", BILINEAR)
 
 
 def resized(size: Sequence[int], wanted: int | Sequence[int]) -> tuple[int, int]:

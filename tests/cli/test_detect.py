@@ -166,7 +166,6 @@ OVERRIDES = ("--dataset", "voc", "--data", "{data}", "--overrides")
             "needs VOC2007/ImageSets/Main/trainval.txt in {tmp}",
         ),
         (("--dataset", "custom", "--data", "{tmp}"), "{tmp} is no detection data"),
-        (("--dataset", "voc", "--data", "{data}"), "no model of the architecture of small_resnet"),
         (("--dataset", "coco", "--sigma", "3"), "1.25"),
         ((*OVERRIDES, "SOLVER.MAX_ITERS", "3"), "Non-existent key: SOLVER.MAX_ITERS"),
         ((*OVERRIDES, "SOLVER.BASE_LR", "one"), "config key: SOLVER.BASE_LR"),
@@ -177,13 +176,20 @@ OVERRIDES = ("--dataset", "voc", "--data", "{data}", "--overrides")
     ],
 )
 def test_one_sentence_before_anything_is_written(
-    checkpoints, datasets, tmp_path, arguments, message
+    resnet_runs, datasets, tmp_path, arguments, message
 ):
     arguments = [text.format(tmp=tmp_path, data=datasets) for text in arguments]
-    result = run_command("detect", checkpoints["simclr"], *arguments, "--output", tmp_path / "run")
+    result = run_command("detect", resnet_runs["simclr"], *arguments, "--output", tmp_path / "run")
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("mscn detect: ")
     assert message.format(tmp=tmp_path) in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_trunk_is_the_first_thing_said(detectron2, checkpoints, mscn, tmp_path):
+    command = ("detect", checkpoints["simclr"], "--dataset", "voc", "--data", tmp_path)
+    with pytest.raises(SystemExit, match="no model of the architecture of small_resnet"):
+        mscn(*command, "--output", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -130,6 +130,15 @@ def test_lists_with_extensions_bom_and_repeated_lines(tmp_path):
     assert any("twice in a list" in line for line in data.notes)
 
 
+def test_corners_at_half_pixels_are_rounded_up(tmp_path):
+    pairs(tmp_path / "train", "ab")
+    pairs(tmp_path / "val", "ab")
+    xml(tmp_path / "train" / "a.xml", ("cat", 2.5, 3.5, 12.5, 13.49))
+    data = DetectionData.read(tmp_path)
+    assert data.splits["train"][0].objects[0].box == (2, 3, 13, 13)
+    assert any("1 x corners of VOC that are not whole pixels" in line for line in data.notes)
+
+
 def test_of_two_kinds_of_annotations_one_is_taken(tmp_path):
     roboflow_coco(tmp_path)
     xml(tmp_path / "annotations.xml")

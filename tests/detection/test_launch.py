@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,12 +15,14 @@ from vissl_checkpoints import model_config, write_checkpoint
 
 from mscn_plugin.detection.launch import (
     CONFIGS,
+    Detection,
     check_run,
     convert,
     detection,
     require_detectron2,
     results,
 )
+from mscn_plugin.detection.transfer import Transfer
 from mscn_plugin.errors import ConfigError
 
 
@@ -92,6 +96,30 @@ def by_hand(name):
     else:
         inner = [f"conv{parts[2][-1]}"] + (["norm"] if parts[2].startswith("bn") else [])
     return ".".join([stage, parts[1], *inner, parts[-1]])
+
+
+def test_another_trunk_is_said_before_the_data_are_looked_at(registered, tmp_path):
+    file = write_checkpoint(tmp_path / "a.torch", resnet_weights(channels=6))
+    transfer = Transfer(file, 1.25, "custom", tmp_path / "no_data", tmp_path / "out", 0)
+    with pytest.raises(ConfigError, match="take a ResNet-50, which has 265"):
+        transfer.run()
+    bgr = dataclasses.replace(transfer, config=run_of([], INPUT_TYPE="bgr"))
+    with pytest.raises(ConfigError, match="INPUT_TYPE bgr"):
+        bgr.run()
+    assert not transfer.output.exists()
+
+
+def test_runs_on_several_gpus_do_not_meet_at_one_port(detectron2):
+    """detectron2 takes a free one; its default is the same for all runs of a user."""
+    from detectron2.engine import default_argument_parser
+
+    cfg = SimpleNamespace(SOLVER=SimpleNamespace(CHECKPOINT_PERIOD=5))
+    job = Detection(CONFIGS["voc"], ["OUTPUT_DIR", "/a"], {}, "")
+    for num_gpus in (0, 1, 4):
+        command = job.command("python", num_gpus, cfg)[2:]
+        parsed = default_argument_parser().parse_args(command)
+        assert (parsed.dist_url == "auto") == (num_gpus > 1)
+        assert parsed.opts[:2] == ["OUTPUT_DIR", "/a"]
 
 
 def test_other_trunks_are_refused(checkpoints, tmp_path):

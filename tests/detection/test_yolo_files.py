@@ -223,6 +223,52 @@ def test_readmes_below_a_folder_named_labels_are_no_labels(tmp_path):
         DetectionData.read(root)
 
 
+def test_pictures_may_be_called_like_the_files_beside_the_labels(tmp_path):
+    names = ["train", "val", "valid", "test", "readme", "classes", "other"]
+    images_and_labels(tmp_path, names)
+    lines = {"classes": "cat", "readme": "Of two cats.", "test": "The last two."}
+    for name, line in lines.items():
+        write(tmp_path / f"{name}.txt", f"{line}\n")
+        write(tmp_path / "images" / f"{name}.txt", f"{line}\n")
+    data = DetectionData.read(tmp_path)
+    found = [picture for pictures in data.splits.values() for picture in pictures]
+    assert sorted(picture.file.stem for picture in found) == sorted(names)
+    assert [[item.name for item in picture.objects] for picture in found] == [["cat"]] * 7
+    assert not noted(data, "background")
+
+
+def test_the_list_of_classes_is_not_the_labels_of_a_picture(tmp_path):
+    for name in ("classes", *"abc"):
+        pair(tmp_path / "a" / f"{name}.jpg")
+    write(tmp_path / "b" / "classes.txt", "cat\n")
+    assert DetectionData.read(tmp_path).classes == ["cat"]
+
+
+@pytest.mark.parametrize("folders", [("",), ("train", "val")])
+def test_label_studio_writes_a_json_beside_its_labels(tmp_path, folders):
+    for folder in folders:
+        images_and_labels(tmp_path / folder, "abcd")
+        write(tmp_path / folder / "classes.txt", "cat\n")
+        write(tmp_path / folder / "notes.json", '{"categories": [{"id": 0, "name": "cat"}]}')
+    data = DetectionData.read(tmp_path)
+    assert data.classes == ["cat"]
+    assert all(len(picture.objects) == 1 for picture in data.splits["train"])
+    (line,) = noted(data, "JSON beside labels of YOLO")
+    assert "notes.json" in line
+    # One of COCO goes before the labels, as ever; what is wrong with it is said.
+    write(tmp_path / folders[0] / "notes.json", '{"images": [], "annotations": []}')
+    with pytest.raises(ConfigError, match="is no annotation file of COCO.*'categories'"):
+        DetectionData.read(tmp_path)
+
+
+@pytest.mark.parametrize("names", ["", "names:\n"])
+def test_names_that_are_missing_are_said(tmp_path, names):
+    images_and_labels(tmp_path, "abcd")
+    write(tmp_path / "data.yaml", f"train: images\nnc: 1\n{names}")
+    with pytest.raises(ConfigError, match=r"data.yaml has no names of the classes; it must"):
+        DetectionData.read(tmp_path)
+
+
 def test_sequences_have_pictures_of_equal_names(tmp_path):
     for split in ("train", "val"):
         for sequence, class_ in (("a", 0), ("b", 1)):

@@ -165,6 +165,21 @@ def test_images_have_the_size_of_the_runs_views(changed, crop):
     assert [t["size"] for t in config.DATA.TEST.TRANSFORMS if "size" in t] == [110, 96]
 
 
+def test_images_are_interpolated_as_in_the_run(changed):
+    def change(config):
+        crop_by(name="MSCNRandomResizedCrops", size=96, interpolation=3)(config)
+        config["DATA"]["TEST"]["TRANSFORMS"][0]["interpolation"] = 0
+
+    config = evaluation_of(changed(change), "quick_linear")
+    found = {
+        t["name"]: t["interpolation"]
+        for split in ("TRAIN", "TEST")
+        for t in config.DATA[split].TRANSFORMS
+        if "interpolation" in t
+    }
+    assert found == {"RandomResizedCrop": 3, "Resize": 0}
+
+
 def test_the_size_of_views_must_be_known(changed):
     from mscn_plugin.checkpoints.io import CheckpointError
 

@@ -187,11 +187,13 @@ def test_the_card_names_the_data(model, keys, said):
 
 @pytest.mark.parametrize("pixel_range", [None, (0, 4095)])
 def test_the_cards_recipe_is_trainings_decoding(model, tmp_path, monkeypatch, pixel_range):
-    preprocessing = model.preprocessing._replace(pixel_range=pixel_range)
+    mode = 3 if pixel_range else 2
+    preprocessing = model.preprocessing._replace(pixel_range=pixel_range, interpolation=mode)
     model = Pretrained(**{**vars(model), "preprocessing": preprocessing})
     export_trunk(model, ["torchscript"], tmp_path)
     card = (tmp_path / "model_card.md").read_text()
     assert ("4095 white: the range" if pixel_range else "65535 white in integers") in card
+    assert ("(36, transforms.InterpolationMode.BICUBIC)" in card) == bool(pixel_range)
     recipe, _, fine_tuning = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     random = np.random.RandomState(0)

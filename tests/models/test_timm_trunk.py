@@ -136,6 +136,21 @@ def test_starts_from_a_file_of_timms_weights(name, suffix, tmp_path):
         trunk(name, WEIGHTS=file)  # as where shapes are looked at before the start
 
 
+@pytest.mark.parametrize("name", ["repvit_m0_9", "convformer_s18"])
+def test_a_classifier_of_several_layers_is_left_out(name, tmp_path):
+    with torch.device("meta"):
+        whole = timm.create_model(name).state_dict()
+    weights = {key: torch.ones((), dtype=t.dtype).expand(t.shape) for key, t in whole.items()}
+    file = str(tmp_path / "weights.pth")
+    torch.save(weights, file)
+    found = trunk(name, WEIGHTS=file)._feature_blocks.state_dict()
+    assert found.keys() < weights.keys()
+    assert all((tensor == 1).all() for tensor in found.values())
+    torch.save({**weights, "head.fc9.weight": torch.ones(1)}, file)
+    with pytest.raises(ValueError, match=r"does not hold the weights .*head.fc9.weight"):
+        trunk(name, WEIGHTS=file)
+
+
 def test_files_that_are_no_weights_are_refused(tmp_path):
     (tmp_path / "text.pth").write_text("no weights")
     torch.save({"state_dict": {"a": torch.ones(1)}}, tmp_path / "other.pth")

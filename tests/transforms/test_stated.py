@@ -97,6 +97,40 @@ def test_an_export_fills_gaps_as_evaluations_do(train, test, channels, expected)
     assert preprocessing_of(config, 2 * crop)[:2] == (twice, 2 * crop)
 
 
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        ([{"name": "Resize", "size": 40}], "resizes to 40 pixels, less than the crop of 56"),
+        ([CENTER, {"name": "Resize", "size": 28}], "resizes to 28 pixels, less than the crop"),
+        ([{"name": "Resize", "size": 64, "max_size": 99}, CENTER], "Resize with max_size 99"),
+    ],
+)
+def test_an_export_adds_no_black_border_and_keeps_the_ratio_of_sides(test, message):
+    config = {"DATA": {"TRAIN": {"TRANSFORMS": [VIEWS]}, "TEST": {"TRANSFORMS": test}}}
+    with pytest.raises(ConfigError, match=f"TEST.TRANSFORMS .*{message}.*--size"):
+        preprocessing_of(config, None)
+    assert preprocessing_of(config, 56)[:2] == (64, 56)
+
+
+@pytest.mark.parametrize("size", [None, 28])
+def test_an_export_interpolates_as_the_run_does(size):
+    def mode(**resize):
+        test = [{"name": "resize", "size": 64, **resize}, CENTER]
+        return preprocessing_of({"DATA": {"TEST": {"TRANSFORMS": test}}}, size).interpolation
+
+    assert (mode(), mode(interpolation=0), mode(interpolation=3)) == (2, 0, 3)
+    assert preprocessing_of(None, size).interpolation == 2
+
+
+def test_arrays_without_antialiasing_are_not_exported():
+    test = [{"name": "Resize", "size": 64, "antialias": False}, CENTER]
+    config = {"MSCN": {"CHANNELS": 6}, "DATA": {"TEST": {"TRANSFORMS": test}}}
+    with pytest.raises(ConfigError, match=r"Resize with antialias False, .* --size"):
+        preprocessing_of(config, None)
+    del config["MSCN"]  # of a picture Pillow has no other way
+    assert preprocessing_of(config, None)[:2] == (64, 42)
+
+
 def test_an_export_needs_square_views():
     config = {"DATA": {"TRAIN": {"TRANSFORMS": [{**VIEWS, "size": [56, 48]}]}}}
     with pytest.raises(ConfigError, match=r"TRAIN.TRANSFORMS has a crop with size \[56, 48\]"):
