@@ -425,9 +425,13 @@ def test_a_folder_of_an_evaluation_with_other_settings_is_refused(evaluated, sav
     assert evaluated.start(saved(), slower) == "done"
 
 
+def add_one(trunk):
+    trunk.update({name: tensor + 1 for name, tensor in trunk.items()})
+
+
 def test_a_folder_of_the_evaluation_of_another_checkpoint_is_refused(evaluated, saved, tmp_path):
     """VISSL does not read a checkpoint where it finds its own to resume from."""
-    other = shutil.copy(saved(), tmp_path / "other.torch")
+    other = shutil.copy(saved(change=add_one), tmp_path / "other.torch")
     for overrides in ((), ANEW[1:]):
         message = refusal(evaluated.start, other, *overrides)
         assert message.startswith(f"{FILE} is '{other}', but config.CHECKPOINT.DIR")
@@ -443,15 +447,12 @@ def test_a_folder_of_the_evaluation_of_another_checkpoint_is_refused(evaluated, 
 
 
 def test_a_checkpoint_that_was_trained_anew_is_another(evaluated, saved, caplog):
-    def change(trunk):
-        trunk.update({name: tensor + 1 for name, tensor in trunk.items()})
-
-    message = refusal(evaluated.start, saved(change=change))
+    message = refusal(evaluated.start, saved(change=add_one))
     assert message.startswith(f"{FILE} is '{saved()}', whose content has changed since the run in")
     assert evaluated.start(saved()) == "done"
     # Earlier versions did not note it, nor the recipe, which VISSL's own file has.
     (evaluated.folder / "recipe.json").unlink()
-    assert evaluated.start(saved(change=change)) == "done"
+    assert evaluated.start(saved(change=add_one)) == "done"
     assert f"whether '{saved()}' has changed since is not known" in caplog.text
     message = refusal(evaluated.start, saved(), "config.MSCN.TRAIN_SUBSET=0.5")
     assert message.startswith("config.MSCN.TRAIN_SUBSET is 0.5, but config.CHECKPOINT")
