@@ -15,16 +15,18 @@ from pathlib import Path
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.errors import ConfigError
 
-_DEFAULT = "(default: %(default)s)"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", type=user_path, help="any picture; default: a cat")
     parser.add_argument(
         "--output", type=user_path, default=Path("masks.png"), help="PNG; a PDF lies beside"
     )
-    parser.add_argument("--size", type=int, default=224, help=f"side of the crop, px {_DEFAULT}")
-    parser.add_argument("--sigma", type=float, default=5.0, help=f"of the filter, px {_DEFAULT}")
+    parser.add_argument(
+        "--size", type=int, default=224, help="side of the crop, px (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--sigma", type=float, default=5.0, help="of the filter, px (default: %(default)s)"
+    )
     parser.add_argument(
         "--cell-size",
         type=int,
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.3,
         help="hidden fraction of the image, section 4's by default: %(default)s",
     )
-    parser.add_argument("--seed", type=int, default=0, help=f"of the masks {_DEFAULT}")
+    parser.add_argument("--seed", type=int, default=0, help="of the masks (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -48,7 +48,7 @@ def register_with_vissl() -> None:
     for module in REGISTERING_MODULES:
         importlib.import_module(module)
     losses()
-    _import_of_other_packages()
+    _import_other_packages()
 
     from mscn_plugin.data import readable_images
 
@@ -66,7 +66,7 @@ def register_with_vissl() -> None:
     config_hook.install()
 
 
-def _import_of_other_packages() -> None:
+def _import_other_packages() -> None:
     """Import the modules of :data:`ENTRY_POINTS`; one that fails is logged and left out."""
     for entry in metadata.entry_points(group=ENTRY_POINTS):
         try:

@@ -26,14 +26,14 @@ def package(tmp_path, monkeypatch):
 
 def test_modules_that_other_packages_name_are_imported(package):
     package("parts_of_another_package", "loaded = True")
-    register._import_of_other_packages()
+    register._import_other_packages()
     assert sys.modules.pop("parts_of_another_package").loaded
 
 
 def test_one_that_cannot_be_imported_is_named_and_the_others_are_there(package, caplog):
     package("a_broken_package", "import no_such_library")
     package("parts_of_a_third_package", "loaded = True")
-    register._import_of_other_packages()
+    register._import_other_packages()
     assert "a_broken_package, an entry point of mscn_plugin, is left out" in caplog.text
     assert "No module named 'no_such_library'" in caplog.text
     assert sys.modules.pop("parts_of_a_third_package").loaded

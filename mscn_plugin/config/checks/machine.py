@@ -72,10 +72,11 @@ def _check_devices(cfg: Config) -> None:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     overrides: dict[str, Any] = {}
     no_gpus = cfg.MACHINE.DEVICE == "gpu" and gpus == 0
+    no_meeting_point = distributed.NUM_NODES > 1 and distributed.RUN_ID == "auto"
     if no_gpus:
         overrides["+config/mscn/machine"] = "cpu"
     else:
-        if distributed.NUM_NODES > 1 and distributed.RUN_ID == "auto":
+        if no_meeting_point:
             overrides["config.DISTRIBUTED.NUM_NODES"] = 1
         if cfg.MACHINE.DEVICE == "gpu" and gpus < distributed.NUM_PROC_PER_NODE:
             overrides["config.DISTRIBUTED.NUM_PROC_PER_NODE"] = gpus
@@ -92,9 +93,8 @@ def _check_devices(cfg: Config) -> None:
     data = "" if cfg.MSCN.DATA else " config.MSCN.DATA=<folder of images>"
     if no_gpus and is_overridden("MACHINE.DEVICE"):  # stronger than the overlay
         data += " without config.MACHINE.DEVICE=gpu"
-    several = distributed.NUM_NODES > 1 and distributed.RUN_ID == "auto"
     by_hand = ", or start it on every node with config.DISTRIBUTED.RUN_ID=<first node>:<port>"
-    by_hand = by_hand if several else ""
+    by_hand = by_hand if no_meeting_point else ""
     raise ConfigError(
         f"this configuration asks for {asked} (nodes x processes) and this machine has "
         f"{gpus or 'no'} GPU{'s' if gpus != 1 else ''}: add {line}{data} to run it here (and "
