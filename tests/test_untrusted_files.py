@@ -407,7 +407,7 @@ def test_results_of_another_checkpoint_are_not_put_on_a_card(tmp_path):
     (tmp_path / "weights").write_text("weights")
     results = {"sha256": "another", "evaluations": {"knn": {"metrics": {"top-1": 1.0}}}}
     (tmp_path / "results.json").write_text(json.dumps(results))
-    assert len(read_results(tmp_path / "results.json")) == 1
+    assert len(read_results(tmp_path / "results.json").numbers) == 1
     with pytest.raises(ConfigError, match="is of another checkpoint"):
         read_results(tmp_path / "results.json", tmp_path / "weights")
 

@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--license", "--licence", default="not stated", help="of the weights, for the card"
     )
     parser.add_argument(
-        "--results", type=user_path, help="results.json of evaluations, for the card"
+        "--results", type=user_path, help="results.json of mscn evaluate, for the card"
     )
 
 
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> None:
         pretrained,
         options.format or list(LIBRARIES),
         options.output,
-        read_results(options.results, checkpoint) if options.results else (),
+        read_results(options.results, checkpoint) if options.results else None,
         options.license,
     )
     for file in files:

@@ -17,6 +17,7 @@ from mscn_plugin.evaluation.definitions import (
     baseline_areas,
 )
 from mscn_plugin.evaluation.paper_results import COUNTERPARTS, PROTOCOLS, TABLE_2, paper_rows
+from mscn_plugin.export.results import conditions
 from mscn_plugin.files import save_figure
 from mscn_plugin.schema import defaults
 
@@ -103,22 +104,6 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
     if skipped:
         parts.append("Left out:\n\n" + "\n".join(skipped))
     return "\n\n".join(parts) + "\n"
-
-
-def conditions(results: dict[str, Any], quote: str = "`") -> list[str]:
-    """What was assumed, on which images was measured, and what is not as the configs have it.
-
-    Args:
-        results: content of ``results.json``; those of earlier versions say less.
-        quote: around each override.
-    """
-    lines = [f"Warning: {line}." for line in results.get("assumed", [])]
-    lines += [
-        f"Measured on{f' ({name})' if name != 'data' else ''}: {images}."
-        for name, images in results.get("measured_on", {}).items()
-    ]
-    overrides = " ".join(f"{quote}{override}{quote}" for override in results.get("overrides", []))
-    return [*lines, *([f"Not as the configs stand: {overrides}"] if overrides else [])]
 
 
 def _measured(results: dict[str, Any], key: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import torch
 import mscn_plugin
 from mscn_plugin.export.check import TOLERANCE
 from mscn_plugin.export.pretrained import Pretrained, describe
-from mscn_plugin.export.results import Result
+from mscn_plugin.export.results import Result, Results
 from mscn_plugin.models.shapes import trunk_features
 from mscn_plugin.types import value_at
 
@@ -216,13 +216,14 @@ def model_card(
     pretrained: Pretrained,
     files: Sequence[CheckedFile],
     loading: dict[str, str],
-    results: Sequence[Result],
+    results: Results | None,
     license: str,
 ) -> str:
     """The text of ``model_card.md``, in Markdown.
 
     Args:
         loading: by format, how to use its files.
+        results: of evaluations, or None.
         license: of the weights.
     """
     preprocessing, sigma = pretrained.preprocessing, pretrained.sigma
@@ -254,11 +255,14 @@ def model_card(
         tolerance=TOLERANCE,
         version=mscn_plugin.__version__,
         torch=torch.__version__,
-        results=table(Result._fields, (map(literal, row) for row in results))
-        if results
-        else "Not stated.",
+        results=_results(results) if results and results.numbers else "Not stated.",
         license=" ".join(license.split()),
     )
+
+
+def _results(results: Results) -> str:
+    numbers = table(Result._fields, (map(literal, row) for row in results.numbers))
+    return "\n\n".join([numbers, *map(literal, results.conditions)])
 
 
 def training_rows(pretrained: Pretrained) -> Iterator[tuple[str, Any]]:

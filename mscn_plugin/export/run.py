@@ -13,7 +13,7 @@ from mscn_plugin.export.export import Export
 from mscn_plugin.export.formats import LIBRARIES
 from mscn_plugin.export.model_card import CARD_FILE, CheckedFile, model_card
 from mscn_plugin.export.pretrained import Pretrained
-from mscn_plugin.export.results import Result
+from mscn_plugin.export.results import Results
 from mscn_plugin.export.staging import staged
 from mscn_plugin.export.torchscript_onnx import export_onnx, export_torchscript
 from mscn_plugin.export.torchvision_timm import export_timm, export_torchvision
@@ -32,7 +32,7 @@ def export_trunk(
     pretrained: Pretrained,
     formats: Sequence[str],
     output: Path,
-    results: Sequence[Result] = (),
+    results: Results | None = None,
     license: str = "not stated",
 ) -> tuple[list[CheckedFile], dict[str, str]]:
     """Export a trunk to ``formats``, check every file and write ``model_card.md`` beside them.

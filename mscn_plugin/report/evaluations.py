@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.evaluation.definitions import BOX_PREDICTORS, BOXES, CURVES
 from mscn_plugin.evaluation.pretraining_run import PretrainingRun
-from mscn_plugin.evaluation.table import about_boxes, conditions, number_hidden
+from mscn_plugin.evaluation.table import about_boxes, number_hidden
+from mscn_plugin.export.results import conditions
 from mscn_plugin.report.curves import occlusion_curves, pictures
 
 

@@ -20,7 +20,7 @@ from mscn_plugin.export.export import Export
 from mscn_plugin.export.model_card import literal, training_rows
 from mscn_plugin.export.preprocessing import Preprocessing
 from mscn_plugin.export.pretrained import Pretrained
-from mscn_plugin.export.results import Result, read_results
+from mscn_plugin.export.results import Result, Results, read_results
 from mscn_plugin.export.run import export_trunk
 from mscn_plugin.export.staging import staged
 
@@ -129,7 +129,8 @@ def test_the_card(model, tmp_path):
         "DATA": {"TRAIN": {"COLLATE_FUNCTION": "a\n# Title | `code`"}},
         "OPTIMIZER": {"num_epochs": 1000},
     }
-    results = [Result("linear", "accuracy", 71.5), Result("a|b", "<b>`x`</b>", None)]
+    numbers = [Result("linear", "accuracy", 71.5), Result("a|b", "<b>`x`</b>", None)]
+    results = Results(numbers, ["Measured on `20` images."])
     model = Pretrained(**{**vars(model), "config": config})
     (file,), _ = export_trunk(model, ["torchscript"], tmp_path, results, "CC BY 4.0")
     card = (tmp_path / "model_card.md").read_text()
@@ -144,7 +145,7 @@ def test_the_card(model, tmp_path):
         "transforms.Resize(36)",
         "transforms.CenterCrop(32)",
         "| `linear` | `accuracy` | `71.5` |",
-        r"| `a\|b` | `<b>'x'</b>` | `null` |",
+        "| `a\\|b` | `<b>'x'</b>` | `null` |\n\n`Measured on '20' images.`\n",
         "## License\n\nCC BY 4.0\n",
         f"{file.differences['noise']:.1e} | {file.differences['photograph']:.1e} |",
         hashlib.sha256((tmp_path / "features.pt").read_bytes()).hexdigest(),
@@ -234,11 +235,26 @@ def test_results_are_read(tmp_path):
     file = tmp_path / "results.json"
     evaluations = {"linear": {"metrics": metrics}, "knn": {"metrics": {}}}
     file.write_text(json.dumps({"evaluations": evaluations}))
-    assert read_results(file) == [
+    numbers = [
         ("linear", "top1", 71.5),
         ("linear", "per_class.cat", 1),
         ("linear", "per_class.dog", [1, 2]),
     ]
+    assert read_results(file) == (numbers, [])
+    about = {
+        "assumed": ["/home/me/run/weights.torch does not hold its configuration"],
+        "measured_on": {"data": "9 images of 2 classes in /home/me/my pictures/val; chance 50.0"},
+        "overrides": ["config.MSCN.BOXES=/home/me/boxes.csv", "config.MSCN.KNN_NEIGHBORS=5"],
+    }
+    file.write_text(json.dumps({"evaluations": evaluations, **about}))
+    assert read_results(file) == (
+        numbers,
+        [
+            "Warning: run/weights.torch does not hold its configuration.",
+            "Measured on: 9 images of 2 classes in my pictures/val; chance 50.0.",
+            "Not as the configs stand: config.MSCN.BOXES=me/boxes.csv config.MSCN.KNN_NEIGHBORS=5",
+        ],
+    )
     for text in ("", "{}", "[]", '{"evaluations": [1]}', '{"evaluations": {"a": 1}}'):
         file.write_text(text)
         with pytest.raises(ConfigError, match="is not a file of the form"):
