@@ -79,8 +79,10 @@ def read_yolo(data: DataFolder, findings: Findings) -> dict[str | None, list[Pic
     file = names_file(data)
     assert file is not None, "names_file has found one"
     names = _names(data, file, findings)
-    num_of_keypoints = _num_of_keypoints(data, file, findings)
-    stated = stated_splits(data, file, findings)
+    # Beside a list of names it says the splits, too.
+    yaml = file if file.suffix.lower() in YAML else file_without_names(data)
+    num_of_keypoints = _num_of_keypoints(data, yaml, findings) if yaml else 0
+    stated = stated_splits(data, yaml, findings)
     texts: dict[Path, list[Path]] = {}
     for text in data.with_suffix(".txt"):
         if text == file or text in stated.lists or _is_beside_labels(data, text):
@@ -131,7 +133,7 @@ def _names(data: DataFolder, file: Path, findings: Findings) -> dict[int, str]:
 
 def _num_of_keypoints(data: DataFolder, file: Path, findings: Findings) -> int:
     """So many numbers of keypoints are behind each box: ``kpt_shape`` says it."""
-    shape = read_yaml(file).get("kpt_shape") if file.suffix.lower() in YAML else None
+    shape = read_yaml(file).get("kpt_shape")
     if shape is None:
         return 0
     if not (

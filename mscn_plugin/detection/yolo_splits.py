@@ -43,15 +43,16 @@ class StatedSplits(NamedTuple):
         return stated or [None if by_folder in self.pictures else by_folder]
 
 
-def stated_splits(data: DataFolder, names: Path, findings: Findings) -> StatedSplits:
-    """Read ``data.yaml``, ``obj.data`` and the lists.
+def stated_splits(data: DataFolder, yaml: Path | None, findings: Findings) -> StatedSplits:
+    """Read ``data.yaml``, or ``obj.data`` where it names no split, and the lists.
 
     Args:
-        names: the file with the classes' names.
+        yaml: the file of the kind of ``data.yaml``, where there is one.
     """
     known = set(data.pictures())
     stated = StatedSplits({}, set())
-    for source, split, text in _statements(data, names, findings):
+    statements = [*_of_yaml(data, yaml, findings)] or _of_darknet(data)
+    for source, split, text in statements:
         pictures = _pictures_named(data, source, split, text, known, stated.lists, findings)
         if pictures is not None:
             stated.pictures.setdefault(split, set()).update(pictures)
@@ -63,22 +64,23 @@ def stated_splits(data: DataFolder, names: Path, findings: Findings) -> StatedSp
     return stated._replace(pictures=_different(stated.pictures, findings))
 
 
-def _statements(
-    data: DataFolder, names: Path, findings: Findings
+def _of_yaml(
+    data: DataFolder, yaml: Path | None, findings: Findings
 ) -> Iterator[tuple[Path, str, str]]:
     """File, split and the list or folder that it names."""
-    if names.suffix.lower() in YAML:
-        for key, value in read_yaml(names).items():
-            split = split_named(str(key))
-            for text in _texts(value) if split else ():
-                if isinstance(text, str):
-                    yield names, split or "", text
-                else:
-                    findings.refuse(
-                        "split must be a path of a list or folder of pictures, or a list of paths",
-                        f"{data.name(names)}: {key} is {text!r}",
-                    )
-        return
+    for key, value in read_yaml(yaml).items() if yaml else ():
+        split = split_named(str(key))
+        for text in _texts(value) if split else ():
+            if isinstance(text, str):
+                yield yaml, split or "", text
+            else:
+                findings.refuse(
+                    "split must be a path of a list or folder of pictures, or a list of paths",
+                    f"{data.name(yaml)}: {key} is {text!r}",
+                )
+
+
+def _of_darknet(data: DataFolder) -> Iterator[tuple[Path, str, str]]:
     for file in data.with_suffix(".data"):
         for line in file.read_text(encoding="utf-8-sig", errors="replace").splitlines():
             found = re.fullmatch(r"\s*(\w+)\s*=\s*(\S.*?)\s*", line)

@@ -119,11 +119,13 @@ def test_lists_that_no_file_names(tmp_path):
     assert noted(data, "1 x picture of no split: left out: images/b.jpg")
 
 
-def test_folders_of_any_name_that_ultralytics_names(tmp_path):
+@pytest.mark.parametrize("names_in", ["data.yaml", "classes.txt"])
+def test_folders_of_any_name_that_ultralytics_names(tmp_path, names_in):
     for folder, names in {"day": "abcd", "train": "ef", "night": "gh"}.items():
         images_and_labels(tmp_path, [f"{folder}/{name}" for name in names])
-    yaml = "train: [../images/day, images/train]\nval: /content/images/night\nnames: [cat]\n"
-    write(tmp_path / "data.yaml", yaml)
+    write(tmp_path / "classes.txt", "cat\n")
+    yaml = "train: [../images/day, images/train]\nval: /content/images/night\n"
+    write(tmp_path / "data.yaml", yaml + ("names: [cat]\n" if names_in == "data.yaml" else ""))
     data = DetectionData.read(tmp_path)
     assert named(data)["val"] == ["images/night/g.jpg", "images/night/h.jpg"]
     assert len(data.splits["train"]) == 6
