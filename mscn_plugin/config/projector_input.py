@@ -16,9 +16,14 @@ def infer_and_check(cfg: Config) -> None:
     """
     model = cfg.MODEL
     heads = model.HEAD.PARAMS
-    if not heads or heads[0][0] not in ("mlp", "swav_head") or model.MULTI_INPUT_HEAD_MAPPING:
+    if not heads or model.MULTI_INPUT_HEAD_MAPPING:
         return
-    dims = heads[0][1]["dims"]
+    is_chain = isinstance(heads[0][0], list)
+    name, settings = heads[0][0] if is_chain else heads[0]
+    if name not in ("mlp", "swav_head"):
+        return
+    dims = settings["dims"]
+    key = f"config.MODEL.HEAD.PARAMS[0]{'[0]' if is_chain else ''}[1].dims[0]"
     if model.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON and dims[0] is not None:
         return  # of whatever layer, pooled in whatever way
     try:
@@ -27,14 +32,12 @@ def infer_and_check(cfg: Config) -> None:
         if dims[0] is not None:
             return  # a trunk that wants more than an image; its number is the user's
         raise ConfigError(
-            "config.MODEL.HEAD.PARAMS[0][1].dims[0] is null, which asks the trunk "
-            f"{model.TRUNK.NAME} for its number of features, and that fails ({error}); give the "
-            "number"
+            f"{key} is null, which asks the trunk {model.TRUNK.NAME} for its number of features, "
+            f"and that fails ({error}); give the number"
         ) from error
     if dims[0] not in (None, features):
         raise ConfigError(
-            f"config.MODEL.HEAD.PARAMS[0][1].dims[0] is {dims[0]}, but the trunk "
-            f"{model.TRUNK.NAME} has {features} features; it must be null, which takes the "
-            f"trunk's number, or {features}"
+            f"{key} is {dims[0]}, but the trunk {model.TRUNK.NAME} has {features} features; it "
+            f"must be null, which takes the trunk's number, or {features}"
         )
     dims[0] = features

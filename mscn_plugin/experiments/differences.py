@@ -1,4 +1,4 @@
-"""What an experiment changes, seed by seed: the same seed draws the same order and crops for both.
+"""What an experiment changes, seed by seed: both have the seed's initial weights and crops.
 
 Rows are those of :mod:`mscn_plugin.experiments.results`.
 """

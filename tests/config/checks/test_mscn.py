@@ -305,6 +305,12 @@ def test_the_projectors_input_follows_the_trunk(compose, batch_folder):
             data,
         )
         assert config.MODEL.HEAD.PARAMS[0][1]["dims"][0] == 440
+    chain = "[[[mlp,{dims:[%s,64]}],[mlp,{dims:[64,32]}]]]"
+    quickstart = ("config=mscn/quickstart", data)
+    config = compose(*quickstart, f"config.MODEL.HEAD.PARAMS={chain % 'null'}")
+    assert config.MODEL.HEAD.PARAMS[0][0][1]["dims"] == [128, 64]
+    with pytest.raises(ConfigError, match=r"\[0\]\[0\]\[1\]\.dims\[0\] is 100, but the trunk"):
+        compose(*quickstart, f"config.MODEL.HEAD.PARAMS={chain % 100}")
 
 
 def test_the_hook_of_a_later_vissl_hands_the_engine_on(registered, monkeypatch):
