@@ -231,9 +231,8 @@ def summary(results: dict[str, Any]) -> str:
         for kind in rows.get("fuzzed_configurations", ())
         for row in kind["wrong"]
     ]
-    stated = next(iter(results.values()))["machine"]
     return PAGE.read_text().format(
-        machine=", ".join(f"{key} {value}" for key, value in stated.items()),
+        machines=_machines(results),
         table=table,
         missed=_missed(missed),
         ends=tabulate(
@@ -262,6 +261,15 @@ def summary(results: dict[str, Any]) -> str:
             refused, ["what is wrong", "overrides", "what is said"], tablefmt="github"
         ),
     )
+
+
+def _machines(results: dict[str, Any]) -> str:
+    """A line for each machine and day, with the parts that were measured there."""
+    parts: dict[str, list[str]] = {}
+    for name, result in results.items():
+        stated = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
+        parts.setdefault(stated, []).append(name)
+    return "\n".join(f"- {', '.join(names)}: {stated}" for stated, names in parts.items())
 
 
 def _missed(rows: list[list[str]]) -> str:
