@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from classy_vision.generic.util import recursive_copy_to_device
 from PIL import Image
 from torch import Tensor
 from vissl.data.collators import get_collator
@@ -130,7 +131,8 @@ def _model_outputs(cfg: Config, batch: dict[str, Any]) -> list[Any]:
         names = [name for name, _ in model.named_parameters()]
         _check_frozen(cfg, names)
         device = next(model.parameters()).device
-        outputs: list[Any] = model(_to(data, device))
+        inputs = recursive_copy_to_device(data, non_blocking=False, device=device)
+        outputs: list[Any] = model(inputs)
         if outputs is None:  # what VISSL's model returns, and an error in the log
             raise ValueError("the heads are not as many as the features of the trunk")
         return outputs
@@ -172,14 +174,6 @@ def _runs_here(model_config: Any) -> bool:
         return trunk_features(model_config) > 0
     except Exception:
         return False
-
-
-def _to(data: Any, device: torch.device) -> Any:
-    if isinstance(data, Tensor):
-        return data.to(device)
-    if isinstance(data, dict):
-        return {key: _to(value, device) for key, value in data.items()}
-    return [_to(part, device) for part in data] if isinstance(data, (list, tuple)) else data
 
 
 def _shapes(data: Any) -> str:
