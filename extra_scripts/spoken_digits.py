@@ -163,9 +163,9 @@ def pretraining_runs(
     Args:
         digest: of the recordings; a run of others has another folder.
     """
-    from mscn_plugin.checkpoints.run_folder import file_digest
     from mscn_plugin.config.hydra_overrides import hydra_override, named_files
     from mscn_plugin.experiments.runs import ExperimentRun
+    from mscn_plugin.files import file_digest
 
     files = tuple(map(file_digest, named_files(options.overrides)))
 

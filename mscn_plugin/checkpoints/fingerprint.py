@@ -14,10 +14,9 @@ import torch
 from mscn_plugin import schema
 from mscn_plugin.checkpoints.complete import newest_checkpoint
 from mscn_plugin.checkpoints.io import VISSL_UNPICKLES, load_checkpoint, training_config
-from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.files import save_json
+from mscn_plugin.files import file_digest, save_json
 from mscn_plugin.types import Config
 
 RECIPE_KEY = "mscn_recipe"

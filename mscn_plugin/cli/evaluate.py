@@ -14,9 +14,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.cli.overrides import add_overrides
 from mscn_plugin.evaluation.definitions import SUITES
+from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.cli.numbers import at_least
 from mscn_plugin.cli.overrides import add_overrides
 from mscn_plugin.config.hydra_overrides import refuse_given
@@ -33,6 +32,7 @@ from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import SUITES as EVALUATIONS
 from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.scales import SCALES
+from mscn_plugin.files import user_path
 
 _GIVEN_BY = {"config.MSCN.DATA": "--data", "config.SEED_VALUE": "--seeds"}
 """Keys that tell runs and their results apart by these options; an override would not."""

@@ -21,8 +21,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mscn_plugin.checkpoints.run_folder import checkpoint_of, user_path
+from mscn_plugin.checkpoints.run_folder import checkpoint_of
 from mscn_plugin.export.formats import LIBRARIES
+from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import argparse
 
-from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.cli.numbers import at_least
 from mscn_plugin.data.parallel import usable_cores
+from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.detection.launch import (
     CONVERTED_DATA,
     METRICS,
@@ -34,7 +33,7 @@ from mscn_plugin.detection.resume import (
 )
 from mscn_plugin.detection.tool_process import run
 from mscn_plugin.errors import ConfigError, RunError
-from mscn_plugin.files import save_json
+from mscn_plugin.files import file_digest, save_json
 from mscn_plugin.runs import lock
 
 
