@@ -11,14 +11,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mscn_plugin.detection.findings import Findings
 
 Box = tuple[float, float, float, float]
 """Left, upper, right, lower in pixels: the whole image is ``(0, 0, width, height)``."""
-_ORIENTATION = 0x0112  # EXIF's tag
-_TURNED = (5, 6, 7, 8)  # its values that exchange width and height
+_TURNED = (5, 6, 7, 8)  # values of EXIF's orientation that exchange width and height
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
 _OTHER_MODE = (
     "picture of 16 bits, of floats, or in Lab, which detectron2 would clip or not convert: save it "
@@ -135,7 +134,7 @@ def read_header(file: Path) -> Header:
         warnings.simplefilter("ignore")  # large pictures are no attack here
         with Image.open(file) as image:
             try:
-                orientation: Any = image.getexif().get(_ORIENTATION)
+                orientation: Any = image.getexif().get(ExifTags.Base.Orientation)
             except Exception:  # detectron2, too, goes on without
                 orientation = None
             header = Header(
