@@ -100,6 +100,35 @@ def number(value: Any) -> float:
     return result
 
 
+def checked_size(width: Any, height: Any) -> tuple[int, int]:
+    """Width and height in pixels, also if they are written as text.
+
+    Raises:
+        ValueError: one is no whole number, or negative.
+    """
+    sides = number(width), number(height)
+    if any(side < 0 or side != int(side) for side in sides):
+        raise ValueError("its size is {:g} x {:g}".format(*sides))
+    return int(sides[0]), int(sides[1])
+
+
+def class_name(raw: str, place: str, findings: Findings) -> str:
+    """A class's name without the spaces around it.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    name = " ".join(raw.split())
+    if not name:
+        raise ValueError("its class has no name")
+    if name != raw:
+        findings.note(
+            "class with spaces around or line breaks in its name: taken without",
+            f"{raw!r}, {place}",
+        )
+    return name
+
+
 def check_files(pictures: Sequence[Picture], findings: Findings) -> None:
     """Read every file, compare its size with the annotation's, and its boxes with the size."""
     with concurrent.futures.ThreadPoolExecutor(_NUM_THREADS) as pool:
