@@ -321,7 +321,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    from mscn_plugin.cli.overrides import add_overrides
+    from mscn_plugin.cli.arguments import add_overrides
     from mscn_plugin.config.hydra_overrides import refuse_given
 
     parser = argparse.ArgumentParser(

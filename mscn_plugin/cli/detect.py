@@ -14,13 +14,12 @@ from __future__ import annotations
 import argparse
 import sys
 
+from mscn_plugin.cli.arguments import add_checkpoint, add_sigma
 from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "checkpoint", type=user_path, help="a checkpoint of VISSL, or a run's folder"
-    )
+    add_checkpoint(parser)
     parser.add_argument("--dataset", choices=("voc", "coco", "custom"), required=True)
     parser.add_argument(
         "--data",
@@ -30,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=user_path, help="default: detection_<dataset>/ beside the checkpoint"
     )
-    parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
+    add_sigma(parser)
     parser.add_argument("--num-gpus", type=int, help="default: all; 0: the CPU")
     parser.add_argument(
         "--restart", action="store_true", help="begin anew; what is in the output is set aside"

@@ -14,15 +14,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mscn_plugin.cli.overrides import add_overrides
+from mscn_plugin.cli.arguments import add_checkpoint, add_overrides, add_sigma
 from mscn_plugin.evaluation.definitions import SUITES
 from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "checkpoint", type=user_path, help="a checkpoint of VISSL, or a run's folder"
-    )
+    add_checkpoint(parser)
     parser.add_argument(
         "--suite",
         choices=sorted(SUITES),
@@ -48,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "another of its names beside the validation folder",
     )
     parser.add_argument("--baseline", type=user_path, help="results.json of another checkpoint")
-    parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
+    add_sigma(parser)
     parser.add_argument(
         "--only",
         nargs="+",

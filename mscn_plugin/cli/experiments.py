@@ -24,8 +24,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from mscn_plugin.cli.numbers import at_least
-from mscn_plugin.cli.overrides import add_overrides
+from mscn_plugin.cli.arguments import add_jobs, add_overrides, at_least
 from mscn_plugin.config.hydra_overrides import refuse_given
 from mscn_plugin.data.parallel import usable_cores
 from mscn_plugin.errors import ConfigError
@@ -68,12 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("runs/experiments"),
         help="results go to OUTPUT/SCALE (default: %(default)s)",
     )
-    parser.add_argument(
-        "--jobs",
-        type=at_least(1),
-        default=usable_cores(),
-        help="runs at a time (default: %(default)s)",
-    )
+    add_jobs(parser, "runs at a time")
     parser.add_argument(
         "--evaluate",
         nargs="+",

@@ -23,8 +23,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mscn_plugin.cli import add_settings
-from mscn_plugin.cli.numbers import at_least
+from mscn_plugin.cli.arguments import add_settings, at_least
 from mscn_plugin.config.hydra_overrides import full_override, hydra_override, slurm_overrides
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.files import user_path
