@@ -56,14 +56,14 @@ def run(options: argparse.Namespace) -> None:
         words = assumption(source.checkpoint, "pictures in RGB, ImageNet's mean and std")
         print(f"{options.program}: warning: {words}", file=sys.stderr)
     transfer = Transfer(
-        source.checkpoint,
-        source.sigma,
-        options.dataset,
-        options.data.resolve() if options.data else None,
-        (options.output or source.folder / f"detection_{options.dataset}").resolve(),
-        num_gpus,
-        options.overrides,
-        options.restart,
-        source.config,
+        checkpoint=source.checkpoint,
+        sigma=source.sigma,
+        dataset=options.dataset,
+        data=options.data.resolve() if options.data else None,
+        output=(options.output or source.folder / f"detection_{options.dataset}").resolve(),
+        num_gpus=num_gpus,
+        overrides=options.overrides,
+        restart=options.restart,
+        config=source.config,
     )
     print(table(transfer.run(), options.dataset, options.overrides))

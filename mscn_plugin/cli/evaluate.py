@@ -69,15 +69,15 @@ def run(options: argparse.Namespace) -> None:
         refuse_without_slurm()
     pretrained = PretrainingRun.of(options.checkpoint, options.sigma)
     suite = suite_run.SuiteRun(
-        pretrained,
-        options.suite,
-        suite_run.choose(options.suite, options.only),
-        suite_run.data_folders(options.suite, options.data, pretrained),
-        (options.output or pretrained.folder / "evaluation").resolve(),
-        options.overrides,
-        options.slurm,
-        suite_run.load_baseline(options.baseline),
-        options.boxes,
+        run=pretrained,
+        suite=options.suite,
+        evaluations=suite_run.choose(options.suite, options.only),
+        folders=suite_run.data_folders(options.suite, options.data, pretrained),
+        output=(options.output or pretrained.folder / "evaluation").resolve(),
+        overrides=options.overrides,
+        partition=options.slurm,
+        baseline=suite_run.load_baseline(options.baseline),
+        boxes=options.boxes,
     )
     results = suite.begin()
     results["assumed"] = suite_run.assumptions(pretrained, suite.evaluations)

@@ -104,13 +104,13 @@ def run(options: argparse.Namespace) -> None:
                 )
         images = splits_digest(splits)
     schedule = Schedule(
-        options.scale,
-        folder,
-        options.data,
-        options.overrides,
-        options.slurm,
-        options.evaluate,
-        images,
+        scale=options.scale,
+        folder=folder,
+        data=options.data,
+        overrides=options.overrides,
+        partition=options.slurm,
+        evaluations=options.evaluate,
+        images=images,
     )
     planned = schedule.plan(suites, options.only, options.seeds)
     schedule.read_rows()  # a file that is none is refused before the runs

@@ -37,7 +37,7 @@ from mscn_plugin.files import file_digest, save_json
 from mscn_plugin.runs import lock
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Transfer:
     """What to train a detector from, on what, and where.
 
@@ -73,9 +73,9 @@ class Transfer:
             weights,
             self.sigma,
             self.output,
-            self.data,
-            list(self.overrides),
-            self.config,
+            data=self.data,
+            overrides=list(self.overrides),
+            run_config=self.config,
         )
         cfg = job.check(self.num_gpus)
         recipe = recipe_of(file_digest(self.checkpoint), job.data_digest, job.classes, cfg)

@@ -54,7 +54,7 @@ _SETTINGS = {
 """What the evaluations of one ``results.json`` have in common, and how a difference is called."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SuiteRun:
     """Evaluations of one checkpoint.
 

@@ -153,11 +153,11 @@ class Schedule:
         """The evaluations of a run, where ``mscn evaluate`` has them; ``digests`` is added to."""
         run = PretrainingRun.of(folder)
         suite = SuiteRun(
-            run,
-            "quick",
-            choose("quick", self.evaluations),
-            data_folders("quick", (), run),
-            folder / "evaluation",
+            run=run,
+            suite="quick",
+            evaluations=choose("quick", self.evaluations),
+            folders=data_folders("quick", (), run),
+            output=folder / "evaluation",
             partition=self.partition,
             digests=digests,
         )
