@@ -180,7 +180,8 @@ def _stated(cfg: Config, checkpoint: Path) -> dict[str, Any] | None:
         return noted
     values = dict(flat(training_config(checkpoint, follow=False) or {}))
     task = values.get("TRAINER.TASK_NAME")
-    return None if task is None or task == cfg.TRAINER.TASK_NAME == "mscn_task" else values
+    of_ours = task == cfg.TRAINER.TASK_NAME and schema.is_pretraining(cfg)
+    return None if task is None or of_ours else values
 
 
 def note_recipe(cfg: Config) -> None:
@@ -190,7 +191,7 @@ def note_recipe(cfg: Config) -> None:
     """
     digest, note = _digest(cfg), Path(cfg.CHECKPOINT.DIR) / NOTE
     content = {} if digest is None else {_CONTENT: digest}
-    if content or cfg.TRAINER.TASK_NAME != "mscn_task":
+    if content or not schema.is_pretraining(cfg):
         save_json(note, {**recipe_of(cfg), **content})
     else:
         note.unlink(missing_ok=True)  # another run's

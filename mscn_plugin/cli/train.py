@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> None:
 def train(overrides: list[str], verbose: bool = False, title: str = "Training") -> Path:
     """Train by VISSL's tool, and print a summary unless ``verbose``; returns the run's folder."""
     from mscn_plugin.report.summary import summarize
+    from mscn_plugin.schema import is_pretraining
     from mscn_plugin.training.ranks import is_first_rank
     from mscn_plugin.vissl.tool import launch
 
@@ -62,8 +63,7 @@ def train(overrides: list[str], verbose: bool = False, title: str = "Training") 
     folder = Path(config.CHECKPOINT.DIR)
     # By now VISSL has said to this process whether its node is the first one.
     if is_first_rank() and not verbose and not config.SLURM.USE_SLURM:
-        ours = config.TRAINER.TASK_NAME == "mscn_task"
-        print(summarize(folder) if ours else folder / "metrics.json")
+        print(summarize(folder) if is_pretraining(config) else folder / "metrics.json")
     return folder
 
 

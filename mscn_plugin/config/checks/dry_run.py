@@ -30,6 +30,7 @@ from mscn_plugin.config.checks.build import begins_with_a_key, refusal
 from mscn_plugin.config.checks.loss import LOSSES
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.models.shapes import of_shapes, trunk_features
+from mscn_plugin.schema import is_pretraining
 from mscn_plugin.transforms.collate import masks_of_branches
 from mscn_plugin.types import Config
 
@@ -152,7 +153,7 @@ def _check_frozen(cfg: Config, names: list[str]) -> None:
 
     Those that are frozen for a time are looked up in what wraps the model, by another prefix.
     """
-    if cfg.TRAINER.TASK_NAME != "mscn_task":
+    if not is_pretraining(cfg):
         return
     for_a_time = [name for name, _ in cfg.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP]
     for key, frozen, known in (
