@@ -163,9 +163,9 @@ def pretraining_runs(
     Args:
         digest: of the recordings; a run of others has another folder.
     """
-    from mscn_plugin.checkpoints.run_folder import file_digest
     from mscn_plugin.config.hydra_overrides import hydra_override, named_files
     from mscn_plugin.experiments.runs import ExperimentRun
+    from mscn_plugin.files import file_digest
 
     files = tuple(map(file_digest, named_files(options.overrides)))
 
@@ -321,7 +321,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    from mscn_plugin.cli.overrides import add_overrides
+    from mscn_plugin.cli.arguments import add_overrides
     from mscn_plugin.config.hydra_overrides import refuse_given
 
     parser = argparse.ArgumentParser(

@@ -1,4 +1,4 @@
-"""Writing files so that they are complete or not there, and never through a link.
+"""Paths and digests of files; writing them so that they are complete or not there.
 
 A folder may come from elsewhere: a link in it, under the name of a file that is about to be
 written, must not lead the writer out of it. So every file is written under a name that nobody can
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -19,6 +20,20 @@ from typing import IO, Any
 
 STAGING = ".staging-"
 """How the names of unfinished files and folders begin."""
+
+
+def user_path(text: str) -> Path:
+    """A path among a script's arguments, where shells leave a ``~`` behind ``=`` as it is."""
+    return Path(text).expanduser()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -281,6 +281,17 @@ SCHEMA: Section = {
 }
 
 
+def is_pretraining(cfg: Config) -> bool:
+    """Whether a configuration's task is ``mscn_task``."""
+    return bool(cfg.TRAINER.TASK_NAME == "mscn_task")
+
+
+def num_processes(cfg: Config) -> int:
+    """How many processes a run has on all of its nodes."""
+    processes: int = cfg.DISTRIBUTED.NUM_NODES * cfg.DISTRIBUTED.NUM_PROC_PER_NODE
+    return processes
+
+
 def defaults(section: Section = SCHEMA) -> dict[str, Any]:
     """The section with all keys at their defaults."""
     return {

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,14 @@ from mscn_plugin.checkpoints.complete import staged
 from mscn_plugin.checkpoints.io import save_checkpoint
 from mscn_plugin.data.train_subset import write_lists
 from mscn_plugin.export.staging import staged as exported
-from mscn_plugin.files import open_new, remove_abandoned, replacing, save_json, write_text
+from mscn_plugin.files import (
+    open_new,
+    remove_abandoned,
+    replacing,
+    save_json,
+    user_path,
+    write_text,
+)
 
 
 def open_and_write(path):
@@ -120,6 +128,12 @@ def test_content_is_on_the_disk_before_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *a: (steps.append("rename"), replace(*a)))
     write_text(tmp_path / "a", "text")
     assert steps == ["sync", "rename", "sync"]
+
+
+def test_a_tilde_is_the_users_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert user_path("~/runs/a") == Path("/home/somebody/runs/a")
+    assert user_path("runs/~a") == Path("runs/~a")
 
 
 @pytest.mark.process

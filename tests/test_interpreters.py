@@ -21,7 +21,7 @@ FOLDERS = ("mscn_plugin", "hydra_plugins", "extra_scripts", "benchmarks", "tests
 LIGHT = """
 import mscn_plugin.errors, mscn_plugin.files, mscn_plugin.types, mscn_plugin.runs.lock
 import mscn_plugin.training.signals, mscn_plugin.config.hydra_overrides
-print(mscn_plugin.config.hydra_overrides.hydra_override("a", ["b=c", None]))
+print(mscn_plugin.config.hydra_overrides.hydra_override("a", ["b", None]))
 """
 
 
@@ -60,4 +60,4 @@ def test_the_source_runs_on(version, tmp_path):
         )
     assert run("-m", "mscn_plugin.cli", "--help").startswith("usage: mscn")
     assert "--suite" in run("-m", "mscn_plugin.cli", "evaluate", "--help")
-    assert run("-c", LIGHT) == "a=['b=c',null]\n"
+    assert run("-c", LIGHT) == "a=[b,null]\n"

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmarks.gpu.recorder import Recorder, require
 from mscn_plugin.checkpoints.run_folder import json_lines
@@ -36,7 +36,7 @@ DETERMINISTIC = "the same and torch.use_deterministic_algorithms"
 NO_DETERMINISTIC_KERNEL = re.compile(r"(\w+) does not have a deterministic implementation")
 
 
-def machine(rec: Recorder) -> list[str]:
+def on_the_device(rec: Recorder) -> list[str]:
     """The overrides that send a configuration to the device."""
     if rec.on_gpu:
         return ["config.MACHINE.DEVICE=gpu", "config.DISTRIBUTED.BACKEND=nccl"]
@@ -90,10 +90,10 @@ def weights(folder: Path) -> dict[str, Any]:
     """All tensors of a run's last checkpoint, by their place in it."""
     import torch
 
-    from mscn_plugin.checkpoints.complete import _tensors
+    from mscn_plugin.checkpoints.complete import named_tensors
 
     checkpoint = torch.load(folder / "run" / "checkpoint.torch", map_location="cpu")
-    return dict(_tensors(checkpoint))
+    return dict(named_tensors(checkpoint))
 
 
 def few_photographs(rec: Recorder, of_each: int) -> Path:
@@ -113,7 +113,7 @@ def few_photographs(rec: Recorder, of_each: int) -> Path:
 def quickstart(rec: Recorder) -> None:
     """The quickstart as in docs/, on the device; then what can be done with its result."""
     folder = rec.shared / "quickstart"
-    overrides = ["config=mscn/quickstart", *machine(rec)]
+    overrides = ["config=mscn/quickstart", *on_the_device(rec)]
     if rec.on_gpu:
         overrides.append("config.DATA.NUM_DATALOADER_WORKERS=6")
     else:
@@ -180,7 +180,7 @@ def _evaluate(rec: Recorder, folder: Path, config: str) -> None:
         output = folder / config
         extra = [] if config == "quick_frozen" else [f"config.OPTIMIZER.num_epochs={epochs}"]
         arguments = ["run", "--only", config, "--output", str(output), "--overrides"]
-        script("evaluate.py", [*arguments, *machine(rec), *extra], folder)
+        script("evaluate.py", [*arguments, *on_the_device(rec), *extra], folder)
         entry = json.loads((output / "results.json").read_text())["evaluations"][config]
         metrics = ", ".join(f"{name} {value:.1f}" for name, value in entry["metrics"].items())
         row["detail"] = f"{metrics}; {entry['seconds']:.0f} s"
@@ -212,6 +212,35 @@ def _export(rec: Recorder, folder: Path) -> None:
         require(apart < 5e-3, row["detail"])  # PyTorch convolves in TF32 on GPUs
 
 
+CHANNELS_LAST = "config.MSCN.CHANNELS_LAST=True"
+SYNC_BN = "config.MODEL.SYNC_BN_CONFIG.CONVERT_BN_TO_SYNC_BN=True"
+AMP = "+config/mscn/memory=amp"
+COMPILED = "+config/mscn/speed=compiled"
+KINDS = {
+    "SimCLR": "mscn/quickstart",
+    "BYOL": "mscn/byol_quickstart",
+    "Barlow Twins": "mscn/barlow_twins",
+}
+VARIANTS = {
+    "SimCLR": [],
+    "SimCLR, channels_last": [CHANNELS_LAST],
+    "SimCLR, filter and masks in the workers": ["config.MSCN.DEVICE_VIEWS=False"],
+    "SimCLR, activation checkpointing": ["+config/mscn/memory=activation_checkpointing"],
+    "SimCLR, SyncBN": [SYNC_BN],
+    "SimCLR, mixed precision": [AMP],
+    "SimCLR, mixed precision, SyncBN, channels_last": [AMP, SYNC_BN, CHANNELS_LAST],
+    "SimCLR, compiled": [COMPILED],
+    "BYOL": [],
+    "BYOL, SyncBN": [SYNC_BN],
+    "BYOL, mixed precision, SyncBN": [AMP, SYNC_BN],
+    "BYOL, compiled": [COMPILED],
+    "Barlow Twins": ["+config/mscn/machine=gpu_1"],
+}
+"""Overrides by what a run is called: the kind, of :data:`KINDS`, and what differs from it."""
+NUM_ON_CPU = 2
+"""On a CPU VISSL has not all of it, compiling takes minutes, and two are enough."""
+
+
 def variants(rec: Recorder) -> None:
     """Ten to twenty steps each of what differs on a GPU; the same seed, so the same views.
 
@@ -221,7 +250,7 @@ def variants(rec: Recorder) -> None:
     images = few_photographs(rec, 80 if rec.on_gpu else 1)
     short = [
         f"config.MSCN.DATA={images}",
-        *machine(rec),
+        *on_the_device(rec),
         *SMALL,
         "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
         "config.LOG_FREQUENCY=1",
@@ -232,60 +261,28 @@ def variants(rec: Recorder) -> None:
             "config.DATA.NUM_DATALOADER_WORKERS=2",
         ]
     short += narrow(rec)
-    simclr, byol = ["config=mscn/quickstart", *short], ["config=mscn/byol_quickstart", *short]
-    sync = "config.MODEL.SYNC_BN_CONFIG.CONVERT_BN_TO_SYNC_BN=True"
-    amp = "+config/mscn/memory=amp"
-    cases: dict[str, list[str]] = {
-        "SimCLR": simclr,
-        "SimCLR, channels_last": [*simclr, "config.MSCN.CHANNELS_LAST=True"],
-    }
-    if rec.on_gpu:  # on a CPU VISSL has not all of it, compiling takes minutes, and two are enough
-        recomputed = "+config/mscn/memory=activation_checkpointing"
-        cases.update(
-            {
-                "SimCLR, filter and masks in the workers": [
-                    *simclr,
-                    "config.MSCN.DEVICE_VIEWS=False",
-                ],
-                "SimCLR, activation checkpointing": [*simclr, recomputed],
-                "SimCLR, SyncBN": [*simclr, sync],
-                "SimCLR, mixed precision": [*simclr, amp],
-                "SimCLR, mixed precision, SyncBN, channels_last": [
-                    *simclr,
-                    amp,
-                    sync,
-                    "config.MSCN.CHANNELS_LAST=True",
-                ],
-                "SimCLR, compiled": [*simclr, "+config/mscn/speed=compiled"],
-                "BYOL": byol,
-                "BYOL, SyncBN": [*byol, sync],
-                "BYOL, mixed precision, SyncBN": [*byol, amp, sync],
-                "BYOL, compiled": [*byol, "+config/mscn/speed=compiled"],
-                "Barlow Twins": ["config=mscn/barlow_twins", *of_another_config(short)],
-            }
-        )
+    found: dict[str, list[float]] = {}
 
     def run(name: str) -> None:
         folder = rec.folder / re.sub(r"\W+", "_", name)
         with rec.check(f"trains: {name}") as row:
-            console = launch(folder, cases[name])
+            config = KINDS[name.partition(", ")[0]]
+            console = launch(folder, [f"config={config}", *short, *VARIANTS[name]])
             found[name] = losses(folder)
             row["detail"] = f"{len(found[name])} steps, loss {found[name][0]:.4f} to "
             row["detail"] += f"{found[name][-1]:.4f}"
             require(all(math.isfinite(value) for value in found[name]), row["detail"])
             require("embedding has collapsed" not in console, "the embedding has collapsed")
 
-    found: dict[str, list[float]] = {}
     with ThreadPoolExecutor(6 if rec.on_gpu else 1) as jobs:
-        list(jobs.map(run, cases))
+        list(jobs.map(run, list(VARIANTS)[: None if rec.on_gpu else NUM_ON_CPU]))
     # Float16 keeps 11 bits; noise of the workers is not that of the device.
-    plain = {name.split(",")[0]: values[0] for name, values in found.items() if "," not in name}
     for name, values in found.items():
         kind, _, variant = name.partition(", ")
-        if not variant or "workers" in variant or kind not in plain:
+        if not variant or "workers" in variant or kind not in found:
             continue
         with rec.check(f"first loss equals the plain run's: {name}") as row:
-            apart = abs(values[0] - plain[kind])
+            apart = abs(values[0] - found[kind][0])
             allowed = 1e-2 if "mixed" in variant else 2e-3
             row["detail"] = f"difference {apart:.1e}, allowed {allowed:.0e}"
             require(apart <= allowed, row["detail"])
@@ -293,16 +290,59 @@ def variants(rec: Recorder) -> None:
         with rec.check("a run in mixed precision goes on in float32") as row:
             more = ["config.OPTIMIZER.num_epochs=2", "config.MSCN.RESUME_CHANGED=True"]
             folder = rec.folder / "SimCLR_mixed_precision"
-            console = launch(folder, [*simclr, *more])
+            console = launch(folder, [f"config={KINDS['SimCLR']}", *short, *more])
             require("Resume from file" in console, "it has begun anew")
             row["detail"] = f"loss {losses(folder)[-1]:.4f} at the end"
 
 
-def of_another_config(short: list[str]) -> list[str]:
-    """``short`` for a config of ResNet-50 at 224 pixels, on few images."""
-    batch = "config.DATA.TRAIN.BATCHSIZE_PER_REPLICA=64"
-    kept = [item for item in short if "NUM_NEIGHBORS" not in item]
-    return ["+config/mscn/machine=gpu_1", *kept, batch]
+class Resumed(NamedTuple):
+    """A run that is killed and goes on, to be compared with those that are not.
+
+    Attributes:
+        way: what is asked of its kernels, :data:`AS_IT_IS` for instance.
+    """
+
+    rec: Recorder
+    images: Path
+    config: str
+    way: str
+
+    def begin(self, folder: Path) -> subprocess.Popen[bytes]:
+        overrides = [
+            f"config={self.config}",
+            f"config.MSCN.DATA={self.images}",
+            *on_the_device(self.rec),
+            *SMALL,
+            *narrow(self.rec),
+            "config.OPTIMIZER.num_epochs=2",
+            "config.DATA.NUM_DATALOADER_WORKERS=2",
+            "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
+            "config.CHECKPOINT.CHECKPOINT_ITER_FREQUENCY=3",
+            "config.LOG_FREQUENCY=1",
+            f"config.REPRODUCIBILITY.CUDDN_DETERMINISTIC={self.way != AS_IT_IS}",
+        ]
+        if self.way != DETERMINISTIC:
+            return start(folder, overrides)
+        workspace = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+        return start(folder, overrides, DETERMINISTIC_ALGORITHMS, workspace)
+
+    def unbroken(self, folder: Path) -> str:
+        """Run it to its end; returns what it printed."""
+        return finish(self.begin(folder), folder)
+
+    def killed(self, folder: Path) -> str:
+        """Kill it in the second epoch, and start it again; returns what both printed."""
+        process = self.begin(folder)
+        steps = 2 * 16 * 40 // 32 if self.rec.on_gpu else 4
+        later = [folder / "run" / f"model_iteration{n}.torch" for n in range(steps // 2, steps)]
+        while not any(file.is_file() for file in later):
+            require(process.poll() is None, "the run ended before it could be killed")
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        console = self.unbroken(folder)
+        require("Resume from file" in console, "it has begun anew")
+        return console
 
 
 def resume(rec: Recorder) -> None:
@@ -312,76 +352,38 @@ def resume(rec: Recorder) -> None:
     there is one.
     """
     images = few_photographs(rec, 40 if rec.on_gpu else 1)
-    simclr, byol = "mscn/quickstart", "mscn/byol_quickstart"
+    simclr, byol = KINDS["SimCLR"], KINDS["BYOL"]
     cases = [(simclr, AS_IT_IS)]
     if rec.on_gpu:
         cases += [(simclr, KEY_ALONE), (simclr, DETERMINISTIC), (byol, DETERMINISTIC)]
-
-    def overrides(config: str, way: str) -> list[str]:
-        return [
-            f"config={config}",
-            f"config.MSCN.DATA={images}",
-            *machine(rec),
-            *SMALL,
-            *narrow(rec),
-            "config.OPTIMIZER.num_epochs=2",
-            "config.DATA.NUM_DATALOADER_WORKERS=2",
-            "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0",
-            "config.CHECKPOINT.CHECKPOINT_ITER_FREQUENCY=3",
-            "config.LOG_FREQUENCY=1",
-            f"config.REPRODUCIBILITY.CUDDN_DETERMINISTIC={way != AS_IT_IS}",
-        ]
-
-    def begin(folder: Path, config: str, way: str) -> subprocess.Popen[bytes]:
-        if way != DETERMINISTIC:
-            return start(folder, overrides(config, way))
-        workspace = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-        return start(folder, overrides(config, way), DETERMINISTIC_ALGORITHMS, workspace)
-
-    def unbroken(folder: Path, config: str, way: str) -> str:
-        return finish(begin(folder, config, way), folder)
-
-    def killed(folder: Path, config: str, way: str) -> str:
-        process = begin(folder, config, way)
-        steps = 2 * 16 * 40 // 32 if rec.on_gpu else 4
-        later = [folder / "run" / f"model_iteration{n}.torch" for n in range(steps // 2, steps)]
-        while not any(file.is_file() for file in later):
-            require(process.poll() is None, "the run ended before it could be killed")
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        console = finish(begin(folder, config, way), folder)
-        require("Resume from file" in console, "it has begun anew")
-        return console
-
-    def compare(config: str, way: str) -> None:
-        place = rec.folder / config.split("/")[1] / re.sub(r"\W+", "_", way)
-        with rec.check(f"{config}, SIGKILL and resume, {way}") as row:
-            jobs: list[Callable[..., str]] = [unbroken, killed]
-            if rec.on_gpu:
-                jobs = [unbroken, *jobs]
-            folders = [place / str(number) for number in range(len(jobs))]
-            with ThreadPoolExecutor(3) as pool:
-                runs = [pool.submit(job, folder, config, way) for job, folder in zip(jobs, folders)]
-                consoles = [run.result() for run in runs]
-            pair = folders[0], folders[-2]
-            first, again, resumed = (weights(folder) for folder in (*pair, folders[-1]))
-            missing = sorted(set(NO_DETERMINISTIC_KERNEL.findall("".join(consoles))))
-            row["detail"] = (
-                f"two unbroken runs: {apart(first, again)}; resumed and unbroken: "
-                f"{apart(first, resumed)}"
-            )
-            row["detail"] += f"; {part_ways(*(losses(folder) for folder in pair))}"
-            if missing:
-                row["detail"] += f"; without a deterministic kernel: {', '.join(missing)}"
-            row["bit_equal"] = {
-                "two unbroken runs": apart(first, again) == "bit-equal",
-                "resumed and unbroken": apart(first, resumed) == "bit-equal",
-            }
-            require(set(first) == set(resumed), "the checkpoints hold other tensors")
-
     with ThreadPoolExecutor(4 if rec.on_gpu else 1) as pool:
-        list(pool.map(lambda case: compare(*case), cases))
+        list(pool.map(_compare, [Resumed(rec, images, *case) for case in cases]))
+
+
+def _compare(case: Resumed) -> None:
+    rec, config, way = case.rec, case.config, case.way
+    place = rec.folder / config.split("/")[1] / re.sub(r"\W+", "_", way)
+    with rec.check(f"{config}, SIGKILL and resume, {way}") as row:
+        jobs = [*[case.unbroken] * (2 if rec.on_gpu else 1), case.killed]
+        folders = [place / str(number) for number in range(len(jobs))]
+        with ThreadPoolExecutor(3) as pool:
+            runs = [pool.submit(job, folder) for job, folder in zip(jobs, folders)]
+            consoles = [run.result() for run in runs]
+        pair = folders[0], folders[-2]
+        first, again, resumed = (weights(folder) for folder in (*pair, folders[-1]))
+        missing = sorted(set(NO_DETERMINISTIC_KERNEL.findall("".join(consoles))))
+        row["detail"] = (
+            f"two unbroken runs: {apart(first, again)}; resumed and unbroken: "
+            f"{apart(first, resumed)}"
+        )
+        row["detail"] += f"; {part_ways(*(losses(folder) for folder in pair))}"
+        if missing:
+            row["detail"] += f"; without a deterministic kernel: {', '.join(missing)}"
+        row["bit_equal"] = {
+            "two unbroken runs": apart(first, again) == "bit-equal",
+            "resumed and unbroken": apart(first, resumed) == "bit-equal",
+        }
+        require(set(first) == set(resumed), "the checkpoints hold other tensors")
 
 
 def apart(one: dict[str, Any], other: dict[str, Any]) -> str:

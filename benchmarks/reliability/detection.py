@@ -13,15 +13,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from benchmarks.reliability.runs import TIMEOUT, write_images
+from mscn_plugin.checkpoints.complete import named_tensors
 
 DETECT = Path(__file__).resolve().parents[2] / "extra_scripts" / "detect.py"
 MOMENTS = ("Starting training from", "model_0000003.pth", "Start inference")
@@ -88,16 +87,6 @@ def detect(source: Path, data: Path, output: Path, until: str = "") -> tuple[int
     return process.wait(), log.read_text()
 
 
-def tensors(content: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
-    """All tensors of a checkpoint by their places."""
-    if isinstance(content, torch.Tensor):
-        yield name, content
-    elif isinstance(content, (dict, list)):
-        items = content.items() if isinstance(content, dict) else enumerate(content)
-        for key, value in items:
-            yield from tensors(value, f"{name}.{key}")
-
-
 def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -112,7 +101,7 @@ def main() -> None:
         ends: list[dict[str, torch.Tensor]] = []
         for name in ("unbroken", "killed"):
             final = torch.load(folder / name / "model_final.pth", weights_only=True)
-            ends.append(dict(tensors(final)))
+            ends.append(dict(named_tensors(final)))
         results = [(folder / name / "results.json").read_text() for name in ("unbroken", "killed")]
     differing = [name for name in ends[0] if not torch.equal(ends[0][name], ends[1][name])]
     print(f"{len(differing)} of {len(ends[0])} tensors differ; results: {results[0]} {results[1]}")

@@ -20,7 +20,7 @@ from benchmarks.reliability.runs import (
     finish,
     output_of,
 )
-from mscn_plugin.checkpoints.run_folder import file_digest
+from mscn_plugin.files import file_digest
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "extra_scripts"
 TRANSFORMS = (

@@ -96,7 +96,7 @@ def load_complete(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path} has no iteration; it must be a checkpoint of VISSL's trainer"
         )
-    for name, tensor in _tensors(checkpoint):
+    for name, tensor in named_tensors(checkpoint):
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise CheckpointError(f"{path} has values in {name} that are not finite")
     return checkpoint
@@ -190,10 +190,11 @@ def is_within_epoch(path: Path) -> bool:
     return path.name.startswith("model_iteration")
 
 
-def _tensors(content: object, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+def named_tensors(content: object, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """All tensors of a checkpoint with their places in it, ``model.trunk.weight``."""
     if isinstance(content, torch.Tensor):
         yield name, content
     elif isinstance(content, (dict, list, tuple)):
         items = content.items() if isinstance(content, dict) else enumerate(content)
         for key, value in items:
-            yield from _tensors(value, f"{name}.{key}" if name else str(key))
+            yield from named_tensors(value, f"{name}.{key}" if name else str(key))

@@ -14,10 +14,9 @@ import torch
 from mscn_plugin import schema
 from mscn_plugin.checkpoints.complete import newest_checkpoint
 from mscn_plugin.checkpoints.io import VISSL_UNPICKLES, load_checkpoint, training_config
-from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.files import save_json
+from mscn_plugin.files import file_digest, save_json
 from mscn_plugin.types import Config
 
 RECIPE_KEY = "mscn_recipe"
@@ -181,7 +180,8 @@ def _stated(cfg: Config, checkpoint: Path) -> dict[str, Any] | None:
         return noted
     values = dict(flat(training_config(checkpoint, follow=False) or {}))
     task = values.get("TRAINER.TASK_NAME")
-    return None if task is None or task == cfg.TRAINER.TASK_NAME == "mscn_task" else values
+    of_ours = task == cfg.TRAINER.TASK_NAME and schema.is_pretraining(cfg)
+    return None if task is None or of_ours else values
 
 
 def note_recipe(cfg: Config) -> None:
@@ -191,7 +191,7 @@ def note_recipe(cfg: Config) -> None:
     """
     digest, note = _digest(cfg), Path(cfg.CHECKPOINT.DIR) / NOTE
     content = {} if digest is None else {_CONTENT: digest}
-    if content or cfg.TRAINER.TASK_NAME != "mscn_task":
+    if content or not schema.is_pretraining(cfg):
         save_json(note, {**recipe_of(cfg), **content})
     else:
         note.unlink(missing_ok=True)  # another run's

@@ -1,8 +1,7 @@
-"""The files of a run's folder: JSON lines, and what a file holds in short."""
+"""The files of a run's folder: JSON lines, and the checkpoint."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from pathlib import Path
@@ -90,11 +89,6 @@ def measured_on(line: dict[str, Any]) -> str:
     )
 
 
-def user_path(text: str) -> Path:
-    """A path among a script's arguments, where shells leave a ``~`` behind ``=`` as it is."""
-    return Path(text).expanduser()
-
-
 def checkpoint_of(path: Path) -> Path:
     """The checkpoint that ``path`` is, or the newest of the run whose folder it is.
 
@@ -106,12 +100,3 @@ def checkpoint_of(path: Path) -> Path:
     if not target.is_file() and (folder / target.name).is_file():
         return folder / target.name  # VISSL's link is absolute, and the folder was moved
     return target
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

@@ -13,6 +13,7 @@ from mscn_plugin.checkpoints.io import SIGMA_KEY, CheckpointError
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.masking import check_sigma
 from mscn_plugin.models.high_pass_trunk import trunk_sigma
+from mscn_plugin.schema import is_pretraining
 from mscn_plugin.transforms.transforms import SIGMA
 from mscn_plugin.types import Config
 
@@ -67,8 +68,9 @@ def pretraining_sigma(
         return float(sigma)
     if config is None:
         return None
-    sigma = input_sigma(AttrDict(config), "TRAIN")
-    return sigma if sigma or config["TRAINER"]["TASK_NAME"] == "mscn_task" else None
+    run = AttrDict(config)
+    sigma = input_sigma(run, "TRAIN")
+    return sigma if sigma or is_pretraining(run) else None
 
 
 def resolve_sigma(path: str | Path, stated: float | None, given: float | None) -> float:

@@ -62,13 +62,6 @@ class Parser(argparse.ArgumentParser):
         super().error(message)
 
 
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Let a command take ``KEY=VALUE``, VISSL's overrides, as many as there are."""
-    parser.add_argument(
-        "settings", nargs="*", default=[], metavar="KEY=VALUE", help="VISSL's overrides"
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command ``mscn``.
 

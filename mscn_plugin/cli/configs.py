@@ -16,7 +16,7 @@ import re
 import shutil
 import textwrap
 
-from mscn_plugin.cli import add_settings
+from mscn_plugin.cli.arguments import add_settings
 from mscn_plugin.config.folder import config_folder
 from mscn_plugin.config.hydra_overrides import full_override
 from mscn_plugin.errors import ConfigError

@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mscn_plugin.checkpoints.run_folder import user_path
-from mscn_plugin.cli import add_settings
+from mscn_plugin.cli.arguments import add_settings
 from mscn_plugin.cli.train import train
 from mscn_plugin.config.hydra_overrides import full_override, hydra_override
+from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,13 +14,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mscn_plugin.checkpoints.run_folder import user_path
+from mscn_plugin.cli.arguments import add_checkpoint, add_sigma
+from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "checkpoint", type=user_path, help="a checkpoint of VISSL, or a run's folder"
-    )
+    add_checkpoint(parser)
     parser.add_argument("--dataset", choices=("voc", "coco", "custom"), required=True)
     parser.add_argument(
         "--data",
@@ -30,13 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=user_path, help="default: detection_<dataset>/ beside the checkpoint"
     )
-    parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
+    add_sigma(parser)
     parser.add_argument("--num-gpus", type=int, help="default: all; 0: the CPU")
-    start = parser.add_mutually_exclusive_group()
-    start.add_argument(
-        "--resume", action="store_true", help="from the output's last checkpoint: the default"
-    )
-    start.add_argument(
+    parser.add_argument(
         "--restart", action="store_true", help="begin anew; what is in the output is set aside"
     )
     parser.add_argument(
@@ -61,14 +56,14 @@ def run(options: argparse.Namespace) -> None:
         words = assumption(source.checkpoint, "pictures in RGB, ImageNet's mean and std")
         print(f"{options.program}: warning: {words}", file=sys.stderr)
     transfer = Transfer(
-        source.checkpoint,
-        source.sigma,
-        options.dataset,
-        options.data.resolve() if options.data else None,
-        (options.output or source.folder / f"detection_{options.dataset}").resolve(),
-        num_gpus,
-        options.overrides,
-        options.restart,
-        source.config,
+        checkpoint=source.checkpoint,
+        sigma=source.sigma,
+        dataset=options.dataset,
+        data=options.data.resolve() if options.data else None,
+        output=(options.output or source.folder / f"detection_{options.dataset}").resolve(),
+        num_gpus=num_gpus,
+        overrides=options.overrides,
+        restart=options.restart,
+        config=source.config,
     )
     print(table(transfer.run(), options.dataset, options.overrides))

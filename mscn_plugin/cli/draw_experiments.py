@@ -13,10 +13,10 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import CONDITIONS
 from mscn_plugin.experiments.definitions import SUITES
+from mscn_plugin.files import user_path
 
 if TYPE_CHECKING:
     from mscn_plugin.experiments.means import Rows

@@ -13,8 +13,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mscn_plugin.checkpoints.run_folder import user_path
-from mscn_plugin.files import save_json
+from mscn_plugin.files import save_json, user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

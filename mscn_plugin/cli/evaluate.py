@@ -14,15 +14,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mscn_plugin.checkpoints.run_folder import user_path
-from mscn_plugin.cli.overrides import add_overrides
+from mscn_plugin.cli.arguments import add_checkpoint, add_overrides, add_sigma
 from mscn_plugin.evaluation.definitions import SUITES
+from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "checkpoint", type=user_path, help="a checkpoint of VISSL, or a run's folder"
-    )
+    add_checkpoint(parser)
     parser.add_argument(
         "--suite",
         choices=sorted(SUITES),
@@ -48,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "another of its names beside the validation folder",
     )
     parser.add_argument("--baseline", type=user_path, help="results.json of another checkpoint")
-    parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
+    add_sigma(parser)
     parser.add_argument(
         "--only",
         nargs="+",
@@ -71,15 +69,15 @@ def run(options: argparse.Namespace) -> None:
         refuse_without_slurm()
     pretrained = PretrainingRun.of(options.checkpoint, options.sigma)
     suite = suite_run.SuiteRun(
-        pretrained,
-        options.suite,
-        suite_run.choose(options.suite, options.only),
-        suite_run.data_folders(options.suite, options.data, pretrained),
-        (options.output or pretrained.folder / "evaluation").resolve(),
-        options.overrides,
-        options.slurm,
-        suite_run.load_baseline(options.baseline),
-        options.boxes,
+        run=pretrained,
+        suite=options.suite,
+        evaluations=suite_run.choose(options.suite, options.only),
+        folders=suite_run.data_folders(options.suite, options.data, pretrained),
+        output=(options.output or pretrained.folder / "evaluation").resolve(),
+        overrides=options.overrides,
+        partition=options.slurm,
+        baseline=suite_run.load_baseline(options.baseline),
+        boxes=options.boxes,
     )
     results = suite.begin()
     results["assumed"] = suite_run.assumptions(pretrained, suite.evaluations)

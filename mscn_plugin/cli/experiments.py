@@ -24,15 +24,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from mscn_plugin.checkpoints.run_folder import user_path
-from mscn_plugin.cli.numbers import at_least
-from mscn_plugin.cli.overrides import add_overrides
+from mscn_plugin.cli.arguments import add_jobs, add_overrides, at_least
 from mscn_plugin.config.hydra_overrides import refuse_given
 from mscn_plugin.data.parallel import usable_cores
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import SUITES as EVALUATIONS
 from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.scales import SCALES
+from mscn_plugin.files import user_path
 
 _GIVEN_BY = {"config.MSCN.DATA": "--data", "config.SEED_VALUE": "--seeds"}
 """Keys that tell runs and their results apart by these options; an override would not."""
@@ -68,12 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("runs/experiments"),
         help="results go to OUTPUT/SCALE (default: %(default)s)",
     )
-    parser.add_argument(
-        "--jobs",
-        type=at_least(1),
-        default=usable_cores(),
-        help="runs at a time (default: %(default)s)",
-    )
+    add_jobs(parser, "runs at a time")
     parser.add_argument(
         "--evaluate",
         nargs="+",
@@ -110,13 +104,13 @@ def run(options: argparse.Namespace) -> None:
                 )
         images = splits_digest(splits)
     schedule = Schedule(
-        options.scale,
-        folder,
-        options.data,
-        options.overrides,
-        options.slurm,
-        options.evaluate,
-        images,
+        scale=options.scale,
+        folder=folder,
+        data=options.data,
+        overrides=options.overrides,
+        partition=options.slurm,
+        evaluations=options.evaluate,
+        images=images,
     )
     planned = schedule.plan(suites, options.only, options.seeds)
     schedule.read_rows()  # a file that is none is refused before the runs

@@ -21,14 +21,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from mscn_plugin.checkpoints.run_folder import checkpoint_of, user_path
+from mscn_plugin.checkpoints.run_folder import checkpoint_of
+from mscn_plugin.cli.arguments import add_checkpoint, add_trusted
 from mscn_plugin.export.formats import LIBRARIES
+from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "checkpoint", type=user_path, help="a checkpoint of VISSL, or a run's folder"
-    )
+    add_checkpoint(parser)
     parser.add_argument(
         "--format",
         nargs="+",
@@ -43,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=int, help="side of the images in pixels (default: the run's, else 224)"
     )
-    parser.add_argument(
-        "--trusted", action="store_true", help="load the checkpoint by pickle, which can run code"
-    )
+    add_trusted(parser)
     parser.add_argument(
         "--license", "--licence", default="not stated", help="of the weights, for the card"
     )

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import argparse
 
-from mscn_plugin.checkpoints.run_folder import user_path
-from mscn_plugin.cli.numbers import at_least
-from mscn_plugin.data.parallel import usable_cores
+from mscn_plugin.cli.arguments import add_jobs
+from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,12 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--images-per-shard", type=int, default=1000, metavar="N", help="default: %(default)s"
     )
-    parser.add_argument(
-        "--jobs",
-        type=at_least(1),
-        default=usable_cores(),
-        help="processes (default: %(default)s)",
-    )
+    add_jobs(parser, "processes")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -14,10 +14,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mscn_plugin.checkpoints.run_folder import user_path
-from mscn_plugin.cli.numbers import at_least
-from mscn_plugin.data.parallel import usable_cores
+from mscn_plugin.cli.arguments import add_jobs
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,12 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="in place of statistics.json in the folder; config.MSCN.STATISTICS names it",
     )
-    parser.add_argument(
-        "--jobs",
-        type=at_least(1),
-        default=usable_cores(),
-        help="processes (default: %(default)s)",
-    )
+    add_jobs(parser, "processes")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

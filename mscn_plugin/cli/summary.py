@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import argparse
 
-from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

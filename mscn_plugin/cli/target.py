@@ -16,9 +16,11 @@ from __future__ import annotations
 import argparse
 import shlex
 
-from mscn_plugin.checkpoints.run_folder import checkpoint_of, user_path
+from mscn_plugin.checkpoints.run_folder import checkpoint_of
+from mscn_plugin.cli.arguments import add_trusted
 from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.files import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a checkpoint of byol_loss, moco_loss or dino_loss, or a run's folder",
     )
     parser.add_argument("output", type=user_path, help="the file to write")
-    parser.add_argument(
-        "--trusted", action="store_true", help="load the checkpoint by pickle, which can run code"
-    )
+    add_trusted(parser)
 
 
 def run(options: argparse.Namespace) -> None:

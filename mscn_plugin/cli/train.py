@@ -23,11 +23,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mscn_plugin.checkpoints.run_folder import user_path
-from mscn_plugin.cli import add_settings
-from mscn_plugin.cli.numbers import at_least
+from mscn_plugin.cli.arguments import add_settings, at_least
 from mscn_plugin.config.hydra_overrides import full_override, hydra_override, slurm_overrides
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.files import user_path
 from mscn_plugin.vissl.command_line import configs
 
 
@@ -56,6 +55,7 @@ def run(options: argparse.Namespace) -> None:
 def train(overrides: list[str], verbose: bool = False, title: str = "Training") -> Path:
     """Train by VISSL's tool, and print a summary unless ``verbose``; returns the run's folder."""
     from mscn_plugin.report.summary import summarize
+    from mscn_plugin.schema import is_pretraining
     from mscn_plugin.training.ranks import is_first_rank
     from mscn_plugin.vissl.tool import launch
 
@@ -63,8 +63,7 @@ def train(overrides: list[str], verbose: bool = False, title: str = "Training") 
     folder = Path(config.CHECKPOINT.DIR)
     # By now VISSL has said to this process whether its node is the first one.
     if is_first_rank() and not verbose and not config.SLURM.USE_SLURM:
-        ours = config.TRAINER.TASK_NAME == "mscn_task"
-        print(summarize(folder) if ours else folder / "metrics.json")
+        print(summarize(folder) if is_pretraining(config) else folder / "metrics.json")
     return folder
 
 

@@ -47,6 +47,7 @@ from mscn_plugin.data.train_subset import (
     write_lists,
 )
 from mscn_plugin.errors import ConfigError, with_path
+from mscn_plugin.schema import is_pretraining, num_processes
 from mscn_plugin.types import Config
 
 _KEY = "config.MSCN.DATA"
@@ -263,7 +264,7 @@ def take_stock(cfg: Config, folders: Folders, chosen: Images | None = None) -> N
     frozen_parameters.infer_and_check(cfg, len(paths))
     _check_neighbors(cfg, len(paths))
     check_cache(cfg, paths)
-    if cfg.TRAINER.TASK_NAME == "mscn_task" or is_evaluation(cfg):
+    if is_pretraining(cfg) or is_evaluation(cfg):
         found = packed.origin.fingerprint if packed else _fingerprint(folders, list(paths))
         cfg.MSCN["TRAINING_IMAGES"] = dict(found)
 
@@ -384,13 +385,13 @@ def _labels(cfg: Config, split: str, folders: Folders) -> np.ndarray | None:
 
 
 def _check_number(cfg: Config, images: int) -> None:
-    train, distributed = cfg.DATA.TRAIN, cfg.DISTRIBUTED
-    processes = distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
+    train = cfg.DATA.TRAIN
+    processes = num_processes(cfg)
     needed = train.BATCHSIZE_PER_REPLICA * processes
     limited = 0 < train.DATA_LIMIT < images
     images = train.DATA_LIMIT if limited else images
     alone = -(-images // processes) % train.BATCHSIZE_PER_REPLICA == 1
-    if cfg.TRAINER.TASK_NAME == "mscn_task" and alone and not (train.DROP_LAST or cfg.TEST_ONLY):
+    if is_pretraining(cfg) and alone and not (train.DROP_LAST or cfg.TEST_ONLY):
         raise ConfigError(
             f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {train.BATCHSIZE_PER_REPLICA} and "
             f"DROP_LAST False: of {images} images in {processes} processes the last batch has one, "

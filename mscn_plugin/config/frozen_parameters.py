@@ -9,6 +9,7 @@ from typing import Any
 
 from mscn_plugin.config.hydra_overrides import hydra_override
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.schema import num_processes
 from mscn_plugin.types import Config, is_whole
 
 KEY = "config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP"
@@ -33,7 +34,7 @@ def infer_and_check(cfg: Config, images: int | None) -> None:
         ConfigError: iterations that the user has given are no fewer than the run's; or there are
             epochs, whose images nobody has counted.
     """
-    train, distributed = cfg.DATA.TRAIN, cfg.DISTRIBUTED
+    train = cfg.DATA.TRAIN
     images = train.DATA_LIMIT if train.DATA_LIMIT > 0 else images
     for entry in cfg.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP:
         name, time = entry
@@ -45,7 +46,7 @@ def infer_and_check(cfg: Config, images: int | None) -> None:
                 f"{list(train.DATA_SOURCES)}, whose images are not counted before the start: it "
                 "must be a number of iterations"
             )
-        processes = distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
+        processes = num_processes(cfg)
         batches, rest = divmod(-(-images // processes), train.BATCHSIZE_PER_REPLICA)
         iterations = cfg.OPTIMIZER.num_epochs * (batches + bool(rest and not train.DROP_LAST))
         if is_whole(time):

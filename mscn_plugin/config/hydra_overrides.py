@@ -55,10 +55,10 @@ def _in_hydra(value: Any) -> str:
     text = str(value)
     if _UNQUOTED.fullmatch(text):
         return text
-    quote = "'" if "'" not in text or '"' in text else '"'
-    # Backslashes are themselves, but for those in front of a quote.
-    escaped = re.sub(rf"(\\*)({quote}|\Z)", lambda m: 2 * m[1] + "\\" * bool(m[2]) + m[2], text)
-    return f"{quote}{escaped}{quote}"
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    quote = Quote.single if "'" not in text or '"' in text else Quote.double
+    return QuotedString(text, quote).with_quotes()
 
 
 def values_of(overrides: Iterable[str]) -> Iterator[tuple[str, Any]]:

@@ -23,7 +23,7 @@ from mscn_plugin.config.checks import (
     vissl,
 )
 from mscn_plugin.masking.per_branch import NUM_BRANCHES
-from mscn_plugin.schema import complete_settings
+from mscn_plugin.schema import complete_settings, is_pretraining
 from mscn_plugin.transforms.collate import COLLATOR, masks_of_branches, num_masks_of, num_views_of
 from mscn_plugin.types import Config, section_like, value_at
 
@@ -58,7 +58,7 @@ def infer_checkpoint_folder(cfg: Config) -> None:
     """Make the folder's path absolute, and leave the search for the newest checkpoint to ours."""
     # VISSL links its newest checkpoint by the path it was given; a relative one would dangle.
     cfg.CHECKPOINT.DIR = os.path.abspath(cfg.CHECKPOINT.DIR)
-    if cfg.TRAINER.TASK_NAME == "mscn_task":
+    if is_pretraining(cfg):
         cfg.CHECKPOINT.USE_SYMLINK_CHECKPOINT_FOR_RESUME = False
 
 

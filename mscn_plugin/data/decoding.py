@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mscn_plugin.errors import RunError
 from mscn_plugin.types import is_number
@@ -50,18 +50,16 @@ Here, since both the reading of images and the transforms know it."""
 _FEW = 16
 """Pixels of each axis in which a picture that is not blank usually shows it."""
 
-_pillow: Any = Image  # the names that Pillow 6 to 13 share are not all in its type hints
-_ORIENTATION = 0x0112  # EXIF's tag
 _TURNS = {
-    2: _pillow.FLIP_LEFT_RIGHT,
-    3: _pillow.ROTATE_180,
-    4: _pillow.FLIP_TOP_BOTTOM,
-    5: _pillow.TRANSPOSE,
-    6: _pillow.ROTATE_270,
-    7: _pillow.TRANSVERSE,
-    8: _pillow.ROTATE_90,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
-_SWAPPING = (_pillow.TRANSPOSE, _pillow.ROTATE_270, _pillow.TRANSVERSE, _pillow.ROTATE_90)
+_SWAPPING = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 _MAY_HOLD_ORIENTATION = ("exif", "xmp", "XML:com.adobe.xmp")  # in Pillow's info of a JPEG
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF's tag and value
 
@@ -128,7 +126,7 @@ def is_deep(image: Image.Image) -> bool:
 def nearly_blank(picture: Image.Image, levels: int = BLANK_LEVELS) -> bool:
     """Whether :data:`BLANK_SHARE` of an RGB picture's pixels lies within ``levels`` levels."""
     # Nearly all pictures show their levels in a few pixels, which takes no time.
-    if _levels_of(picture.resize((_FEW, _FEW), _pillow.NEAREST)) >= levels:
+    if _levels_of(picture.resize((_FEW, _FEW), Image.Resampling.NEAREST)) >= levels:
         return False
     counts = picture.histogram()
     return all(_span(counts[start : start + 256]) < levels for start in range(0, len(counts), 256))
@@ -308,12 +306,12 @@ def _raw_mode(image: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
-def _turn(image: Image.Image) -> Any:
+def _turn(image: Image.Image) -> Image.Transpose | None:
     """What brings the picture upright, or None; damaged EXIF says nothing."""
     if image.format == "JPEG" and not any(key in image.info for key in _MAY_HOLD_ORIENTATION):
         return None
     try:
-        return _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # each kind of damage has its own
         return None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import json
 import os
 from collections import Counter
@@ -51,14 +52,14 @@ class ParquetSource(IndexedSource):
 
     @classmethod
     def close_files(cls) -> None:
-        _files.clear()
+        _file.cache_clear()
 
     @staticmethod
     def read(index: Index, row: int) -> bytes:
         path, place = index.shard_path(row), int(index.offsets[row])
         try:
             check_unchanged(index, row, os.stat(path))
-            content: bytes | None = _image(path, place)
+            content = _file(path).image(place)
         except (OSError, ValueError, IndexError) as error:  # pyarrow's are of these kinds
             raise changed(index, path, str(error).split("\n")[0]) from None
         return content or b""
@@ -138,14 +139,5 @@ class _File:
         return content
 
 
-_files: collections.OrderedDict[str, _File] = collections.OrderedDict()
-_MAX_FILES = 16
-
-
-def _image(path: str, row: int) -> bytes | None:
-    if path not in _files:
-        if len(_files) >= _MAX_FILES:
-            _files.popitem(last=False)
-        _files[path] = _File(path)
-    _files.move_to_end(path)
-    return _files[path].image(row)
+_file = functools.lru_cache(maxsize=16)(_File)
+"""The file of a path; those read last stay open."""

@@ -68,7 +68,6 @@ MIN_DETAIL = 4.0  # gray levels; flatter windows (clear sky) are drawn again
 MAX_DRAWS = 200  # of one window
 JPEG_QUALITY = 90
 
-_pillow: Any = Image  # the names that Pillow 6 to 13 share are not all in its type hints
 _GRID = 4
 _VAL_COLUMN = (1, 3, 0, 2)  # of each row of the grid: no two touch, and each column has one
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -209,9 +208,9 @@ class Window:
         return np.asarray(
             picture.transform(
                 (PATCH_SIZE, PATCH_SIZE),
-                _pillow.AFFINE,
+                Image.Transform.AFFINE,
                 (along, -across, left, across, along, upper),
-                _pillow.BICUBIC,
+                Image.Resampling.BICUBIC,
             )
         )
 
@@ -357,7 +356,7 @@ def _runs(val: int) -> list[tuple[int, int]]:
 
 def _resized(picture: Image.Image, scale: float) -> Image.Image:
     width, height = (round(side * scale) for side in picture.size)
-    return picture.resize((width, height), _pillow.LANCZOS)
+    return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _detail(patch: np.ndarray) -> float:

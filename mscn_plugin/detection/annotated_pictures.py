@@ -11,14 +11,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from mscn_plugin.detection.findings import Findings
 
 Box = tuple[float, float, float, float]
 """Left, upper, right, lower in pixels: the whole image is ``(0, 0, width, height)``."""
-_ORIENTATION = 0x0112  # EXIF's tag
-_TURNED = (5, 6, 7, 8)  # its values that exchange width and height
+_TURNED = (5, 6, 7, 8)  # values of EXIF's orientation that exchange width and height
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV")
 _OTHER_MODE = (
     "picture of 16 bits, of floats, or in Lab, which detectron2 would clip or not convert: save it "
@@ -101,6 +100,35 @@ def number(value: Any) -> float:
     return result
 
 
+def checked_size(width: Any, height: Any) -> tuple[int, int]:
+    """Width and height in pixels, also if they are written as text.
+
+    Raises:
+        ValueError: one is no whole number, or negative.
+    """
+    sides = number(width), number(height)
+    if any(side < 0 or side != int(side) for side in sides):
+        raise ValueError("its size is {:g} x {:g}".format(*sides))
+    return int(sides[0]), int(sides[1])
+
+
+def class_name(raw: str, place: str, findings: Findings) -> str:
+    """A class's name without the spaces around it.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    name = " ".join(raw.split())
+    if not name:
+        raise ValueError("its class has no name")
+    if name != raw:
+        findings.note(
+            "class with spaces around or line breaks in its name: taken without",
+            f"{raw!r}, {place}",
+        )
+    return name
+
+
 def check_files(pictures: Sequence[Picture], findings: Findings) -> None:
     """Read every file, compare its size with the annotation's, and its boxes with the size."""
     with concurrent.futures.ThreadPoolExecutor(_NUM_THREADS) as pool:
@@ -135,7 +163,7 @@ def read_header(file: Path) -> Header:
         warnings.simplefilter("ignore")  # large pictures are no attack here
         with Image.open(file) as image:
             try:
-                orientation: Any = image.getexif().get(_ORIENTATION)
+                orientation: Any = image.getexif().get(ExifTags.Base.Orientation)
             except Exception:  # detectron2, too, goes on without
                 orientation = None
             header = Header(

@@ -10,9 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from mscn_plugin.detection.annotated_folder import DataFolder, split_named
-from mscn_plugin.detection.annotated_pictures import Annotation, Picture, number
+from mscn_plugin.detection.annotated_pictures import (
+    Annotation,
+    Picture,
+    checked_size,
+    class_name,
+    number,
+)
 from mscn_plugin.detection.findings import Findings
-from mscn_plugin.detection.voc_files import class_name
 
 _OTHER_TASKS = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
 _NO_COCO = (
@@ -201,10 +206,7 @@ def _size(item: dict[str, Any]) -> tuple[int, int] | None:
     sides = [item.get(side) for side in ("width", "height")]
     if None in sides:
         return None
-    width, height = map(number, sides)
-    if min(width, height) < 0 or width != int(width) or height != int(height):
-        raise ValueError(f"its size is {width:g} x {height:g}")
-    return int(width), int(height)
+    return checked_size(*sides)
 
 
 def _add_objects(
@@ -232,7 +234,7 @@ def _add_objects(
             picture = pictures[image]
             if picture is None:
                 continue
-            annotation = _annotation(item, names[category], sides, where, picture, findings)
+            annotation = _annotation(item, names[category], sides, where, findings)
         except (ValueError, TypeError) as error:
             findings.refuse(
                 "object of COCO cannot be used: correct or delete it", f"{where} ({error})"
@@ -291,7 +293,6 @@ def _annotation(
     name: str,
     sides: list[float],
     where: str,
-    picture: Picture,
     findings: Findings,
 ) -> Annotation:
     left, upper, width, height = sides

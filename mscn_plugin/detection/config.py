@@ -19,20 +19,12 @@ def add_mscn_config(cfg: Config) -> None:
     cfg.MODEL.MSCN.SIGMA = 5.0
 
 
-def check_input(sigma: float, input_format: str) -> float:
-    """The filter's sigma, checked against the images that it gets.
-
-    Raises:
-        ConfigError: sigma is no width of a blur, or ``INPUT.FORMAT`` is not RGB, in which VISSL
-            pre-trains.
-    """
+def filter_sigma(sigma: float) -> float:
+    """``MODEL.MSCN.SIGMA``; ConfigError if it is no width of a blur."""
     try:
-        sigma = check_sigma(sigma)
+        return check_sigma(sigma)
     except ValueError as error:
         raise ConfigError(f"MODEL.MSCN.{str(error).replace('sigma', 'SIGMA', 1)}") from None
-    if sigma:
-        check_format(input_format)
-    return sigma
 
 
 def check_format(input_format: str) -> None:

@@ -22,7 +22,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.detection.annotated_folder import DataFolder
 from mscn_plugin.detection.annotated_pictures import Annotation, Picture, check_files
 from mscn_plugin.detection.coco_files import annotation_files, is_of_coco, read_coco
@@ -35,7 +34,7 @@ from mscn_plugin.detection.yolo_files import (
     read_yolo,
 )
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.files import remove_abandoned, staging_folder
+from mscn_plugin.files import file_digest, remove_abandoned, staging_folder
 
 VARIABLE = "MSCN_DETECTION_DATA"
 """The folder that :meth:`DetectionData.write` wrote, in the environment: it reaches every process

@@ -18,7 +18,7 @@ from mscn_plugin.checkpoints.io import (
 )
 from mscn_plugin.checkpoints.run_folder import json_lines
 from mscn_plugin.config.folder import config_folder
-from mscn_plugin.detection.config import check_format, check_input
+from mscn_plugin.detection.config import check_format, filter_sigma
 from mscn_plugin.detection.custom_data import VARIABLE, DetectionData
 from mscn_plugin.detection.environment import MODULE, RESUME_VARIABLE
 from mscn_plugin.detection.published_data import check_published
@@ -102,7 +102,7 @@ class Detection(NamedTuple):
             cfg.merge_from_list(self.options)
         except (AssertionError, KeyError, ValueError) as error:
             raise ConfigError(f"--overrides: {error.args[0]}") from None
-        check_input(cfg.MODEL.MSCN.SIGMA, cfg.INPUT.FORMAT)
+        filter_sigma(cfg.MODEL.MSCN.SIGMA)
         check_format(cfg.INPUT.FORMAT)
         if "SOLVER.CHECKPOINT_PERIOD" not in self.options:
             # detectron2's own, 5000, is none at all in a short run.

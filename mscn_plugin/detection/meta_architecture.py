@@ -9,7 +9,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, GeneralizedRCNN
 from detectron2.structures import ImageList
 from torch import Tensor
 
-from mscn_plugin.detection.config import check_input
+from mscn_plugin.detection.config import check_format, filter_sigma
 from mscn_plugin.masking import high_pass
 from mscn_plugin.types import Config
 
@@ -29,13 +29,16 @@ class MSCNGeneralizedRCNN(GeneralizedRCNN):
         sigma: in pixels, ``MODEL.MSCN.SIGMA``; all other arguments are ``GeneralizedRCNN``'s.
 
     Raises:
-        ConfigError: see :func:`mscn_plugin.detection.config.check_input`.
+        ConfigError: ``sigma`` is no width of a blur; or it is not 0, and ``INPUT.FORMAT`` is not
+            RGB, in which VISSL pre-trains.
     """
 
     @configurable
     def __init__(self, *, sigma: float, **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.sigma = check_input(sigma, self.input_format)
+        self.sigma = filter_sigma(sigma)
+        if self.sigma:
+            check_format(self.input_format)
 
     @classmethod
     def from_config(cls, cfg: Config) -> dict[str, Any]:

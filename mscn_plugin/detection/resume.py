@@ -77,11 +77,12 @@ def refuse_another(output: Path, recipe: dict[str, Any]) -> None:
 
 def finished(output: Path) -> dict[str, float] | None:
     """The results of a detector that was trained and evaluated to its end, or None."""
-    if not (output / RESULTS).is_file() or _damage(output / FINAL):
+    if not (output / RESULTS).is_file():
         return None
     try:
+        load_complete(output / FINAL)
         return json.loads((output / RESULTS).read_text())
-    except ValueError:
+    except (CheckpointError, ValueError):
         return None
 
 
@@ -93,11 +94,11 @@ def rewind(output: Path) -> list[str]:
     said = []
     chosen, iteration = None, -1
     for file in checkpoints(output):
-        damage = _damage(file)
-        if damage:
-            said.append(f"passing over a damaged checkpoint: {damage}")
+        try:
+            chosen, iteration = file, load_complete(file)["iteration"]
+        except CheckpointError as error:
+            said.append(f"passing over a damaged checkpoint: {error}")
             continue
-        chosen, iteration = file, load_complete(file)["iteration"]
         said.append(f"going on from {file}, after iteration {iteration}")
         break
     last = output / _LAST
@@ -114,15 +115,6 @@ def checkpoints(output: Path) -> list[Path]:
     """detectron2's checkpoints, the newest first by their names."""
     numbered = sorted(output.glob("model_[0-9]*.pth"), reverse=True)
     return [*output.glob(FINAL), *numbered]
-
-
-def _damage(file: Path) -> str | None:
-    """What is wrong with a checkpoint, or None."""
-    try:
-        load_complete(file)
-    except CheckpointError as error:
-        return str(error)
-    return None
 
 
 def set_aside(output: Path) -> Path | None:

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.detection.launch import (
     CONVERTED_DATA,
     METRICS,
@@ -34,11 +33,11 @@ from mscn_plugin.detection.resume import (
 )
 from mscn_plugin.detection.tool_process import run
 from mscn_plugin.errors import ConfigError, RunError
-from mscn_plugin.files import save_json
+from mscn_plugin.files import file_digest, save_json
 from mscn_plugin.runs import lock
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Transfer:
     """What to train a detector from, on what, and where.
 
@@ -74,9 +73,9 @@ class Transfer:
             weights,
             self.sigma,
             self.output,
-            self.data,
-            list(self.overrides),
-            self.config,
+            data=self.data,
+            overrides=list(self.overrides),
+            run_config=self.config,
         )
         cfg = job.check(self.num_gpus)
         recipe = recipe_of(file_digest(self.checkpoint), job.data_digest, job.classes, cfg)

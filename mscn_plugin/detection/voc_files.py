@@ -9,7 +9,13 @@ from pathlib import Path
 from xml.parsers import expat
 
 from mscn_plugin.detection.annotated_folder import DataFolder
-from mscn_plugin.detection.annotated_pictures import Annotation, Picture, number
+from mscn_plugin.detection.annotated_pictures import (
+    Annotation,
+    Picture,
+    checked_size,
+    class_name,
+    number,
+)
 from mscn_plugin.detection.findings import Findings
 from mscn_plugin.detection.split_lists import TWICE, lines_of, lists_by_name
 
@@ -139,10 +145,7 @@ def _size(root: ElementTree.Element) -> tuple[int, int] | None:
     texts = [root.findtext(f"size/{side}") for side in ("width", "height")]
     if not all(text and text.strip() for text in texts):
         return None
-    width, height = (number(text) for text in texts)
-    if width != int(width) or height != int(height) or width < 0 or height < 0:
-        raise ValueError(f"its size is {width:g} x {height:g}")
-    return int(width), int(height)
+    return checked_size(*texts)
 
 
 def _object(element: ElementTree.Element, place: str, findings: Findings) -> Annotation:
@@ -166,23 +169,6 @@ def _object(element: ElementTree.Element, place: str, findings: Findings) -> Ann
         where=place,
         difficult=_flag(element, "difficult"),
     )
-
-
-def class_name(raw: str, place: str, findings: Findings) -> str:
-    """A class's name without the spaces around it.
-
-    Raises:
-        ValueError: nothing is left.
-    """
-    name = " ".join(raw.split())
-    if not name:
-        raise ValueError("its class has no name")
-    if name != raw:
-        findings.note(
-            "class with spaces around or line breaks in its name: taken without",
-            f"{raw!r}, {place}",
-        )
-    return name
 
 
 def _flag(element: ElementTree.Element, name: str) -> bool:

@@ -7,9 +7,14 @@ from typing import Any
 
 from mscn_plugin.checkpoints.io import CheckpointError, read_yaml
 from mscn_plugin.detection.annotated_folder import DataFolder
-from mscn_plugin.detection.annotated_pictures import Annotation, Picture, number, read_header
+from mscn_plugin.detection.annotated_pictures import (
+    Annotation,
+    Picture,
+    class_name,
+    number,
+    read_header,
+)
 from mscn_plugin.detection.findings import Findings
-from mscn_plugin.detection.voc_files import class_name
 from mscn_plugin.detection.yolo_splits import YAML, stated_splits
 from mscn_plugin.types import is_whole
 

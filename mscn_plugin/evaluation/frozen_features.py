@@ -24,10 +24,10 @@ from vissl.utils.io import save_file
 from vissl.utils.logger import setup_logging, shutdown_logging
 from vissl.utils.misc import merge_features, set_seeds, setup_multiprocessing_method
 
-from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.data.readable_images import UNREADABLE
 from mscn_plugin.data.train_subset import share_of_each_class
 from mscn_plugin.evaluation.definitions import CHECKPOINT_DIGEST, FEW_LABELS, FROZEN, FROZEN_LOG
+from mscn_plugin.files import file_digest
 from mscn_plugin.models.classifiers import (
     Labeled,
     fit_probe,

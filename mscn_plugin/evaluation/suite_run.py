@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from mscn_plugin.checkpoints.run_folder import file_digest, user_path
 from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import (
     hydra_override,
@@ -35,7 +34,7 @@ from mscn_plugin.evaluation.paper_results import paper_method
 from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 from mscn_plugin.evaluation.table import BASELINE_SETTINGS, markdown, plot, plot_curves
 from mscn_plugin.export.preprocessing import assumption, preprocessing_of
-from mscn_plugin.files import alone_in, save_json, write_text
+from mscn_plugin.files import alone_in, file_digest, save_json, user_path, write_text
 from mscn_plugin.runs.launch import RunFailedError
 
 FILES = ("results.json", "results.md", "results.png")
@@ -55,7 +54,7 @@ _SETTINGS = {
 """What the evaluations of one ``results.json`` have in common, and how a difference is called."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SuiteRun:
     """Evaluations of one checkpoint.
 

@@ -20,12 +20,10 @@ class Scale:
     """A size of run.
 
     Attributes:
-        name: of the scale.
         overlay: config that sets trunk, optimizer and length in place of the paper's, or None.
         factor: of pictures, cells and sigma to the paper's.
     """
 
-    name: str
     overlay: str | None = None
     factor: float = 1.0
 
@@ -83,10 +81,7 @@ def _as_override(value: Any) -> str:
 
 
 SCALES = {
-    "paper": Scale("paper"),
-    "small": Scale("small", "mscn/scale=small", 0.25),
-    "study": Scale("study", "mscn/scale=study", 0.25),
-    "gpu": Scale("gpu", "mscn/scale=gpu", 0.25),
-    "smoke": Scale("smoke", "mscn/scale=smoke", 0.25),
+    "paper": Scale(),
+    **{name: Scale(f"mscn/scale={name}", 0.25) for name in ("small", "study", "gpu", "smoke")},
 }
 """Scales by name."""

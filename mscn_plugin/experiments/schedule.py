@@ -14,7 +14,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.config.composed import composed
 from mscn_plugin.config.hydra_overrides import hydra_override, named_files, slurm_overrides
 from mscn_plugin.errors import ConfigError
@@ -25,6 +24,7 @@ from mscn_plugin.experiments.definitions import SUITES, Experiment
 from mscn_plugin.experiments.results import comparable
 from mscn_plugin.experiments.runs import ExperimentRun
 from mscn_plugin.experiments.scales import SCALES, config_of
+from mscn_plugin.files import file_digest
 from mscn_plugin.runs.launch import RunFailedError, StoppedError, ToolRun
 
 _DATA = "config.MSCN.DATA"
@@ -153,11 +153,11 @@ class Schedule:
         """The evaluations of a run, where ``mscn evaluate`` has them; ``digests`` is added to."""
         run = PretrainingRun.of(folder)
         suite = SuiteRun(
-            run,
-            "quick",
-            choose("quick", self.evaluations),
-            data_folders("quick", (), run),
-            folder / "evaluation",
+            run=run,
+            suite="quick",
+            evaluations=choose("quick", self.evaluations),
+            folders=data_folders("quick", (), run),
+            output=folder / "evaluation",
             partition=self.partition,
             digests=digests,
         )

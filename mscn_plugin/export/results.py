@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.files import file_digest
 
 _FOLDERS = re.compile(r"(?<![\w./-])/(?:[^/,;]+/)*(?=[^/,;]+/)")
 """The beginning of an absolute path, but for its last two names."""

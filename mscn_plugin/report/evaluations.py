@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from mscn_plugin.checkpoints.run_folder import file_digest
 from mscn_plugin.evaluation.definitions import BOX_PREDICTORS, BOXES, CURVES
 from mscn_plugin.evaluation.pretraining_run import PretrainingRun
 from mscn_plugin.evaluation.table import about_boxes, number_hidden
 from mscn_plugin.export.results import conditions
+from mscn_plugin.files import file_digest
 from mscn_plugin.report.curves import occlusion_curves, pictures
 
 

@@ -16,7 +16,6 @@ from mscn_plugin.data.decoding import to_rgb
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_pillow: Any = Image  # the names that Pillow 6 to 13 share are not all in its type hints
 MIN_TILE = 112
 """Side in pixels to which smaller views are magnified, by a whole number."""
 CLIPPED_SHARE = 0.02
@@ -60,7 +59,8 @@ def fitted(picture: Image.Image, height: int, width: int) -> np.ndarray:
     size = max(1, round(scale * picture.width)), max(1, round(scale * picture.height))
     tile = Image.new("RGB", (width, height), "white")
     tile.paste(
-        picture.resize(size, _pillow.LANCZOS), ((width - size[0]) // 2, (height - size[1]) // 2)
+        picture.resize(size, Image.Resampling.LANCZOS),
+        ((width - size[0]) // 2, (height - size[1]) // 2),
     )
     return np.asarray(tile)
 

@@ -21,6 +21,7 @@ from mscn_plugin.config.infer import prepare_config
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.runs import lock
+from mscn_plugin.schema import is_pretraining
 from mscn_plugin.transforms.collate import COLLATOR
 from mscn_plugin.types import Config
 from mscn_plugin.vissl.error_messages import message_of, print_errors_plainly
@@ -62,7 +63,7 @@ def infer_and_assert_hydra_config(cfg: Config, *more: Any, **options: Any) -> An
     dry_run.check_first_batch(cfg)
     # Of what VISSL has completed, and before anything is written to the folder.
     folder = Path(cfg.CHECKPOINT.DIR)
-    refuse_links(folder, staged=cfg.TRAINER.TASK_NAME == "mscn_task")
+    refuse_links(folder, staged=is_pretraining(cfg))
     refuse_damaged(cfg.CHECKPOINT, folder)
     refuse_another_recipe(cfg)
     if cfg.DISTRIBUTED.NUM_NODES == 1:  # else the lock may be that of the same run's first node
@@ -126,7 +127,7 @@ def check_images_again(cfg: Config) -> None:
     """
     train = cfg.DATA.TRAIN
     folders_alone = train.DATA_PATHS and SOURCES.keys() >= set(train.DATA_SOURCES)
-    if cfg.TRAINER.TASK_NAME == "mscn_task" and folders_alone:
+    if is_pretraining(cfg) and folders_alone:
         places = zip(train.DATA_SOURCES, train.DATA_PATHS)
         key = "config.DATA.TRAIN.DATA_PATHS"
         folders = {"TRAIN": [data.contents_of(key, source, path) for source, path in places]}

@@ -33,6 +33,7 @@ from mscn_plugin.checkpoints.run_folder import (
     json_lines,
     mend_logs,
 )
+from mscn_plugin.config.checks.evaluation import evaluates_online
 from mscn_plugin.config.checks.mscn import uses_mscn
 from mscn_plugin.data.parallel import die_with_parent
 from mscn_plugin.files import remove_abandoned
@@ -106,11 +107,6 @@ def going_on(cfg: Config, submitted: float) -> Config:
     return cfg
 
 
-def resumes_exactly(cfg: Config) -> bool:
-    """Whether the promise of :mod:`mscn_plugin.training` is this run's."""
-    return cfg.TRAINER.TASK_NAME == "mscn_task"
-
-
 def is_training_finished(cfg: Config, checkpoint_folder: str) -> bool | None:
     """VISSL's first step in a run's folder: from here on it is locked, and signals are heeded.
 
@@ -160,8 +156,7 @@ def nothing_left(cfg: Config, checkpoint_folder: str) -> bool | None:
         for line in lines
     )
     evaluated = evaluated_epochs(lines)
-    online = resumes_exactly(cfg) and cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS
-    if online and -1 in evaluated and last not in evaluated:
+    if evaluates_online(cfg) and -1 in evaluated and last not in evaluated:
         return False
     return tested or not cfg.TEST_MODEL
 

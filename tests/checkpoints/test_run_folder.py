@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 
-from mscn_plugin.checkpoints.run_folder import (
-    checkpoint_of,
-    cut_logs,
-    json_lines,
-    mend_logs,
-    user_path,
-)
+from mscn_plugin.checkpoints.run_folder import checkpoint_of, cut_logs, json_lines, mend_logs
 
 
 def line(**content):
@@ -56,12 +49,6 @@ def test_what_is_no_object_is_left_out(tmp_path):
     (tmp_path / "a").write_bytes(b"[1]\nnull\n\xff\n" + b"[" * 100_000 + b"\n{}\n")
     assert json_lines(tmp_path / "a") == [{}]
     assert json_lines(tmp_path / "none") == []
-
-
-def test_a_tilde_is_the_users_home(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert user_path("~/runs/a") == Path("/home/somebody/runs/a")
-    assert user_path("runs/~a") == Path("runs/~a")
 
 
 def test_a_runs_folder_stands_for_its_newest_checkpoint(tmp_path):

@@ -20,7 +20,7 @@ from PIL import Image
 from torchvision import transforms
 from vissl.models.trunks import get_model_trunk
 
-from mscn_plugin.checkpoints.run_folder import file_digest
+from mscn_plugin.files import file_digest
 from mscn_plugin.masking import high_pass
 
 pytestmark = pytest.mark.process

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 
@@ -148,14 +149,21 @@ def test_a_file_that_changes_in_mid_run_stops_it(tmp_path, what):
 
 
 def test_few_files_and_row_groups_are_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(parquet, "_MAX_FILES", 2)
+    files = []
+
+    @functools.lru_cache(maxsize=2)
+    def opened(path):
+        files.append(parquet._File(path))
+        return files[-1]
+
+    assert parquet._file.cache_info().maxsize == 16
+    monkeypatch.setattr(parquet, "_file", opened)
     for number in range(4):
         write(tmp_path / "x" / f"{number}.parquet", rows(9 * number, 9 * number + 9))
     _, found = taken(tmp_path / "x")
     for place in (0, 35, 1, 20, 10, 8, 0):
         assert open_listed(found.images[place][0]).getpixel((0, 0)) == (place,) * 3
-    assert len(parquet._files) == 2
-    assert all(len(file.groups) <= parquet._KEPT_GROUPS for file in parquet._files.values())
+    assert all(len(file.groups) <= parquet._KEPT_GROUPS for file in files)
 
 
 def test_it_can_be_packed(hugging, tmp_path):

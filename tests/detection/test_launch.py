@@ -100,7 +100,14 @@ def by_hand(name):
 
 def test_another_trunk_is_said_before_the_data_are_looked_at(registered, tmp_path):
     file = write_checkpoint(tmp_path / "a.torch", resnet_weights(channels=6))
-    transfer = Transfer(file, 1.25, "custom", tmp_path / "no_data", tmp_path / "out", 0)
+    transfer = Transfer(
+        checkpoint=file,
+        sigma=1.25,
+        dataset="custom",
+        data=tmp_path / "no_data",
+        output=tmp_path / "out",
+        num_gpus=0,
+    )
     with pytest.raises(ConfigError, match="take a ResNet-50, which has 265"):
         transfer.run()
     bgr = dataclasses.replace(transfer, config=run_of([], INPUT_TYPE="bgr"))

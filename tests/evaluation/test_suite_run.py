@@ -31,11 +31,11 @@ def suite(data, tmp_path, monkeypatch):
     def make(*only, **settings):
         name = settings.pop("suite", "quick")
         return suite_run.SuiteRun(
-            PretrainingRun(tmp_path, checkpoint, None, 0.0, None),
-            name,
-            suite_run.choose(name, only),
-            settings.pop("folders", {"data": (str(data), "--data")}),
-            tmp_path / "evaluation",
+            run=PretrainingRun(tmp_path, checkpoint, None, 0.0, None),
+            suite=name,
+            evaluations=suite_run.choose(name, only),
+            folders=settings.pop("folders", {"data": (str(data), "--data")}),
+            output=tmp_path / "evaluation",
             **settings,
         )
 

@@ -77,8 +77,8 @@ def test_the_page_has_all_of_a_run_and_stands_alone(run, tmp_path):
 
 
 def test_curves_of_hidden_shares_and_boxes_are_shown_of_this_checkpoint_alone(run):
-    from mscn_plugin.checkpoints.run_folder import file_digest
     from mscn_plugin.evaluation.definitions import CLASSIFIERS, CONDITIONS
+    from mscn_plugin.files import file_digest
     from mscn_plugin.report.page import write_report
 
     curves = {name: {key: [40.0, 12.5] for key in CONDITIONS} for name in CLASSIFIERS}

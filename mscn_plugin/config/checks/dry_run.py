@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from classy_vision.generic.util import recursive_copy_to_device
 from PIL import Image
 from torch import Tensor
 from vissl.data.collators import get_collator
@@ -29,6 +30,7 @@ from mscn_plugin.config.checks.build import begins_with_a_key, refusal
 from mscn_plugin.config.checks.loss import LOSSES
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.models.shapes import of_shapes, trunk_features
+from mscn_plugin.schema import is_pretraining
 from mscn_plugin.transforms.collate import masks_of_branches
 from mscn_plugin.types import Config
 
@@ -130,7 +132,8 @@ def _model_outputs(cfg: Config, batch: dict[str, Any]) -> list[Any]:
         names = [name for name, _ in model.named_parameters()]
         _check_frozen(cfg, names)
         device = next(model.parameters()).device
-        outputs: list[Any] = model(_to(data, device))
+        inputs = recursive_copy_to_device(data, non_blocking=False, device=device)
+        outputs: list[Any] = model(inputs)
         if outputs is None:  # what VISSL's model returns, and an error in the log
             raise ValueError("the heads are not as many as the features of the trunk")
         return outputs
@@ -150,7 +153,7 @@ def _check_frozen(cfg: Config, names: list[str]) -> None:
 
     Those that are frozen for a time are looked up in what wraps the model, by another prefix.
     """
-    if cfg.TRAINER.TASK_NAME != "mscn_task":
+    if not is_pretraining(cfg):
         return
     for_a_time = [name for name, _ in cfg.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP]
     for key, frozen, known in (
@@ -172,14 +175,6 @@ def _runs_here(model_config: Any) -> bool:
         return trunk_features(model_config) > 0
     except Exception:
         return False
-
-
-def _to(data: Any, device: torch.device) -> Any:
-    if isinstance(data, Tensor):
-        return data.to(device)
-    if isinstance(data, dict):
-        return {key: _to(value, device) for key, value in data.items()}
-    return [_to(part, device) for part in data] if isinstance(data, (list, tuple)) else data
 
 
 def _shapes(data: Any) -> str:

@@ -13,6 +13,7 @@ from mscn_plugin.data.image_folder import Contents, shared_place
 from mscn_plugin.data.sources import SOURCES, difference_of_classes
 from mscn_plugin.data.train_subset import read_list
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.schema import is_pretraining
 from mscn_plugin.types import Config
 
 CROSS_ENTROPY = "cross_entropy_multiple_output_single_target"
@@ -25,8 +26,7 @@ def is_evaluation(cfg: Config) -> bool:
 
 def evaluates_online(cfg: Config) -> bool:
     """Whether a pre-training evaluates its trunk on the way, where its images have labels."""
-    pretraining = cfg.TRAINER.TASK_NAME == "mscn_task"
-    return pretraining and bool(cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS)
+    return is_pretraining(cfg) and bool(cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS)
 
 
 def makes_lists(cfg: Config) -> bool:

@@ -11,6 +11,7 @@ from mscn_plugin.allowed import FRACTION, POSITIVE, Allowed, list_of, one_of, wh
 from mscn_plugin.errors import ConfigError, check_known, with_path
 from mscn_plugin.losses.byol import BYOLLoss
 from mscn_plugin.losses.registry import losses
+from mscn_plugin.schema import is_pretraining
 from mscn_plugin.transforms.collate import COLLATOR, masks_of_branches, num_masks_of, num_views_of
 from mscn_plugin.types import Config
 
@@ -206,7 +207,7 @@ def _check_passes(cfg: Config) -> None:
 
 
 def _check_byol(cfg: Config, loss: BYOLLoss, multimask: bool) -> None:
-    if cfg.TRAINER.TASK_NAME != "mscn_task":
+    if not is_pretraining(cfg):
         raise ConfigError(
             f"config.TRAINER.TASK_NAME is {cfg.TRAINER.TASK_NAME}; it must be mscn_task, which "
             "runs the target network of byol_loss"

@@ -15,6 +15,7 @@ from mscn_plugin.data.parallel import usable_cores
 from mscn_plugin.data.shared_memory import check_shared_memory
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.models.input_channels import input_channels
+from mscn_plugin.schema import is_pretraining, num_processes
 from mscn_plugin.transforms.collate import COLLATOR, masks_of_branches, num_views_of
 from mscn_plugin.transforms.on_device import split_pipeline
 from mscn_plugin.transforms.stated import crop_size
@@ -28,7 +29,7 @@ def _check_batch(cfg: Config) -> None:
             f"config.DATA.TRAIN.BATCHSIZE_PER_REPLICA is {batch_size!r}; it must be a whole number "
             "of at least 2, since an image is compared with the others of its batch"
         )
-    batch_size *= cfg.DISTRIBUTED.NUM_NODES * cfg.DISTRIBUTED.NUM_PROC_PER_NODE
+    batch_size *= num_processes(cfg)
     if cfg.LOSS.name == "moco_loss" and cfg.LOSS.moco_loss.queue_size % batch_size:
         raise ConfigError(
             f"config.LOSS.moco_loss.queue_size is {cfg.LOSS.moco_loss.queue_size}; it must be a "
@@ -81,7 +82,7 @@ def _check_devices(cfg: Config) -> None:
         if cfg.MACHINE.DEVICE == "gpu" and gpus < distributed.NUM_PROC_PER_NODE:
             overrides["config.DISTRIBUTED.NUM_PROC_PER_NODE"] = gpus
     if not overrides:
-        if cfg.MACHINE.DEVICE == "gpu" and cfg.TRAINER.TASK_NAME == "mscn_task":
+        if cfg.MACHINE.DEVICE == "gpu" and is_pretraining(cfg):
             memory = min(torch.cuda.get_device_properties(i).total_memory for i in range(gpus))
             check_gpu_memory(cfg, crop_size(cfg.DATA.TRAIN.TRANSFORMS), memory)
         return

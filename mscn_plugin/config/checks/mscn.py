@@ -18,6 +18,7 @@ from mscn_plugin.masking.per_branch import (
 from mscn_plugin.models.high_pass_trunk import PREFIX, trunk_sigma
 from mscn_plugin.models.sections import plain_name
 from mscn_plugin.models.small_resnet import trunk_settings
+from mscn_plugin.schema import is_pretraining
 from mscn_plugin.transforms.collate import COLLATOR, LAYOUT_SETTINGS, BatchLayout, num_views_of
 from mscn_plugin.transforms.loader_pipeline import loader_config
 from mscn_plugin.transforms.on_device import COLLATORS
@@ -37,7 +38,7 @@ def uses_mscn(cfg: Config) -> bool:
 def has_parts_of_mscn(cfg: Config) -> bool:
     """Whether task, loss, collator, trunk or a transform is MSCN's."""
     return (
-        cfg.TRAINER.TASK_NAME == "mscn_task"
+        is_pretraining(cfg)
         or cfg.LOSS.name in LOSSES
         or cfg.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR
         or str(cfg.MODEL.TRUNK.NAME).startswith(PREFIX)
@@ -182,7 +183,7 @@ def _transforms(cfg: Config) -> Iterator[Any]:
 
 
 def _check_loader(cfg: Config) -> None:
-    if cfg.TRAINER.TASK_NAME == "mscn_task":
+    if is_pretraining(cfg):
         loader_config(cfg)
 
 

@@ -32,6 +32,7 @@ from mscn_plugin.config.checks.evaluation import is_evaluation
 from mscn_plugin.config.checks.keys import vissl_defaults
 from mscn_plugin.errors import ConfigError, suggestion
 from mscn_plugin.models.timm_trunk import is_timm
+from mscn_plugin.schema import is_pretraining
 from mscn_plugin.types import Config, is_number, is_whole
 
 _SCHEDULED = ("lr", "lr_head", "weight_decay", "weight_decay_head")
@@ -153,7 +154,7 @@ def _check_rates(cfg: Config) -> None:
     if cfg.MODEL.FEATURE_EVAL_SETTINGS.EXTRACT_TRUNK_FEATURES_ONLY:
         return  # nothing is trained, and the rates are VISSL's defaults
     # Configs of VISSL have the scaled rate of some other batch there.
-    exact = cfg.TRAINER.TASK_NAME == "mscn_task" or is_evaluation(cfg)
+    exact = is_pretraining(cfg) or is_evaluation(cfg)
     for name, schedule in _used_schedules(settings).items():
         if not isinstance(schedule, dict):
             continue

@@ -6,6 +6,7 @@ import importlib.util
 import os
 
 from mscn_plugin.errors import ConfigError
+from mscn_plugin.schema import is_pretraining
 from mscn_plugin.types import Config
 
 _NEEDED = {"wandb": ("wandb",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}
@@ -20,7 +21,7 @@ def check(cfg: Config) -> None:
         ConfigError: one is not, with the line that installs it.
     """
     settings = cfg.MSCN
-    if cfg.TRAINER.TASK_NAME != "mscn_task":
+    if not is_pretraining(cfg):
         return
     server = os.environ.get("MLFLOW_TRACKING_URI", "").startswith("http")
     for service in settings.TRACKING:

@@ -32,6 +32,7 @@ from mscn_plugin.config import frozen_parameters
 from mscn_plugin.config.checks.transforms import transform_class
 from mscn_plugin.data.sources import SOURCES
 from mscn_plugin.errors import ConfigError, suggestion
+from mscn_plugin.schema import is_pretraining, num_processes
 from mscn_plugin.types import Config, is_whole, value_at
 
 _SPLITS = ("TRAIN", "TEST")
@@ -178,7 +179,7 @@ def _check_lists(cfg: Config) -> None:
 def _check_together(cfg: Config) -> None:
     distributed = cfg.DISTRIBUTED
     # VISSL multiplies the seed of a rank with the epochs, and NumPy's ends at 2^32.
-    ranks = distributed.NUM_NODES * distributed.NUM_PROC_PER_NODE
+    ranks = num_processes(cfg)
     largest = (2**32 - 1) // cfg.OPTIMIZER.num_epochs - ranks
     if largest < cfg.SEED_VALUE:
         _refuse("SEED_VALUE", cfg.SEED_VALUE, f"at most {largest} for this number of epochs")
@@ -242,7 +243,7 @@ _NOT_IN_PRETRAINING = {
 
 
 def _check_pretraining(cfg: Config) -> None:
-    if cfg.TRAINER.TASK_NAME != "mscn_task":
+    if not is_pretraining(cfg):
         return
     for key, reason in _NOT_IN_PRETRAINING.items():
         section, _, name = key.rpartition(".")

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from classy_vision.generic.distributed_util import get_rank, set_cpu_device
+from classy_vision.generic.util import recursive_copy_to_device
 from classy_vision.losses import build_loss
 from torch import Tensor
 from vissl.config import AttrDict
@@ -83,13 +84,16 @@ def step_of(task: Task) -> dict[str, Any]:
     loss = task.loss
     if isinstance(loss, BYOLLoss):
         sample["projections"] = loss.projections
+    tensors = {
+        "sample": sample,
+        "loss_value": task.last_batch.loss.detach(),
+        "model": task.base_model.state_dict(),
+        "loss": loss.state_dict(),
+    }
     return {
         "iteration": task.iteration,
         "config": json.dumps({key: task.config[key] for key in _SECTIONS}, default=str),
-        "sample": _on_cpu(sample),
-        "loss_value": task.last_batch.loss.cpu(),
-        "model": _on_cpu(task.base_model.state_dict()),
-        "loss": _on_cpu(loss.state_dict()),
+        **recursive_copy_to_device(tensors, non_blocking=False, device=torch.device("cpu")),
     }
 
 
@@ -147,14 +151,6 @@ def _loss_of(config: AttrDict, step: dict[str, Any], output: Any) -> float | Non
     except (AssertionError, AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         logging.debug(f"the loss of {config.LOSS.name} cannot be repeated: {error!r}")
         return None
-
-
-def _on_cpu(content: Any) -> Any:
-    if isinstance(content, Tensor):
-        return content.detach().cpu()
-    if isinstance(content, dict):
-        return {key: _on_cpu(value) for key, value in content.items()}
-    return [_on_cpu(value) for value in content] if isinstance(content, (list, tuple)) else content
 
 
 def _all_tensors(content: Any) -> list[Tensor]:
