@@ -31,7 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_sigma(parser)
     parser.add_argument("--num-gpus", type=int, help="default: all; 0: the CPU")
-    parser.add_argument(
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--resume", action="store_true", help="from the output's last checkpoint: the default"
+    )
+    start.add_argument(
         "--restart", action="store_true", help="begin anew; what is in the output is set aside"
     )
     parser.add_argument(
