@@ -27,7 +27,7 @@ from typing import Any
 from mscn_plugin.checkpoints.run_folder import user_path
 from mscn_plugin.cli.numbers import at_least
 from mscn_plugin.cli.overrides import add_overrides
-from mscn_plugin.config.hydra_overrides import refuse_given
+from mscn_plugin.config.hydra_overrides import refuse_given, values_of
 from mscn_plugin.data.parallel import usable_cores
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import SUITES as EVALUATIONS
@@ -36,6 +36,16 @@ from mscn_plugin.experiments.scales import SCALES
 
 _GIVEN_BY = {"config.MSCN.DATA": "--data", "config.SEED_VALUE": "--seeds"}
 """Keys that tell runs and their results apart by these options; an override would not."""
+_OF_EVALUATIONS = (
+    "config.MSCN.BOXES",
+    "config.MSCN.FROZEN_EVALUATIONS",
+    "config.MSCN.OCCLUSION_CELL_SIZE",
+    "config.MSCN.OCCLUSION_IMAGES",
+    "config.MSCN.PRETRAINING_SIGMA",
+    "config.NEAREST_NEIGHBOR",
+    "config.SVM",
+)
+"""Keys and sections that pre-training does not read. Rows would name values that were not used."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         choices=[evaluation.config for evaluation in EVALUATIONS["quick"]],
         metavar="NAME",
-        help="evaluations of each finished run, some of mscn evaluate's quick suite",
+        help="evaluations of each finished run, some of mscn evaluate's quick suite, as their "
+        "configs have them: --overrides are of the runs",
     )
     parser.add_argument("--slurm", metavar="PARTITION", help="one SLURM job for each run")
     add_overrides(parser)
@@ -97,6 +108,7 @@ def run(options: argparse.Namespace) -> None:
     if options.slurm is not None:
         refuse_without_slurm()
     refuse_given(options.overrides, _GIVEN_BY)
+    _refuse_settings_of_evaluations(options.overrides)
     suites = list(SUITES) if "all" in options.suites else list(dict.fromkeys(options.suites))
     images, folder = None, (options.output / options.scale).resolve()
     if options.data:
@@ -147,6 +159,15 @@ def run(options: argparse.Namespace) -> None:
     for name, error in failed.items():
         print(f"{name}: {error}", file=sys.stderr)
     sys.exit(bool(failed))
+
+
+def _refuse_settings_of_evaluations(overrides: list[str]) -> None:
+    for key, value in values_of(overrides):
+        if any(key == name or key.startswith(f"{name}.") for name in _OF_EVALUATIONS):
+            raise ConfigError(
+                f"--overrides {key}={value}: it is a setting of evaluations, and overrides are of "
+                "the runs; mscn evaluate RUN --overrides takes it"
+            )
 
 
 def failures(rows: list[dict[str, Any]]) -> dict[str, str]:

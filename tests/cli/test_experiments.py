@@ -122,6 +122,17 @@ def test_what_an_option_gives_is_not_taken_as_an_override(mscn, tmp_path, key):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "key", ["MSCN.OCCLUSION_CELL_SIZE", "MSCN.BOXES", "+config.SVM.max_iter", "NEAREST_NEIGHBOR.K"]
+)
+@pytest.mark.parametrize("more", [(), ("--evaluate", "quick_occlusion")])
+def test_a_setting_of_evaluations_is_no_override_of_the_runs(mscn, tmp_path, key, more):
+    """The row would name it beside numbers that were measured without it."""
+    with pytest.raises(SystemExit, match=r"--overrides config\.\S+=14: it is a setting of eval"):
+        mscn("experiments", "table7", "--output", tmp_path, *more, "--overrides", f"{key}=14")
+    assert not list(tmp_path.iterdir())
+
+
 def test_plots_do_not_lie_among_the_images(mscn, image_folder, tmp_path):
     """They would be images of a class ``runs``; beside train/ and val/ they are none."""
     images = tmp_path / "images"
