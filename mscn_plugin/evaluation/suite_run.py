@@ -281,7 +281,7 @@ def data_folders(
         named: ``--data``, each a folder or ``<data set>=<folder>``.
 
     Raises:
-        ConfigError: one of them is no folder, or there is none.
+        ConfigError: one of them is no folder, two are of one data set, or there is none.
     """
     datasets = dict.fromkeys(evaluation.dataset for evaluation in SUITES[suite])
     default = next(iter(datasets))
@@ -304,6 +304,11 @@ def data_folders(
                 )
         if folder != PHOTOGRAPHS:
             folder = str(user_path(folder).resolve())
+        if folders.get(name, (folder,))[0] != folder:
+            raise ConfigError(
+                f"--data names two folders of {name}, {folders[name][0]!r} and {folder!r}; "
+                "it must name one"
+            )
         folders[name] = folder, "--data"
     if not folders:
         known = " ".join(f"{name}=<folder>" for name in datasets)

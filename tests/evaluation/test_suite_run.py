@@ -210,6 +210,19 @@ def test_images_of_a_run_that_are_named_from_an_unknown_folder_are_not_guessed(t
     assert suite_run.data_folders("quick", ["photographs"], run)
 
 
+@pytest.mark.parametrize("suite", ["quick", "paper"])
+@pytest.mark.parametrize("prefix", ["", "{}="])
+def test_two_folders_of_one_data_set_are_refused(tmp_path, suite, prefix):
+    """The last one alone was measured."""
+    run = PretrainingRun(tmp_path, tmp_path / "checkpoint.torch", None, 0.0, None)
+    dataset = SUITES[suite][0].dataset
+    named = [f"{prefix.format(dataset)}{tmp_path / name}" for name in "ab"]
+    with pytest.raises(ConfigError, match=f"two folders of {dataset}, '.*/a' and '.*/b'; it must"):
+        suite_run.data_folders(suite, named, run)
+    same = suite_run.data_folders(suite, [named[0], named[0]], run)
+    assert same == {dataset: (str(tmp_path / "a"), "--data")}
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"evaluations": 1}'])
 def test_a_damaged_file_of_results_is_begun_anew(evaluate, tmp_path, content):
     (tmp_path / "evaluation").mkdir()
