@@ -180,7 +180,8 @@ def failures(rows: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def refuse_early(arguments: list[str]) -> None:
-    """Say once what would otherwise be every run's error, after VISSL's start."""
+    """Say once what would otherwise be every run's error, after VISSL's start or at its end."""
+    from mscn_plugin.config.composed import compose
     from mscn_plugin.vissl.config_hook import refusal
 
     with warnings.catch_warnings():
@@ -188,3 +189,8 @@ def refuse_early(arguments: list[str]) -> None:
         message = refusal(arguments)
     if message is not None:
         raise ConfigError(message)
+    if not compose(arguments).config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS:
+        raise ConfigError(
+            "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS is 0; it must be at least 1: the "
+            "results of experiments are those of the online evaluation"
+        )

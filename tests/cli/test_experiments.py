@@ -133,6 +133,21 @@ def test_a_setting_of_evaluations_is_no_override_of_the_runs(mscn, tmp_path, key
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.hydra
+def test_runs_without_an_online_evaluation_are_refused_before_the_first(
+    mscn, image_folder, tmp_path, monkeypatch, registered
+):
+    """Each would train to its end, and have no result."""
+    monkeypatch.setattr("mscn_plugin.experiments.schedule.run_all", lambda *_: pytest.fail("ran"))
+    with pytest.raises(SystemExit, match=r"EVERY_NUM_EPOCHS is 0; it must be at least 1: the res"):
+        mscn(
+            *("experiments", "table7", "--scale", "smoke", "--output", tmp_path / "results"),
+            *("--data", image_folder, "--overrides", "MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0"),
+            *("MSCN.TRAIN_SUBSET=1.0", "DATA.TRAIN.BATCHSIZE_PER_REPLICA=16"),
+        )
+    assert not list(tmp_path.iterdir())
+
+
 def test_plots_do_not_lie_among_the_images(mscn, image_folder, tmp_path):
     """They would be images of a class ``runs``; beside train/ and val/ they are none."""
     images = tmp_path / "images"
