@@ -29,7 +29,7 @@ from mscn_plugin.data.fingerprints import splits_digest
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.data.sources import find_splits, measured_images
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.definitions import CURVES, SUITES, Evaluation
+from mscn_plugin.evaluation.definitions import CURVES, SUITES, Evaluation, subset_in
 from mscn_plugin.evaluation.evaluation_run import EvaluationRun
 from mscn_plugin.evaluation.paper_results import paper_method
 from mscn_plugin.evaluation.pretraining_run import PretrainingRun
@@ -234,6 +234,7 @@ class SuiteRun:
         inputs += map(file_digest, named_files(self.overrides))
         overrides = (*self.machine, *self.run.overrides(evaluation.config), *data, *self.overrides)
         slurm = slurm_overrides(self.partition)
+        evaluation = evaluation.titled(subset_in(self.overrides))
         return EvaluationRun(evaluation, overrides, self.output, digest, slurm, tuple(inputs))
 
     @property

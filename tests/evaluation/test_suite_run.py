@@ -64,6 +64,13 @@ def test_an_evaluation_by_a_list_that_was_edited_is_another(suite, tmp_path, key
     assert suite(overrides=overrides).launch(LINEAR, "digest").output != before
 
 
+def test_a_subset_that_is_overridden_is_in_the_title_of_the_number(suite):
+    evaluation = next(e for e in SUITES["quick"] if e.config == "quick_10percent")
+    launch = suite(overrides=["config.MSCN.TRAIN_SUBSET=1.0"]).launch(evaluation, "digest")
+    assert list(launch.evaluation.metrics) == ["fine-tuned with 100% of labels, top-1"]
+    assert suite().launch(evaluation, "digest").evaluation is evaluation
+
+
 @pytest.mark.parametrize("key", ["config.MSCN.DATA", "config.MODEL.WEIGHTS_INIT.PARAMS_FILE"])
 def test_what_an_argument_gives_is_no_override(suite, key):
     """The results name the argument's."""
