@@ -98,7 +98,7 @@ class SuiteRun:
             for name, (folder, key) in self.folders.items()
         }
         self.output.mkdir(parents=True, exist_ok=True)
-        results = {
+        results: dict[str, Any] = {
             "checkpoint": str(self.run.checkpoint),
             "sha256": file_digest(self.run.checkpoint),
             "sigma": self.run.sigma,
@@ -112,6 +112,8 @@ class SuiteRun:
         lost = self._keep_earlier(results)
         if lost:
             print(lost, file=sys.stderr)
+        if not any(CURVES in entry for entry in results["evaluations"].values()):
+            (self.output / OCCLUSION_FILE).unlink(missing_ok=True)  # of what is not in the table
         return results
 
     def _keep_earlier(self, results: dict[str, Any]) -> str | None:

@@ -155,6 +155,19 @@ def test_results_of_other_images_settings_or_checkpoints_do_not(evaluate, data, 
     assert said in capsys.readouterr().err
 
 
+def test_a_plot_of_what_is_not_in_the_table_is_removed(evaluate, tmp_path):
+    evaluate("quick_linear")
+    plot, table = (tmp_path / "evaluation" / name for name in ("occlusion.png", "results.json"))
+    plot.touch()
+    content = json.loads(table.read_text())
+    content["evaluations"]["quick_linear"]["occlusion"] = {}  # of whichever it is
+    table.write_text(json.dumps(content))
+    evaluate("quick_frozen")
+    assert plot.exists()
+    evaluate("quick_frozen", overrides=["a=1"])
+    assert not plot.exists()
+
+
 def test_a_table_of_other_images_is_not_replaced_without_a_word(
     evaluate, data, tmp_path, capsys, monkeypatch
 ):
