@@ -70,14 +70,25 @@ def save_json(path: str | Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2) + "\n")
 
 
+def figure_file(path: Path, suffix: str) -> Path:
+    """``path`` with ``suffix`` in the place of .png or .pdf, else behind its name.
+
+    What follows another dot is a part of the name: ``sigma1.25`` and ``sigma1.5`` are two files.
+    """
+    if path.suffix.lower() in (".png", ".pdf"):
+        return path.with_suffix(suffix)
+    return path.with_name(f"{path.name}{suffix}")
+
+
 def save_figure(figure: Any, path: Path, *suffixes: str, dpi: Any = 130) -> None:
     """Write a figure of Matplotlib by :func:`replacing`, once for each of ``suffixes``.
 
     Args:
+        path: the file; with ``suffixes``, those that :func:`figure_file` makes of it.
         dpi: pixels per inch, or ``"figure"`` for the figure's own.
     """
-    for suffix in suffixes or (path.suffix,):
-        with replacing(path.with_suffix(suffix)) as file:
+    for name in [figure_file(path, suffix) for suffix in suffixes] or [path]:
+        with replacing(name) as file:
             figure.savefig(file, dpi=dpi)
         figure.set_layout_engine("none")  # what the first file took time for is all others'
 

@@ -52,6 +52,20 @@ WRITERS = {
 }
 
 
+@pytest.mark.parametrize(
+    ("name", "files_of"),
+    [
+        ("a.png", ["a.pdf", "a.png"]),
+        ("a.PDF", ["a.pdf", "a.png"]),
+        ("a1.25", ["a1.25.pdf", "a1.25.png"]),
+        ("a.1.png", ["a.1.pdf", "a.1.png"]),
+    ],
+)
+def test_what_follows_a_dot_is_a_part_of_a_figures_name(tmp_path, name, files_of):
+    files.save_figure(Figure(), tmp_path / name, ".png", ".pdf")
+    assert sorted(path.name for path in tmp_path.iterdir()) == files_of
+
+
 @pytest.mark.parametrize("name", WRITERS)
 def test_links_in_a_folder_are_replaced_and_not_followed(tmp_path, name):
     """Those under the file's name, and under all names that a file has had while it is written."""

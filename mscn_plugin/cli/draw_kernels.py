@@ -10,10 +10,12 @@ examples:
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mscn_plugin.files import save_json, user_path
+from mscn_plugin.errors import ConfigError
+from mscn_plugin.files import figure_file, save_json, user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,15 +37,38 @@ def run(options: argparse.Namespace) -> None:
         title: first_kernels(path)
         for title, path in zip(titles(options.checkpoints), options.checkpoints)
     }
+    norms = figure_file(options.output, ".json")
+    _refuse_foreign(norms)
     plot(layers, options.output)
     save_json(
-        options.output.with_suffix(".json"),
+        norms,
         {title: kernel_norms(kernels).tolist() for title, kernels in layers.items()},
     )
     rows = [{"checkpoint": title, **table_row(kernels)} for title, kernels in layers.items()]
     print(tabulate(rows, headers="keys", floatfmt=".3g"))
     for suffix in (".png", ".pdf", ".json"):
-        print(options.output.with_suffix(suffix).resolve())
+        print(figure_file(options.output, suffix).resolve())
+
+
+def _refuse_foreign(file: Path) -> None:
+    """Refuse to replace a file that is there and holds something else than kernels' norms.
+
+    Raises:
+        ConfigError: it does, as the ``results.json`` beside a ``results.png``.
+    """
+    if not file.exists():
+        return
+    try:
+        content = json.loads(file.read_text())
+        own = bool(content) and all(
+            isinstance(n, float) for norms in content.values() for n in norms
+        )
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        own = False
+    if not own:
+        raise ConfigError(
+            f"--output would replace {file}, which is not of mscn draw kernels: name another file"
+        )
 
 
 def titles(paths: Sequence[Path]) -> list[str]:

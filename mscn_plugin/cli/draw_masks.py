@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> None:
     from PIL import Image
 
     from mscn_plugin.data.decoding import EncodedImage, UnreadableImageError
+    from mscn_plugin.files import figure_file
     from mscn_plugin.report.masks import draw_masks
 
     torch.manual_seed(options.seed)
@@ -67,4 +68,4 @@ def run(options: argparse.Namespace) -> None:
     cell_size = options.cell_size if len(options.cell_size) > 1 else options.cell_size[0]
     draw_masks(picture, options.output, options.size, options.sigma, cell_size, options.ratio)
     for suffix in (".png", ".pdf"):
-        print(options.output.with_suffix(suffix).resolve())
+        print(figure_file(options.output, suffix).resolve())

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from mscn_plugin.cli.arguments import add_jobs, add_overrides, at_least
-from mscn_plugin.config.hydra_overrides import refuse_given
+from mscn_plugin.config.hydra_overrides import refuse_given, values_of
 from mscn_plugin.data.parallel import usable_cores
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.evaluation.definitions import SUITES as EVALUATIONS
@@ -35,6 +35,16 @@ from mscn_plugin.files import user_path
 
 _GIVEN_BY = {"config.MSCN.DATA": "--data", "config.SEED_VALUE": "--seeds"}
 """Keys that tell runs and their results apart by these options; an override would not."""
+_OF_EVALUATIONS = (
+    "config.MSCN.BOXES",
+    "config.MSCN.FROZEN_EVALUATIONS",
+    "config.MSCN.OCCLUSION_CELL_SIZE",
+    "config.MSCN.OCCLUSION_IMAGES",
+    "config.MSCN.PRETRAINING_SIGMA",
+    "config.NEAREST_NEIGHBOR",
+    "config.SVM",
+)
+"""Keys and sections that pre-training does not read. Rows would name values that were not used."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         choices=[evaluation.config for evaluation in EVALUATIONS["quick"]],
         metavar="NAME",
-        help="evaluations of each finished run, some of mscn evaluate's quick suite",
+        help="evaluations of each finished run, some of mscn evaluate's quick suite, as their "
+        "configs have them: --overrides are of the runs",
     )
     parser.add_argument("--slurm", metavar="PARTITION", help="one SLURM job for each run")
     add_overrides(parser)
@@ -91,6 +102,7 @@ def run(options: argparse.Namespace) -> None:
     if options.slurm is not None:
         refuse_without_slurm()
     refuse_given(options.overrides, _GIVEN_BY)
+    _refuse_settings_of_evaluations(options.overrides)
     suites = list(SUITES) if "all" in options.suites else list(dict.fromkeys(options.suites))
     images, folder = None, (options.output / options.scale).resolve()
     if options.data:
@@ -143,6 +155,15 @@ def run(options: argparse.Namespace) -> None:
     sys.exit(bool(failed))
 
 
+def _refuse_settings_of_evaluations(overrides: list[str]) -> None:
+    for key, value in values_of(overrides):
+        if any(key == name or key.startswith(f"{name}.") for name in _OF_EVALUATIONS):
+            raise ConfigError(
+                f"--overrides {key}={value}: it is a setting of evaluations, and overrides are of "
+                "the runs; mscn evaluate RUN --overrides takes it"
+            )
+
+
 def failures(rows: list[dict[str, Any]]) -> dict[str, str]:
     """The error of each run and evaluation that has one, by folder and name."""
     outcomes = {row["folder"]: row for row in rows}
@@ -153,7 +174,8 @@ def failures(rows: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def refuse_early(arguments: list[str]) -> None:
-    """Say once what would otherwise be every run's error, after VISSL's start."""
+    """Say once what would otherwise be every run's error, after VISSL's start or at its end."""
+    from mscn_plugin.config.composed import compose
     from mscn_plugin.vissl.config_hook import refusal
 
     with warnings.catch_warnings():
@@ -161,3 +183,8 @@ def refuse_early(arguments: list[str]) -> None:
         message = refusal(arguments)
     if message is not None:
         raise ConfigError(message)
+    if not compose(arguments).config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS:
+        raise ConfigError(
+            "config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS is 0; it must be at least 1: the "
+            "results of experiments are those of the online evaluation"
+        )

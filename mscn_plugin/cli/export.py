@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     from mscn_plugin.export.preprocessing import assumption
     from mscn_plugin.export.pretrained import load_pretrained
     from mscn_plugin.export.results import read_results
-    from mscn_plugin.export.run import export_trunk
+    from mscn_plugin.export.run import export_trunk, left_from_before
 
     mscn_plugin.register()
     checkpoint = checkpoint_of(options.checkpoint)
@@ -76,6 +76,13 @@ def run(options: argparse.Namespace) -> None:
         differences = ", ".join(f"{kind} {value:.1e}" for kind, value in file.differences.items())
         print(f"{options.output / file.name}: features differ from VISSL's by {differences}")
     print(options.output / "model_card.md")
+    before = left_from_before(options.output, files)
+    if before:
+        print(
+            f"{options.program}: warning: {', '.join(before)} in {options.output}: of an earlier "
+            "export, which model_card.md is not about",
+            file=sys.stderr,
+        )
     for name, reason in refused.items():
         print(f"{options.program}: no {name}: {reason}", file=sys.stderr)
     sys.exit(bool(refused and options.format))

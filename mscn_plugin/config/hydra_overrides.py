@@ -17,6 +17,19 @@ _UNQUOTED = re.compile(
     r"(?!(?:true|false|null|nan|inf)\Z)[a-z_/][\w/.-]*", re.ASCII | re.IGNORECASE
 )
 
+_FILE_KEYS = (
+    "config.DATA.TEST.DATA_PATHS",
+    "config.DATA.TEST.LABEL_PATHS",
+    "config.DATA.TRAIN.DATA_PATHS",
+    "config.DATA.TRAIN.LABEL_PATHS",
+    "config.MODEL.TRUNK.TIMM.WEIGHTS",
+    "config.MODEL.WEIGHTS_INIT.PARAMS_FILE",
+    "config.MSCN.BOXES",
+    "config.MSCN.STATISTICS",
+    "config.MSCN.TRAIN_SUBSET",
+)
+"""Keys whose text is the path of a file, or of a folder, whatever it looks like."""
+
 
 def hydra_override(key: str, value: Any) -> str:
     """``key=value`` as Hydra's command line takes it, whatever characters ``value`` has.
@@ -85,14 +98,18 @@ def refuse_given(overrides: Iterable[str], given_by: Mapping[str, str]) -> None:
 def named_files(overrides: Iterable[str]) -> list[Path]:
     """The files that overrides name, by themselves or in lists, seen from the working directory.
 
-    A name without a suffix and without a folder is taken for a word.
+    A name without a suffix and without a folder is taken for a word, but for :data:`_FILE_KEYS`.
     """
-    values = [value for _, value in values_of(overrides)]
+    found = list(values_of(overrides))
     files = []
-    for value in values:  # grows
-        if isinstance(value, (list, dict)):
-            values += value.values() if isinstance(value, dict) else value
-        elif isinstance(value, str) and (os.sep in value or Path(value).suffix):
+    for key, value in found:  # grows
+        if isinstance(value, dict):
+            found += [(f"{key}.{name}", item) for name, item in value.items()]
+        elif isinstance(value, list):
+            found += [(key, item) for item in value]
+        elif isinstance(value, str) and (
+            os.sep in value or Path(value).suffix or key in _FILE_KEYS
+        ):
             with contextlib.suppress(OSError, RuntimeError, ValueError):  # it can be no path
                 if Path(value).expanduser().is_file():
                     files.append(Path(value).expanduser())

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from mscn_plugin.config.hydra_overrides import values_of
+from mscn_plugin.types import is_number
 
 METER = "test_accuracy_list_meter"
 FROZEN = "test_frozen_features"
@@ -69,16 +74,58 @@ class Evaluation:
         dataset: the data set that it is about: ``--data <dataset>=<folder>``.
         metrics: title of each number, and the keys that lead to it in a line of ``metrics.json``.
         takes_boxes: whether it needs a list of boxes beside the images.
+        share: of the training images, which its config learns from: ``MSCN.TRAIN_SUBSET``.
     """
 
     config: str
     dataset: str
     metrics: Mapping[str, tuple[str, ...]]
     takes_boxes: bool = False
+    share: float = 1.0
+
+    def learns_from(self, subset: Any) -> bool:
+        """Whether ``subset``, an override of ``MSCN.TRAIN_SUBSET`` or None, is its own share.
+
+        SimCLR's lists are named after theirs, ``1percent.txt``; of others it is not known.
+        """
+        if isinstance(subset, str):
+            listed = re.match(r"(\d+)percent\b", Path(subset).name)
+            return listed is not None and int(listed[1]) / 100 == self.share
+        return subset is None or subset == self.share
+
+    def titled(self, subset: Any) -> Evaluation:
+        """Itself, with titles that name ``subset`` in the place of its own share of the labels."""
+        if self.learns_from(subset):
+            return self
+        words = f"labels of {Path(str(subset)).name}"
+        if is_number(subset):
+            words = f"{_percent(subset)} of labels"
+        own = f"{_percent(self.share)} of labels"
+        metrics = {}
+        for title, keys in self.metrics.items():
+            if self.share == 1:  # it may state a part of these
+                title = title.replace("% of labels", f"% of {words}")
+            metrics[title.replace(own, words)] = keys
+        return dataclasses.replace(self, metrics=metrics)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g}%"
+
+
+def subset_in(overrides: Iterable[str]) -> Any:
+    """What the last override of ``MSCN.TRAIN_SUBSET`` gives, or None."""
+    given = [value for key, value in values_of(overrides) if key == "config.MSCN.TRAIN_SUBSET"]
+    return given[-1] if given else None
 
 
 def _accuracy(config: str, dataset: str, title: str) -> Evaluation:
     return Evaluation(config, dataset, {title: (METER, "top_1")})
+
+
+def _fine_tuned(config: str, dataset: str, share: float) -> Evaluation:
+    title = f"fine-tuned with {_percent(share)} of labels, top-1"
+    return dataclasses.replace(_accuracy(config, dataset, title), share=share)
 
 
 def area_title(classifier: str, condition: str) -> str:
@@ -145,13 +192,13 @@ SUITES = {
             takes_boxes=True,
         ),
         Evaluation("quick_occlusion", "data", _areas()),
-        _accuracy("quick_10percent", "data", "fine-tuned with 10% of labels, top-1"),
+        _fine_tuned("quick_10percent", "data", 0.1),
         _accuracy("quick_linear", "data", "linear probe, top-1"),
     ),
     "paper": (
         Evaluation("imagenet1k_nearest_neighbor", "imagenet1k", _KNN),
-        _accuracy("imagenet1k_1percent", "imagenet1k", "fine-tuned with 1% of labels, top-1"),
-        _accuracy("imagenet1k_10percent", "imagenet1k", "fine-tuned with 10% of labels, top-1"),
+        _fine_tuned("imagenet1k_1percent", "imagenet1k", 0.01),
+        _fine_tuned("imagenet1k_10percent", "imagenet1k", 0.1),
         _accuracy("imagenet1k_linear", "imagenet1k", "linear probe, top-1"),
         _accuracy("places205_linear", "places205", "Places-205, linear, top-1"),
         _accuracy("inaturalist18_linear", "inaturalist18", "iNaturalist 2018, linear, top-1"),

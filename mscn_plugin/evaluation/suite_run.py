@@ -28,7 +28,7 @@ from mscn_plugin.data.fingerprints import splits_digest
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.data.sources import find_splits, measured_images
 from mscn_plugin.errors import ConfigError
-from mscn_plugin.evaluation.definitions import CURVES, SUITES, Evaluation
+from mscn_plugin.evaluation.definitions import CURVES, SUITES, Evaluation, subset_in
 from mscn_plugin.evaluation.evaluation_run import EvaluationRun
 from mscn_plugin.evaluation.paper_results import paper_method
 from mscn_plugin.evaluation.pretraining_run import PretrainingRun
@@ -97,7 +97,7 @@ class SuiteRun:
             for name, (folder, key) in self.folders.items()
         }
         self.output.mkdir(parents=True, exist_ok=True)
-        results = {
+        results: dict[str, Any] = {
             "checkpoint": str(self.run.checkpoint),
             "sha256": file_digest(self.run.checkpoint),
             "sigma": self.run.sigma,
@@ -111,6 +111,8 @@ class SuiteRun:
         lost = self._keep_earlier(results)
         if lost:
             print(lost, file=sys.stderr)
+        if not any(CURVES in entry for entry in results["evaluations"].values()):
+            (self.output / OCCLUSION_FILE).unlink(missing_ok=True)  # of what is not in the table
         return results
 
     def _keep_earlier(self, results: dict[str, Any]) -> str | None:
@@ -233,6 +235,7 @@ class SuiteRun:
         inputs += map(file_digest, named_files(self.overrides))
         overrides = (*self.machine, *self.run.overrides(evaluation.config), *data, *self.overrides)
         slurm = slurm_overrides(self.partition)
+        evaluation = evaluation.titled(subset_in(self.overrides))
         return EvaluationRun(evaluation, overrides, self.output, digest, slurm, tuple(inputs))
 
     @property
@@ -280,7 +283,7 @@ def data_folders(
         named: ``--data``, each a folder or ``<data set>=<folder>``.
 
     Raises:
-        ConfigError: one of them is no folder, or there is none.
+        ConfigError: one of them is no folder, two are of one data set, or there is none.
     """
     datasets = dict.fromkeys(evaluation.dataset for evaluation in SUITES[suite])
     default = next(iter(datasets))
@@ -303,6 +306,11 @@ def data_folders(
                 )
         if folder != PHOTOGRAPHS:
             folder = str(user_path(folder).resolve())
+        if folders.get(name, (folder,))[0] != folder:
+            raise ConfigError(
+                f"--data names two folders of {name}, {folders[name][0]!r} and {folder!r}; "
+                "it must name one"
+            )
         folders[name] = folder, "--data"
     if not folders:
         known = " ".join(f"{name}=<folder>" for name in datasets)

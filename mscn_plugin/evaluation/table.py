@@ -15,8 +15,15 @@ from mscn_plugin.evaluation.definitions import (
     CURVES,
     SUITES,
     baseline_areas,
+    subset_in,
 )
-from mscn_plugin.evaluation.paper_results import COUNTERPARTS, PROTOCOLS, TABLE_2, paper_rows
+from mscn_plugin.evaluation.paper_results import (
+    COUNTERPARTS,
+    PROTOCOLS,
+    TABLE_2,
+    TABLES,
+    paper_rows,
+)
 from mscn_plugin.export.results import conditions
 from mscn_plugin.files import save_figure
 from mscn_plugin.schema import defaults
@@ -48,15 +55,23 @@ def columns(
         table[BASELINE] = _metrics(baseline)
     for evaluation in results["evaluations"].values():
         table.update(baseline_areas(evaluation.get(CURVES, {})))
+    subset = _subset(results)
     for method, accuracies in paper_rows(results["method"]).items():
-        table[PAPER.format(method)] = {
+        column = {
             title: accuracies[counterpart]
             for evaluation in SUITES[results["suite"]]
             for counterpart in [COUNTERPARTS.get(evaluation.config, evaluation.config)]
-            if counterpart in accuracies
+            if counterpart in accuracies and evaluation.learns_from(subset)
             for title in evaluation.metrics
         }
+        if column:
+            table[PAPER.format(method)] = column
     return table
+
+
+def _subset(results: dict[str, Any]) -> Any:
+    """``MSCN.TRAIN_SUBSET`` as the overrides give it, of all evaluations, or None."""
+    return subset_in(results.get("overrides", []))
 
 
 def _metrics(results: dict[str, Any]) -> dict[str, float]:
@@ -67,9 +82,16 @@ def _metrics(results: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def rows(results: dict[str, Any], table: dict[str, dict[str, float]]) -> list[list[Any]]:
-    """The table's rows: title, then a number or None for each column."""
-    titles = [title for e in SUITES[results["suite"]] for title in e.metrics]
+def rows(
+    results: dict[str, Any], baseline: dict[str, Any] | None, table: dict[str, dict[str, float]]
+) -> list[list[Any]]:
+    """The table's rows: title, then a number or None for each column of :func:`columns`."""
+    subset, titles = _subset(results), dict[str, None]()
+    for evaluation in SUITES[results["suite"]]:
+        titles.update(dict.fromkeys(evaluation.titled(subset).metrics))
+        for of in (results, baseline or {}):  # of another share of the labels, perhaps
+            entry = of.get("evaluations", {}).get(evaluation.config, {})
+            titles.update(dict.fromkeys(entry.get("metrics", {})))
     return [[title, *(column.get(title) for column in table.values())] for title in titles]
 
 
@@ -79,7 +101,7 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
 
     table = columns(results, baseline)
     text = tabulate(
-        rows(results, table),
+        rows(results, baseline, table),
         headers=["in %", *table],
         floatfmt=".1f",
         missingval="-",
@@ -94,7 +116,7 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
     )
     parts = ["# Evaluation", about, *conditions(results), text]
     if paper_rows(results["method"]):
-        parts += _of_the_paper(results["evaluations"])
+        parts += _of_the_paper(results)
     parts += map(about_occlusion, _measured(results, CURVES))
     parts += map(about_boxes, _measured(results, BOXES))
     if baseline is not None:
@@ -170,11 +192,20 @@ def about_boxes(measured: dict[str, Any]) -> str:
     )
 
 
-def _of_the_paper(evaluations: dict[str, Any]) -> Iterator[str]:
+def _of_the_paper(results: dict[str, Any]) -> Iterator[str]:
     """What the paper's numbers are, where they differ from those beside them, and Table 2."""
     from tabulate import tabulate
 
-    measured = {name: e["metrics"] for name, e in evaluations.items() if "metrics" in e}
+    subset = _subset(results)
+    suite = {evaluation.config: evaluation for evaluation in SUITES[results["suite"]]}
+    measured = {n: e["metrics"] for n, e in results["evaluations"].items() if "metrics" in e}
+    others = [name for name in measured if not suite[name].learns_from(subset)]
+    if any(COUNTERPARTS.get(name, name) in row for name in others for row in TABLES.values()):
+        yield (
+            f"The paper's numbers are not beside others of `config.MSCN.TRAIN_SUBSET={subset}`: "
+            "its share of the labels is another, or not known."
+        )
+    measured = {name: metrics for name, metrics in measured.items() if name not in others}
     notes = dict.fromkeys(PROTOCOLS[name] for name in measured if name in PROTOCOLS)
     if notes:
         yield " ".join(notes)
@@ -198,7 +229,8 @@ def plot(results: dict[str, Any], baseline: dict[str, Any] | None, path: Path) -
     from matplotlib.figure import Figure
 
     table = columns(results, baseline)
-    titles = [row[0] for row in rows(results, table) if any(v is not None for v in row[1:])]
+    drawn = rows(results, baseline, table)
+    titles = [title for title, *values in drawn if any(value is not None for value in values)]
     figure = Figure(figsize=(8, 1.8 + 0.25 * len(table) * len(titles)), constrained_layout=True)
     axis = figure.subplots()
     height, grays = 0.8 / len(table), iter(("0.85", "0.7", "0.55", "0.4"))

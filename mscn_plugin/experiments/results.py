@@ -153,11 +153,8 @@ def _settings(row: dict[str, Any]) -> tuple[Any, ...]:
 def save(folder: Path, rows: Rows) -> None:
     """Write ``results.json``, flat ``results.csv``, ``results.md``, and a plot for each suite."""
     save_json(folder / "results.json", rows)
-    suites = {*SUITES, *by_suite(rows)}  # with plots of an earlier call's rows, perhaps
-    for suite in suites:
-        for name in PLOTS:
-            for suffix in (".png", ".pdf"):
-                (folder / f"{suite}{name}{suffix}").unlink(missing_ok=True)
+    for suite in SUITES:
+        _remove_plots(folder, suite)
     with replacing(folder / "results.csv") as file, file.open("w", newline="") as stream:
         lines = csv.writer(stream)
         lines.writerow(["suite", "experiment", "seed", "metric", "accuracy", "paper"])
@@ -172,13 +169,20 @@ def save(folder: Path, rows: Rows) -> None:
     present(folder, rows)
 
 
+def _remove_plots(folder: Path, suite: str) -> None:
+    """Remove the plots of a suite's earlier rows: of others, some may not be drawn again."""
+    for name in PLOTS:
+        for suffix in (".png", ".pdf"):
+            (folder / f"{suite}{name}{suffix}").unlink(missing_ok=True)
+
+
 def present(
     folder: Path,
     rows: Rows,
     against: str | None = None,
     conditions: Sequence[str] = tuple(CONDITIONS),
 ) -> None:
-    """Write ``results.md``, and plots for each suite.
+    """Write ``results.md``, and plots for each suite in the place of earlier ones of it.
 
     Args:
         against: an experiment, to which tables of differences are written.
@@ -207,6 +211,7 @@ def present(
     parts += dict.fromkeys(map(about_occlusion, curves))
     write_text(folder / "results.md", "\n\n".join(parts) + "\n")
     for suite, of_suite in by_suite(rows).items():
+        _remove_plots(folder, suite)
         if any("metrics" in row for row in of_suite):
             accuracies, epochs, occlusion = (folder / f"{suite}{name}" for name in PLOTS)
             plot(of_suite, accuracies, suite)

@@ -10,7 +10,7 @@ from mscn_plugin.errors import ConfigError, in_one_line
 from mscn_plugin.export.check import Sample, check, check_samples
 from mscn_plugin.export.detectron2_weights import export_detectron2
 from mscn_plugin.export.export import Export
-from mscn_plugin.export.formats import LIBRARIES
+from mscn_plugin.export.formats import FILES, LIBRARIES
 from mscn_plugin.export.model_card import CARD_FILE, CheckedFile, model_card
 from mscn_plugin.export.pretrained import Pretrained
 from mscn_plugin.export.results import Results
@@ -74,6 +74,13 @@ def export_trunk(
         card = model_card(pretrained, files, loading, results, license)
         (folder / CARD_FILE).write_text(card, encoding="utf-8")
     return files, refused
+
+
+def left_from_before(output: Path, files: Sequence[CheckedFile]) -> list[str]:
+    """The names of files of an earlier export, perhaps of another trunk, beside ``files``."""
+    new = {file.name for file in files}
+    names = (name for of_format in FILES.values() for name in of_format)
+    return [name for name in names if name not in new and (output / name).is_file()]
 
 
 def export_format(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from mscn_plugin.checkpoints.run_folder import measured_on
@@ -62,9 +63,14 @@ def in_percent(values: dict[str, float]) -> list[str]:
 
 
 def images_in_short(evaluations: list[dict[str, Any]]) -> str:
-    """How many images of which split the last evaluation was measured on and learned from."""
+    """How many images of which place the last evaluation was measured on and learned from.
+
+    Of a place the last two names: evaluations on as many images of other folders do not compare.
+    """
     if not evaluations or "images" not in evaluations[-1]:
         return "not known"
     images = evaluations[-1]["images"]
     split = "held-out images" if images["held_out"] else "validation images"
-    return f"{images['val']['number']} {split}, classifiers of {images['train']['number']}"
+    place = Path(*Path(images["val"]["path"]).parts[-2:])
+    number = images["val"]["number"]
+    return f"{number} {split} of {place}, classifiers of {images['train']['number']}"

@@ -29,9 +29,12 @@ from mscn_plugin.report.page import read_run
 from mscn_plugin.report.settings import in_words
 from mscn_plugin.report.template import filled
 from mscn_plugin.schema import with_defaults
+from mscn_plugin.types import value_at
 
 FILE_NAME = "comparison.html"
 _MISSING = "-"
+_MEASUREMENT = ("DATA.TEST.TRANSFORMS", "MSCN.ONLINE_EVALUATION")
+"""What decides the accuracies of an online evaluation beside the weights and the images."""
 
 
 def write_comparison(paths: Sequence[Path], output: Path | None = None) -> Path:
@@ -78,9 +81,8 @@ def render(runs: dict[str, PretrainingRun]) -> str:
             for number, (name, run) in enumerate(runs.items())
         ],
         "curves": pictures(joint_curves(histories)),
-        "differences": [
-            {"key": key, "values": values} for key, values in differences(runs).items()
-        ],
+        "differences": differences(runs),
+        "measurement": differences_of_measurement(runs),
     }
     return filled("comparison", content)
 
@@ -114,6 +116,20 @@ def differences(runs: dict[str, PretrainingRun]) -> dict[str, list[str]]:
             source = run.checkpoint.parent / "train_config.yaml"
             raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from error
         settings.append(dict(_leaves("", recipe)))
+    return _differing(settings)
+
+
+def differences_of_measurement(runs: dict[str, PretrainingRun]) -> dict[str, list[str]]:
+    """The same of the settings that change accuracies and no weights."""
+    settings = []
+    for run in runs.values():
+        config = with_defaults(run.config or {})
+        measured = {key: value_at(config, key) for key in _MEASUREMENT}
+        settings.append(dict(_leaves("", measured)))
+    return _differing(settings)
+
+
+def _differing(settings: list[dict[str, str]]) -> dict[str, list[str]]:
     keys = sorted({key for found in settings for key in found})
     rows = {key: [found.get(key, _MISSING) for found in settings] for key in keys}
     return {key: values for key, values in rows.items() if len(set(values)) > 1}

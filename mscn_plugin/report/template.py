@@ -223,10 +223,32 @@ trunk lie close together: the place says whether a neighbor is nearer than other
 
 _COMPARISON = """\
 {% extends "base" %}
+{% macro settings(differences, heading, caption) %}
+<div class="scroll" role="region" aria-labelledby="{{ heading }}" tabindex="0">
+<table>
+<caption>{{ caption }}; keys stand below <code>config</code>.</caption>
+<thead><tr><th scope="col">key</th>
+{% for run in runs %}
+<th scope="col">{{ run.name }}</th>
+{% endfor %}
+</tr></thead>
+<tbody>
+{% for key, values in differences.items() %}
+<tr><th scope="row"><code>{{ key }}</code></th>
+{% for value in values %}
+<td>{{ value }}</td>
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% endmacro %}
 {% block content %}
 <h2 id="accuracies">Accuracies of the frozen trunks</h2>
 <p class="note">The last online evaluation up to each checkpoint, in percent, beside what it is to
-beat on the same images. Rows that were measured on other images do not compare.</p>
+beat on the same images. Rows that were measured on other images, or by other settings of the
+measurement, do not compare.</p>
 <div class="scroll" role="region" aria-labelledby="accuracies" tabindex="0">
 <table class="accuracies">
 <thead><tr><th scope="col">run</th><th scope="col">checkpoint</th>
@@ -260,27 +282,14 @@ beat on the same images. Rows that were measured on other images do not compare.
 
 <h2 id="settings">Settings that differ</h2>
 {% if differences %}
-<div class="scroll" role="region" aria-labelledby="settings" tabindex="0">
-<table>
-<caption>Those that change the weights; keys stand below <code>config</code>.</caption>
-<thead><tr><th scope="col">key</th>
-{% for run in runs %}
-<th scope="col">{{ run.name }}</th>
-{% endfor %}
-</tr></thead>
-<tbody>
-{% for row in differences %}
-<tr><th scope="row"><code>{{ row.key }}</code></th>
-{% for value in row["values"] %}
-<td>{{ value }}</td>
-{% endfor %}
-</tr>
-{% endfor %}
-</tbody>
-</table>
-</div>
+{{ settings(differences, "settings", "Those that change the weights") }}
 {% else %}
 <p>None of those that change the weights.</p>
+{% endif %}
+
+{% if measurement %}
+<h2 id="measurement">Settings of the measurement that differ</h2>
+{{ settings(measurement, "measurement", "Those that change accuracies, and no weights") }}
 {% endif %}
 {% endblock %}
 """

@@ -128,6 +128,20 @@ def test_every_documented_run_has_three_seeds(name):
     assert set(map(len, seeds.values())) == {3}
 
 
+def test_plots_of_other_rows_do_not_stay(draw, tmp_path, monkeypatch, capsys):
+    """Of a file without occlusion none is named, nor left beside the new tables."""
+    monkeypatch.setattr(results, "plot", lambda rows, path, *_: path.with_suffix(".png").touch())
+    for name in ("table7_occlusion.png", "table7_epochs.pdf", "table5.png"):
+        (tmp_path / name).touch()
+    rows = json.loads((ROOT / "docs" / "results_250_steps.json").read_text())
+    row = next(row for row in rows if row["suite"] == "table7")
+    (tmp_path / "results.json").write_text(json.dumps([{**row, "epochs": []}]))
+    draw(tmp_path / "results.json")
+    assert "_occlusion" not in capsys.readouterr().out
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"results.json", "results.md", "table5.png", "table7.png"}
+
+
 def test_another_file_is_refused(draw_tables, tmp_path):
     other = tmp_path / "results.json"
     for content in ('{"a": 1}', "{}", "[]", "[[]]", '[{"suite": "../table7"}]'):

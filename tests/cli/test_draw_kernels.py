@@ -63,10 +63,31 @@ def test_equal_names_are_told_apart(draw, tmp_path, capsys):
     assert [line.split()[0] for line in lines[2:4]] == ["a/run", "b/run"]
 
 
+def test_a_name_with_a_dot_is_a_whole_name(draw, tmp_path, capsys):
+    folder = write(tmp_path / "run", torch.ones(2, 3, 3, 3))
+    for name in ("sigma1.25", "sigma1.5"):
+        draw(folder, "--output", tmp_path / name)
+    drawn = {f"sigma{sigma}.{kind}" for sigma in (1.25, 1.5) for kind in ("png", "pdf", "json")}
+    assert {path.name for path in tmp_path.iterdir()} == {"run", *drawn}
+    said = capsys.readouterr().out.splitlines()
+    assert {str(tmp_path.resolve() / name) for name in drawn} <= {*said}
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "{", '{"evaluations": {"a": 1}}', '{"a": [1]}'])
+def test_a_file_of_another_command_is_not_replaced(draw, tmp_path, content):
+    folder = write(tmp_path / "run", torch.ones(2, 3, 3, 3))
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(SystemExit, match=r"would replace .*results\.json, which is not of mscn"):
+        draw(folder, "--output", tmp_path / "results.png")
+    assert (tmp_path / "results.json").read_text() == content
+    assert not (tmp_path / "results.png").exists()
+
+
 def test_one_checkpoint_twice_is_drawn_once(draw, tmp_path, capsys):
     folder = write(tmp_path / "run", torch.ones(2, 3, 3, 3))
-    draw(folder, folder, "--output", tmp_path / "kernels.png")
-    assert len(capsys.readouterr().out.splitlines()) == 2 + 1 + 3
+    for _ in range(2):
+        draw(folder, folder, "--output", tmp_path / "kernels.png")  # and its own file is replaced
+    assert len(capsys.readouterr().out.splitlines()) == 2 * (2 + 1 + 3)
 
 
 def test_what_cannot_be_drawn_is_one_sentence(draw, tmp_path):

@@ -11,9 +11,9 @@ from PIL import Image
 @pytest.mark.process
 def test_writes_png_and_pdf(image_folder, tmp_path):
     image = next((image_folder / "train").rglob("*.png"))
-    arguments = ["--image", image, "--size", "64", "--output", tmp_path / "masks.png"]
+    arguments = ["--image", image, "--size", "64", "--output", tmp_path / "sigma1.25"]
     result = run_command("draw masks", *arguments, check=True)
-    files = [tmp_path / "masks.png", tmp_path / "masks.pdf"]
+    files = [tmp_path / "sigma1.25.png", tmp_path / "sigma1.25.pdf"]
     assert result.stdout.split() == [str(file.resolve()) for file in files]
     assert all(file.stat().st_size for file in files)
 

@@ -122,6 +122,32 @@ def test_what_an_option_gives_is_not_taken_as_an_override(mscn, tmp_path, key):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    "key", ["MSCN.OCCLUSION_CELL_SIZE", "MSCN.BOXES", "+config.SVM.max_iter", "NEAREST_NEIGHBOR.K"]
+)
+@pytest.mark.parametrize("more", [(), ("--evaluate", "quick_occlusion")])
+def test_a_setting_of_evaluations_is_no_override_of_the_runs(mscn, tmp_path, key, more):
+    """The row would name it beside numbers that were measured without it."""
+    with pytest.raises(SystemExit, match=r"--overrides config\.\S+=14: it is a setting of eval"):
+        mscn("experiments", "table7", "--output", tmp_path, *more, "--overrides", f"{key}=14")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.hydra
+def test_runs_without_an_online_evaluation_are_refused_before_the_first(
+    mscn, image_folder, tmp_path, monkeypatch, registered
+):
+    """Each would train to its end, and have no result."""
+    monkeypatch.setattr("mscn_plugin.experiments.schedule.run_all", lambda *_: pytest.fail("ran"))
+    with pytest.raises(SystemExit, match=r"EVERY_NUM_EPOCHS is 0; it must be at least 1: the res"):
+        mscn(
+            *("experiments", "table7", "--scale", "smoke", "--output", tmp_path / "results"),
+            *("--data", image_folder, "--overrides", "MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0"),
+            *("MSCN.TRAIN_SUBSET=1.0", "DATA.TRAIN.BATCHSIZE_PER_REPLICA=16"),
+        )
+    assert not list(tmp_path.iterdir())
+
+
 def test_plots_do_not_lie_among_the_images(mscn, image_folder, tmp_path):
     """They would be images of a class ``runs``; beside train/ and val/ they are none."""
     images = tmp_path / "images"

@@ -20,6 +20,7 @@ from PIL import Image
 from torchvision import transforms
 from vissl.models.trunks import get_model_trunk
 
+from mscn_plugin.export.formats import FILES
 from mscn_plugin.files import file_digest
 from mscn_plugin.masking import high_pass
 
@@ -108,7 +109,7 @@ def test_every_format_of_a_resnet50(trunk, mscn, capsys, tmp_path, monkeypatch):
             assert_equal(names["features"], 1)
     assert card.count("    features = ") + card.count("\nfeatures = ") == 4
     files = {path.name for path in pathlib.Path().iterdir()} - {"photograph.jpg", "model_card.md"}
-    assert len(files) == 8
+    assert files == {name for of_format in FILES.values() for name in of_format}
     for name in files:
         assert hashlib.sha256(pathlib.Path(name).read_bytes()).hexdigest() in card
 
@@ -162,7 +163,7 @@ def test_a_checkpoint_with_code_is_one_sentence_and_leaves_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_results_of_a_runs_folder(checkpoints, mscn, tmp_path):
+def test_results_of_a_runs_folder(checkpoints, mscn, tmp_path, capsys):
     content = {"evaluations": {"knn": {"metrics": {"top1": 40.5}}}}
     results = tmp_path / "results.json"
     arguments = ("export", checkpoints["simclr"], "--format", "torchscript", "--results", results)
@@ -171,10 +172,15 @@ def test_results_of_a_runs_folder(checkpoints, mscn, tmp_path):
         mscn(*arguments, "--output", tmp_path / "out")
     digest = file_digest(checkpoints["simclr"] / "checkpoint.torch")
     results.write_text(json.dumps({"sha256": digest, **content}))
+    (tmp_path / "out").mkdir()
+    for name in ("timm.pth", "features.pt"):
+        (tmp_path / "out" / name).write_text("of another run")
     with pytest.raises(SystemExit) as end:
         mscn(*arguments, "--output", tmp_path / "out")
     assert not end.value.code
     assert "| `knn` | `top1` | `40.5` |" in (tmp_path / "out" / "model_card.md").read_text()
+    said = f"export: warning: timm.pth in {tmp_path / 'out'}: of an earlier export, which model"
+    assert said in capsys.readouterr().err
 
 
 def test_without_a_format_all_that_the_trunk_allows_are_taken(checkpoints, mscn, tmp_path, capsys):

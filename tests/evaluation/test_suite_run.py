@@ -64,6 +64,13 @@ def test_an_evaluation_by_a_list_that_was_edited_is_another(suite, tmp_path, key
     assert suite(overrides=overrides).launch(LINEAR, "digest").output != before
 
 
+def test_a_subset_that_is_overridden_is_in_the_title_of_the_number(suite):
+    evaluation = next(e for e in SUITES["quick"] if e.config == "quick_10percent")
+    launch = suite(overrides=["config.MSCN.TRAIN_SUBSET=1.0"]).launch(evaluation, "digest")
+    assert list(launch.evaluation.metrics) == ["fine-tuned with 100% of labels, top-1"]
+    assert suite().launch(evaluation, "digest").evaluation is evaluation
+
+
 @pytest.mark.parametrize("key", ["config.MSCN.DATA", "config.MODEL.WEIGHTS_INIT.PARAMS_FILE"])
 def test_what_an_argument_gives_is_no_override(suite, key):
     """The results name the argument's."""
@@ -148,6 +155,19 @@ def test_results_of_other_images_settings_or_checkpoints_do_not(evaluate, data, 
     assert said in capsys.readouterr().err
 
 
+def test_a_plot_of_what_is_not_in_the_table_is_removed(evaluate, tmp_path):
+    evaluate("quick_linear")
+    plot, table = (tmp_path / "evaluation" / name for name in ("occlusion.png", "results.json"))
+    plot.touch()
+    content = json.loads(table.read_text())
+    content["evaluations"]["quick_linear"]["occlusion"] = {}  # of whichever it is
+    table.write_text(json.dumps(content))
+    evaluate("quick_frozen")
+    assert plot.exists()
+    evaluate("quick_frozen", overrides=["a=1"])
+    assert not plot.exists()
+
+
 def test_a_table_of_other_images_is_not_replaced_without_a_word(
     evaluate, data, tmp_path, capsys, monkeypatch
 ):
@@ -208,6 +228,19 @@ def test_images_of_a_run_that_are_named_from_an_unknown_folder_are_not_guessed(t
     with pytest.raises(ConfigError, match="is taken, which is 'data', seen from a folder"):
         suite_run.data_folders("quick", [], run)
     assert suite_run.data_folders("quick", ["photographs"], run)
+
+
+@pytest.mark.parametrize("suite", ["quick", "paper"])
+@pytest.mark.parametrize("prefix", ["", "{}="])
+def test_two_folders_of_one_data_set_are_refused(tmp_path, suite, prefix):
+    """The last one alone was measured."""
+    run = PretrainingRun(tmp_path, tmp_path / "checkpoint.torch", None, 0.0, None)
+    dataset = SUITES[suite][0].dataset
+    named = [f"{prefix.format(dataset)}{tmp_path / name}" for name in "ab"]
+    with pytest.raises(ConfigError, match=f"two folders of {dataset}, '.*/a' and '.*/b'; it must"):
+        suite_run.data_folders(suite, named, run)
+    same = suite_run.data_folders(suite, [named[0], named[0]], run)
+    assert same == {dataset: (str(tmp_path / "a"), "--data")}
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"evaluations": 1}'])

@@ -111,6 +111,70 @@ def test_table_2_stands_beside_a_linear_probe_of_imagenet():
     assert "Table 2" not in markdown(dict(results, method=None), None)
 
 
+@pytest.mark.parametrize(
+    ("subset", "title", "papers"),
+    [
+        (None, "fine-tuned with 1% of labels, top-1", True),
+        ("0.01", "fine-tuned with 1% of labels, top-1", True),
+        ("/lists/1percent.txt", "fine-tuned with 1% of labels, top-1", True),  # SimCLR's
+        ("1.0", "fine-tuned with 100% of labels, top-1", False),
+        ("10percent.txt", "fine-tuned with labels of 10percent.txt, top-1", False),
+        ("/lists/mine", "fine-tuned with labels of mine, top-1", False),
+    ],
+)
+def test_a_subset_that_is_overridden_is_named_and_not_beside_the_papers_share(
+    tmp_path, subset, title, papers
+):
+    from mscn_plugin.evaluation.definitions import SUITES, subset_in
+    from mscn_plugin.evaluation.table import columns, markdown, plot
+
+    overrides = [f"config.MSCN.TRAIN_SUBSET={subset}"] if subset else []
+    tuned = next(e for e in SUITES["paper"] if e.config == "imagenet1k_1percent")
+    assert list(tuned.titled(subset_in(overrides)).metrics) == [title]
+    entries = {"imagenet1k_1percent": {"metrics": {title: 50.0}}}
+    entries["imagenet1k_linear"] = {"metrics": {"linear probe, top-1": 71.0}}
+    results = dict(RESULTS, suite="paper", overrides=overrides, evaluations=entries)
+    text = markdown(results, None)
+    tuned, probe = (
+        next(line.split("|")[2:-1] for line in text.splitlines() if line.startswith(f"| {start} "))
+        for start in (title, "linear probe, top-1")
+    )
+    assert tuned[0].strip() == "50.0"
+    assert ("54.0" in " ".join(tuned)) == papers
+    whole = subset in (None, "1.0")
+    assert ("71.5" in " ".join(probe)) == ("Table 2" in text) == whole
+    said = f"The paper's numbers are not beside others of `config.MSCN.TRAIN_SUBSET={subset}`"
+    assert (said in text) == (not papers or not whole)
+    other = {"evaluations": {"imagenet1k_1percent": {"metrics": {"of another share": 40.0}}}}
+    assert "| of another share " in markdown(results, other)
+    assert columns(results, other)["baseline"] == {"of another share": 40.0}
+    if subset == "1.0":
+        plot(results, other, tmp_path / "x.png")
+
+
+def test_shares_of_a_subset_are_of_its_labels():
+    from mscn_plugin.evaluation.definitions import SUITES
+
+    few = next(e for e in SUITES["quick"] if e.config == "quick_few_labels")
+    assert next(iter(few.titled(0.5).metrics)) == "kNN, 1% of 50% of labels"
+    assert list(few.titled("x.txt").metrics)[-1] == "linear probe, 10% of labels of x.txt"
+    assert few.titled(1.0) is few
+    for evaluation in SUITES["quick"]:  # whatever VISSL will refuse
+        assert len(evaluation.titled([1]).metrics) == len(evaluation.metrics)
+
+
+@pytest.mark.hydra
+def test_the_share_of_an_evaluation_is_its_configs():
+    from mscn_plugin.config.composed import composed
+    from mscn_plugin.evaluation.definitions import SUITES
+
+    shares = {e.config: e.share for suite in SUITES.values() for e in suite}
+    some = ("quick_10percent", "imagenet1k_10percent", "imagenet1k_1percent", "quick_few_labels")
+    for name in some:
+        assert composed(f"mscn/benchmark/{name}")["MSCN"]["TRAIN_SUBSET"] == shares[name]
+    assert {share for name, share in shares.items() if name not in some} == {1.0}
+
+
 @pytest.mark.hydra
 @pytest.mark.parametrize(
     ("config", "method"),

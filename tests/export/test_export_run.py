@@ -21,7 +21,7 @@ from mscn_plugin.export.model_card import literal, training_rows
 from mscn_plugin.export.preprocessing import Preprocessing
 from mscn_plugin.export.pretrained import Pretrained
 from mscn_plugin.export.results import Result, Results, read_results
-from mscn_plugin.export.run import export_trunk
+from mscn_plugin.export.run import export_trunk, left_from_before
 from mscn_plugin.export.staging import staged
 
 pytestmark = pytest.mark.usefixtures("registered")
@@ -84,10 +84,13 @@ def test_nothing_is_written_where_all_formats_fail(model, wrong, tmp_path):
 
 
 def test_a_format_that_fails_does_not_stop_the_others(model, wrong, tmp_path):
+    (tmp_path / "torchvision.pth").write_text("of an earlier export")
     files, refused = export_trunk(model, ["torchvision", "torchscript", wrong], tmp_path)
     assert [file.name for file in files] == ["features.pt"]
     assert list(refused) == ["torchvision", wrong]
-    assert {file.name for file in tmp_path.iterdir()} == {"features.pt", "model_card.md"}
+    assert left_from_before(tmp_path, files) == ["torchvision.pth"]
+    written = {file.name for file in tmp_path.iterdir()} - {"torchvision.pth"}
+    assert written == {"features.pt", "model_card.md"}
     assert "torchvision.pth" not in (tmp_path / "model_card.md").read_text()
 
 

@@ -11,7 +11,7 @@ from mscn_plugin.report.history import History
 
 IMAGES = {
     "train": {"number": 32, "path": "/x/train"},
-    "val": {"number": 12, "path": "/x/valid"},
+    "val": {"number": 12, "path": "/data/x/valid"},
     "held_out": False,
 }
 HELD_OUT = {**IMAGES, "val": {"number": 7, "path": "/x"}, "held_out": True}
@@ -63,7 +63,7 @@ def test_accuracies_by_another_knn_are_not_set_beside_it(tmp_path, other):
 @pytest.mark.parametrize(
     ("images", "parts"),
     [
-        (IMAGES, ["12 images of /x/valid", "learned from 32 images of /x/train", "chance 25.0"]),
+        (IMAGES, ["12 images of /data/x/valid", "from 32 images of /x/train", "chance 25.0"]),
         (HELD_OUT, ["7 images of /x that were held out", "32 others", "color histogram: kNN 30"]),
     ],
 )
@@ -76,8 +76,8 @@ def test_the_images_are_named(images, parts):
 @pytest.mark.parametrize(
     ("lines", "text"),
     [
-        ([line(0, 30.0)], "12 validation images, classifiers of 32"),
-        ([line(0, 30.0), line(1, 30.0, HELD_OUT)], "7 held-out images, classifiers of 32"),
+        ([line(0, 30.0)], "12 validation images of x/valid, classifiers of 32"),
+        ([line(0, 30.0), line(1, 30.0, HELD_OUT)], "7 held-out images of /x, classifiers of 32"),
         ([], "not known"),
     ],
 )
@@ -87,7 +87,7 @@ def test_the_images_in_short(lines, text):
 
 def test_they_are_read_from_a_runs_folder(tmp_path):
     (tmp_path / "metrics.json").write_text(json.dumps(line(0, 30.0)))
-    assert "12 images of /x/valid" in about_accuracies(History.of(tmp_path))
+    assert "12 images of /data/x/valid" in about_accuracies(History.of(tmp_path))
 
 
 def test_runs_without_them_say_so():

@@ -36,6 +36,7 @@ def runs(compose, tiny, tmp_path):
     other += tuple(
         f"config.DATA.{split}.sigma=2" for split in ("TRAIN.TRANSFORMS.7", "TEST.TRANSFORMS.4")
     )
+    other += ("config.MSCN.ONLINE_EVALUATION.NUM_NEIGHBORS=4",)
     first = write_run(tmp_path / "runs" / "a", compose("config=mscn/quickstart", *tiny))
     second = write_run(tmp_path / "runs" / "b", compose("config=mscn/quickstart", *tiny, *other))
     write_lines(second / "metrics.json", evaluation(-1, 20.0), evaluation(1, 50.0))
@@ -50,7 +51,7 @@ def test_accuracies_curves_and_settings_side_by_side(runs, tmp_path):
     page = file.read_text()
     for text in (
         "2 pre-training runs",
-        "12 validation images, classifiers of 32",
+        "12 validation images of x/val, classifiers of 32",
         "model_phase1.torch",
         "not known",
         "41.3",
@@ -60,6 +61,10 @@ def test_accuracies_curves_and_settings_side_by_side(runs, tmp_path):
         "<code>DATA.TRAIN.TRANSFORMS.7.sigma</code>",
     ):
         assert text in page, text
+    weights, measurement = page.split("Settings of the measurement that differ")
+    for key in ("MSCN.ONLINE_EVALUATION.NUM_NEIGHBORS", "DATA.TEST.TRANSFORMS.4.sigma"):
+        assert f"<code>{key}</code>" in measurement
+        assert key not in weights
     assert page.count("<img") == 5  # loss, rate, kNN, linear probe, spread
     assert "LOG_FREQUENCY" not in page  # it changes nothing that is learned
     assert "CHECKPOINT.DIR" not in page
@@ -124,6 +129,7 @@ def test_runs_of_one_configuration_do_not_differ(runs, tmp_path):
     shutil.copytree(runs[0], again, symlinks=True)
     page = write_comparison([runs[0], again]).read_text()
     assert "None of those that change the weights." in page
+    assert "Settings of the measurement" not in page
     assert "runs/a, elsewhere/a" in page
 
 

@@ -151,7 +151,7 @@ def test_a_folder_in_which_another_process_is_at_work_is_left_alone(stop, tmp_pa
 
 def test_files_that_overrides_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("1percent.txt", "lars"):
+    for name in ("1percent.txt", "lars", "onepercent"):
         (tmp_path / name).touch()
     overrides = [
         "config.MSCN.TRAIN_SUBSET=1percent.txt",
@@ -159,3 +159,9 @@ def test_files_that_overrides_name(tmp_path, monkeypatch):
         *("config.OPTIMIZER.name=lars", "config.A=~nobody/a.txt", f"config.B={300 * 'a'}.txt"),
     ]
     assert named_files(overrides) == [Path("1percent.txt"), tmp_path / "1percent.txt"]
+    for override in (
+        *("config.MSCN.TRAIN_SUBSET=onepercent", "+config.MSCN.BOXES='onepercent'"),
+        *("config.MSCN={STATISTICS:onepercent}", "config.DATA.TRAIN.LABEL_PATHS=[onepercent]"),
+    ):
+        assert named_files([override]) == [Path("onepercent")], override
+    assert named_files(["config.OPTIMIZER.name=onepercent", "config.MSCN.TRAIN_SUBSET=no"]) == []
