@@ -30,14 +30,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=user_path, help="default: detection_<dataset>/ beside the checkpoint"
     )
-    parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
-    parser.add_argument("--num-gpus", type=int, help="default: all; 0: the CPU")
+    parser.add_argument(
+        "--sigma",
+        type=float,
+        help="sigma of pre-training's high-pass filter in pixels, if neither the checkpoint nor "
+        "its configuration states it",
+    )
+    parser.add_argument(
+        "--num-gpus", type=int, help="number of GPUs (default: all; 0: use the CPU)"
+    )
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--resume", action="store_true", help="from the output's last checkpoint: the default"
     )
     start.add_argument(
-        "--restart", action="store_true", help="begin anew; what is in the output is set aside"
+        "--restart", action="store_true", help="start over; what is in the output is set aside"
     )
     parser.add_argument(
         "--overrides",

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--suite",
         choices=sorted(SUITES),
         default="quick",
-        help="quick (default): on the run's own data, by the CPU; paper: needs --data",
+        help="quick (default): on the run's own data, on the CPU; paper: needs --data",
     )
     parser.add_argument(
         "--data",
@@ -48,7 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "another of its names beside the validation folder",
     )
     parser.add_argument("--baseline", type=user_path, help="results.json of another checkpoint")
-    parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
+    parser.add_argument(
+        "--sigma",
+        type=float,
+        help="sigma of pre-training's high-pass filter in pixels, if neither the checkpoint nor "
+        "its configuration states it",
+    )
     parser.add_argument(
         "--only",
         nargs="+",

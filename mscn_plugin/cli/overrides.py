@@ -15,5 +15,5 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         type=full_override,
         default=[],
         metavar="KEY=VALUE",
-        help="for VISSL, behind ours, as mscn train takes them",
+        help="further VISSL overrides, applied last, as for mscn train",
     )

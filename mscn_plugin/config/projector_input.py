@@ -25,10 +25,10 @@ def infer_and_check(cfg: Config) -> None:
         features = trunk_features(model, crop_size(cfg.DATA.TRAIN.TRANSFORMS) or (224, 224))
     except Exception as error:
         if dims[0] is not None:
-            return  # a trunk that wants more than an image; its number is the user's
+            return  # a trunk that needs more than an image; its number is the user's
         raise ConfigError(
-            "config.MODEL.HEAD.PARAMS[0][1].dims[0] is null, which asks the trunk "
-            f"{model.TRUNK.NAME} for its number of features, and that fails ({error}); give the "
+            "config.MODEL.HEAD.PARAMS[0][1].dims[0] is null, which takes the trunk "
+            f"{model.TRUNK.NAME}'s number of features, and that fails ({error}); give the "
             "number"
         ) from error
     if dims[0] not in (None, features):

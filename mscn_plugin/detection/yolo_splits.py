@@ -113,7 +113,7 @@ def _pictures_named(
         data,
         f"{data.name(source)}: {split} is {text!r}",
         "list or folder of a split is there several times: keep one",
-        "list or folder of a split is not there: passed over",
+        "list or folder of a split is not there: ignored",
         findings,
     )
     if place is None:
@@ -173,7 +173,7 @@ def _different(pictures: dict[str, set[Path]], findings: Findings) -> dict[str, 
     for split in filter(pictures.get, _SPLITS):
         same = next((other for other in kept if kept[other] == pictures[split]), None)
         if same:
-            findings.note(f"{split} is stated to be the pictures of {same}: passed over")
+            findings.note(f"{split} is stated to be the pictures of {same}: ignored")
         else:
             kept[split] = pictures[split]
     return {**{split: found for split, found in pictures.items() if not found}, **kept}
