@@ -1035,7 +1035,7 @@ def said_of(overrides: Sequence[str]) -> str | None:
 
 
 def check_all(folder: Path, data: Path) -> list[dict[str, Any]]:
-    """Try every bad configuration in ``folder``; a row for each, with what was said."""
+    """Try every bad configuration in ``folder``; a row for each, with its message."""
     (folder / "empty").mkdir(parents=True)
     (folder / "a_file").write_text("")
     here = os.getcwd()
