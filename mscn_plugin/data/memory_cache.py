@@ -110,7 +110,7 @@ class Held(NamedTuple):
     """A decoded image in memory.
 
     Attributes:
-        pixels: uint8 ``[H, W, 3]``, the memory itself, which nobody may write to.
+        pixels: uint8 ``[H, W, 3]``, the memory itself, not to be written to.
         scale: its size as a part of that in the file.
         nearly_blank: whether hardly anything is left of it.
     """

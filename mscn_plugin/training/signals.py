@@ -127,7 +127,7 @@ class Interruption:
             handler = signal.getsignal(number)
             free = handler in (signal.SIG_DFL, signal.default_int_handler)
             if number == signal.SIGUSR2 and not _is_rank():
-                take = callable(handler)  # else nobody sends it
+                take = callable(handler)  # else it is not sent
             else:
                 take = free or number == signal.SIGUSR1 or _of_submitit(handler)
             if take and handler != signal.SIG_IGN:
