@@ -35,7 +35,7 @@ from mscn_plugin.experiments.definitions import SUITES
 from mscn_plugin.experiments.scales import SCALES
 
 _GIVEN_BY = {"config.MSCN.DATA": "--data", "config.SEED_VALUE": "--seeds"}
-"""Keys that these options give, by which results of runs are distinguished; not by overrides."""
+"""Keys that only these options set, since runs and their results are told apart by them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
