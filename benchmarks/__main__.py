@@ -64,8 +64,8 @@ def write_markdown(results: dict[str, Any]) -> None:
     parts = [
         "# Benchmarks",
         "Written by `make benchmarks`. Medians over several repeats, the alternatives in turn; "
-        '"times better" is faster, more, or smaller; "target" is what was asked of that ratio '
-        "before it was measured. All on a CPU; [gpu.md](gpu.md) has a GPU.",
+        '"times better" is faster, more, or smaller; "target" is what that ratio was to reach, '
+        "set before it was measured. All on a CPU; [gpu.md](gpu.md) has a GPU.",
     ]
     for name in NAMES:
         if name in results:
@@ -78,7 +78,7 @@ def write_markdown(results: dict[str, Any]) -> None:
 
 
 def draw(results: dict[str, Any]) -> None:
-    """The ratios that something was asked of, as bars."""
+    """The ratios that have a target, as bars."""
     import matplotlib
 
     matplotlib.use("Agg")

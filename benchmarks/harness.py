@@ -38,7 +38,7 @@ class Row:
         unit: of the values.
         against: what it is compared with, by the name of its row; None for the compared itself.
         ratio: how many times better than that: above 1 is faster, smaller or more.
-        target: what was asked of the ratio, as a number, or None.
+        target: what the ratio was to reach, as a number, or None.
     """
 
     what: str
@@ -78,7 +78,7 @@ def faster(
     unit: str = "ms",
     more_is_better: bool = False,
 ) -> list[Row]:
-    """Rows of ``what`` against each of ``targets``, and the alternatives' own rows behind them."""
+    """Rows of ``what`` against each of ``targets``, and the alternatives' own rows after them."""
     mine = statistics.median(times[what])
     rows = []
     for name, target in targets.items():

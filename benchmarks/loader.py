@@ -55,7 +55,7 @@ def loader_of(overrides: list[str], images: Path, workers: int, folder: Path) ->
 
 
 def images_per_second(loader: Any) -> float:
-    """Throughput behind the first batches, which a new worker's start and prefetching distort."""
+    """Throughput after the first batches, which a new worker's start and prefetching distort."""
     torch.manual_seed(0)
     batches: Iterator[Any] = iter(loader)
     for _ in range(SKIPPED):

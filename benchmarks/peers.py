@@ -3,8 +3,8 @@
 1,000 real photographs as JPEGs of 500 x 375 pixels, two 224-pixel crops of each, batches of 32, the
 whole process on one core, by its processor time. Each repeat takes the next 192 images, and all
 loaders in turn. "Alone" is a worker by itself, which a GPU is fed with; the others deliver views
-that can be trained on. DALI runs on the CPU, without prefetching, which would go on while others
-are measured.
+that can be trained on. DALI runs on the CPU, without prefetching, which would continue while
+others are measured.
 
 FFCV is measured where it is installed: there is no wheel of it, and its source needs the
 development files of OpenCV and libjpeg-turbo (Debian's libopencv-dev, libturbojpeg0-dev and

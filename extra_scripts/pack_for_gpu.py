@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def pack() -> None:
-    """Gather the wheels and print how to go on."""
+    """Gather the wheels and print the next steps."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="is made; wheels of an earlier pack are replaced")
     parser.add_argument("--python", default="3.12", help="of that machine")

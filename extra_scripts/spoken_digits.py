@@ -203,7 +203,7 @@ def rows_of(runs: dict[Any, Any], outcomes: dict[Path, dict[str, Any]]) -> list[
         if run.output not in outcomes:
             continue
         row = {"experiment": arm, "title": title, "seed": seed, "paper": None}
-        # Where the data lie says nothing elsewhere.
+        # The place of the data means nothing elsewhere.
         given = [o for o in run.overrides if not o.startswith("config.MSCN.DATA=")]
         outcome = {
             k: v for k, v in outcomes[run.output].items() if k not in ("measured_on", "epochs")

@@ -5,7 +5,7 @@ transforms, collator, loss, schedule, trunk and task to VISSL's registries; insi
 tools it is called by itself, in the launching process and in every process that it starts.
 
 ``MaskedViews``, ``MSCNLoss``, ``RandomMask`` and ``HighPass`` are modules of plain PyTorch, which
-are imported when they are asked for and do not need VISSL.
+are imported on first use and do not need VISSL.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def register() -> None:
 
     Raises:
         ImportError: VISSL is not installed.
-        ConfigError: the command line asks for MSCN, and this VISSL has not the names that the
-            plugin hooks into.
+        ConfigError: the command line names a config of MSCN, and this VISSL lacks the names that
+            the plugin hooks into.
     """
     from mscn_plugin.vissl.register import register_with_vissl
 

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system says where a file cannot grow."""
+"""The system's errors where a file cannot grow."""
 
 
 LIST_ITEM = "\n- "
@@ -26,11 +26,11 @@ class ConfigError(ValueError):
 
 
 class RunError(Exception):
-    """A run that cannot go on; the message has what was seen, what is kept and what to do."""
+    """A run that cannot continue; the message has what happened, what is kept and what to do."""
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """Say what a misspelled ``name`` may have meant: the nearest of ``known``, or all of them."""
+    """Suggest what a misspelled ``name`` may have meant: the nearest of ``known``, or all."""
     known = sorted(known)
     nearest = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(known)}"
@@ -72,7 +72,7 @@ def message_of(error: BaseException) -> str | None:
     if isinstance(error, (ConfigError, RunError)):
         return text if LIST_ITEM in text else in_one_line(text)
     if isinstance(error, OSError) and error.errno in DISK_FULL:
-        return f"{error}: make room, and the same command goes on from the last checkpoint"
+        return f"{error}: make room, and the same command resumes from the last checkpoint"
     return None
 
 

@@ -1,8 +1,8 @@
 """Paths and digests of files; writing them so that they are complete or not there.
 
 A folder may come from elsewhere: a link in it, under the name of a file that is about to be
-written, must not lead the writer out of it. So every file is written under a name that nobody can
-know, and renamed. What a kill leaves behind is removed by :func:`remove_abandoned`.
+written, must not lead the writer out of it. So every file is written under a name that cannot be
+guessed, and renamed. What a kill leaves behind is removed by :func:`remove_abandoned`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STAGING = ".staging-"
 
 
 def user_path(text: str) -> Path:
-    """A path among a script's arguments, where shells leave a ``~`` behind ``=`` as it is."""
+    """A path among a script's arguments, where shells leave a ``~`` after ``=`` as it is."""
     return Path(text).expanduser()
 
 
@@ -40,7 +40,7 @@ def file_digest(path: Path) -> str:
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield the path of a new, empty file; on leaving it takes the place of ``path``, complete.
 
-    It lies in the same folder, has the same suffix, and is on the disk before it gets its name.
+    It is in the same folder, has the same suffix, and is on the disk before it gets its name.
     Where the block raises, it is removed, and ``path`` is what it was.
     """
     path = Path(path)
@@ -90,7 +90,7 @@ def save_figure(figure: Any, path: Path, *suffixes: str, dpi: Any = 130) -> None
     for name in [figure_file(path, suffix) for suffix in suffixes] or [path]:
         with replacing(name) as file:
             figure.savefig(file, dpi=dpi)
-        figure.set_layout_engine("none")  # what the first file took time for is all others'
+        figure.set_layout_engine("none")  # the layout of the first file is that of the others
 
 
 def open_new(path: str | Path) -> IO[str]:
@@ -127,7 +127,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove unfinished files and folders of writers that were killed, not of those at work."""
+    """Remove unfinished files and folders of writers that were killed, not of running ones."""
     for staged in folder.glob(f"{STAGING}*"):
         with contextlib.suppress(OSError):  # in use, or another process was first
             if staged.is_symlink():

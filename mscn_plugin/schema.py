@@ -38,7 +38,7 @@ class Key(NamedTuple):
         allowed: its values.
         comment: what it is, for the reference page.
         weights: whether it changes the weights of a run. Where it does, a run with another value is
-            another run, which does not go on from the checkpoints of this one.
+            another run, which does not resume from the checkpoints of this one.
     """
 
     default: Any
@@ -118,8 +118,8 @@ SCHEMA: Section = {
     "TRAIN_SUBSET": Key(
         1.0,
         SUBSET,
-        "of the training images, which: a share of each class, drawn once, or those that the file "
-        "lists, one on a line, such as SimCLR's `1percent.txt`",
+        "which of the training images to use: a share of each class, drawn once, or those that the "
+        "file lists, one per line, such as SimCLR's `1percent.txt`",
     ),
     "TRAINING_IMAGES": Key(
         None, FILLED_IN, "number of the training images, and hashes of their names and sizes"
@@ -164,15 +164,16 @@ SCHEMA: Section = {
     "AUGMENT_ON": Key(
         "auto",
         one_of("worker", "device", "auto"),
-        "who applies flips, jitter, grayscale, blur and solarization: the loader's workers, or the "
-        "training device, from parameters that the workers sample; auto: the device where it is a "
-        "GPU and the pipeline allows it",
+        "where flips, jitter, grayscale, blur and solarization are applied: in the loader's "
+        "workers, or on the training device, from parameters that the workers sample; auto: on the "
+        "device if it is a GPU and the pipeline allows it",
     ),
     "CROP_ON": Key(
         "worker",
         one_of("worker", "device"),
-        "who crops: the loader's workers; or the training device, from whole pictures, which must "
-        "be in memory (`CACHE`) and of one size; for small ones, whose crops cost much",
+        "where crops are made: in the loader's workers; or on the training device, from whole "
+        "pictures, which must be in memory (`CACHE`) and of one size; for small ones, whose crops "
+        "cost much",
     ),
     "FAST_AUGMENTATIONS": Key(
         True,
@@ -183,7 +184,7 @@ SCHEMA: Section = {
     "CHANNELS_LAST": Key(False, SWITCH, "`channels_last` as the memory format of the model"),
     "COMPILE_TRUNK": Key(False, SWITCH, "`torch.compile` of the trunk"),
     "RESUME_CHANGED": Key(
-        False, SWITCH, "go on from checkpoints of another configuration or seed", weights=False
+        False, SWITCH, "resume from checkpoints of another configuration or seed", weights=False
     ),
     "PICTURE_IMAGES": Key(
         6, whole(0), "images in the picture of masked views; 0: no picture", weights=False
@@ -198,13 +199,13 @@ SCHEMA: Section = {
     "PROGRESS_BAR": Key(
         "auto",
         SWITCH_OR_AUTO,
-        "a bar of the run; auto: where the output is a terminal",
+        "show a progress bar; auto: where the output is a terminal",
         weights=False,
     ),
     "TRACKING": Key(
         [],
         SOME_SERVICES,
-        "services that the run is written to beside TensorBoard: Weights & Biases, MLflow",
+        "services that the run is logged to in addition to TensorBoard: Weights & Biases, MLflow",
         weights=False,
     ),
     "TRACKING_PROJECT": Key("mscn", NAME, "W&B's project, MLflow's experiment", weights=False),
@@ -218,7 +219,7 @@ SCHEMA: Section = {
         "`MLFLOW_TRACKING_URI` say, or else the run's folder",
         weights=False,
     ),
-    # Accuracy of the frozen trunk on labeled images while pre-training goes on.
+    # Accuracy of the frozen trunk on labeled images during pre-training.
     "ONLINE_EVALUATION": {
         "EVERY_NUM_EPOCHS": Key(
             10,
@@ -229,12 +230,15 @@ SCHEMA: Section = {
         "NETWORK": Key(
             "online",
             one_of("online", "target"),
-            "whose trunk; target: that of the target network of `byol_loss`",
+            "the network whose trunk is evaluated; target: the target network of `byol_loss`",
             weights=False,
         ),
         "NUM_NEIGHBORS": Key(20, whole(1), "k of kNN", weights=False),
         "TEMPERATURE": Key(
-            0.07, POSITIVE, "of kNN's votes, as in VISSL's and DINO's kNN", weights=False
+            0.07,
+            POSITIVE,
+            "temperature of kNN's votes, as in VISSL's and DINO's kNN",
+            weights=False,
         ),
         "MAX_TRAIN_IMAGES": Key(
             10000,
@@ -248,7 +252,7 @@ SCHEMA: Section = {
         None,
         SIGMA,
         "in evaluations: sigma of the high-pass filter in the pre-training of the checkpoint, "
-        "pixels; null: the checkpoint says it",
+        "pixels; null: the checkpoint states it",
     ),
     "FROZEN_EVALUATIONS": Key(
         ["knn", "svm"],

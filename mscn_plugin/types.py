@@ -1,4 +1,4 @@
-"""Types that several rooms name, and small questions to values. Imports nothing of this package."""
+"""Types that several rooms use, and small checks of values. Imports nothing of this package."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Config(Protocol):
 
 
 class Task(Protocol):
-    """The training task of VISSL, of which hooks read and set what it declares nowhere."""
+    """The training task of VISSL; hooks read and set attributes that it declares nowhere."""
 
     config: Config
     hooks: list[Any]

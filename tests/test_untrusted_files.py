@@ -174,7 +174,7 @@ CONFIGURATIONS = {
 @pytest.mark.parametrize("reader", CONFIGURATIONS)
 def test_a_runs_configuration(run, registered, reader):
     with pytest.raises(
-        CheckpointError, match=r"train_config.yaml is no configuration .*python"
+        CheckpointError, match=r"train_config.yaml is not a configuration .*python"
     ) as e:
         CONFIGURATIONS[reader](run)
     assert "\n" not in str(e.value)
@@ -279,7 +279,7 @@ class TestDetectors:
     def test_a_configuration(self, tmp_path, ran, detectron2):
         file = tmp_path / "config.yaml"
         file.write_text(in_yaml(ran))
-        with pytest.raises(CheckpointError, match=r"config.yaml is no configuration .*python"):
+        with pytest.raises(CheckpointError, match=r"config.yaml is not a configuration .*python"):
             reading().read_config(file)
 
     def test_a_configuration_that_takes_in_another(self, tmp_path, ran, detectron2):
@@ -298,7 +298,7 @@ class TestDetectors:
         (tmp_path / "config.yaml").write_text(in_yaml(ran))
         for name in ("model_final.pth", "a.jpg"):
             (tmp_path / name).touch()
-        with pytest.raises(SystemExit, match="draw detections: .*config.yaml is no configuration"):
+        with pytest.raises(SystemExit, match="draw detections: .*yaml is not a configuration"):
             mscn("draw detections", tmp_path, tmp_path / "a.jpg")
 
     @pytest.mark.parametrize(
@@ -311,13 +311,13 @@ class TestDetectors:
         for file in ("evil.pkl", "evil.pth", "model_0000001.pth"):
             (tmp_path / file).write_bytes(pickle.dumps({"model": Payload(ran)}))
         (tmp_path / "last_checkpoint").write_text(name)
-        assert "passing over a damaged checkpoint" in rewind(tmp_path)[0]
+        assert "skipping a damaged checkpoint" in rewind(tmp_path)[0]
         assert not (tmp_path / "last_checkpoint").exists()
 
     @pytest.mark.parametrize("text", ["[1]", "{}", "[", "[" * 9999])
     def test_class_names(self, tmp_path, text):
         (tmp_path / "classes.json").write_text(text)
-        with pytest.raises(CheckpointError, match="is no list of names"):
+        with pytest.raises(CheckpointError, match="is not a list of names"):
             reading().read_class_names(tmp_path / "classes.json")
 
 

@@ -112,7 +112,7 @@ class Runner:
         self._keep_earlier()
 
     def _keep_earlier(self) -> None:
-        """Steps that are not asked for keep their rows, if the same machine has written them."""
+        """Steps that are not requested keep their rows, if the same machine has written them."""
         path = self.options.output / "gpu.json"
         earlier = json.loads(path.read_text()) if path.is_file() else {}
         if earlier.get("machine") != self.results["machine"]:

@@ -244,8 +244,8 @@ NUM_ON_CPU = 2
 def variants(rec: Recorder) -> None:
     """Ten to twenty steps each of what differs on a GPU; the same seed, so the same views.
 
-    Of the first step's loss is asked that it is that of the plain run: every variant is the same
-    function of the same weights.
+    The loss of the first step must be that of the plain run: every variant is the same function of
+    the same weights.
     """
     images = few_photographs(rec, 80 if rec.on_gpu else 1)
     short = [
@@ -291,7 +291,7 @@ def variants(rec: Recorder) -> None:
             more = ["config.OPTIMIZER.num_epochs=2", "config.MSCN.RESUME_CHANGED=True"]
             folder = rec.folder / "SimCLR_mixed_precision"
             console = launch(folder, [f"config={KINDS['SimCLR']}", *short, *more])
-            require("Resume from file" in console, "it has begun anew")
+            require("Resume from file" in console, "it has started over")
             row["detail"] = f"loss {losses(folder)[-1]:.4f} at the end"
 
 
@@ -341,7 +341,7 @@ class Resumed(NamedTuple):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         console = self.unbroken(folder)
-        require("Resume from file" in console, "it has begun anew")
+        require("Resume from file" in console, "it has started over")
         return console
 
 
@@ -387,7 +387,7 @@ def _compare(case: Resumed) -> None:
 
 
 def apart(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """How far the weights of two checkpoints lie apart, in words."""
+    """How far the weights of two checkpoints differ, in words."""
     import torch
 
     different = [name for name in one if name in other and not torch.equal(one[name], other[name])]

@@ -1,7 +1,7 @@
 """Times and memory: the training step of ResNet-50, the stage, the filter, the loss, the loader.
 
 A step is the stage on the device, forward, loss, backward and SGD with VISSL's model and loss, on a
-batch that lies on the device. Peak memory is PyTorch's, weights and optimizer included.
+batch that is on the device. Peak memory is PyTorch's, weights and optimizer included.
 """
 
 from __future__ import annotations

@@ -81,12 +81,12 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "a mean behind the filter",
         [f"{V}=[{{name:Resize,size:64}},{{name:CenterCrop,size:56}},{FILTERED_FIRST}]"],
-        f"{V}[4] is Normalize, behind MSCNHighPass; it must stand in front of it",
+        f"{V}[4] is Normalize, after MSCNHighPass; it must come before it",
     ),
     (
         "a filter behind masks",
         [f"{V}=[{{name:ToTensor}},{MEAN},{{name:MSCNMask}},{FILTER}]"],
-        f"{V}[3] is MSCNHighPass, behind MSCNMask; it must stand in front of it",
+        f"{V}[3] is MSCNHighPass, after MSCNMask; it must come before it",
     ),
     (
         "a filter in the trunk behind masks",
@@ -96,7 +96,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
             "config.DATA.TRAIN.TRANSFORMS.7.sigma=0",
             "config.DATA.TEST.TRANSFORMS.4.sigma=0",
         ],
-        "config.MODEL.TRUNK.NAME is high_pass_small_resnet, whose filter is behind the masks",
+        "config.MODEL.TRUNK.NAME is high_pass_small_resnet, whose filter comes after the masks",
     ),
     ("a port that cannot be", ["config.DISTRIBUTED.RUN_ID=localhost:99999"], "DISTRIBUTED.RUN_ID"),
     (
@@ -268,12 +268,12 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "internal collator",
         [f"{D}.COLLATE_FUNCTION=mscn_mask_drawing_collator"],
-        "which MSCN itself puts in place; it must be mscn_multimask_collator",
+        "which MSCN itself sets where it is needed; it must be mscn_multimask_collator",
     ),
     (
         "colors in another order than the trunk takes",
         ["+config/mscn/models=efficientnet_b0", "config.MODEL.INPUT_TYPE=bgr"],
-        "config.MODEL.INPUT_TYPE is bgr, which the trunk efficientnet does not heed",
+        "config.MODEL.INPUT_TYPE is bgr, which the trunk efficientnet ignores",
     ),
     ("misspelled loss", [f"{L}.name=mscn_infonce_loss"], "LOSS.name"),
     (
@@ -370,7 +370,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "a transformer",
         [TIMM, "config.MODEL.TRUNK.TIMM.NAME=vit_tiny_patch16_224"],
-        "config.MODEL.TRUNK.TIMM.NAME is 'vit_tiny_patch16_224', which is no ConvNet",
+        "config.MODEL.TRUNK.TIMM.NAME is 'vit_tiny_patch16_224', which is not a ConvNet",
     ),
     (
         "an argument that a model of timm does not have",
@@ -479,7 +479,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
         [f"{M}.DATA=''", f"{D}.DATA_SOURCES=[tar_shards]", f"{D}.DATA_PATHS=[empty]"],
         f"{D}.DATA_PATHS names 'empty', which holds no .tar files",
     ),
-    ("an address", [f"{M}.DATA='s3://x/0.tar'"], "the files must lie on a disk of this machine"),
+    ("an address", [f"{M}.DATA='s3://x/0.tar'"], "the files must be on a disk of this machine"),
     ("a cache on a disk", [f"{M}.CACHE=disk"], f"{M}.CACHE is 'disk'; it must be none or memory"),
     (
         "a list of images that is none",
@@ -725,7 +725,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "another transform in the place of one",
         [f"{T}.4.name=RandomRotation"],
-        f"~{T}.4.p ~{T}.4.radius_min ~{T}.4.radius_max takes them out; to replace an entry give "
+        f"~{T}.4.p ~{T}.4.radius_min ~{T}.4.radius_max removes them; to replace an entry give "
         f"the whole list, {T}=[...]",
     ),
     (
@@ -736,7 +736,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "a collator without parameters, with some",
         [f"{D}.COLLATE_FUNCTION=simclr_collator", f"{C}={{}}"],
-        f"{C}=null takes all out, which {{}} does not",
+        f"{C}=null removes all, which {{}} does not",
     ),
     (
         "an address that a config leaves open",
@@ -855,7 +855,7 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "misspelled frozen parameter",
         ["config.MODEL.NON_TRAINABLE_PARAMS=[trunk.conv1.weight]"],
-        "NON_TRAINABLE_PARAMS names 'trunk.conv1.weight', which is no parameter of the model; did",
+        "NON_TRAINABLE_PARAMS names 'trunk.conv1.weight', which is not a parameter of the model",
     ),
     (
         "a frozen parameter without a time",
@@ -865,12 +865,12 @@ BAD: list[tuple[str, Sequence[str], str]] = [
     (
         "misspelled parameter that is frozen for a time",
         ["config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP=[[module.heads.0.clf0.weight,1]]"],
-        "TEMP_FROZEN_PARAMS_ITER_MAP names 'module.heads.0.clf0.weight', which is no parameter of",
+        "TEMP_FROZEN_PARAMS_ITER_MAP names 'module.heads.0.clf0.weight', which is not a parameter",
     ),
     (
         "a frozen parameter without its prefix",
         ["config.MODEL.TEMP_FROZEN_PARAMS_ITER_MAP=[[heads.0.clf.0.weight,1]]"],
-        "which is no parameter of the model; did you mean module.heads.0.clf.0.weight?",
+        "which is not a parameter of the model; did you mean module.heads.0.clf.0.weight?",
     ),
     (
         "a parameter that is never trained",
@@ -1035,7 +1035,7 @@ def said_of(overrides: Sequence[str]) -> str | None:
 
 
 def check_all(folder: Path, data: Path) -> list[dict[str, Any]]:
-    """Try every bad configuration in ``folder``; a row for each, with what was said."""
+    """Try every bad configuration in ``folder``; a row for each, with its message."""
     (folder / "empty").mkdir(parents=True)
     (folder / "a_file").write_text("")
     here = os.getcwd()

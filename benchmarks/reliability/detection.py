@@ -96,7 +96,7 @@ def main() -> None:
             status, log = detect(source, data, folder / "killed", moment)
             statuses.append(status)
             print(f"until {moment or 'the end'!r}: status {status}")
-            said = [line for line in log.splitlines() if line.startswith(("going on", "passing"))]
+            said = [line for line in log.splitlines() if line.startswith(("resuming", "skipping"))]
             print(*said, sep="\n")
         ends: list[dict[str, torch.Tensor]] = []
         for name in ("unbroken", "killed"):

@@ -55,7 +55,7 @@ class Case:
         config: VISSL's ``config=``.
         kind: of the mutation.
         key: that was changed.
-        overrides: behind the config.
+        overrides: after the config.
     """
 
     config: str
@@ -251,9 +251,9 @@ RIGHT: list[tuple[str, ...]] = [
 
 
 def run_all(data: Path, configs: Sequence[str] = CONFIGS, every: int = 1) -> list[dict[str, Any]]:
-    """Try every case, or each ``every``-th one; a row for each, with what was said.
+    """Try every case, or each ``every``-th one; a row for each, with its message.
 
-    The last rows are those of :data:`RIGHT`, of which nothing may be said.
+    The last rows are those of :data:`RIGHT`, for which there must be no message.
 
     Args:
         data: a folder of labeled images, in the place of the configs' own data.

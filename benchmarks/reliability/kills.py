@@ -116,7 +116,7 @@ class Outcome:
 
 
 def unbroken(setting: Setting, folder: Path, data: Path) -> tuple[dict[str, Any], float]:
-    """The result of a run that nobody disturbs, and the seconds from its first checkpoint on."""
+    """The result of a run that is not disturbed, and the seconds from its first checkpoint on."""
     code = finish(folder, overrides_of(setting, data))
     if code:
         raise RuntimeError(f"{setting}: exit {code}\n{output_of(folder)[-3000:]}")
@@ -149,7 +149,7 @@ def kill_at_random(
     outcomes: list[Outcome] = []
     while sum(len(outcome.kills) for outcome in outcomes) < kills:
         if outcomes and not outcomes[-1].survived:
-            break  # a fault, which might repeat itself for ever
+            break  # a fault, which might repeat itself forever
         run = folder / f"series{len(outcomes)}"
         met: list[str] = []
         left = kills - sum(len(outcome.kills) for outcome in outcomes)

@@ -186,7 +186,7 @@ def _overrides(processes: int, data: Path, workers: int, method: str, epochs: in
 
 
 def undisturbed(folder: Path, overrides: Sequence[str], processes: int) -> Path:
-    """The run of so many processes that nobody disturbs, which the first call in a folder makes."""
+    """The undisturbed run of this many processes, which the first call in a folder makes."""
     run = folder / f"unbroken{processes}"
     if not run.is_dir():
         finish(run, overrides)

@@ -37,7 +37,7 @@ class Script:
 
     Attributes:
         name: of the file.
-        arguments: what stands behind it but for ``--output``.
+        arguments: what follows it, except ``--output``.
         result: what it leaves in its output folder, by name.
     """
 
@@ -91,7 +91,7 @@ def scripts(folder: Path, images: Path) -> list[Script]:
 def kill_script(script: Script, folder: Path, runs: int, kills: int, seed: int) -> list[Outcome]:
     """Kill a script ``kills`` times in each of ``runs`` output folders, then let it end.
 
-    A kill falls behind the imports, at a moment that is uniform over what the unbroken script
+    A kill comes after the imports, at a moment that is uniform over what the unbroken script
     takes from its first file on.
     """
     moments = random.Random(seed)

@@ -46,16 +46,16 @@ def staged(folder: Path) -> Iterator[Path]:
             raise RunError(
                 f"config.CHECKPOINT.DIR is {str(folder)!r}, where a checkpoint could not be "
                 f"written ({os.strerror(reason.errno)}): make room, and start the same command "
-                "again to go on from the last one"
+                "again to resume from the last one"
             ) from error
         raise
 
 
 def set_aside(folder: Path, final_alone: bool = False) -> None:
-    """Move the checkpoints of an earlier run into ``replaced-<n>``, so that a new one can begin.
+    """Move the checkpoints of an earlier run into ``replaced-<n>``, so that a new one can start.
 
     Args:
-        final_alone: leave those from which the run goes on.
+        final_alone: leave those from which the run resumes.
     """
     pattern = "model_final*.torch" if final_alone else "model_*.torch"
     old = list(folder.glob(pattern))
@@ -64,7 +64,7 @@ def set_aside(folder: Path, final_alone: bool = False) -> None:
     if not final_alone:
         old += [*folder.glob("*.json"), *folder.glob(LINK)]
     target = move_aside(folder, old)
-    logging.warning(f"beginning anew: {len(old)} files of the run before are in {target}")
+    logging.warning(f"starting over: {len(old)} files of the previous run are in {target}")
 
 
 def move_aside(folder: Path, files: Iterable[Path]) -> Path:
@@ -103,12 +103,12 @@ def load_complete(path: Path) -> dict[str, Any]:
 
 
 def newest_checkpoint(folder: Path, nth: int = 1, skip_final: bool = False) -> Path | None:
-    """The newest complete checkpoint of a run by its iteration; damaged ones are warned of.
+    """The newest complete checkpoint of a run by its iteration; skips damaged ones with a warning.
 
     Args:
         nth: take the nth newest, or the oldest if there are fewer (VISSL's
             ``LATEST_CHECKPOINT_RESUME_FILE_NUM``).
-        skip_final: leave out the one of the run's end.
+        skip_final: skip the one of the run's end.
     """
     nth = max(1, nth)
     numbered = [(_NAME.fullmatch(path.name), path) for path in folder.glob("model_*.torch")]
@@ -123,7 +123,7 @@ def newest_checkpoint(folder: Path, nth: int = 1, skip_final: bool = False) -> P
                 # At the same iteration that of the finished epoch is further.
                 found.append((load_complete(path)["iteration"], kind != "iteration", path))
             except CheckpointError as error:
-                logging.warning(f"passing over a damaged checkpoint: {error}")
+                logging.warning(f"skipping a damaged checkpoint: {error}")
             if len(found) == nth:
                 break
         complete += found
@@ -135,7 +135,7 @@ def refuse_links(folder: Path, staged: bool) -> None:
     """Refuse a run's folder in which a file is a link through which VISSL would write.
 
     Args:
-        staged: whether the run's checkpoints take their places by :func:`staged`.
+        staged: whether the run's checkpoints are put in place by :func:`staged`.
 
     Raises:
         ConfigError: names the first such link.
@@ -150,14 +150,14 @@ def refuse_links(folder: Path, staged: bool) -> None:
 
 
 def refuse_damaged(settings: Config, folder: Path) -> None:
-    """Refuse to begin anew where there are checkpoints, but none that a run could go on from.
+    """Refuse to start over where there are checkpoints, but none that a run could resume from.
 
     Args:
         settings: ``config.CHECKPOINT``.
         folder: of the run.
 
     Raises:
-        ConfigError: says what is wrong with one of them. Nothing was changed.
+        ConfigError: states what is wrong with one of them. Nothing was changed.
     """
     if not settings.AUTO_RESUME:
         return
@@ -176,7 +176,7 @@ def refuse_damaged(settings: Config, folder: Path) -> None:
             f"config.CHECKPOINT.DIR is {str(folder)!r}, where none of the checkpoints is complete "
             f"({len(files)} in all; {reason}): nothing was changed; put a copy of one there, set "
             "another folder, or config.CHECKPOINT.AUTO_RESUME=False "
-            "config.CHECKPOINT.OVERWRITE_EXISTING=True to begin anew in this one"
+            "config.CHECKPOINT.OVERWRITE_EXISTING=True to start over in this one"
         )
 
 

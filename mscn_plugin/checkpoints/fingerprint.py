@@ -1,4 +1,4 @@
-"""What a run is made of, as far as it decides the weights: two runs of one recipe are one run."""
+"""A run's recipe, the settings that determine its weights: equal recipes count as one run."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ RECIPE_KEY = "mscn_recipe"
 MACHINE_KEY = "mscn_machine"
 """Where ``mscn_task`` puts both, as JSON, in the ``classy_state_dict`` of a checkpoint."""
 NOTE = "recipe.json"
-"""The recipe of the run in a folder, beside checkpoints of VISSL's own task, which do not say it.
+"""The file with a folder's recipe, for checkpoints of VISSL's own task, which do not hold it.
 
-VISSL's ``train_config.yaml`` is that of the last start, which may have been of another run.
+VISSL's ``train_config.yaml`` is that of the last start, which may have been another run's.
 """
 _WEIGHTS = "MODEL.WEIGHTS_INIT.PARAMS_FILE"
 _CONTENT = f"{_WEIGHTS}.sha256"
-"""Key of :data:`NOTE` alone: what was in the file that the run began from."""
+"""Key of :data:`NOTE` alone: the digest of the file that the run started from."""
 
 _FREE = (
     "CHECKPOINT",
@@ -55,18 +55,18 @@ _FREE = (
     "VERBOSE",
     *(f"MSCN.{name}" for name, key in schema.all_keys() if not key.weights),
 )
-"""Keys and sections that change nothing of what is learned."""
+"""Keys and sections that do not affect what is learned."""
 _DEFAULTS = {f"MSCN.{name}": key.default for name, key in schema.all_keys()}
-"""What a checkpoint has that was written before a key was added."""
+"""The values that hold for a checkpoint that was written before a key was added."""
 _OF_THE_FOLDER = ("DATA_SOURCES", "LABEL_SOURCES", "DATA_PATHS", "LABEL_PATHS", "DATASET_NAMES")
 """Keys of a split that ``MSCN.DATA`` decides, and of ``DATA.TRAIN`` ``MSCN.TRAIN_SUBSET``, too."""
 _IMAGES = "MSCN.TRAINING_IMAGES."
 _CHANGES = {
     f"{_IMAGES}number": "which went from {before} to {now} training images",
-    f"{_IMAGES}names": "some of whose training images have got other names",
-    f"{_IMAGES}sizes": "some of whose training images have got another size",
+    f"{_IMAGES}names": "some of whose training images have other names",
+    f"{_IMAGES}sizes": "some of whose training images have another size",
 }
-"""How a difference in a key of the images' fingerprint reads; the first one says most."""
+"""The words for a difference in a key of the images' fingerprint; the first one tells most."""
 
 
 def recipe_of(cfg: Config) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def flat(section: Config | dict[str, Any], path: str = "") -> Iterator[tuple[str
 
 
 def this_machine() -> dict[str, Any]:
-    """What beside the recipe decides the last bit of a weight, as far as a program can see it."""
+    """What besides the recipe determines the last bit of a weight, as far as a program can tell."""
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {"torch": torch.__version__, "threads": torch.get_num_threads(), "card": card}
 
@@ -127,7 +127,7 @@ def pin_machine(checkpoint: dict[str, Any]) -> None:
         if before[key] != here[key]:
             logging.warning(
                 f"the checkpoint was written by {name} {before[key]}, and this is {here[key]}: "
-                "the run goes on, but not bit for bit as an unbroken one"
+                "the run resumes, but not bit for bit like an unbroken one"
             )
 
 
@@ -138,7 +138,7 @@ def another_recipe(cfg: Config, checkpoint: Path, only: str = "") -> tuple[str, 
         only: the beginning of the keys to look at.
 
     Returns:
-        None where there is no difference, or where nothing says the checkpoint's recipe.
+        None where there is no difference, or where the checkpoint's recipe is not known.
     """
     stated = _stated(cfg, checkpoint)
     if stated is None:
@@ -152,7 +152,7 @@ def another_recipe(cfg: Config, checkpoint: Path, only: str = "") -> tuple[str, 
         elif digest == content:  # the file has been moved, or is a copy
             before[_WEIGHTS] = now.get(_WEIGHTS)
     if not all(any(key.startswith(_IMAGES) for key in recipe) for recipe in (before, now)):
-        # One of them does not say its images: it is of an earlier version, or they are no files.
+        # One of them does not state its images: it is of an earlier version, or they are not files.
         before, now = (
             {key: value for key, value in recipe.items() if not key.startswith(_IMAGES[:-1])}
             for recipe in (before, now)
@@ -166,10 +166,10 @@ def another_recipe(cfg: Config, checkpoint: Path, only: str = "") -> tuple[str, 
 
 
 def _stated(cfg: Config, checkpoint: Path) -> dict[str, Any] | None:
-    """What says the recipe of a checkpoint: itself, the note beside it, or VISSL's configuration.
+    """The recipe that a checkpoint states, else that of the note or configuration beside it.
 
-    For ``mscn_task`` checkpoints of its own that say nothing are of an early version, and taken as
-    they are.
+    For ``mscn_task``, its own checkpoints that state none are of an early version, and are accepted
+    as they are.
     """
     own = load_checkpoint(checkpoint, trusted=VISSL_UNPICKLES).get("classy_state_dict", {})
     noted = noted_recipe(checkpoint.parent)
@@ -185,9 +185,9 @@ def _stated(cfg: Config, checkpoint: Path) -> dict[str, Any] | None:
 
 
 def note_recipe(cfg: Config) -> None:
-    """Write :data:`NOTE` for a run that begins in ``CHECKPOINT.DIR``, or goes on changed.
+    """Write :data:`NOTE` for a run that starts in ``CHECKPOINT.DIR``, or resumes with changes.
 
-    Not for one of ``mscn_task`` that begins from no file: its checkpoints say everything.
+    Not for one of ``mscn_task`` that starts from no file: its checkpoints hold everything.
     """
     digest, note = _digest(cfg), Path(cfg.CHECKPOINT.DIR) / NOTE
     content = {} if digest is None else {_CONTENT: digest}
@@ -198,7 +198,7 @@ def note_recipe(cfg: Config) -> None:
 
 
 def noted_recipe(folder: Path) -> dict[str, Any]:
-    """What :data:`NOTE` says in a folder; nothing where there is none, as in earlier versions."""
+    """The content of :data:`NOTE` in a folder; empty without one, as in earlier versions."""
     try:
         noted = json.loads((folder / NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -212,7 +212,7 @@ def _digest(cfg: Config) -> str | None:
 
 
 def _plain(value: Any) -> Any:
-    """A value whose paths end by no slash, as those of earlier versions may."""
+    """A value without the slashes at the end of paths, which those of earlier versions may have."""
     if isinstance(value, list):
         return [_plain(part) for part in value]
     return value.rstrip("/") if isinstance(value, str) else value
@@ -221,13 +221,13 @@ def _plain(value: Any) -> Any:
 def refuse_other_images(cfg: Config) -> None:
     """:func:`refuse_another_recipe` by the images alone, in a job that has run before.
 
-    VISSL completes the configuration while it trains, so that its keys say nothing there.
+    VISSL completes the configuration while it trains, so that its keys cannot be compared there.
     """
     refuse_another_recipe(cfg, _IMAGES)
 
 
 def refuse_another_recipe(cfg: Config, only: str = "") -> None:
-    """Refuse to go on, or to be content, with the checkpoints of a run of another recipe.
+    """Refuse to resume from, or to count as finished, the checkpoints of another recipe.
 
     Args:
         only: the beginning of the keys to look at.
@@ -236,8 +236,8 @@ def refuse_another_recipe(cfg: Config, only: str = "") -> None:
         ConfigError: ``CHECKPOINT.DIR`` holds one; names a key that differs, and the ways out.
     """
     folder, settings = Path(cfg.CHECKPOINT.DIR), cfg.CHECKPOINT
-    anew = settings.OVERWRITE_EXISTING and not settings.AUTO_RESUME
-    if cfg.MSCN.RESUME_CHANGED or anew or not folder.is_dir():
+    starts_over = settings.OVERWRITE_EXISTING and not settings.AUTO_RESUME
+    if cfg.MSCN.RESUME_CHANGED or starts_over or not folder.is_dir():
         return
     newest = newest_checkpoint(folder, skip_final=settings.OVERWRITE_EXISTING)
     different = another_recipe(cfg, newest, only) if newest else None
@@ -257,12 +257,12 @@ def refuse_another_recipe(cfg: Config, only: str = "") -> None:
         raise ConfigError(
             f"{what}: set another folder; or "
             "config.CHECKPOINT.AUTO_RESUME=False "
-            "config.CHECKPOINT.OVERWRITE_EXISTING=True to begin anew in this one; or "
-            "config.MSCN.RESUME_CHANGED=True to go on from its newest checkpoint nevertheless"
+            "config.CHECKPOINT.OVERWRITE_EXISTING=True to start over in this one; or "
+            "config.MSCN.RESUME_CHANGED=True to resume from its newest checkpoint nevertheless"
         )
     if newest and weights and not noted_recipe(folder):
         logging.warning(
             f"config.CHECKPOINT.DIR, {str(folder)!r}, holds a run of an earlier version, which did "
-            f"not note what was in config.{_WEIGHTS}: whether {weights!r} has changed since is not "
-            "known"
+            f"not record what was in config.{_WEIGHTS}: whether {weights!r} has changed since is "
+            "not known"
         )

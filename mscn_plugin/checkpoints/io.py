@@ -1,4 +1,4 @@
-"""VISSL's checkpoints as everything behind pre-training reads them: without running their code."""
+"""Reading VISSL's checkpoints for all that follows pre-training, without running their code."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def load_checkpoint(
         checksums: refuse a file that has none.
 
     Raises:
-        CheckpointError: it is no file, no checkpoint, damaged, or would need ``trusted``.
+        CheckpointError: it is not a file, not a checkpoint, damaged, or would need ``trusted``.
     """
     path = Path(path)
     if not path.is_file():
@@ -66,7 +66,7 @@ def load_checkpoint(
         ) from None
     except Exception as error:
         raise CheckpointError(
-            f"{path} is damaged, or no checkpoint of PyTorch ({type(error).__name__})"
+            f"{path} is damaged, or not a checkpoint of PyTorch ({type(error).__name__})"
         ) from None
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f"{path} holds no dictionary; it must be a checkpoint of VISSL")
@@ -138,7 +138,7 @@ def trunk_weights(checkpoint: dict[str, Any], path: str | Path) -> dict[str, Ten
 
 
 def epochs_of(checkpoint: dict[str, Any]) -> int | None:
-    """How many epochs a checkpoint has seen, or None where it does not say it."""
+    """How many epochs a checkpoint has seen, or None where it does not state it."""
     phase = checkpoint.get("train_phase_idx")
     return phase + 1 if isinstance(phase, int) else None
 
@@ -150,13 +150,13 @@ def training_config(
 
     Args:
         checkpoint: what ``path`` holds: a configuration of its own is the one to read.
-        follow: look where the checkpoint lies, not where links to it do.
+        follow: look beside the checkpoint itself, not beside links to it.
 
     Returns:
         The ``config`` part, or None where it is in neither place.
 
     Raises:
-        CheckpointError: what is there is no configuration.
+        CheckpointError: what is there is not a configuration.
     """
     if _has_config(checkpoint):
         return _config_within(checkpoint["classy_state_dict"][CONFIG_KEY], path)
@@ -192,11 +192,11 @@ def _config_within(text: object, path: str | Path) -> dict[str, Any]:
 
 
 def last_epoch(folder: Path) -> int | None:
-    """Index of the last epoch of the run in ``folder``, or None where its configuration is not."""
+    """Index of the last epoch of the run in ``folder``, or None without its configuration."""
     try:
         config = training_config(folder / "checkpoint.torch", follow=False)
         return int(config["OPTIMIZER"]["num_epochs"]) - 1 if config else None
-    except (CheckpointError, KeyError, TypeError, ValueError):  # half of it, after a kill
+    except (CheckpointError, KeyError, TypeError, ValueError):  # cut off by a kill
         return None
 
 
@@ -213,9 +213,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
         reason = getattr(error, "problem", None) or lines[0]
-        raise CheckpointError(f"{path} is no configuration of plain values ({reason})") from None
+        raise CheckpointError(f"{path} is not a configuration of plain values ({reason})") from None
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} is no configuration: it must have sections")
+        raise CheckpointError(f"{path} is not a configuration: it must have sections")
     return content
 
 

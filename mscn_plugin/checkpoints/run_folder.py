@@ -1,4 +1,4 @@
-"""The files of a run's folder: JSON lines, and the checkpoint."""
+"""The files of a run's folder: logs of JSON lines, and checkpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOGS = ("metrics.json", "frozen_features.json", "stdout.json", "embedding_statis
 
 
 def json_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects in a JSON-lines file; a line cut by a kill is left out."""
+    """The objects in a JSON-lines file; a line cut off by a kill is skipped."""
     lines = []
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     for line in text.splitlines():
@@ -28,7 +28,7 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def mend_logs(folder: Path) -> None:
-    """Cut off half a last line, which a kill has left: the next one would be appended to it."""
+    """Remove an incomplete last line left by a kill, so that the next is not appended to it."""
     for name in LOGS:
         path = folder / name
         if not path.is_file() or path.is_symlink():
@@ -38,18 +38,18 @@ def mend_logs(folder: Path) -> None:
 
 
 def cut_logs(folder: Path, iteration: int) -> None:
-    """Take out what the logs say of iterations behind the one at which a run goes on.
+    """Remove log lines of iterations after the one that a run resumes at.
 
-    They were of weights that are lost, perhaps of another configuration, and are written again.
+    They belong to weights that are lost, perhaps of another configuration, and are written again.
     """
     for name in LOGS:
         lost = cut_log(folder / name, iteration)
         if lost:
-            logging.info(f"{name}: {lost} lines of iterations behind {iteration} are taken out")
+            logging.info(f"{name}: {lost} lines of iterations after {iteration} are removed")
 
 
 def cut_log(path: Path, iteration: int) -> int:
-    """Take out the lines of a JSON-lines file of iterations behind ``iteration``; how many."""
+    """Remove a JSON-lines file's lines of iterations after ``iteration``; returns how many."""
     lines = json_lines(path)
     kept = [line for line in lines if _iteration(line) <= iteration]
     if len(kept) < len(lines):
@@ -68,7 +68,7 @@ def evaluated_epochs(lines: list[dict[str, Any]]) -> set[int]:
 
 
 def measured_on(line: dict[str, Any]) -> str:
-    """On which images the online evaluation of a line was measured, and what it is to beat."""
+    """The images on which a line's online evaluation was measured, and the baselines to beat."""
     if "images" not in line:
         return "on images that the run of an earlier version does not name"
     images, baseline = line["images"], line["color_histogram"]
@@ -93,7 +93,7 @@ def checkpoint_of(path: Path) -> Path:
     """The checkpoint that ``path`` is, or the newest of the run whose folder it is.
 
     Returns:
-        A file whose links are resolved; whether it is there, and a checkpoint, is not looked at.
+        A file whose links are resolved; whether it exists, and is a checkpoint, is not checked.
     """
     path = path / "checkpoint.torch" if path.is_dir() else path
     folder, target = path.absolute().parent, path.resolve()

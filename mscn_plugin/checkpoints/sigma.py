@@ -1,4 +1,4 @@
-"""Which high-pass filter stands before the trunk, and whether it is pre-training's."""
+"""Which high-pass filter is in front of the trunk, and whether it is pre-training's."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def _filters(cfg: Config, split: str) -> Iterator[tuple[str, float]]:
 def pretraining_sigma(
     checkpoint: dict[str, Any], config: dict[str, Any] | None = None
 ) -> float | None:
-    """Sigma of pre-training's high-pass filter in pixels (0: none), or None where it is not said.
+    """Sigma of pre-training's high-pass filter in pixels (0: none), or None if not stated.
 
-    Checkpoints of ``mscn_task`` carry it as a tensor; for older ones the run's configuration says
-    it.
+    Checkpoints of ``mscn_task`` carry it as a tensor; for older ones the run's configuration
+    states it.
 
     Args:
         config: of the run, see :func:`~mscn_plugin.checkpoints.io.training_config`.
@@ -87,7 +87,7 @@ def resolve_sigma(path: str | Path, stated: float | None, given: float | None) -
     sigma = given if stated is None else stated
     if sigma is None:
         raise CheckpointError(
-            f"{path} does not say which high-pass filter its images passed, nor does a "
+            f"{path} does not state which high-pass filter its images passed, nor does a "
             "train_config.yaml beside it; pass --sigma, in pixels, 0 for none"
         )
     if given not in (None, sigma):

@@ -31,7 +31,7 @@ def save_target(
 
     Raises:
         CheckpointError: there is none: ``byol_loss``, ``moco_loss`` and ``dino_loss`` have one;
-            or the configuration beside ``source`` is none.
+            or the file beside ``source`` is not a configuration.
         OSError: the file cannot be written.
     """
     model = target_network(checkpoint)

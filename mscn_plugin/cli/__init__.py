@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def script(command: str) -> None:
-    """Run a command as a script of its own, under which name ``extra_scripts`` has it.
+    """Run a command as a script of its own, as ``extra_scripts`` does.
 
     Raises:
         SystemExit: as :func:`main`.
@@ -128,7 +128,7 @@ def module_of(command: str) -> ModuleType:
 
 
 def _parse(parser: Parser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse; of a command that takes ``KEY=VALUE``, these may stand behind options, too."""
+    """Parse; of a command that takes ``KEY=VALUE``, these may also follow options."""
     options, rest = parser.parse_known_args(arguments)
     if rest and ("settings" not in options or any(word.startswith("-") for word in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")

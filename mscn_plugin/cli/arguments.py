@@ -36,7 +36,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
         type=full_override,
         default=[],
         metavar="KEY=VALUE",
-        help="for VISSL, behind ours, as mscn train takes them",
+        help="further VISSL overrides, applied last, as for mscn train",
     )
 
 
@@ -49,7 +49,12 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
 
 def add_sigma(parser: argparse.ArgumentParser) -> None:
     """Add ``--sigma``, of the filter that a checkpoint was trained behind."""
-    parser.add_argument("--sigma", type=float, help="of pre-training, where nothing else says it")
+    parser.add_argument(
+        "--sigma",
+        type=float,
+        help="sigma of pre-training's high-pass filter in pixels, if neither the checkpoint nor "
+        "its configuration states it",
+    )
 
 
 def add_trusted(parser: argparse.ArgumentParser) -> None:

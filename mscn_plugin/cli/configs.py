@@ -1,7 +1,7 @@
 """List the configs of this package with a line each, or print one as it is composed.
 
-Those that begin with + are overlays, which change a config: +mscn/machine=cpu behind it. show
-takes the same command line as mscn train, and checks nothing.
+Those that begin with + are overlays, which change a config: add +mscn/machine=cpu after its
+name. show takes the same command line as mscn train, and checks nothing.
 
 examples:
     mscn configs

@@ -30,13 +30,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=user_path, help="default: detection_<dataset>/ beside the checkpoint"
     )
     add_sigma(parser)
-    parser.add_argument("--num-gpus", type=int, help="default: all; 0: the CPU")
+    parser.add_argument(
+        "--num-gpus", type=int, help="number of GPUs (default: all; 0: use the CPU)"
+    )
     start = parser.add_mutually_exclusive_group()
     start.add_argument(
         "--resume", action="store_true", help="from the output's last checkpoint: the default"
     )
     start.add_argument(
-        "--restart", action="store_true", help="begin anew; what is in the output is set aside"
+        "--restart", action="store_true", help="start over; what is in the output is set aside"
     )
     parser.add_argument(
         "--overrides",

@@ -44,7 +44,7 @@ _LITTLE_SHARED_MEMORY = 2**30  # bytes; containers have 64 MiB by default
 
 
 class Row(NamedTuple):
-    """A line of the table, and the line of a shell that mends it.
+    """A row of the table, and the shell command that fixes what it shows.
 
     Attributes:
         missing: whether nothing works without it.
@@ -57,7 +57,7 @@ class Row(NamedTuple):
     fix: str = ""
 
     def line(self) -> str:
-        """What a shell is told: to install what is needed; all else is a comment."""
+        """The line for the shell: it installs what is needed; everything else is a comment."""
         if self.missing and self.fix:
             return self.fix
         return f"# {self.note}: {self.fix}" if self.fix else f"# {self.part}: {self.found}"
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def libraries() -> list[Row]:
-    """Python, this package, and all that it does not work without."""
+    """Python, this package, and all that it needs."""
     rows = [Row("Python", platform.python_version()), Row("mscn-plugin", __version__)]
     own = dict.fromkeys((text for text in requirements() if "extra ==" not in text), "")
     for requirement, options in {**own, **VISSL}.items():
@@ -133,7 +133,7 @@ def machine() -> list[Row]:
     compiler = shutil.which("g++")
     rows.append(Row("C++ compiler", compiler or "none", "for MSCN.COMPILE_TRUNK on a CPU"))
     error = state_of_vissl()
-    copied = error is not None and "Kinetics400" in error  # what VISSL's copy asks torchvision for
+    copied = error is not None and "Kinetics400" in error  # VISSL's copy imports it
     fix = pip(CLASSY_VISION, VISSL[CLASSY_VISION]) if copied else ""
     rows.append(Row("VISSL", error or "takes this package", "", error is not None, fix))
     return rows
@@ -147,12 +147,12 @@ def state_of_vissl() -> str | None:
 
         mscn_plugin.register()
         return unknown_hook()
-    except Exception as error:  # whatever its libraries of 2021 meet
+    except Exception as error:  # its libraries of 2021 may raise anything
         return f"{type(error).__name__}: {error}"
 
 
 def requirements() -> list[str]:
-    """What this package asks for, as its metadata has it.
+    """The package's requirements, from its metadata.
 
     Raises:
         ConfigError: it is imported from a folder, and not installed.
@@ -185,7 +185,7 @@ def version(requirement: str) -> tuple[str, str | None]:
 
 
 def satisfies(found: str | None, requirement: str) -> bool:
-    """Whether a version is what a requirement of ours asks for: at least, below, or exactly."""
+    """Whether a version satisfies a requirement of ours: at least, below, or exactly."""
     if found is None:
         return False
     bounds = re.findall(r"(>=|<|==)\s*([\d.]+)", requirement)

@@ -1,7 +1,7 @@
 """Draw what a detector finds on pictures.
 
-Takes the folder of a run of mscn detect or of VISSL's detection tool, or weights in it. Ends with 1
-if a picture could not be read.
+Takes the folder of a run of mscn detect or of VISSL's detection tool, or weights in it. The exit
+status is 1 if a picture could not be read.
 
 examples:
     mscn draw detections runs/mscn_simclr/detection_voc photo.jpg --output drawn

@@ -1,6 +1,6 @@
 """Draw the kernels of a trunk's first layer and count the blank ones (Figure 2 of the paper).
 
-Takes checkpoints or the folders of runs, and sets them side by side. Blank is a kernel whose norm
+Takes checkpoints or the folders of runs, and shows them side by side. A kernel is blank if its norm
 is under a tenth of the median norm of its layer. Writes PNG, PDF, and the norms as JSON.
 
 examples:
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=user_path,
         default=Path("kernels.png"),
-        help="PNG; a PDF and a JSON lie beside",
+        help="PNG; a PDF and a JSON file are beside it",
     )
 
 

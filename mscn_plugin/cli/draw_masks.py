@@ -19,7 +19,7 @@ from mscn_plugin.files import user_path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", type=user_path, help="any picture; default: a cat")
     parser.add_argument(
-        "--output", type=user_path, default=Path("masks.png"), help="PNG; a PDF lies beside"
+        "--output", type=user_path, default=Path("masks.png"), help="PNG; a PDF is beside it"
     )
     parser.add_argument(
         "--size", type=int, default=224, help="side of the crop, px (default: %(default)s)"

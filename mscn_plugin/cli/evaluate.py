@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--suite",
         choices=sorted(SUITES),
         default="quick",
-        help="quick (default): on the run's own data, by the CPU; paper: needs --data",
+        help="quick (default): on the run's own data, on the CPU; paper: needs --data",
     )
     parser.add_argument(
         "--data",

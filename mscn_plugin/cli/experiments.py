@@ -3,10 +3,10 @@
 The numbers beside the paper's are of a run's online evaluation, a kNN and a probe on a sample of
 images. The paper's are A.2's linear evaluation: mscn evaluate RUN --suite paper.
 Each run goes through VISSL's tool into a folder of its own; finished runs are skipped and
-interrupted ones resumed. Ctrl-C and SIGTERM (exit codes 130 and 75) let the runs at work write a
-checkpoint, and begin no others. --evaluate adds evaluations of every finished run, which lie where
-mscn evaluate has them and are not done twice. Writes results.json, results.csv with one line for
-each run and metric, results.md, and plots for each suite as PNG and PDF.
+interrupted ones resumed. Ctrl-C and SIGTERM (exit codes 130 and 75) let the current runs write a
+checkpoint, and start no others. --evaluate adds evaluations of every finished run, in the folders
+that mscn evaluate uses; none is done twice. Writes results.json, results.csv with one line for each
+run and metric, results.md, and plots for each suite as PNG and PDF.
 
 examples:
     mscn experiments trajectory --scale smoke
@@ -34,7 +34,7 @@ from mscn_plugin.experiments.scales import SCALES
 from mscn_plugin.files import user_path
 
 _GIVEN_BY = {"config.MSCN.DATA": "--data", "config.SEED_VALUE": "--seeds"}
-"""Keys that tell runs and their results apart by these options; an override would not."""
+"""Keys that only these options set, since runs and their results are told apart by them."""
 _OF_EVALUATIONS = (
     "config.MSCN.BOXES",
     "config.MSCN.FROZEN_EVALUATIONS",
@@ -111,8 +111,8 @@ def run(options: argparse.Namespace) -> None:
         for images_of in filter(None, (splits.train, splits.val)):
             if folder.is_relative_to(images_of.resolve()):
                 raise ConfigError(
-                    f"--output is {str(options.output)!r}, which lies among the images of --data, "
-                    f"{str(images_of)!r}, where plots would be images: name another folder"
+                    f"--output is {str(options.output)!r}, which is among the images of --data, "
+                    f"{str(images_of)!r}: plots would be taken for images; name another folder"
                 )
         images = splits_digest(splits)
     schedule = Schedule(
@@ -125,10 +125,10 @@ def run(options: argparse.Namespace) -> None:
         images=images,
     )
     planned = schedule.plan(suites, options.only, options.seeds)
-    schedule.read_rows()  # a file that is none is refused before the runs
+    schedule.read_rows()  # a file without results is refused before the runs
     runs = [plan.run for plan in planned]
     # Finished runs may be of another machine; and a job of SLURM that an earlier call has submitted
-    # may be at work in its folder.
+    # may still be running in its folder.
     to_begin = next((r for r in runs if not (r.metrics() or r.job_note.is_file())), None)
     if to_begin is not None:
         refuse_early(to_begin.arguments)
@@ -174,7 +174,7 @@ def failures(rows: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def refuse_early(arguments: list[str]) -> None:
-    """Say once what would otherwise be every run's error, after VISSL's start or at its end."""
+    """Report once, before VISSL starts, what would otherwise be every run's error."""
     from mscn_plugin.config.composed import compose
     from mscn_plugin.vissl.config_hook import refusal
 

@@ -9,7 +9,7 @@ from the train_config.yaml that VISSL puts beside its checkpoints; without it a 
 ImageNet's size are assumed. For the target network of BYOL, export the file that mscn target
 writes. The formats need libraries of their own, which mscn doctor
 lists. A format that cannot be written, as torchvision for a trunk that it lacks, does not stop the
-others; the exit code is 1 if it was asked for by --format.
+others; the exit code is 1 if it was requested by --format.
 
 examples:
     mscn export runs/mscn_simclr --output exports/mscn_simclr
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=user_path, required=True, help="the folder to write to")
     parser.add_argument(
-        "--sigma", type=float, help="of pre-training's filter in pixels, where no file says it"
+        "--sigma", type=float, help="of pre-training's filter in pixels, if no file states it"
     )
     parser.add_argument(
         "--size", type=int, help="side of the images in pixels (default: the run's, else 224)"

@@ -3,7 +3,7 @@
 Writes shards in the format of WebDataset and an index of them. Names, order, labels, train/ and
 val/ stay what they are; images whose shorter side is longer than --short-side are made smaller, the
 others are copied byte for byte. config.MSCN.DATA takes the output as it takes the folder. The same
-command goes on where an interrupted one has stopped.
+command resumes an interrupted one.
 
 examples:
     mscn pack /data/imagenet /data/imagenet-288

@@ -1,7 +1,7 @@
 """Repeat a training step whose loss was not finite, and name where it became so.
 
 Runs on a CPU, in one process and in float32, with the batch and the weights that the run has kept:
-of a folder those of one rank after the other, until one is not finite.
+of a folder, those of one rank after the other, until one is not finite.
 
 examples:
     mscn replay runs/mscn_simclr
@@ -36,13 +36,13 @@ def run(options: argparse.Namespace) -> None:
         loss, broken = replay(file)
         if len(files) > 1:
             print(f"{file.name}:")
-        print("\n".join(said_of(loss, broken)), flush=True)
+        print("\n".join(lines_of(loss, broken)), flush=True)
         if broken or (loss is not None and not math.isfinite(loss)):
             return
 
 
-def said_of(loss: float | None, broken: list[str]) -> list[str]:
-    """What a repeated step of one rank has shown, in lines."""
+def lines_of(loss: float | None, broken: list[str]) -> list[str]:
+    """What a repeated step of one rank has shown, as lines of text."""
     lines = [f"loss: {'needs more than the model and is not repeated' if loss is None else loss}"]
     if broken:
         lines.append(f"first that is not finite: {broken[0]}")

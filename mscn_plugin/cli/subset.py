@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("subset", help="a fraction of each class, or a text file that lists images")
     parser.add_argument("--output", type=user_path, required=True, help="the folder to write to")
-    parser.add_argument("--seed", type=int, default=0, help="of a fraction")
+    parser.add_argument("--seed", type=int, default=0, help="for drawing a fraction")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     found = contents_of(splits)
     if not found.labeled:
         unlabeled = SOURCES[splits.source].unlabeled
-        raise ConfigError(f"{options.folder} {unlabeled}, of whose labels to take")
+        raise ConfigError(f"{options.folder} {unlabeled}, so there are no labels to choose from")
     try:
         paths, labels = train_subset(found, subset, options.seed)
     except ValueError as error:

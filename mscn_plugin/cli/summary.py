@@ -1,4 +1,4 @@
-"""Sum a pre-training run up: accuracies beside the baselines, training curves, where things lie.
+"""Summarize a pre-training run: accuracies with baselines, training curves, file locations.
 
 Reads the folder that config.CHECKPOINT.DIR named, and writes training_curves.png and
 training_curves.pdf there.

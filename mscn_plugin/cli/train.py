@@ -1,13 +1,13 @@
 """Pre-train, or run an evaluation's config, by VISSL's launching tool in this process.
 
-CONFIG is one that mscn configs lists, or one of VISSL's or of your own. Everything behind it is
+CONFIG is one that mscn configs lists, or one of VISSL's or of your own. Everything after it is
 VISSL's command line, on which config. and config/ at the beginning of a key may be left out:
 MSCN.DATA=/x is config.MSCN.DATA=/x, +mscn/machine=cpu is +config/mscn/machine=cpu. A folder of
 images in the place of CONFIG is pre-trained on in minutes by mscn/quickstart, into runs/<its name>.
 
 VISSL's log goes to console.txt in the run's folder; the terminal shows a progress bar, and at the
 end accuracies and where the files are. The same command resumes an interrupted run: exit code 75 if
-it was asked to end and can go on, 130 after Ctrl-C.
+it was asked to end and can be resumed, 130 after Ctrl-C.
 
 Under torchrun each of its processes is a rank: torchrun --nproc_per_node 8 -m mscn_plugin.cli train
 CONFIG. Without it VISSL starts the ranks.
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     config = options.config
     if config.startswith((".", "/", "~")) and not Path(config).expanduser().is_dir():
-        raise ConfigError(f"CONFIG is {config!r}, which is no folder, and no config has this name")
+        raise ConfigError(f"CONFIG is {config!r}, which is neither a folder nor a config's name")
     train(overrides_of(options), options.verbose)
 
 
@@ -61,14 +61,14 @@ def train(overrides: list[str], verbose: bool = False, title: str = "Training") 
 
     config = launch(overrides, verbose, title)
     folder = Path(config.CHECKPOINT.DIR)
-    # By now VISSL has said to this process whether its node is the first one.
+    # By now VISSL has told this process whether its node is the first one.
     if is_first_rank() and not verbose and not config.SLURM.USE_SLURM:
         print(summarize(folder) if is_pretraining(config) else folder / "metrics.json")
     return folder
 
 
 def overrides_of(options: argparse.Namespace) -> list[str]:
-    """What VISSL's tool is told; the user's own words last, so that they hold."""
+    """The overrides for VISSL's tool; the user's own come last, so that they take precedence."""
     config, output = options.config, options.output
     data = []
     if Path(config).expanduser().is_dir() and config not in configs():

@@ -23,7 +23,7 @@ TRANSFORMS = (
     *("RandomResizedCrop", "RandomCrop", "RandomHorizontalFlip", "RandomVerticalFlip"),
     *("RandomRotation", "RandomAffine", "GaussianBlur", "RandomErasing", "Pad"),
 )
-"""Those of ours and of torchvision that take arrays and leave the units of their values alone."""
+"""Transforms of ours and of torchvision that take arrays and keep the units of their values."""
 _FOREIGN = ("classy_vision", "mscn_plugin", "torchvision", "vissl")
 """Packages whose other transforms are for pictures; a user's own may be for arrays."""
 _TRUNKS = (*input_channels.TRUNKS, "small_resnet", "timm")
@@ -105,7 +105,7 @@ def _take_statistics(cfg: Config) -> None:
 
 
 def _statistics(cfg: Config, place: str) -> dict[str, Any]:
-    """The data set's, which must be of its images as they are now."""
+    """The data set's statistics, which must be of its current images."""
     form, data = ArrayFormat.of(cfg), str(cfg.MSCN.DATA)
     assert form is not None
     layout = "" if form.layout == "auto" else f" --layout {form.layout}"
@@ -130,7 +130,7 @@ def _statistics(cfg: Config, place: str) -> dict[str, Any]:
         )
     now = arrays_fingerprint(contents_of(splits)) if splits else None
     if now is not None and statistics.get("fingerprint") != now:
-        what = f"{file} is of other images than the training images of {data} as they are now"
+        what = f"{file} is of other images than the current training images of {data}"
         if not given:
             raise ConfigError(f"{what}: {remedy} again")
         logging.warning(f"{what} (config.MSCN.STATISTICS)")

@@ -35,7 +35,7 @@ def compose(overrides: Sequence[str]) -> DictConfig:
     """What VISSL's tool composes of ``overrides``, nothing of it checked."""
     from vissl.utils.hydra_config import compose_hydra_configuration
 
-    with warnings.catch_warnings():  # VISSL was written for an older Hydra, which tells so
+    with warnings.catch_warnings():  # VISSL was written for an older Hydra: warnings
         warnings.simplefilter("ignore")
         cfg: DictConfig = compose_hydra_configuration(list(overrides))
     return cfg

@@ -53,7 +53,7 @@ from mscn_plugin.types import Config
 _KEY = "config.MSCN.DATA"
 _IMAGENET = 1000
 """Classes of ImageNet-1K."""
-_LOOKED_AT = 16  # images of a folder, at equal distances, before anything starts
+_LOOKED_AT = 16  # images of a folder, evenly spaced, before anything starts
 
 Folders = dict[str, list[Contents]]
 """The image folders of the splits ``TRAIN`` and ``TEST``."""
@@ -81,7 +81,7 @@ def find_images(cfg: Config) -> ImageLists:
     sizes = check_first_images(cfg, folders)
     check_classes(cfg, folders)
     _check_sizes(cfg, sizes)
-    if cfg.MSCN.DATA not in ("", PHOTOGRAPHS):  # what comes after may look from another folder
+    if cfg.MSCN.DATA not in ("", PHOTOGRAPHS):  # later steps may have another working directory
         cfg.MSCN.DATA = str(Path(str(cfg.MSCN.DATA)).absolute())
     return choose_images(cfg, folders)
 
@@ -92,8 +92,8 @@ def _check_run_folder(cfg: Config, folders: Folders) -> None:
     for found in (*folders["TRAIN"], *folders["TEST"]):
         if holds_images(run, found):
             raise ConfigError(
-                f"config.CHECKPOINT.DIR is {run!r}, where images of {found.folder!r} lie, among "
-                "which the run's figures would be: it must be a folder of its own, such as "
+                f"config.CHECKPOINT.DIR is {run!r}, which holds images of {found.folder!r}: the "
+                "run's figures would be among them; it must be a folder of its own, such as "
                 f"{os.path.join(found.folder, 'runs', os.path.basename(run))!r}"
             )
 
@@ -193,7 +193,7 @@ def resolve(cfg: Config) -> Folders:
 
 
 def choose_images(cfg: Config, folders: Folders) -> ImageLists:
-    """Choose what ``MSCN.TRAIN_SUBSET`` asks for, and what an evaluation without ``val/`` takes.
+    """Choose what ``MSCN.TRAIN_SUBSET`` selects, and what an evaluation without ``val/`` takes.
 
     Such an evaluation is tested on the fifth of the training images that an online evaluation
     holds out, and learns from the others. ``mscn_task`` gets the fingerprint of its training images
@@ -225,7 +225,7 @@ def choose_images(cfg: Config, folders: Folders) -> ImageLists:
 
 
 def warn_of_drawn_labels(cfg: Config, num_classes: int) -> None:
-    """Say that a drawn part of ImageNet's labels is not the one behind published numbers."""
+    """Warn that a drawn part of ImageNet's labels is not that of published numbers."""
     subset = cfg.MSCN.TRAIN_SUBSET
     if is_evaluation(cfg) and not isinstance(subset, str) and num_classes == _IMAGENET:
         logging.warning(
@@ -276,7 +276,7 @@ def _fingerprint(folders: Folders, paths: list[str]) -> dict[str, Any]:
 
 
 def use_lists(cfg: Config, lists: ImageLists) -> None:
-    """Write chosen images to the checkpoint folder, in VISSL's format, and let VISSL read them."""
+    """Write lists of chosen images to the checkpoint folder, for VISSL to read them."""
     for split, name, images in (
         ("TRAIN", "train_subset", lists.train),
         ("TEST", "held_out", lists.val),
@@ -335,7 +335,7 @@ def _num_validation_images(cfg: Config, folders: Folders) -> int | None:
 def _check_limit(
     cfg: Config, split: str, images: int, folders: Folders, chosen: Images | None
 ) -> None:
-    """Check that a split has the images that ``DATA_LIMIT`` asks for; VISSL draws them in workers.
+    """Check that a split has the images that ``DATA_LIMIT`` needs; VISSL draws them in workers.
 
     Args:
         images: their number.
@@ -408,7 +408,7 @@ def _check_number(cfg: Config, images: int) -> None:
 
 
 def _check_neighbors(cfg: Config, images: int) -> None:
-    """Check that an online evaluation has the neighbors that its kNN asks for."""
+    """Check that an online evaluation has the neighbors that its kNN needs."""
     train, test, online = cfg.DATA.TRAIN, cfg.DATA.TEST, cfg.MSCN.ONLINE_EVALUATION
     if not evaluates_online(cfg) or cfg.TEST_ONLY or not train.LABEL_SOURCES or not test.TRANSFORMS:
         return
@@ -480,7 +480,7 @@ def _check_split(cfg: Config, name: str) -> list[Contents]:
     if split.DATA_PATHS and not split.LABEL_PATHS:
         if "disk_filelist" in split.LABEL_SOURCES:
             _go_without_labels(cfg, name, f"{key}.LABEL_PATHS is empty")
-        split.LABEL_PATHS = list(split.DATA_PATHS)  # else VISSL asks its catalog for labels
+        split.LABEL_PATHS = list(split.DATA_PATHS)  # else VISSL looks for labels in its catalog
     folders, paths_key = [], _KEY if cfg.MSCN.DATA else f"{key}.DATA_PATHS"
     for source, path in zip(split.DATA_SOURCES, _data_paths(cfg, name)):
         if source in SOURCES:

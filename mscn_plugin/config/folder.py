@@ -1,4 +1,4 @@
-"""Where the YAML configs lie."""
+"""Where the YAML configs are."""
 
 from __future__ import annotations
 

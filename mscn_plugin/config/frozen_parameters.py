@@ -32,7 +32,7 @@ def infer_and_check(cfg: Config, images: int | None) -> None:
 
     Raises:
         ConfigError: iterations that the user has given are no fewer than the run's; or there are
-            epochs, whose images nobody has counted.
+            epochs, and the number of images is not known.
     """
     train = cfg.DATA.TRAIN
     images = train.DATA_LIMIT if train.DATA_LIMIT > 0 else images

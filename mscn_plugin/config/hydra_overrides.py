@@ -75,7 +75,7 @@ def _in_hydra(value: Any) -> str:
 
 
 def values_of(overrides: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """Key and value of each override; those that Hydra will refuse are left out."""
+    """Key and value of each override; those that Hydra will refuse are skipped."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 

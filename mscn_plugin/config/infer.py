@@ -74,11 +74,11 @@ def infer_sync_bn_group(cfg: Config) -> None:
 
 
 _PORT = 40050
-"""VISSL's own for all jobs, of which two on one node would meet."""
+"""VISSL's default for all jobs: two on one node would collide."""
 
 
 def infer_slurm(cfg: Config) -> None:
-    """In the place of VISSL's defaults give a job the run's name, folder and port, no idle GPU."""
+    """Give a job the run's name, folder and port in place of VISSL's defaults, and no idle GPU."""
     slurm = cfg.SLURM
     if not slurm.USE_SLURM:
         return
@@ -87,9 +87,9 @@ def infer_slurm(cfg: Config) -> None:
     if slurm.NAME == "vissl":
         slurm.NAME = os.path.basename(cfg.CHECKPOINT.DIR) or slurm.NAME
     if slurm.PORT_ID == _PORT:
-        # Systems hand ports above 32767 to any program that asks for one.
+        # Systems give ports above 32767 to any program that requests one.
         slurm.PORT_ID = 20000 + zlib.crc32(cfg.CHECKPOINT.DIR.encode()) % 12000
-    if cfg.MACHINE.DEVICE == "cpu":  # VISSL asks for one by process
+    if cfg.MACHINE.DEVICE == "cpu":  # VISSL requests one per process
         slurm.ADDITIONAL_PARAMETERS.setdefault("gpus_per_node", 0)
 
 
@@ -104,7 +104,7 @@ _PATHS = (
 
 
 def expand_paths(cfg: Config) -> None:
-    """Put the home folder in the place of a leading ``~`` in every path, and end it by no slash."""
+    """Replace a leading ``~`` by the home folder in every path, and remove a slash at its end."""
     for path in _PATHS:
         holder, _, key = path.rpartition(".")
         section, value = value_at(cfg, holder), value_at(cfg, path)

@@ -30,10 +30,10 @@ def infer_and_check(cfg: Config) -> None:
         features = trunk_features(model, crop_size(cfg.DATA.TRAIN.TRANSFORMS) or (224, 224))
     except Exception as error:
         if dims[0] is not None:
-            return  # a trunk that wants more than an image; its number is the user's
+            return  # a trunk that needs more than an image; its number is the user's
         raise ConfigError(
-            f"{key} is null, which asks the trunk {model.TRUNK.NAME} for its number of features, "
-            f"and that fails ({error}); give the number"
+            f"{key} is null, which takes the trunk {model.TRUNK.NAME}'s number of features, and "
+            f"that fails ({error}); give the number"
         ) from error
     if dims[0] not in (None, features):
         raise ConfigError(

@@ -15,9 +15,9 @@ Written by `python -m mscn_plugin.config.reference` from `mscn_plugin/schema.py`
 
 Every config of this package has all of them: `config.MSCN.PICTURE_IMAGES=0` on the command line
 overrides one. A config of your own inherits them, by `defaults: [/config/mscn/simclr, _self_]` for
-instance; to one of VISSL's a key is added, by `+config.MSCN.DATA=<folder>`. A run goes on from its
+instance; to one of VISSL's a key is added, by `+config.MSCN.DATA=<folder>`. A run resumes from its
 checkpoints with other values of the keys that do not change its weights. With another value of one
-that does it is another run, which the same folder refuses.
+that does, it is another run, which the same folder refuses.
 """
 
 

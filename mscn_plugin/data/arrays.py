@@ -29,7 +29,7 @@ EXTENSIONS = (".npy", ".npz", ".tif", ".tiff", ".png")
 """Endings, in lower case, of the files that are taken for arrays."""
 MAX_CHANNELS = 64
 LAYOUTS = ("auto", "channels_first", "channels_last")
-"""Of arrays of three dimensions, ``[C, H, W]`` and ``[H, W, C]``; auto: by their channels."""
+"""For arrays of three dimensions, ``[C, H, W]`` and ``[H, W, C]``; auto: by their channels."""
 EXACT = 2**24
 """Up to this magnitude float32 holds every whole number."""
 

@@ -1,7 +1,7 @@
 """Lists of boxes: where the object of an image is, one object an image.
 
-A list is a text file with a line for each image, apart by commas or tabs: its name, then left, top,
-right and bottom of the object in pixels. Lines with a class between name and box are Tiny
+A list is a text file with a line for each image, separated by commas or tabs: its name, then left,
+top, right and bottom of the object in pixels. Lines with a class between name and box are Tiny
 ImageNet's ``val_annotations.txt``.
 """
 
@@ -52,7 +52,7 @@ def read_boxes(file: Path) -> list[Box]:
     """The lines of a list.
 
     Raises:
-        ConfigError: it cannot be read, or a line is none of a list.
+        ConfigError: it cannot be read, or a line is not one of a list.
     """
     try:
         text = file.read_text(encoding="utf-8-sig", errors="surrogateescape")
@@ -72,8 +72,8 @@ def read_boxes(file: Path) -> list[Box]:
         if len(words) not in (5, 6) or not words[0] or not _ordered(corners):
             raise ConfigError(
                 f"{file}, line {line}, is {printable(delimiter.join(row))!r}; it must be "
-                f"{', '.join(HEADER)}, apart by commas or tabs: an image's name, and left, top, "
-                "right and bottom of its box in pixels, with x0 <= x1 and y0 <= y1"
+                f"{', '.join(HEADER)}, separated by commas or tabs: an image's name, and left, "
+                "top, right and bottom of its box in pixels, with x0 <= x1 and y0 <= y1"
             )
         boxes.append(Box(line, printable(posixpath.normpath(words[0])), corners))
     return boxes

@@ -252,7 +252,7 @@ def as_tensor(picture: Image.Image) -> Tensor:
 
 
 def _jpeg_pixels(image: Image.Image) -> Tensor | None:
-    """The pixels of an opened JPEG as they lie in the file; None where torchvision refuses it."""
+    """The pixels of an opened JPEG as they are in the file; None where torchvision refuses it."""
     if getattr(image, "fp", None) is None:  # it is loaded already
         return None
     import torch
@@ -267,7 +267,7 @@ def _jpeg_pixels(image: Image.Image) -> Tensor | None:
 
 
 def _content(image: Image.Image) -> bytes:
-    """All bytes of an opened file, from which Pillow can go on."""
+    """All bytes of an opened file, which Pillow can still read afterwards."""
     stream: Any = image.fp  # type: ignore[attr-defined]
     position = stream.tell()
     stream.seek(0)
@@ -277,7 +277,7 @@ def _content(image: Image.Image) -> bytes:
 
 
 def printable(path: str) -> str:
-    """``path``, its bytes that are no UTF-8 written as escapes: logs are."""
+    """``path`` for logs, which are UTF-8: bytes that are not are written as escapes."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
@@ -362,8 +362,8 @@ def _range_of(image: Image.Image, raw: str, values: np.ndarray) -> tuple[float, 
         if low >= 0 and high <= white:
             return 0, white
     raise ValueError(
-        f"its pixels go from {low:g} to {high:g}, and config.MSCN.PIXEL_RANGE does not say what "
-        "black and white are"
+        f"its pixels go from {low:g} to {high:g}, and config.MSCN.PIXEL_RANGE does not state "
+        "the values of black and white"
     )
 
 
@@ -384,7 +384,7 @@ def _stated_color(image: Image.Image, raw: str, pixel_range: PixelRange) -> Imag
     """Color of 16 bits per channel, of which Pillow keeps the higher byte, by OpenCV.
 
     Returns:
-        RGB or RGBA; None where the higher byte is what is asked for.
+        RGB or RGBA; None where the higher byte is what is wanted.
     """
     if ";16" not in raw or raw.startswith("I"):
         return None
@@ -395,7 +395,7 @@ def _stated_color(image: Image.Image, raw: str, pixel_range: PixelRange) -> Imag
 
     values = cv2.imdecode(np.frombuffer(_content(image), np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.ndim != 3:
-        raise ValueError(f"OpenCV cannot read its {raw}, which config.MSCN.PIXEL_RANGE asks for")
+        raise ValueError(f"OpenCV cannot read its {raw}, which config.MSCN.PIXEL_RANGE requires")
     levels = _levels(values[..., 2::-1], black, white)
     alpha = (values[..., 3:] // 256).astype(np.uint8)
     return Image.fromarray(np.concatenate([levels, alpha], axis=2))

@@ -23,7 +23,7 @@ def contents_fingerprint(contents: Contents) -> dict[str, Any]:
 def splits_digest(splits: Splits) -> str:
     """A short hash of what both splits hold: names, sizes and labels, and bytes of a few arrays.
 
-    Where the folder lies makes no difference.
+    The folder's place makes no difference.
 
     Raises:
         ConfigError: a split has no images, or they cannot be read.

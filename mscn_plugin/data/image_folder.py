@@ -1,4 +1,4 @@
-"""What of a folder is an image, a class and a split: one answer for training and evaluations."""
+"""What in a folder is an image, a class and a split: one answer for training and evaluations."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TRAIN, VAL, TEST = (
     re.compile(name + _SUFFIX, re.IGNORECASE) for name in ("train", "(val|valid|dev)", "test")
 )
 SPLIT_NAMES = (TRAIN, VAL, TEST)
-_MAX_LINKS = 40  # one behind the other, as many as Linux follows
+_MAX_LINKS = 40  # one after the other, as many as Linux follows
 _MAX_KINDS = 8  # kinds of left-out files in one message
 
 Extensions = tuple[str, ...]
@@ -140,7 +140,7 @@ def shared_place(train: Contents, val: Contents) -> str | None:
     """A folder or file of the validation images that holds training images; None: there is none.
 
     Links and ways of writing a path make no difference. Single images are only compared where some
-    are links: the listing knows, and no other file is asked for.
+    are links: the listing knows, and no other file is looked up.
     """
     known = {os.path.realpath(place) for place in _places(train)}
     place = next((place for place in _places(val) if os.path.realpath(place) in known), None)
@@ -170,10 +170,10 @@ def _real_paths(found: Contents) -> Iterator[tuple[str, str]]:
 
 
 def holds_images(folder: str | Path, found: Contents) -> bool:
-    """Whether images of a folder lie in another one, by whatever links."""
+    """Whether images of a folder are in another one, by whatever links."""
     place, of_all = Path(os.path.realpath(folder)), os.path.realpath(found.folder)
     if isinstance(found.images, IndexedImages) or not place.is_relative_to(of_all):
-        return False  # shards are no pictures; and the images may lie anywhere below a run
+        return False  # shards are not pictures; and the images may be anywhere below a run
     return any(Path(os.path.realpath(inner)).is_relative_to(place) for inner in _places(found))
 
 
@@ -248,7 +248,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _leads_back(folder: os.DirEntry[str]) -> bool:
-    """Whether a folder is a link to one that it lies in, whose images would come again."""
+    """Whether a folder is a link to one that it is in, whose images would come again."""
     if not folder.is_symlink():
         return False
     target = Path(os.path.realpath(folder.path))
@@ -272,7 +272,7 @@ def has_more_images(
 
 
 def _image_paths(folder: str, endings: Extensions, deep: bool) -> Iterator[str]:
-    """Paths of images, in no order; as few look-ups as the taker of the paths asks for."""
+    """Paths of images, in no order, with as few look-ups as the caller needs."""
     folders = []
     try:
         with os.scandir(folder) as entries:
@@ -310,7 +310,7 @@ class Splits:
     source: str = FOLDER
 
     def in_words(self) -> str:
-        """One line that says it."""
+        """The splits in one line."""
         val = self.val.relative_to(self.folder) if self.val else "no folder"
         train = "all of it" if self.train == self.folder else self.train.relative_to(self.folder)
         unused = f"; not used: {', '.join(self.unused)}" if self.unused else ""
@@ -405,7 +405,7 @@ def images_fingerprint(contents: Contents, size_of: Callable[[str], int]) -> dic
 
 
 def spread_paths(images: Sequence[tuple[str, int]], number: int) -> list[str]:
-    """The paths of at most so many images, at equal distances; there must be one."""
+    """The paths of at most this many images, evenly spaced; there must be one."""
     return [path for path, _ in images[:: -(-len(images) // number)]]
 
 

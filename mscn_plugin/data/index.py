@@ -1,4 +1,4 @@
-"""The index of images that lie in large files: where each one is, its name and its label.
+"""The index of images in large files: where each one is, its name and its label.
 
 It is one file, which processes map into memory and so share. A line that says what it is, the
 length of the header as 8 bytes, the CRC-32 of all that follows as 4, the header as JSON, and arrays
@@ -204,7 +204,7 @@ class Index:
         return int(rows[place])
 
     def shard_path(self, row: int) -> str:
-        """The file in which an image lies."""
+        """The file that holds an image."""
         return os.path.join(self.folder, self.shards[self.shard[row]].name)
 
     def entries(self) -> Entries:
@@ -226,7 +226,7 @@ def _reopened(path: str, root: str, folder: str, digest: str) -> Index:
     except (OSError, ValueError) as error:
         raise RunError(f"{root}: the index cannot be read any more: {error}") from None
     if index.digest != digest:
-        raise RunError(f"{path} has changed while the run went on: start it again")
+        raise RunError(f"{path} has changed during the run: start it again")
     opened[root] = index
     return index
 
@@ -234,7 +234,7 @@ def _reopened(path: str, root: str, folder: str, digest: str) -> Index:
 class IndexedImages(Sequence[tuple[str, int]]):
     """Paths and labels of the images of an index: a list that costs no memory.
 
-    A path is that of the root with the image's name behind it, as if the shards were unpacked.
+    A path is that of the root followed by the image's name, as if the shards were unpacked.
     """
 
     def __init__(self, origin: Index) -> None:

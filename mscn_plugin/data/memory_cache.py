@@ -1,7 +1,7 @@
 """Decoded images in memory that the processes of a machine share: ``MSCN.CACHE: memory``.
 
-An image is decoded when it is first asked for, in whichever process that is, and for all of them.
-JPEGs that a crop asks for at a half, a quarter or an eighth of their size are kept in these sizes,
+An image is decoded when it is first needed, in whichever process that is, and for all of them.
+JPEGs that a crop takes at a half, a quarter or an eighth of their size are kept in these sizes,
 too, so that every crop has the pixels that it has without the cache.
 """
 
@@ -110,7 +110,7 @@ class Held(NamedTuple):
     """A decoded image in memory.
 
     Attributes:
-        pixels: uint8 ``[H, W, 3]``, the memory itself, which nobody may write to.
+        pixels: uint8 ``[H, W, 3]``, the memory itself, not to be written to.
         scale: its size as a part of that in the file.
         nearly_blank: whether hardly anything is left of it.
     """
@@ -136,7 +136,7 @@ class MemoryCache:
         # Where each size of each image ends, and where it begins: that of the one before.
         self.ends = np.cumsum(sizes.reshape(-1)).reshape(number, most)
         shapes = {
-            # For each reduction that may be asked for the size that it gives, counted from 1.
+            # For each reduction that may be requested the size that it gives, counted from 1.
             "kept": ((number, _REDUCTIONS[-1] + 1), "u1"),
             "shapes": ((number, most, 2), "i4"),
             "scales": ((number, most), "f8"),

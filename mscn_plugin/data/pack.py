@@ -91,8 +91,8 @@ class Packed(NamedTuple):
 
     Attributes:
         copied: byte for byte.
-        encoded: anew, as JPEGs.
-        deep: larger than asked for and copied, since they have more than 8 bits a channel.
+        encoded: again, as JPEGs.
+        deep: larger than requested and copied, since they have more than 8 bits a channel.
         long: copied, since they would have more pixels in a row or column than a JPEG may.
         unreadable: copied, or empty where there is no file that may be read, and counted as
             unreadable wherever they are used. Where nothing is decoded, those alone whose
@@ -110,7 +110,7 @@ class Packed(NamedTuple):
     def in_words(self) -> str:
         """Those that there are, in one line."""
         said = {
-            "encoded anew": self.encoded,
+            "re-encoded": self.encoded,
             "copied": self.copied,
             "of more than 8 bits a channel, copied": self.deep,
             f"longer than the {_LONGEST} pixels of a JPEG, copied": self.long,
@@ -131,7 +131,7 @@ class _Job(NamedTuple):
 
 
 def pack(data: str, output: Path, settings: Settings, processes: int = 1) -> list[str]:
-    """Pack a data set, or go on where an interrupted start has stopped.
+    """Pack a data set, or resume where an interrupted start has stopped.
 
     Args:
         data: what :func:`~mscn_plugin.data.sources.find_splits` takes.
@@ -151,7 +151,7 @@ def pack(data: str, output: Path, settings: Settings, processes: int = 1) -> lis
     places = {name: name if splits.val else "." for name in found}
     images = {name: contents_fingerprint(contents) for name, contents in found.items()}
     plan = {"version": _VERSION, **dataclasses.asdict(settings), "images": images}
-    # A pattern names files, and the pack may lie beside them.
+    # A pattern names files, and the pack may be beside them.
     source = splits.folder if Path(data).expanduser().is_dir() else None
     _begin(output, source, {"complete": False, **plan})
     jobs = [
@@ -192,11 +192,11 @@ def _begin(output: Path, source: Path | None, plan: dict[str, Any]) -> None:
     """Make the output's folder, or see that it holds the same pack.
 
     Args:
-        source: the folder that is to be packed, which the output may not lie in; None: there is
+        source: the folder that is to be packed, which the output may not be in; None: there is
             none.
     """
     if source is not None and output.resolve().is_relative_to(source.resolve()):
-        raise ConfigError(f"{output} lies in {source}, which is to be packed: name another folder")
+        raise ConfigError(f"{output} is in {source}, which is to be packed: name another folder")
     output.mkdir(parents=True, exist_ok=True)
     if not (output / PACK).is_file():
         if any(not name.startswith(".") for name in os.listdir(output)):
@@ -319,7 +319,7 @@ def packed_image(content: bytes, settings: Settings) -> tuple[bytes, str, str]:
 
 
 def _kept_as(image: Image.Image, wanted: int, settings: Settings) -> str:
-    """The field of :class:`Packed` for an image that is not to be written anew; else empty.
+    """The field of :class:`Packed` for an image that is not to be re-encoded; else empty.
 
     Args:
         wanted: pixels of the shorter side.

@@ -2,7 +2,7 @@
 
 A source of that kind names its files by their folder or by a pattern, such as
 ``/data/imagenet-{000000..001281}.tar``, and says how to list the images of one file and how to read
-one. The index (:mod:`mscn_plugin.data.index`) lies beside the files: ``mscn pack`` writes it, and
+one. The index (:mod:`mscn_plugin.data.index`) is beside the files: ``mscn pack`` writes it, and
 of files that others wrote it is made when they are first used.
 
 A shard is a tar file. What belongs to an image has its name with another ending: ``a/1.jpg``,
@@ -154,7 +154,7 @@ class IndexedSource(ImageSource):
         if not data.endswith(cls.suffix):
             return None
         if "://" in data or data.startswith("pipe:"):
-            raise ValueError("is no path: the files must lie on a disk of this machine")
+            raise ValueError("is not a path: the files must be on a disk of this machine")
         words = {_split_word(path) for path in _files(data, cls.suffix)}
         if len(words) > 1:
             named = ", ".join(sorted(word or "others" for word in words))
@@ -321,7 +321,7 @@ def _open_index(source: type[IndexedSource], root: str) -> Index:
     """The index of some files, made where there is none, or files of others have changed.
 
     Raises:
-        ValueError: no files, one of them is missing or damaged, or the index is none of ours.
+        ValueError: no files, one of them is missing or damaged, or the index is not one of ours.
     """
     folder = _folder_of(root)
     _check_complete(root)
@@ -355,7 +355,7 @@ def _check_index(index: Index, source: type[IndexedSource]) -> None:
 
 
 def _shards_now(source: type[IndexedSource], root: str, folder: str) -> list[Shard]:
-    """The files as they lie there; raises ValueError where there are none."""
+    """The files as they are now; raises ValueError where there are none."""
     names = [os.path.relpath(file, folder) for file in _files(root, source.suffix)]
     if not names:
         raise ValueError(f"holds no {source.suffix} files")
@@ -374,7 +374,7 @@ def _check_complete(root: str) -> None:
         if isinstance(plan, dict) and plan.get("complete") is False:
             raise ValueError(
                 f"belongs to the unfinished pack {pack.parent}: start its mscn pack again, which "
-                "goes on where it stopped"
+                "resumes where it stopped"
             )
 
 
@@ -438,7 +438,7 @@ def _scan_named(source: type[IndexedSource], path: str) -> tuple[str, Scanned | 
 def _entries(shards: Sequence[str], parts: Sequence[Scanned]) -> tuple[Entries, list[str]]:
     """The images of all files, and their classes: names, or numbers where there are no names."""
     names = [name for part in parts for name in part.names]
-    if None in names or len(set(names)) < len(names):  # numbered anew in each file
+    if None in names or len(set(names)) < len(names):  # numbered again in each file
         names = [
             f"{os.path.splitext(shard)[0]}/{row:08d}{'-' + os.path.basename(name) if name else ''}"
             for shard, part in zip(shards, parts)
@@ -488,14 +488,14 @@ def _check_same_class_names(shards: Sequence[str], parts: Sequence[Scanned]) -> 
 
 
 def _index_places(root: str) -> list[str]:
-    """Where the index of a folder or pattern may lie: beside the files, or in the cache folder."""
+    """Where the index of a folder or pattern may be: beside the files, or in the cache folder."""
     digest = hashlib.blake2b(os.fsencode(root), digest_size=8).hexdigest()
     beside = INDEX if os.path.isdir(root) else f"index-{digest}.mscn"
     return [os.path.join(_folder_of(root), beside), str(cache_folder() / f"index-{digest}.mscn")]
 
 
 def _folder_of(root: str) -> str:
-    """The folder in which the files of a folder or pattern lie."""
+    """The folder that holds the files of a folder or pattern."""
     while not os.path.isdir(root):
         root = os.path.dirname(root) or "."
     return root
@@ -578,7 +578,7 @@ def _shards_in(folder: Path, suffix: str) -> list[str]:
 def _holds_shards(folder: Path, suffix: str, extensions: Extensions) -> bool:
     """Whether the files with a suffix in a folder are its images, and not archives beside these.
 
-    Archives stay where they were unpacked, and tables lie beside the images that they are about:
+    Archives stay where they were unpacked, and tables are beside the images that they are about:
     where there are more images than such files, the sub-folders' included, it is a folder of
     images.
     """
@@ -603,7 +603,7 @@ def _holder(folder: Path, suffix: str, extensions: Extensions) -> Path | None:
     if here is None or (folder / PACK).is_file():
         return here
     shards = sum(len(_shards_in(here / name, suffix)) for name in ("", *sub_folders(here)))
-    # Files in val/ alone are archives where the images lie in other sub-folders.
+    # Files in val/ alone are archives where the images are in other sub-folders.
     deep = here == folder and not matching(TRAIN, splits)
     return None if has_more_images(folder, shards, extensions, deep) else here
 

@@ -39,7 +39,7 @@ def in_processes(
 
     Raises:
         RunError: from the iterator, when a process was killed. (``multiprocessing.Pool`` would
-            wait for its result for ever.)
+            wait for its result forever.)
     """
     processes = min(processes, len(items))
     if processes <= 1 or multiprocessing.current_process().daemon:
@@ -92,7 +92,7 @@ def _results(workers: dict[Connection, BaseProcess], number: int) -> Iterator[An
 def _work(
     function: Callable[[Item], Result], items: Sequence[Item], connection: Connection
 ) -> None:
-    """Compute the items that are asked for, by their places, until this process is ended."""
+    """Compute the items that are requested, by their places, until this process is ended."""
     _begin()
     while True:
         item = items[connection.recv()]
@@ -109,8 +109,8 @@ def _how_it_ended(process: BaseProcess) -> str:
     status = process.exitcode or 0
     how = f"was killed (signal {-status})" if status < 0 else f"ended (status {status})"
     return (
-        f"a process that shared the work {how}: start again, and where memory ran out with fewer "
-        "processes (--jobs, of the commands that have it)"
+        f"a worker process {how}: start again; if memory ran out, use fewer processes (--jobs, of "
+        "the commands that have it)"
     )
 
 
@@ -128,7 +128,7 @@ def signals_held_back(numbers: Iterable[int]) -> Iterator[None]:
 
 
 def _begin() -> None:
-    """A signal of the terminal ends the process that asked, which ends this one."""
+    """A signal of the terminal ends the parent process, which ends this one."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
@@ -139,7 +139,7 @@ def _begin() -> None:
 def die_with_parent() -> None:
     """End this process, a child of ``multiprocessing``, as soon as the one that started it is gone.
 
-    A forkserver lies between a loader's worker and its rank and survives the rank for minutes;
+    A forkserver is between a loader's worker and its rank and survives the rank for minutes;
     what the child sees of the rank itself is the end of a pipe.
     """
     parent = multiprocessing.parent_process()

@@ -1,6 +1,6 @@
 """The quickstart's dataset: which photograph is this patch from?
 
-Sixteen photographs lie inside the installed scikit-image and scikit-learn, so nothing is
+Sixteen photographs are inside the installed scikit-image and scikit-learn, so nothing is
 downloaded. Each is a class. A 4 x 4 grid divides it into cells; one cell of each row and column
 is for validation, the rest for training, so that the splits share no pixel and both see all of
 the photograph. Patches are windows of random place, size and angle.
@@ -104,7 +104,7 @@ def regions(size: tuple[int, int]) -> dict[str, list[Box]]:
     """Divide a photograph of ``size`` (width, height) pixels between training and validation.
 
     Returns:
-        The boxes that windows of each split may lie in, ``{"train": [...], "val": [...]}``. No
+        The boxes that windows of each split may be in, ``{"train": [...], "val": [...]}``. No
         box of one split shares a pixel with one of the other. Training boxes are the runs of
         cells along rows and columns, which overlap each other; validation boxes are single cells.
     """
@@ -339,7 +339,7 @@ def _write(pictures: dict[str, Image.Image], folder: Path) -> None:
 
 
 def _put_in_place(built: Path, folder: Path, manifest: bytes, discarded: Path) -> None:
-    if not _is_complete(folder, manifest):  # absent, or damaged by other hands
+    if not _is_complete(folder, manifest):  # absent, or damaged from outside
         with contextlib.suppress(FileNotFoundError):
             os.rename(folder, discarded)
     try:

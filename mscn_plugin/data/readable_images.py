@@ -1,4 +1,4 @@
-"""A dataset that goes on where an image file cannot be read, and reads each file once."""
+"""A dataset that skips image files that cannot be read, and reads each file once."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ class ReadableImagesDataset(GenericSSLDataset):
     VISSL's reader of image folders lets a damaged file stop the training. Here the file is named
     in a warning and the sample that follows it in the dataset is used, label included, so that
     what a batch holds depends on nothing but the files. ``data_valid`` of such a sample is
-    :data:`UNREADABLE`, and its ``data_idx`` is the one that was asked for. Of an image that comes
+    :data:`UNREADABLE`, and its ``data_idx`` is the one that was requested. Of an image that comes
     out nearly blank it is :data:`NEARLY_BLANK`.
 
     Attributes:
-        epoch: what each sample's randomness depends on beside ``SEED_VALUE`` and its index; None:
+        epoch: what each sample's randomness depends on besides ``SEED_VALUE`` and its index; None:
             on whatever was drawn before.
     """
 
@@ -77,7 +77,7 @@ class ReadableImagesDataset(GenericSSLDataset):
         self._unreadable: set[int] = set()
         self._ranks = get_world_size()  # which workers do not know
         workers = cfg["DATA"].NUM_DATALOADER_WORKERS
-        # Images asked for, and unreadable ones among them: a row for this process, and one for each
+        # Images requested, and unreadable ones among them: a row for this process, and one for each
         # worker. No two write to the same row, and all are read by whoever finds another one.
         self._counts = torch.zeros(1 + workers, 2, dtype=torch.int64)
         if workers:
@@ -145,7 +145,7 @@ class ReadableImagesDataset(GenericSSLDataset):
                 f"config.MSCN.MAX_UNREADABLE_SHARE is {share:g}, and {unreadable} of {images} "
                 f"images of config.DATA.{self.split} cannot be read, such as "
                 f"{self.path_of(index)}: an accuracy on what is left would be of other images; "
-                "mend them, or allow more by config.MSCN.MAX_UNREADABLE_SHARE=<share>"
+                "repair them, or allow more by config.MSCN.MAX_UNREADABLE_SHARE=<share>"
             )
 
     def _took_nearly_blank(self) -> bool:
@@ -276,7 +276,7 @@ class ImageFiles(abc.ABC):
             return EncodedImage(self._open(index), self.cfg["MSCN"].get("PIXEL_RANGE"), path)
 
     def took_nearly_blank(self) -> bool:
-        """Whether the image that was taken last came out so, of which nothing is kept hereafter."""
+        """Whether the image that was taken last came out nearly blank; it is then forgotten."""
         last, self._last = self._last, None
         return last is not None and last.nearly_blank
 
@@ -332,7 +332,7 @@ class ListedImages(ImageFiles, DiskImageDataset):
 
 
 def nearly_blank_warning(path: str) -> str:
-    """What is said of a picture that comes out nearly blank."""
+    """The warning about a picture that comes out nearly blank."""
     return (
         f"{path} comes out nearly blank: hardly anything of it is left to learn from. If it uses a "
         "part of its type's values only, such as 12 of 16 bits, state the data set's black and "

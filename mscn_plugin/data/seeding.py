@@ -2,7 +2,7 @@
 
 A sample draws from (seed, epoch, its index in the dataset); what the process draws after a batch,
 such as noise on the device, from (seed, rank, epoch, the batch's number). The collator runs
-directly after the last sample of its batch, in the same process, and goes on with that sample's
+directly after the last sample of its batch, in the same process, and continues with that sample's
 generators. So neither the workers nor interruptions change a number.
 """
 

@@ -1,7 +1,7 @@
 """Shared memory between a loader's workers and the trainer, which a container may have little of.
 
 A worker hands its batches over through /dev/shm. PyTorch moves them there in a thread, whose error
-nobody sees, and the trainer waits for ever: here the collator does it, whose error reaches it.
+is lost, and the trainer waits forever: here the collator does it, whose error reaches it.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ _HINTS = (
         "unpack compressed archives first: an image is read from any place of a plain .tar",
     ),
 )
-"""Kinds of files that tell what somebody with no images meant, and what helps."""
+"""Kinds of files that tell what was meant where there are no images, and what helps."""
 
 
 def _listed(path: str, extensions: Extensions = ()) -> Contents:
@@ -108,13 +108,13 @@ class ArrayFolderSource(ImageSource):
         if not found.images:
             raise ValueError(
                 f"holds no arrays ({', '.join(EXTENSIONS)}{found.left_out_in_words()}), which "
-                "config.MSCN.CHANNELS asks for; of pictures it must be null"
+                "config.MSCN.CHANNELS requires; for pictures it must be null"
             )
         return found
 
     @classmethod
     def open(cls, path: str, image: str) -> Image.Image:
-        """Not for arrays, which are no pictures: :func:`read_array` reads them."""
+        """Not for arrays, which are not pictures: :func:`read_array` reads them."""
         raise TypeError(f"{image} is an array, and no picture")
 
 

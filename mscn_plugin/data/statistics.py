@@ -39,7 +39,7 @@ FILE = "statistics.json"
 """Name of the file in the folder of a data set."""
 _VERSION = 1
 _CHUNK = 64  # images that a process measures at a time
-_HASHED = 16  # files, at equal distances
+_HASHED = 16  # files, evenly spaced
 _NAMED = 100  # unreadable images that the file names
 _VALUES = ("mean", "std", "min", "max")
 

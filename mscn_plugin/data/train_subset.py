@@ -1,8 +1,8 @@
 """A part of an image folder's labels: a fraction of each class, or a public list of images.
 
 Which images the paper's 1% (section 5.1) are is not stated. A.3 follows Barlow Twins, whose 1% and
-10% are the lists that SimCLR's authors published (``1percent.txt``, ``10percent.txt``). Who does
-not have them draws the same number of images of each class by a fixed seed.
+10% are the lists that SimCLR's authors published (``1percent.txt``, ``10percent.txt``). Without
+them, the same number of images of each class is drawn by a fixed seed.
 """
 
 from __future__ import annotations

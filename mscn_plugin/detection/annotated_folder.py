@@ -73,7 +73,7 @@ class DataFolder:
         """Pictures to which a file of annotations belongs; one, where all is well.
 
         Args:
-            stated: the picture's name as the annotation says it, taken where no picture has the
+            stated: the picture's name as the annotation has it, taken where no picture has the
                 stem of the annotation's own name, and where several have.
         """
         stated = PurePosixPath(stated.replace("\\", "/")).name
@@ -174,7 +174,7 @@ def _is_beside(file: Path, annotation: Path) -> bool:
 
 
 def _parts(stated: str) -> list[str]:
-    """The parts of a path that lie below wherever it leads to."""
+    """The parts of a path, without its root and steps such as ``..``."""
     normal = posixpath.normpath(stated.replace("\\", "/"))
     return [part for part in normal.split("/") if part not in ("", ".", "..")]
 

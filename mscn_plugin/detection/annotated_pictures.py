@@ -59,8 +59,8 @@ class Picture:
 
     Attributes:
         where: the file of its annotation, for messages.
-        size: width and height; as the annotation says it, and after :func:`check_files` as
-            detectron2 reads it. None: not said, or unreadable.
+        size: width and height; as the annotation states it, and after :func:`check_files` as
+            detectron2 reads it. None: not stated, or unreadable.
     """
 
     file: Path
@@ -70,7 +70,7 @@ class Picture:
 
 
 class Header(NamedTuple):
-    """What a file's header says: its size as stored, EXIF's orientation, and what is not taken."""
+    """What a file's header states: its size as stored, EXIF's orientation, what is not taken."""
 
     stored: tuple[int, int]
     orientation: int
@@ -87,10 +87,10 @@ def number(value: Any) -> float:
     """A finite number, also if it is written as text.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError(f"{value!r} is no number")
+        raise ValueError(f"{value!r} is not a number")
     try:
         result = float(value)
     except OverflowError:
@@ -160,11 +160,11 @@ def read_header(file: Path) -> Header:
         Exception: Pillow's, of a file that is no image or is truncated.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # large pictures are no attack here
+        warnings.simplefilter("ignore")  # large pictures are not an attack here
         with Image.open(file) as image:
             try:
                 orientation: Any = image.getexif().get(ExifTags.Base.Orientation)
-            except Exception:  # detectron2, too, goes on without
+            except Exception:  # detectron2, too, continues without
                 orientation = None
             header = Header(
                 stored=image.size,

@@ -1,4 +1,4 @@
-"""Annotations in COCO's JSON, one file a split, wherever the files lie."""
+"""Annotations in COCO's JSON, one file a split, wherever the files are."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from mscn_plugin.detection.findings import Findings
 
 _OTHER_TASKS = ("captions", "person_keypoints", "stuff", "panoptic", "image_info")
 _NO_COCO = (
-    "file is no annotation file of COCO, an object with lists images, annotations and categories: "
-    "export it again, or remove it"
+    "file is not an annotation file of COCO, an object with lists images, annotations and "
+    "categories: export it again, or remove it"
 )
 _MANY = 0.25  # of a file's boxes
 
 
 def annotation_files(data: DataFolder) -> list[tuple[str | None, Path]]:
-    """Files of JSON that may be COCO's, with their splits; None where neither name says one."""
+    """Files of JSON that may be COCO's, with their splits; None where neither name states one."""
     files = [file for file in data.with_suffix(".json") if not file.name.startswith(_OTHER_TASKS)]
     found = [(_split(data, file), file) for file in files]
     return [
@@ -222,7 +222,7 @@ def _add_objects(
     for index, item in enumerate(items, 1):
         where = f"{place}, object {item.get('id', f'number {index}')!r}"
         if "id" not in item or str(item["id"]) in seen:
-            findings.note("objects without an id of their own: numbered anew", where)
+            findings.note("objects without an id of their own: renumbered", where)
         seen.add(str(item.get("id")))
         try:
             category, image = _identity(item, "category_id"), _identity(item, "image_id")
@@ -250,7 +250,7 @@ def _refuse_corners(
 ) -> None:
     """Refuse the boxes of a file if they are corners.
 
-    Corners that are taken for width and height stick out wherever the box's center lies beyond the
+    Corners that are taken for width and height stick out wherever the box's center is beyond the
     middle of its image: then many do. Some that do are sloppy, and clipped.
 
     Args:

@@ -1,9 +1,9 @@
 """Detection data of the user's own: read, checked, and written as detectron2 wants them.
 
 Annotations of VOC (XML), COCO (JSON) and YOLO (text) are taken, with the pictures beside them, in
-``images/`` or ``JPEGImages/``; the split is said by lists, by folders (``train/``, ``valid/``) or
-by names of files. Everything is read before training starts: at a gap in the validation data
-detectron2 would stop after its last iteration, and not before. What was repaired is said.
+``images/`` or ``JPEGImages/``; the split is given by lists, by folders (``train/``, ``valid/``)
+or by names of files. Everything is read before training starts: at a gap in the validation data
+detectron2 would stop after its last iteration, and not before. What was repaired is reported.
 
 detectron2 gets a folder in which all is as its own readers want it: of VOC, XML files and links to
 the pictures; of COCO and YOLO, two files of JSON.
@@ -57,7 +57,7 @@ _UNSPLIT = (
 
 @dataclasses.dataclass(frozen=True)
 class DetectionData:
-    """Pictures with their objects, found whole.
+    """Pictures with their objects, checked and complete.
 
     Attributes:
         layout: ``"voc"`` or ``"coco"``, of detectron2's readers and evaluators.
@@ -83,7 +83,7 @@ class DetectionData:
         """Read all annotations and open all pictures.
 
         Raises:
-            ConfigError: with all that must be mended, or there are no data of a known layout.
+            ConfigError: with all that must be fixed, or there are no data of a known layout.
         """
         if not folder.is_dir():
             raise ConfigError(f"--data is {folder}, which is not a folder")
@@ -113,7 +113,7 @@ class DetectionData:
                     f"{nameless} has no names of the classes; it must have a list of them, such as "
                     "names: [cat, dog]"
                 )
-            raise ConfigError(f"{folder} is no detection data: it needs {_LAYOUTS}")
+            raise ConfigError(f"{folder} is not detection data: it needs {_LAYOUTS}")
         splits = _train_and_val(data, read(data, findings), layout, findings)
         for pictures in splits.values():
             check_files(pictures, findings)
@@ -248,7 +248,7 @@ def _train_and_val(
     layout: str,
     findings: Findings,
 ) -> dict[str, list[Picture]]:
-    """Say which pictures train and which validate, holding some out if need be."""
+    """Choose which pictures train and which validate, holding some out if need be."""
     rest = found.pop(None, [])
     if "train" not in found and not set(found) & {"val", "test"}:
         found, rest = {"train": rest}, []

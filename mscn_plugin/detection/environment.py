@@ -33,6 +33,6 @@ def setup_environment() -> None:
 
     register_from_environment()
     if os.environ.get(RESUME_VARIABLE):
-        from mscn_plugin.detection.resumed_order import begin_anew_at_checkpoints
+        from mscn_plugin.detection.resumed_order import reset_at_checkpoints
 
-        begin_anew_at_checkpoints()
+        reset_at_checkpoints()

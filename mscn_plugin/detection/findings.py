@@ -23,7 +23,7 @@ class Findings:
     """Defects and repairs by kind; a kind is a message that names the remedy.
 
     Attributes:
-        refused: what must be mended before anything starts.
+        refused: what must be fixed before anything starts.
         noted: what was repaired, left out or chosen.
     """
 
@@ -36,11 +36,11 @@ class Findings:
         _add(self.refused, kind, where, NUM_REFUSED)
 
     def note(self, kind: str, where: str = "") -> None:
-        """Add something that is said, and does not keep the training from starting."""
+        """Add something to report that does not keep the training from starting."""
         _add(self.noted, kind, where, NUM_NOTED)
 
     def notes(self) -> list[str]:
-        """A line for each kind that is said."""
+        """A line for each kind that was noted."""
         return _lines(self.noted)
 
     def raise_refusals(self, folder: Path) -> None:
@@ -48,10 +48,10 @@ class Findings:
         if not self.refused:
             return
         count = sum(kind.count for kind in self.refused.values())
-        lines = [f"{folder}: defects to be mended before training can start: {count}"]
+        lines = [f"{folder}: defects to fix before training can start: {count}"]
         lines += _lines(self.refused)
         if self.noted:
-            lines += ["beside them, these were seen and would not stop the training", *self.notes()]
+            lines += ["also noted (these would not stop the training)", *self.notes()]
         raise ConfigError("\n".join(lines))
 
 

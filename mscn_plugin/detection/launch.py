@@ -46,13 +46,13 @@ INSTALL = (
     "'git+https://github.com/facebookresearch/detectron2.git' (it is compiled, some minutes)"
 )
 _OWN_KEYS = {
-    "MODEL.MSCN.SIGMA": "it is pre-training's; --sigma says it for checkpoints that do not",
+    "MODEL.MSCN.SIGMA": "it is pre-training's; --sigma gives it if the checkpoint does not",
     "MODEL.WEIGHTS": "it is the converted checkpoint",
-    "OUTPUT_DIR": "--output says it",
+    "OUTPUT_DIR": "--output sets it",
 }
 _DATA_KEYS = {
-    "DATASETS.TRAIN": "--data says it",
-    "DATASETS.TEST": "--data says it",
+    "DATASETS.TRAIN": "--data sets it",
+    "DATASETS.TEST": "--data sets it",
     "MODEL.ROI_HEADS.NUM_CLASSES": "it is the number of the data's classes",
 }
 NUM_CHECKPOINTS = 10
@@ -126,7 +126,7 @@ class Detection(NamedTuple):
         return cfg
 
     def command(self, python: str, num_gpus: int, cfg: Config) -> list[str]:
-        """The command line of VISSL's unmodified tool, which goes on where it can.
+        """The command line of VISSL's unmodified tool, which resumes where it can.
 
         Args:
             cfg: what :meth:`check` returned.
@@ -205,12 +205,12 @@ def detection(
         output: where detectron2 writes.
         data: of ``voc`` and ``coco`` the folder that holds VOC2007/ and VOC2012/, or coco/; without
             it, detectron2's ``DETECTRON2_DATASETS``. Of ``custom`` the data themselves.
-        overrides: detectron2's keys and values of the user's own, behind all others.
+        overrides: detectron2's keys and values of the user's own, after all others.
         run_config: of the pre-training run, whose pixels the detector sees; None: it is not known.
 
     Raises:
         ConfigError: data are missing or broken, with all that is; or the overrides change what
-            the other arguments say.
+            the other arguments set.
     """
     own = {**_OWN_KEYS, **(_DATA_KEYS if dataset == "custom" else {})}
     for key, reason in own.items():
@@ -233,7 +233,7 @@ def detection(
         custom = DetectionData.read(data)
         root = custom.folder
         if output == root or root in output.parents:
-            raise ConfigError(f"--output, {output}, lies in --data; it must be another folder")
+            raise ConfigError(f"--output, {output}, is in --data; it must be another folder")
         environment[VARIABLE] = str(output / CONVERTED_DATA)
         for key, name in zip(("DATASETS.TRAIN", "DATASETS.TEST"), custom.dataset_names.values()):
             settings[key] = (name,)

@@ -21,7 +21,7 @@ class MSCNGeneralizedRCNN(GeneralizedRCNN):
     That detection filters is not stated in the paper (A.4 does not mention it): chosen because the
     encoder has seen filtered images alone, and A.2 and A.3 filter in their evaluations.
     Each image is filtered by itself, normalized and before it is padded to the batch: a filter
-    behind the padding would see an edge that the image does not have, and another one in every
+    after the padding would see an edge that the image does not have, and another one in every
     batch. The filter has no parameters, so that checkpoints are those of ``GeneralizedRCNN``; with
     ``MODEL.MSCN.SIGMA: 0`` the model is that one, bit for bit.
 

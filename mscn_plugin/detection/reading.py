@@ -20,7 +20,7 @@ def read_config(file: Path) -> Any:
     """detectron2's configuration in ``file``, without weights, which detectron2 would load.
 
     Raises:
-        CheckpointError: it is none, holds more than plain values, or takes in another file.
+        CheckpointError: it is not one, holds more than plain values, or takes in another file.
     """
     from detectron2.config import get_cfg
 
@@ -31,7 +31,7 @@ def read_config(file: Path) -> Any:
     try:
         config.merge_from_file(str(file), allow_unsafe=False)
     except Exception as error:  # detectron2 has many ways to refuse a configuration
-        raise CheckpointError(f"{file} is no configuration of detectron2 ({error!r})") from None
+        raise CheckpointError(f"{file} is not a configuration of detectron2 ({error!r})") from None
     config.MODEL.WEIGHTS = ""
     return config
 
@@ -56,12 +56,12 @@ def read_class_names(file: Path) -> list[str]:
     """The names in ``classes.json``.
 
     Raises:
-        CheckpointError: it is no list of names.
+        CheckpointError: it is not a list of names.
     """
     try:
         names = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file} is no list of names ({error})") from None
+        raise CheckpointError(f"{file} is not a list of names ({error})") from None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise CheckpointError(f"{file} is no list of names")
+        raise CheckpointError(f"{file} is not a list of names")
     return names

@@ -1,4 +1,4 @@
-"""Whether and from where a detector's training goes on.
+"""Whether and from where a detector's training resumes.
 
 detectron2 resumes iteration, weights, optimizer and schedule from the checkpoint that
 ``last_checkpoint`` names; :mod:`mscn_plugin.detection.resumed_order` adds the order of the images.
@@ -47,16 +47,16 @@ def recipe_of(checkpoint: str, data: str, classes: Any, cfg: Config) -> dict[str
 
 
 def refuse_another(output: Path, recipe: dict[str, Any]) -> None:
-    """Refuse to go on with, or to be content with, a detector of another recipe.
+    """Refuse to resume, or to count as finished, a detector of another recipe.
 
     Raises:
         ConfigError: names what differs, and the ways out.
     """
-    ways = "--output names a new folder, and --restart begins anew in this one"
+    ways = "--output names a new folder, and --restart starts over in this one"
     if not (output / RECIPE).is_file():
         if checkpoints(output):
             raise ConfigError(
-                f"{output} holds a detector that does not say its checkpoint, data and "
+                f"{output} holds a detector that does not state its checkpoint, data and "
                 f"configuration ({RECIPE} is missing); {ways}"
             )
         return
@@ -87,28 +87,28 @@ def finished(output: Path) -> dict[str, float] | None:
 
 
 def rewind(output: Path) -> list[str]:
-    """Let detectron2 go on from the newest complete checkpoint; returns what is to be said.
+    """Let detectron2 resume from the newest complete checkpoint; returns messages about it.
 
-    Lines of later iterations are taken out of ``metrics.json``, which will get them again.
+    Lines of later iterations are removed from ``metrics.json``, which will get them again.
     """
-    said = []
+    messages = []
     chosen, iteration = None, -1
     for file in checkpoints(output):
         try:
             chosen, iteration = file, load_complete(file)["iteration"]
         except CheckpointError as error:
-            said.append(f"passing over a damaged checkpoint: {error}")
+            messages.append(f"skipping a damaged checkpoint: {error}")
             continue
-        said.append(f"going on from {file}, after iteration {iteration}")
+        messages.append(f"resuming from {file}, after iteration {iteration}")
         break
     last = output / _LAST
     last.unlink(missing_ok=True)
     if chosen is not None:
         write_text(last, chosen.name)
     elif output.is_dir() and (output / RECIPE).is_file():
-        said.append("there is no complete checkpoint: beginning with the first iteration")
+        messages.append("there is no complete checkpoint: starting with the first iteration")
     cut_log(output / "metrics.json", iteration)
-    return said
+    return messages
 
 
 def checkpoints(output: Path) -> list[Path]:
@@ -118,7 +118,7 @@ def checkpoints(output: Path) -> list[Path]:
 
 
 def set_aside(output: Path) -> Path | None:
-    """Move the files of the detector before into ``replaced-<n>``; returns it, or None."""
+    """Move the files of the previous detector into ``replaced-<n>``; returns it, or None."""
     names = (RECIPE, RESULTS, _LAST, "metrics.json", "log.txt*", "events.*", "model_*.pth")
     old = [path for name in names for path in output.glob(name)]
     return move_aside(output, old) if old else None

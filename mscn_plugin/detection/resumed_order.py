@@ -1,8 +1,8 @@
 """The order of the images after a resume: that of a run which was never interrupted.
 
 detectron2's checkpoints do not hold its place in the order of the images, nor the state of its
-random generators. So at each checkpoint both begin anew, from ``SEED`` and the iteration, in the
-run that goes on as in one that is resumed there: on a CPU the two end with equal weights.
+random generators. So at each checkpoint both are reset, from ``SEED`` and the iteration, in the run
+that continues as in one that is resumed there: on a CPU the two end with equal weights.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from detectron2.utils.env import seed_all_rng
 
 from mscn_plugin.types import Config
 
-_STRIDE = 1000  # of seeds between two iterations: more than ranks that there are
+_STRIDE = 1000  # of seeds between two iterations: more than there are ranks
 
 
-class BeginAnewAtCheckpoints(HookBase):
+class ResetAtCheckpoints(HookBase):
     """Seeds all generators and builds the loader again, wherever a checkpoint is.
 
     The last of the hooks: what an evaluation draws comes before it. Without ``SEED`` there is no
@@ -31,14 +31,14 @@ class BeginAnewAtCheckpoints(HookBase):
 
     def before_train(self) -> None:
         if self.trainer.start_iter > 0:
-            self._begin_anew(self.trainer.start_iter)
+            self._reset(self.trainer.start_iter)
 
     def after_step(self) -> None:
         iteration = self.trainer.iter + 1
         if iteration % self.cfg.SOLVER.CHECKPOINT_PERIOD == 0 and iteration < self.trainer.max_iter:
-            self._begin_anew(iteration)
+            self._reset(iteration)
 
-    def _begin_anew(self, iteration: int) -> None:
+    def _reset(self, iteration: int) -> None:
         if self.cfg.SEED < 0:
             return
         seed = self.cfg.SEED + _STRIDE * iteration + comm.get_rank()
@@ -50,11 +50,11 @@ class BeginAnewAtCheckpoints(HookBase):
                 hook._data_iter = None
 
 
-def begin_anew_at_checkpoints() -> None:
+def reset_at_checkpoints() -> None:
     """Give every trainer of this process the hook."""
     build = DefaultTrainer.build_hooks
 
     def build_hooks(trainer: Any) -> list[HookBase]:
-        return [*build(trainer), BeginAnewAtCheckpoints(trainer.cfg)]
+        return [*build(trainer), ResetAtCheckpoints(trainer.cfg)]
 
     DefaultTrainer.build_hooks = build_hooks

@@ -1,4 +1,4 @@
-"""Lists of pictures in text files whose names say the split, such as ``train.txt``."""
+"""Lists of pictures in text files whose names state the split, such as ``train.txt``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TWICE = "picture is twice in a list: taken once"
 
 
 def lists_by_name(data: DataFolder, files: Iterable[Path], findings: Findings) -> dict[str, Path]:
-    """The lists among ``files``, in the order of their names, by the split that a name says."""
+    """The lists among ``files``, in the order of their names, by the split that a name states."""
     found: dict[str, Path] = {}
     for file in files:
         split = split_named(file.stem)

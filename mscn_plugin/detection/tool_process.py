@@ -21,7 +21,7 @@ _GPU_MEMORY = re.compile(r"OutOfMemoryError|CUDA out of memory")
 
 
 def run(command: list[str], environment: dict[str, str]) -> None:
-    """Run the tool to its end; its messages are handed on.
+    """Run the tool to its end; its messages are passed on.
 
     Raises:
         RunError: it failed.
@@ -30,7 +30,7 @@ def run(command: list[str], environment: dict[str, str]) -> None:
     last: collections.deque[str] = collections.deque(maxlen=100)
     process = None
     try:
-        # A handler that raises while the process is started would leave nobody who could end it.
+        # If a handler raised while the process is started, nothing could end the process.
         with handlers_held_back(SCRIPT_SIGNALS):
             process = subprocess.Popen(
                 command,
@@ -67,7 +67,7 @@ def _hand_on(
         for line in process.stderr:
             sys.stderr.write(line)
             last.append(line)
-    except (OSError, ValueError) as error:  # nobody reads what this process says
+    except (OSError, ValueError) as error:  # nothing reads this process's output
         failures.append(error)
 
 
@@ -83,7 +83,7 @@ def end(process: subprocess.Popen[str]) -> None:
 
 def reason(status: int, messages: str) -> str:
     """Why the tool ended with ``status``, which is not 0."""
-    again = "the same command goes on from the last checkpoint"
+    again = "the same command resumes from the last checkpoint"
     if status == -signal.SIGKILL or _KILLED.search(messages):
         return (
             "VISSL's tool was killed, probably out of memory: use fewer images "
@@ -96,4 +96,4 @@ def reason(status: int, messages: str) -> str:
         )
     if status < 0:
         return f"VISSL's tool was ended by {signal.Signals(-status).name}; {again}"
-    return f"VISSL's tool ended with status {status}; its messages stand above"
+    return f"VISSL's tool ended with status {status}; see its messages above"

@@ -50,7 +50,7 @@ class Transfer:
         num_gpus: 0 for the CPU.
         overrides: of detectron2's configuration: key, value, key, value.
         restart: set aside what is in the folder, in place of resuming it.
-        config: of the pre-training run, or None where it does not lie beside the checkpoint.
+        config: of the pre-training run, or None where it is not beside the checkpoint.
     """
 
     checkpoint: Path
@@ -83,7 +83,7 @@ class Transfer:
             refuse_another(self.output, recipe)
             done = finished(self.output)
             if done is not None:
-                print(f"{self.output} is finished; --restart begins anew", flush=True)
+                print(f"{self.output} is finished; --restart starts over", flush=True)
                 return done
         lock.refuse_if_held(self.output)
         count = convert(self.checkpoint, weights)
@@ -99,11 +99,11 @@ class Transfer:
         return numbers
 
     def _prepare(self, job: Detection, recipe: dict[str, Any]) -> None:
-        """Write what detectron2 starts from, and say it."""
+        """Write what detectron2 starts from, and report it."""
         if self.restart:
             aside = set_aside(self.output)
             if aside:
-                print(f"beginning anew: the files of the detector before are in {aside}")
+                print(f"starting over: the files of the previous detector are in {aside}")
         if job.data:
             print("\n".join([str(job.data.folder), *job.data.notes]))
             job.data.write(self.output / CONVERTED_DATA)

@@ -1,4 +1,4 @@
-"""Annotations in VOC's XML, one file a picture, wherever the files lie."""
+"""Annotations in VOC's XML, one file a picture, wherever the files are."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _read_file(data: DataFolder, file: Path, findings: Findings) -> Picture | No
         size = _size(root)
     except (OSError, ValueError, LookupError, ElementTree.ParseError, expat.ExpatError) as error:
         findings.refuse(
-            "XML file is no annotation of VOC: export it again, in UTF-8, or remove it",
+            "XML file is not an annotation of VOC: export it again, in UTF-8, or remove it",
             f"{place} ({str(error)[:100]})",
         )
         return None

@@ -20,9 +20,9 @@ from mscn_plugin.types import is_whole
 
 _LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 _NO_LABELS = ("classes.txt", "readme.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
-"""Files beside the labels; pictures may have these names, too: :func:`_is_beside_labels`."""
+"""Files next to the labels; pictures may have these names, too: :func:`_is_beside_labels`."""
 _OF_DATA = ("train", "val", "nc", "path")
-"""Keys of ``data.yaml`` beside ``names``."""
+"""Keys of ``data.yaml`` in addition to ``names``."""
 
 
 def names_file(data: DataFolder) -> Path | None:
@@ -84,7 +84,7 @@ def read_yolo(data: DataFolder, findings: Findings) -> dict[str | None, list[Pic
     file = names_file(data)
     assert file is not None, "names_file has found one"
     names = _names(data, file, findings)
-    # Beside a list of names it says the splits, too.
+    # Next to a list of names, data.yaml may still state the splits.
     yaml = file if file.suffix.lower() in YAML else file_without_names(data)
     num_of_keypoints = _num_of_keypoints(data, yaml, findings) if yaml else 0
     stated = stated_splits(data, yaml, findings)
@@ -126,7 +126,7 @@ def _names(data: DataFolder, file: Path, findings: Findings) -> dict[int, str]:
             content = file.read_text(encoding="utf-8-sig").strip().splitlines()
         pairs = list(content.items() if isinstance(content, dict) else enumerate(content))
         if not all(isinstance(name, (str, int, float)) for _, name in pairs):
-            raise ValueError("a name is no text")
+            raise ValueError("a name is not text")
         return {int(key): class_name(str(name), place, findings) for key, name in pairs}
     except (TypeError, ValueError) as error:
         findings.refuse(
@@ -137,7 +137,7 @@ def _names(data: DataFolder, file: Path, findings: Findings) -> dict[int, str]:
 
 
 def _num_of_keypoints(data: DataFolder, file: Path, findings: Findings) -> int:
-    """So many numbers of keypoints are behind each box: ``kpt_shape`` says it."""
+    """The number of keypoints' numbers after each box, by ``kpt_shape``."""
     shape = read_yaml(file).get("kpt_shape")
     if shape is None:
         return 0
@@ -194,14 +194,14 @@ def _objects(
 def _without_keypoints(numbers: list[float], count: int) -> list[float]:
     if len(numbers) not in (4, 4 + count):
         raise ValueError(
-            f"it has {len(numbers)} numbers behind the class; kpt_shape says {4 + count}"
+            f"it has {len(numbers)} numbers after the class; kpt_shape states {4 + count}"
         )
     return numbers[:4]
 
 
 def _object(name: str, numbers: list[float], width: int, height: int, where: str) -> Annotation:
     if numbers and (min(numbers) < -0.5 or max(numbers) > 1.5):
-        raise ValueError(f"{max(numbers, key=abs):g} is no part of a picture")
+        raise ValueError(f"{max(numbers, key=abs):g} is not a fraction of a picture")
     if len(numbers) == 4:
         x, y, w, h = numbers
         if w < 0 or h < 0:
@@ -209,7 +209,7 @@ def _object(name: str, numbers: list[float], width: int, height: int, where: str
         box = ((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height)
         return Annotation(name, box, where)
     if len(numbers) < 6 or len(numbers) % 2:
-        raise ValueError(f"it has {len(numbers)} numbers behind the class")
+        raise ValueError(f"it has {len(numbers)} numbers after the class")
     points = [side * (height if place % 2 else width) for place, side in enumerate(numbers)]
     xs, ys = points[::2], points[1::2]
     return Annotation(name, (min(xs), min(ys), max(xs), max(ys)), where, segmentation=[points])

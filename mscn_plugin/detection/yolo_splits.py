@@ -51,8 +51,8 @@ def stated_splits(data: DataFolder, yaml: Path | None, findings: Findings) -> St
     """
     known = set(data.pictures())
     stated = StatedSplits({}, set())
-    statements = [*_of_yaml(data, yaml, findings)] or _of_darknet(data)
-    for source, split, text in statements:
+    in_yaml = [*_of_yaml(data, yaml, findings)] if yaml else []
+    for source, split, text in in_yaml or _of_darknet(data):
         pictures = _pictures_named(data, source, split, text, known, stated.lists, findings)
         if pictures is not None:
             stated.pictures.setdefault(split, set()).update(pictures)
@@ -64,11 +64,9 @@ def stated_splits(data: DataFolder, yaml: Path | None, findings: Findings) -> St
     return stated._replace(pictures=_different(stated.pictures, findings))
 
 
-def _of_yaml(
-    data: DataFolder, yaml: Path | None, findings: Findings
-) -> Iterator[tuple[Path, str, str]]:
+def _of_yaml(data: DataFolder, yaml: Path, findings: Findings) -> Iterator[tuple[Path, str, str]]:
     """File, split and the list or folder that it names."""
-    for key, value in read_yaml(yaml).items() if yaml else ():
+    for key, value in read_yaml(yaml).items():
         split = split_named(str(key))
         for text in _texts(value) if split else ():
             if isinstance(text, str):
@@ -113,7 +111,7 @@ def _pictures_named(
         data,
         f"{data.name(source)}: {split} is {text!r}",
         "list or folder of a split is there several times: keep one",
-        "list or folder of a split is not there: passed over",
+        "list or folder of a split is not there: ignored",
         findings,
     )
     if place is None:
@@ -173,7 +171,7 @@ def _different(pictures: dict[str, set[Path]], findings: Findings) -> dict[str, 
     for split in filter(pictures.get, _SPLITS):
         same = next((other for other in kept if kept[other] == pictures[split]), None)
         if same:
-            findings.note(f"{split} is stated to be the pictures of {same}: passed over")
+            findings.note(f"{split} is stated to be the pictures of {same}: ignored")
         else:
             kept[split] = pictures[split]
     return {**{split: found for split, found in pictures.items() if not found}, **kept}

@@ -61,8 +61,8 @@ class Objects(NamedTuple):
 
     Attributes:
         file: the list of boxes.
-        named: the same from the data set's folder on, or by its name alone where it lies
-            elsewhere: results say the same on every machine.
+        named: the same from the data set's folder on, or by its name alone where it is
+            elsewhere: results read the same on every machine.
         names: of all images, by which folds are chosen: paths from the images' common folder.
         boxes: left, top, right, bottom in fractions of the crop, from 0 to 1, ``[N, 4]``; NaN
             where an image has none.
@@ -190,7 +190,7 @@ def _named(file: Path, data: object) -> str:
 def on_crop(
     corners: np.ndarray, size: tuple[int, int], transforms: Sequence[dict[str, Any]]
 ) -> np.ndarray:
-    """A box as it lies in the image that the trunk sees.
+    """A box in the image that the trunk sees.
 
     Args:
         corners: left, top, right, bottom in pixels of the picture, ``[4]``.
@@ -198,7 +198,7 @@ def on_crop(
         transforms: ``DATA.TEST.TRANSFORMS``, which may resize and crop in the middle.
 
     Returns:
-        The same in fractions of width and height, from 0 to 1: of what lies outside nothing is
+        The same in fractions of width and height, from 0 to 1: of what is outside nothing is
         left, and a box without area where all of it does.
 
     Raises:
@@ -233,7 +233,7 @@ def _two(size: Any) -> tuple[int, int]:
 
 
 def measured(objects: Objects, folder: str, layer: str) -> dict[str, Any]:
-    """What the features of one layer say of the boxes.
+    """What the features of one layer tell about the boxes.
 
     Args:
         folder: of the features that :meth:`BoxesEngine.extract` wrote.

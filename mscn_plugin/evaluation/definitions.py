@@ -27,12 +27,12 @@ BOXES = "boxes"
 BOX_PREDICTORS = {"trunk": "trunk", "untrained": "untrained trunk", "mean_box": "mean box"}
 """What predicts boxes, by its key below :data:`BOXES`, in words."""
 DETAILS = (CURVES, BOXES)
-"""Keys of what an evaluation may measure beside its metrics."""
+"""Keys of what an evaluation may measure in addition to its metrics."""
 FEW_LABELS = (1, 10)
 """Percentages of the labels; the paper fine-tunes with 1% (section 5.1)."""
 CLASSIFIERS = {"knn": "kNN", "linear_probe": "linear probe"}
 BASELINES = {"untrained": "untrained trunk", "color_histogram": "color histogram"}
-"""What is measured beside the trunk on hidden images, by its key below :data:`CURVES`, in words."""
+"""What else is measured on hidden images than the trunk, by its key below :data:`CURVES`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,7 +33,7 @@ class EvaluationRun(ToolRun):
 
     Attributes:
         evaluation: what to run.
-        overrides: everything on the command line behind the config, but for SLURM's keys.
+        overrides: everything on the command line after the config, except SLURM's keys.
         folder: of all evaluations of the checkpoint.
         digest: of the checkpoint's file.
         slurm: overrides that send the evaluation to SLURM; empty to run it here.
@@ -64,7 +64,7 @@ class EvaluationRun(ToolRun):
         return self.folder / f"{self.evaluation.config}-{name}"
 
     def read_metrics(self) -> dict[str, float] | None:
-        """The numbers of the last epoch of this checkpoint; others are no result.
+        """The numbers of the last epoch of this checkpoint; others are not a result.
 
         Those that could not be measured, as the SVMs' of classes of few images, are left out.
 
@@ -78,7 +78,7 @@ class EvaluationRun(ToolRun):
         return {title: number for title, number in found.items() if number is not None}
 
     def details(self) -> dict[str, Any]:
-        """What was measured beside the metrics, of :data:`DETAILS`, of the one layer."""
+        """What was measured in addition to the metrics, of :data:`DETAILS`, of the one layer."""
         line = self._last_line() or {}
         return {key: next(iter(line[key].values())) for key in DETAILS if key in line}
 

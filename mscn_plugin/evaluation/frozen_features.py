@@ -2,7 +2,7 @@
 
 VISSL's own tools for these assert a GPU. With ``engine_name=mscn_frozen_features`` its launcher
 runs them wherever it can train, from one process to many, locally or on SLURM, for any
-configuration that says how to extract features: VISSL's benchmark configs among them.
+configuration that states how to extract features: VISSL's benchmark configs among them.
 """
 
 from __future__ import annotations

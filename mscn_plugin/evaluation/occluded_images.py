@@ -1,4 +1,4 @@
-"""Images of which a share is hidden, behind the high-pass filter or in the picture in front of it.
+"""Images of which a share is hidden, after the high-pass filter or in the picture before it.
 
 What is hidden depends on an image's place in the data set and on nothing of the run.
 
@@ -24,8 +24,8 @@ class Shown(NamedTuple):
     """Images as a trunk is given them.
 
     Attributes:
-        seen: behind the filter, ``[B, C, H, W]``.
-        picture: in front of it; None where something was hidden behind it.
+        seen: after the filter, ``[B, C, H, W]``.
+        picture: before the filter; None where something was hidden after it.
     """
 
     seen: Tensor
@@ -41,7 +41,7 @@ def versions(
         split: ``"train"`` or ``"test"``.
         images: ``[B, C, H, W]``, normalized, not filtered.
         indices: of the images in their data set.
-        sigma: of the filter in pixels; 0: behind the filter is the picture.
+        sigma: of the filter in pixels; 0: after the filter is the picture.
         cell_size: in pixels, one number or height and width.
     """
     clean = high_pass(images, sigma)
@@ -73,7 +73,7 @@ def hide(
     """Images with a share hidden under each of :data:`CONDITIONS`, by its name.
 
     Args:
-        images, filtered: ``[B, C, H, W]``, in front of the filter and behind it; a condition
+        images, filtered: ``[B, C, H, W]``, before the filter and after it; a condition
             hides a part of the one or the other, and gives what it takes.
         noise: of their shape, of variance 1.
         share, indices, cell_size: as for :func:`hidden_pixels`.

@@ -134,7 +134,7 @@ def without_filter(cfg: Config) -> Config:
     """A copy of the configuration whose images reach the trunk unfiltered.
 
     Raises:
-        ConfigError: something else comes behind the filter, and would come in front of it.
+        ConfigError: something else comes after the filter, and would come before it.
     """
     cfg = copy.deepcopy(cfg)
     for split in ("TRAIN", "TEST"):

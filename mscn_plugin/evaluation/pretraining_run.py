@@ -33,7 +33,7 @@ from mscn_plugin.transforms.stated import (
 from mscn_plugin.types import value_at
 
 _OF_IMAGES = ("PIXEL_RANGE", "CHANNELS", "ARRAY_LAYOUT")
-"""Keys of ``config.MSCN`` that say how images are read: a run's evaluations read as it does."""
+"""Keys of ``config.MSCN`` that state how images are read: a run's evaluations read as it does."""
 _INPUT_TYPE = "MODEL.INPUT_TYPE"
 _LAYERS = "MODEL.FEATURE_EVAL_SETTINGS.LINEAR_EVAL_FEAT_POOL_OPS_MAP"
 
@@ -48,7 +48,7 @@ class PretrainingRun:
         config: the run's configuration, or None where it is neither beside the file nor in it.
         sigma: of its high-pass filter in pixels, 0 without one.
         crop: height and width of its views in pixels, or None where they are not known.
-        epochs: that the checkpoint has seen, or None where it does not say it.
+        epochs: that the checkpoint has seen, or None where it does not state it.
     """
 
     folder: Path
@@ -63,10 +63,10 @@ class PretrainingRun:
         """Read a checkpoint, or the newest one of the folder that ``path`` names.
 
         Args:
-            sigma: of pre-training, where neither checkpoint nor configuration say it.
+            sigma: of pre-training, where neither checkpoint nor configuration state it.
 
         Raises:
-            CheckpointError: it is no checkpoint, or says another sigma or none.
+            CheckpointError: it is not a checkpoint, or states another sigma or none.
         """
         folder = (path if path.is_dir() else path.parent).absolute()
         path = checkpoint_of(path)
@@ -84,7 +84,7 @@ class PretrainingRun:
         except ConfigError as error:
             raise CheckpointError(f"{source}: {error}") from None
         except (AttributeError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from None
+            raise CheckpointError(f"{source} is not a configuration of VISSL ({error!r})") from None
         return dataclasses.replace(run, sigma=resolve_sigma(path, stated, sigma))
 
     @property

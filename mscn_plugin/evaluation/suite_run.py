@@ -83,7 +83,7 @@ class SuiteRun:
     digests: dict[tuple[str, int | None], str] = dataclasses.field(default_factory=dict)
 
     def begin(self) -> dict[str, Any]:
-        """What ``results.json`` says of all evaluations; makes the output's folder.
+        """What ``results.json`` states about all evaluations; makes the output's folder.
 
         What an earlier call has left there stays, as far as it is what this call would measure.
 
@@ -127,7 +127,7 @@ class SuiteRun:
             earlier = json.loads(file.read_text())
             differing = [what for key, what in _SETTINGS.items() if earlier[key] != results[key]]
             if differing:
-                of = f"{file} is of {' and '.join(differing)}, and begins anew; {stay}"
+                of = f"{file} is of {' and '.join(differing)}, and starts over; {stay}"
                 return of if earlier["evaluations"] else None
             lost = []
             for evaluation in SUITES[self.suite]:
@@ -144,7 +144,7 @@ class SuiteRun:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # none, or not of this version
         of = f"of other images, boxes or settings, or of an earlier version, in {', '.join(lost)}"
-        return f"{file} is {of}, and begins anew there; {stay}" if lost else None
+        return f"{file} is {of}, and starts over there; {stay}" if lost else None
 
     def _kept(
         self,
@@ -180,9 +180,9 @@ class SuiteRun:
 
     def _evaluate(self, results: dict[str, Any]) -> None:
         file = self.output / "results.json"
-        written, said = _text(file), False
+        written, reported = _text(file), False
         bar_format = "{desc:<30}{percentage:3.0f}%|{bar}| {elapsed}"
-        # disable=None: no bar where nobody looks.
+        # disable=None: no bar where the output is not a terminal.
         with tqdm(total=len(self.evaluations), bar_format=bar_format, disable=None) as bar:
             for place, evaluation in enumerate(self.evaluations):
                 bar.set_description_str(evaluation.config)
@@ -192,11 +192,11 @@ class SuiteRun:
                 show = functools.partial(_show, bar, place)
                 entry = _entry(launch, show)
                 with alone_in(self.output):
-                    if _text(file) != written:  # a call at work beside this one has added to it
+                    if _text(file) != written:  # another running call has added to it
                         lost = self._keep_earlier(results)
-                        if lost and not said:  # once, however often both write
+                        if lost and not reported:  # once, however often both write
                             bar.write(lost, file=sys.stderr)
-                            said = True
+                            reported = True
                     before = results["evaluations"].get(evaluation.config, {})
                     if "skipped" in entry and "metrics" in before:  # of an earlier call
                         entry = before
@@ -265,7 +265,7 @@ def choose(suite: str, names: Sequence[str] | None) -> list[Evaluation]:
 def assumptions(run: PretrainingRun, evaluations: Sequence[Evaluation]) -> list[str]:
     """Warnings that images are prepared as the configs have it; none where the run's way is known.
 
-    Without the run's configuration nobody knows what its images went through, the filter apart.
+    Without the run's configuration nothing but the filter is known of how images were processed.
     """
     if run.config is not None:
         return []
@@ -323,7 +323,7 @@ def data_folders(
 
 
 def load_baseline(path: Path | None) -> dict[str, Any] | None:
-    """What ``results.json`` of another checkpoint says of its evaluations and their images."""
+    """What ``results.json`` of another checkpoint states about its evaluations and their images."""
     if path is None:
         return None
     file = path / "results.json" if path.is_dir() else path

@@ -129,7 +129,7 @@ def markdown(results: dict[str, Any], baseline: dict[str, Any] | None) -> str:
 
 
 def _measured(results: dict[str, Any], key: str) -> list[dict[str, Any]]:
-    """What was measured beside the metrics, of :data:`DETAILS`."""
+    """What was measured in addition to the metrics, of :data:`DETAILS`."""
     return [evaluation[key] for evaluation in results["evaluations"].values() if key in evaluation]
 
 
@@ -138,7 +138,7 @@ def about_occlusion(measured: dict[str, Any]) -> str:
 
     Args:
         measured: as :class:`~mscn_plugin.evaluation.occlusion.OcclusionEngine` gives it of a layer;
-            earlier versions do not say it.
+            earlier versions do not state it.
     """
     return f"Areas (parts hidden) of {number_hidden(measured)} validation images."
 
@@ -159,7 +159,7 @@ def _of_the_baseline(results: dict[str, Any], baseline: dict[str, Any]) -> list[
         stated = " ".join(f"`{override}`" for override in overrides) or "none"
         lines.append(f"The baseline's overrides are others: {stated}.")
     if images is None:
-        lines.append("The baseline does not say on which images it was measured.")
+        lines.append("The baseline does not state on which images it was measured.")
     for name, here in results.get("measured_on", {}).items():
         there = (images or {}).get(name, here)
         if there != here:

@@ -1,4 +1,4 @@
-"""What experiments' runs say beside their last accuracies: evaluations, and accuracies by epoch.
+"""What runs of experiments have besides their last accuracies: evaluations, accuracies by epoch.
 
 Rows are those of :mod:`mscn_plugin.experiments.results`, with ``epochs`` and ``evaluations``.
 """

@@ -36,7 +36,7 @@ def cell(values: Sequence[float], seeds: int) -> str | None:
 
 
 def of_fewer(number: int, seeds: int) -> str:
-    """What is said behind a mean over ``number`` of the seeds that its table states."""
+    """The note after a mean over ``number`` of the seeds that its table states."""
     return "" if number == seeds else f" ({number} seed{'s' if number > 1 else ''})"
 
 

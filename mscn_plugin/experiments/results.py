@@ -1,4 +1,4 @@
-"""What a set of runs says: means and intervals, tables, plots.
+"""The results of a set of runs: means and intervals, tables, plots.
 
 A row is what ``results.json`` holds of a run: ``suite``, ``experiment``, ``title``, ``seed``,
 ``paper`` (the paper's accuracy in percent, or None), ``data``, ``images`` and ``given`` (the data's
@@ -38,7 +38,7 @@ run is ``mscn evaluate RUN --suite paper``."""
 def summary(rows: Rows) -> list[list[Any]]:
     """A line for each experiment: title, seeds, mean and interval of each metric, the paper's.
 
-    A cell over fewer seeds than the line's says over how many.
+    A cell over fewer seeds than the line's states over how many.
     """
     lines = []
     for name, of_one in by_experiment(rows).items():
@@ -92,8 +92,8 @@ def merged(old: Rows, new: Rows) -> Rows:
     """``new`` and what it does not replace of ``old``, in the suites' order.
 
     Only :func:`comparable` rows stay. A run that had been evaluated before, and whose numbers are
-    the same, keeps the evaluations that this call did not ask for. A result stays, too, where the
-    same run or evaluation failed in this call, as it does while another call is at work on it.
+    the same, keeps the evaluations that this call did not request. A result stays, too, where the
+    same run or evaluation failed in this call, as it does while another call is running it.
     """
     replaced = {_place(row): row for row in new}
     kept = []
@@ -129,7 +129,7 @@ def comparable(old: Rows, new: Rows) -> Rows:
 
     Rows of other data or of other overrides cannot, the scale's own among them, which a later
     version may change: a mean over both would mean nothing. Nor can those of an earlier version
-    that do not say which images a folder of this name held.
+    that do not state which images a folder of this name held.
     """
     given = {_settings(row) for row in new}
     made = {(row["suite"], row["experiment"]): _overrides(row) for row in new}

@@ -16,7 +16,7 @@ from mscn_plugin.runs.launch import ToolRun
 METRICS = {"kNN": "knn", "linear probe": "linear_probe"}
 """Titles of the numbers of the online evaluation, and its names for them."""
 UNTRAINED = {f"{title}, untrained": name for title, name in METRICS.items()}
-"""The same of the trunk before its first step: a filter alone changes what it says of a picture."""
+"""The same of the trunk before its first step: a filter alone changes its features of a picture."""
 
 
 def shown(metric: str) -> str:
@@ -87,7 +87,7 @@ class ExperimentRun(ToolRun):
 
 
 def _named(line: dict[str, Any]) -> dict[str, Any]:
-    """The line with its images from the data set's folder on: results say the same elsewhere."""
+    """The line with its images from the data set's folder on: results read the same elsewhere."""
     images = line.get("images")
     if not images:
         return line

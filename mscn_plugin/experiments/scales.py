@@ -28,7 +28,7 @@ class Scale:
     factor: float = 1.0
 
     def overrides(self, experiment: Experiment, config: dict[str, Any], seed: int) -> list[str]:
-        """Everything behind ``config=``, for VISSL's tool.
+        """Everything after ``config=``, for VISSL's tool.
 
         Args:
             config: the ``config`` part of the experiment's config, as composed.

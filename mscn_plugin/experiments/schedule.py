@@ -185,7 +185,7 @@ class Schedule:
                 "files": self._files,
                 "given": self.overrides,
                 "config": plan.run.config,
-                # Where the data lie says nothing elsewhere.
+                # The place of the data means nothing elsewhere.
                 "overrides": [o for o in plan.run.overrides if not o.startswith(f"{_DATA}=")],
                 "folder": plan.run.output.name,
                 **outcomes[plan.run.output],
@@ -225,7 +225,7 @@ class Schedule:
         same = comparable(told, list(new)) if new else told
         for kept, before, why in (
             (known, rows, "of experiments that this version does not have"),
-            (told, known, "of an earlier version, which do not say their images"),
+            (told, known, "of an earlier version, which do not state their images"),
             (same, told, "of other data or overrides; --output keeps them apart"),
         ):
             if len(kept) < len(before):
@@ -253,7 +253,7 @@ def _is_known(row: dict[str, Any]) -> bool:
 def run_all(runs: Iterable[ToolRun], jobs: int) -> dict[Path, dict[str, Any]]:
     """The outcome of every run by its folder; none of those that a signal has stopped."""
     by_folder = {run.output: run for run in runs}
-    # disable=None: no bar where nobody looks.
+    # disable=None: no bar where the output is not a terminal.
     with (
         ThreadPoolExecutor(jobs) as executor,
         tqdm(total=len(by_folder), disable=None, bar_format=_BAR) as bar,
@@ -290,6 +290,6 @@ def _outcome(run: ToolRun, bar: Any) -> dict[str, Any]:
 
 
 def _name(run: ToolRun) -> str:
-    """A run's folder; of an evaluation, which lies in its run's, both."""
+    """A run's folder; of an evaluation, which is in its run's, both."""
     own: str = run.output.name
     return f"{run.output.parents[1].name}, {own}" if isinstance(run, EvaluationRun) else own

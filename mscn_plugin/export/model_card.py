@@ -75,7 +75,7 @@ The trunk of a network that VISSL trained{loss}, without its heads: {features} f
 
 ## Fine-tuning
 
-A new linear layer behind the features, and all weights trained on, with the same
+A new linear layer after the features, and all weights trained further, with the same
 preprocessing{and_filter} in front. The paper (A.3) takes 20 epochs of SGD with momentum, without
 weight decay, in batches of 256, at a rate of 0.002 for the trunk and of 0.5 for the linear layer.
 

@@ -91,7 +91,7 @@ class Preprocessing(NamedTuple):
 
 
 def assumption(checkpoint: Path, images: str) -> str:
-    """A warning that nothing says what a checkpoint's images went through.
+    """A warning that it is not stated how a checkpoint's images were processed.
 
     Args:
         images: what is assumed of them, in words.
@@ -189,7 +189,7 @@ def _side(resize: dict[str, Any], channels: int | None) -> int:
     """The one side in pixels of a resize, alone or in a list."""
     for key, usual in (("max_size", None), ("antialias", True)):
         value = resize.get(key, usual)
-        # Pillow resizes pictures with antialiasing, whatever is asked for.
+        # Pillow resizes pictures with antialiasing, whatever is requested.
         if value != usual and (key == "max_size" or channels is not None):
             raise ConfigError(
                 f"config.DATA.TEST.TRANSFORMS has {resize['name']} with {key} {value!r}, which an "

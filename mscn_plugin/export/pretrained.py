@@ -77,7 +77,7 @@ def load_pretrained(
     ResNet-50.
 
     Args:
-        sigma: of pre-training's filter in pixels, for a checkpoint that does not say it.
+        sigma: of pre-training's filter in pixels, for a checkpoint that does not state it.
         trusted: load by pickle, which can run code that the file holds.
         size: side of the images in pixels; None: that of the run's evaluation, else 224.
 
@@ -98,7 +98,7 @@ def load_pretrained(
     except ConfigError as error:
         raise CheckpointError(f"{source}: {error}") from None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from None
+        raise CheckpointError(f"{source} is not a configuration of VISSL ({error!r})") from None
     return Pretrained(
         trunk=_trunk(model_config, weights, path),
         model_config=model_config,

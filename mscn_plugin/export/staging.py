@@ -26,7 +26,7 @@ def staged(output: Path) -> Iterator[Path]:
                 remove_abandoned(output)
                 folder = stack.enter_context(staging_folder(output))
             except OSError as error:
-                raise ConfigError(f"--output {output} is no folder to write to ({error})") from None
+                raise ConfigError(f"--output {output} cannot be written to ({error})") from None
             yield folder
             for file in sorted(folder.iterdir()):
                 sync(file)

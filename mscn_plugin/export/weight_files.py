@@ -22,9 +22,9 @@ def write_and_read(
 
     Args:
         weights: what both files hold.
-        sigma: in pixels; the metadata of safetensors says it.
-        wrapper: what the ``.pth`` holds beside the weights, which are then its ``"model"``; None:
-            it holds the weights alone.
+        sigma: in pixels, for the metadata of safetensors.
+        wrapper: what else the ``.pth`` holds than the weights, which are then its ``"model"``;
+            None: it holds the weights alone.
 
     Returns:
         What was read, by file name.
@@ -34,7 +34,7 @@ def write_and_read(
     weights = {key: tensor.detach().clone().contiguous() for key, tensor in weights.items()}
     plain, safe = folder / f"{name}.pth", folder / f"{name}.safetensors"
     torch.save(weights if wrapper is None else {"model": weights, **wrapper}, str(plain))
-    # save_file would let nobody else read the file.
+    # save_file would make the file unreadable for others.
     safe.write_bytes(save(weights, metadata={"format": "pt", SIGMA_KEY: repr(sigma)}))
     read = torch.load(str(plain), weights_only=True)
     return {

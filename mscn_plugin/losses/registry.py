@@ -1,8 +1,8 @@
 """The losses of this package, and what VISSL and Classy Vision give them where they are installed.
 
 A new loss is a module of this folder with a class under ``@register_loss("its_name")``. With VISSL
-it is registered there, too, and gathers embeddings as VISSL's own losses do; without it is a module
-of plain PyTorch.
+it is registered there, too, and gathers embeddings as VISSL's own losses do; without VISSL
+it is a module of plain PyTorch.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ class VICRegLoss(EmbeddingLoss):
         sim_coeff: of the invariance term, at least 0.
         std_coeff: of the variance term, at least 0.
         cov_coeff: of the covariance term, at least 0.
-        gamma: standard deviation that each dimension is asked to have, above 0.
+        gamma: standard deviation that each dimension should have, above 0.
         eps: added to the variance under the root, above 0.
 
     The defaults are the published ones, see :func:`vicreg`.

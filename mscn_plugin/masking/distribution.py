@@ -93,7 +93,7 @@ class MaskDistribution:
     def kinds(self) -> tuple[tuple[MaskKind, float], ...]:
         """The kinds of masks and their probabilities.
 
-        Nobody reads the first one's, since it is what the others leave.
+        The first one's is not read, since it is what the others leave.
         """
         grid = GridMask(self.ratio, self.cell_size, self.ratio_rounding)
         focal = FocalMask(self.ratio, self.focal_size, self.focal, self.cell_size)

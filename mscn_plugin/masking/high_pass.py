@@ -44,8 +44,8 @@ def high_pass(images: Tensor, sigma: float) -> Tensor:
     halo: a banded matrix without most of its zeros. Time and memory are linear in the images.
 
     Because the filter is linear and removes constants, ``high_pass((x - mean) / std)`` equals
-    ``high_pass(x) / std``: behind a normalization, no mean is left. In front of one it would be
-    subtracted from what has none.
+    ``high_pass(x) / std``: after a normalization, no mean is left. Before one, the mean would be
+    subtracted from images that have none.
 
     Args:
         images: ``[..., H, W]``, floating point, any scale. Every type is filtered in float32,

@@ -177,9 +177,9 @@ class BandMask:
 
     Not in the paper. The size of each band is uniform between 0 and the largest one of its axis,
     rounded at random to whole pixels, so that its mean is half of that. All places are equally
-    likely, and a band that leaves the image at one border goes on at the opposite one: every row is
-    hidden as often as any other, and every column. Bands may overlap. The parameters are the bands'
-    starts and sizes in pixels, those of the rows first, int64 ``[N, C, bands, 2]``.
+    likely, and a band that leaves the image at one border continues at the opposite one: every row
+    is hidden as often as any other, and every column. Bands may overlap. The parameters are the
+    bands' starts and sizes in pixels, those of the rows first, int64 ``[N, C, bands, 2]``.
 
     Attributes:
         ratio: mean fraction of the image that is hidden where no sizes are given; then each band

@@ -60,7 +60,7 @@ class MaskParameters:
 
     @functools.cached_property
     def _rows(self) -> tuple[Tensor, Tensor]:
-        """The different rows of pixels of all masks, and where they lie: a look-up is quick.
+        """The different rows of pixels of all masks, and where they are: a look-up is quick.
 
         Returns:
             bool ``[N * C * P, W]`` with P rows of each channel's mask, and for each row of pixels

@@ -98,7 +98,7 @@ def fit_probe(train: Labeled) -> Any:
 
 
 def log_unconverged(probes: Sequence[Any]) -> None:
-    """Say in one line, if so, that some of :func:`fit_probe`'s ``probes`` have not converged."""
+    """Log in one line, if so, that some of :func:`fit_probe`'s ``probes`` have not converged."""
     stopped = sum(int(probe[-1].n_iter_.max()) >= _PROBE_ITERATIONS for probe in probes)
     if stopped:
         logging.info(
@@ -202,7 +202,7 @@ def svm_average_precision(train: Labeled, val: Labeled, settings: Config) -> dic
 
 
 def costs(settings: Config) -> Sequence[float]:
-    """The costs that VISSL's section ``config.SVM.costs`` asks for."""
+    """The costs that VISSL's section ``config.SVM.costs`` states."""
     section = settings["costs"]
     powers = range(*section["power_range"]) if section["base"] > 0 else ()
     return [*section["costs_list"], *(section["base"] ** power for power in powers)]

@@ -17,7 +17,7 @@ _DROPOUTS = (
 def without_dropout(network: nn.Module) -> None:
     """Let ``network`` drop nothing, in training mode too, in which its batches are normalized.
 
-    For a target or a teacher, which would else ask for randomly dropped features. Not stated in
+    For a target or a teacher, which would otherwise give randomly dropped features. Not stated in
     the paper: the ResNets of BYOL have nothing to drop, and DINO's own teacher drops no paths.
     """
     without_dropped_features(network)

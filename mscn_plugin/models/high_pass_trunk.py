@@ -2,7 +2,7 @@
 
 ``config.MODEL.TRUNK.NAME=high_pass_resnet`` is the one override that lets any VISSL benchmark run
 on a checkpoint of MSCN: the trunk filters the images that it is given, as ``MSCNHighPass`` would
-have done behind ``Normalize``. Parameters and their names are those of the trunk without the
+have done after ``Normalize``. Parameters and their names are those of the trunk without the
 prefix.
 """
 
@@ -24,8 +24,8 @@ def trunk_sigma(trunk_config: Config) -> float | None:
     """Sigma of a trunk's own filter: ``MODEL.TRUNK.HIGH_PASS.SIGMA``.
 
     Returns:
-        Pixels; 0 for a trunk without a filter, None where the key is missing or null, which asks
-        for the sigma of the checkpoint that is evaluated.
+        Pixels; 0 for a trunk without a filter, None where the key is missing or null, which takes
+        the sigma of the checkpoint that is evaluated.
 
     Raises:
         ValueError: the value cannot be a blur's width; the message starts with the key.
@@ -48,7 +48,7 @@ def behind_high_pass(trunk: type[torch.nn.Module]) -> type[torch.nn.Module]:
             sigma = trunk_sigma(model_config.TRUNK)
             if sigma is None:
                 raise ValueError(
-                    "config.MODEL.TRUNK.HIGH_PASS.SIGMA is null, and no checkpoint says it; it "
+                    "config.MODEL.TRUNK.HIGH_PASS.SIGMA is null, and no checkpoint states it; it "
                     "must be at least 0 pixels and finite: add "
                     "+config.MODEL.TRUNK.HIGH_PASS.SIGMA=<pixels>"
                 )

@@ -1,8 +1,8 @@
 """How many channels a trunk's images have: 3, or those of arrays (``config.MSCN.CHANNELS``).
 
-``config.MODEL.TRUNK.INPUT.CHANNELS`` says it to trunks, which see of a configuration its ``MODEL``
-alone. VISSL's ResNet, RegNet and EfficientNet know RGB; :data:`TRUNKS` are registered again with a
-first convolution that fits.
+``config.MODEL.TRUNK.INPUT.CHANNELS`` tells it to trunks, which see only the ``MODEL`` part of a
+configuration. VISSL's ResNet, RegNet and EfficientNet know RGB; :data:`TRUNKS` are registered again
+with a first convolution that fits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mscn_plugin.types import Config
 
 RGB = 3
 TRUNKS = ("resnet", "regnet", "efficientnet")
-"""VISSL's trunks whose first convolution is replaced where the images are no RGB."""
+"""VISSL's trunks whose first convolution is replaced where the images are not RGB."""
 
 
 def input_channels(model_config: Config) -> int:

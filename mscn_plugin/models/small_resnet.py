@@ -39,7 +39,7 @@ class SmallResNet(nn.Module):
       kernels of the paper's ResNet-50 (Figure 2). The configurations do not name this key: it takes
       ``+config.MODEL.TRUNK.SMALL_RESNET.STEM_KERNEL=7``.
     - ``STEM_STRIDE``: stride of the stem, 1 or 2; default 1.
-    - ``STEM_POOL``: True puts a 3x3 max-pooling of stride 2 behind the stem, as in the ImageNet
+    - ``STEM_POOL``: True puts a 3x3 max-pooling of stride 2 after the stem, as in the ImageNet
       stem; default False. With a stem stride of 2 it makes a step four times cheaper.
 
     Args:

@@ -123,7 +123,7 @@ class TimmSettings:
         return cls(**{**settings, "in_chans": in_chans, "kwargs": kwargs})
 
     def arguments(self) -> dict[str, Any]:
-        """What ``timm.create_model`` takes behind the name for the architecture of the trunk."""
+        """What ``timm.create_model`` takes after the name for the architecture of the trunk."""
         return {"num_classes": 0, "in_chans": self.in_chans, **self.kwargs}
 
 
@@ -222,7 +222,7 @@ def _keep(
     output: Tensor | list[Tensor],
 ) -> None:
     """A hook that notes the output of a stage as ``[B, C, H, W]``."""
-    found = output[0] if isinstance(output, list) else output  # SelecSLS hands a skip on behind it
+    found = output[0] if isinstance(output, list) else output  # SelecSLS returns a skip, too
     features[layer] = found.permute(0, 3, 1, 2) if channels_last else found
 
 
@@ -296,16 +296,16 @@ def _check_convolutional(model: nn.Module, name: str) -> None:
 
 def _refuse_transformer(name: str, why: str = "") -> None:
     raise ValueError(
-        f"NAME is {name!r}, which is no ConvNet{why}: the paper's filter and masks mend what holes "
-        "in an image do to convolutions, and a network that mixes patches or tokens in other ways, "
-        "by attention for instance, has no need of them, as it can leave masked patches out; it "
-        "must be a ConvNet, such as convnext_tiny"
+        f"NAME is {name!r}, which is not a ConvNet{why}: the paper's filter and masks counter what "
+        "holes in an image do to convolutions, and a network that mixes patches or tokens in other "
+        "ways, by attention for instance, has no need of them, as it can leave masked patches out; "
+        "it must be a ConvNet, such as convnext_tiny"
     )
 
 
 def _refused(settings: TimmSettings, error: Exception) -> str:
-    """What is said where timm does not take the arguments."""
-    # Half of the assertions have no words; the line says what was asserted.
+    """The message where timm does not take the arguments."""
+    # Half of the assertions have no message; the line shows what was asserted.
     line = traceback.extract_tb(error.__traceback__)[-1].line or type(error).__name__
     words = (" ".join(str(error).split()) or line)[:300]
     if "drop_path_rate" in words:
@@ -344,7 +344,7 @@ def _load_weights(model: Any, settings: TimmSettings) -> None:
         weights = load_state_dict(str(path), device="cpu", weights_only=True)
         for name, weight in weights.items():
             if not isinstance(weight, Tensor):
-                raise TypeError(f"{name} is no tensor")
+                raise TypeError(f"{name} is not a tensor")
     except Exception as error:  # of damaged files, and of other formats
         words = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise ValueError(
@@ -361,7 +361,7 @@ def _load_weights(model: Any, settings: TimmSettings) -> None:
         kernels = weights.get(f"{convolution}.weight")
         if kernels is not None and kernels.shape[1] == 3 != settings.in_chans:
             weights[f"{convolution}.weight"] = adapt_input_conv(settings.in_chans, kernels)
-    device = next(model.parameters()).device  # "meta", where shapes are all that is asked
+    device = next(model.parameters()).device  # "meta", where shapes are all that is needed
     try:
         model.load_state_dict({name: weight.to(device) for name, weight in weights.items()})
     except RuntimeError as error:

@@ -106,7 +106,7 @@ def differences(runs: dict[str, PretrainingRun]) -> dict[str, list[str]]:
     """By its key, each setting that changes the weights and differs: its values in words.
 
     Raises:
-        CheckpointError: the configuration of a run is none of VISSL.
+        CheckpointError: the configuration of a run is not one of VISSL.
     """
     settings = []
     for run in runs.values():
@@ -114,7 +114,9 @@ def differences(runs: dict[str, PretrainingRun]) -> dict[str, list[str]]:
             recipe = recipe_of(AttrDict(with_defaults(run.config or {})))
         except (AttributeError, KeyError, TypeError) as error:
             source = run.checkpoint.parent / "train_config.yaml"
-            raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from error
+            raise CheckpointError(
+                f"{source} is not a configuration of VISSL ({error!r})"
+            ) from error
         settings.append(dict(_leaves("", recipe)))
     return _differing(settings)
 

@@ -21,7 +21,7 @@ class Details(NamedTuple):
 
 
 def details_of(run: PretrainingRun, config: str, key: str) -> Details | None:
-    """What one evaluation has measured beside its metrics, or None.
+    """What one evaluation has measured in addition to its metrics, or None.
 
     Only of the checkpoint itself: the folder may hold the evaluation of an earlier one.
 

@@ -22,8 +22,8 @@ class History:
             ``prediction_std``.
         unreadable: of ``metrics.json``: ``train_phase_idx`` and ``unreadable_images``, how many
             of an epoch could not be read.
-        no_evaluation: why there was no online evaluation, as the log says it; empty where it
-            does not.
+        no_evaluation: why there was no online evaluation, as the log states it; empty where
+            it does not.
     """
 
     steps: list[dict[str, Any]]
@@ -34,7 +34,7 @@ class History:
 
     @classmethod
     def of(cls, folder: Path) -> History:
-        """Read the logs that lie in a run's folder."""
+        """Read the logs in a run's folder."""
         evaluations = _lines(folder / "metrics.json", "train_phase_idx", "online_evaluation")
         return cls(
             _lines(folder / "stdout.json", "iter", "loss"),
@@ -52,13 +52,13 @@ class History:
 
 
 def _last_in_log(path: Path, words: str) -> str:
-    """What stands behind the last ``words`` in a log, to the end of the line."""
+    """What follows the last ``words`` in a log, to the end of the line."""
     log = path.read_text(errors="replace") if path.is_file() else ""
     return log.rpartition(words)[2].partition("\n")[0] if words in log else ""
 
 
 def _lines(path: Path, place: str, needed: str) -> list[dict[str, Any]]:
-    # A run that went on from a checkpoint writes the lines behind it again: the later ones count.
+    # A run that resumed from a checkpoint writes the lines after it again: the later ones count.
     by_place = {}
     for line in map(_numbers, json_lines(path)):
         if needed in line and isinstance(line.get(place), int):
@@ -73,7 +73,7 @@ def _numbers(line: dict[str, Any]) -> dict[str, Any]:
         try:
             measured_on(line)
             numbers["images"] = line["images"]
-        except (KeyError, TypeError, ValueError):  # no line that this package has written
+        except (KeyError, TypeError, ValueError):  # not a line that this package has written
             line = {key: line[key] for key in line if key not in ("chance", "color_histogram")}
     for key, value in line.items():
         if key == "images":

@@ -27,7 +27,7 @@ def draw_masks(
 
     Args:
         picture: in RGB, of any size.
-        path: of the PNG; the PDF lies beside it.
+        path: of the PNG; the PDF is written beside it.
         size: side of the crop in pixels.
         sigma: of the high-pass filter in pixels.
         cell_size: of the grid in pixels, one number or height and width.

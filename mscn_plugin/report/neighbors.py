@@ -111,7 +111,7 @@ def nearest_neighbors(
     settings.MAX_TRAIN_IMAGES = min(settings.MAX_TRAIN_IMAGES, max_images)
     settings.MAX_VAL_IMAGES = min(settings.MAX_VAL_IMAGES, MAX_VAL_IMAGES)
     cfg.DATA.NUM_DATALOADER_WORKERS = 0
-    # The trunk's filter is applied behind the transforms, which may have it or not.
+    # The trunk's filter is applied after the transforms, which may have it or not.
     transforms = [t for t in cfg.DATA.TEST.TRANSFORMS if t["name"] != "MSCNHighPass"]
     cfg.DATA.TEST.TRANSFORMS = transforms
     images = EvaluationData.of(cfg)

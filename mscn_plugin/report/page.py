@@ -75,7 +75,7 @@ def write_report(
         page = render(run, pretrained, data, max_images)
     except (AttributeError, KeyError, TypeError) as error:
         source = run.checkpoint.parent / "train_config.yaml"
-        raise CheckpointError(f"{source} is no configuration of VISSL ({error!r})") from error
+        raise CheckpointError(f"{source} is not a configuration of VISSL ({error!r})") from error
     output.parent.mkdir(parents=True, exist_ok=True)
     write_text(output, page)
     return output

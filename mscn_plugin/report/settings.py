@@ -1,4 +1,4 @@
-"""The settings of a run that one wants to see first."""
+"""The most important settings of a run."""
 
 from __future__ import annotations
 

@@ -110,8 +110,8 @@ _REPORT = """\
 {% if occlusion %}
 <h2 id="occlusion">Accuracy on images of which a part is hidden</h2>
 <p class="note">From <code>mscn evaluate --only quick_occlusion</code>. The classifiers learned from
-whole images. Of {{ occlusion.images }} validation images the share is hidden behind the high-pass
-filter, or in the picture in front of it.</p>
+whole images. Of {{ occlusion.images }} validation images the share is hidden after the high-pass
+filter, or in the picture before it.</p>
 {% for line in occlusion.about %}
 <p class="note">{{ line }}</p>
 {% endfor %}
@@ -143,7 +143,7 @@ boxes that ridge regression predicts from the frozen trunk's last spatial map.</
 <h2 id="views">What the network saw</h2>
 {% if views %}
 <figure>
-<figcaption>The first batch behind filter and masks: an image in each row, one of its views in each
+<figcaption>The first batch after filter and masks: an image in each row, one of its views in each
 column. Gray is the value 0, no information.</figcaption>
 <img src="{{ views }}"
  alt="Grid of masked views of the first batch, an image in each row, a view in each column">

@@ -54,7 +54,7 @@ class StoppedError(Exception):
 
 
 class _Stop:
-    """What this process was asked, and the tools at work, which are told."""
+    """The signal that this process received, and the running tools, to which it is passed on."""
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -83,10 +83,10 @@ def check_stopped() -> None:
 
 @contextlib.contextmanager
 def stopped_by_signals(name: str) -> Iterator[None]:
-    """Hand signals on to the tools at work, which write a checkpoint, and begin no others.
+    """Pass signals on to the running tools, which write a checkpoint, and start no others.
 
     Args:
-        name: of the script, for what it says at its end.
+        name: of the script, for its last message.
 
     Raises:
         SystemExit: in the place of :class:`StoppedError`; 130 after Ctrl-C, else 75.
@@ -96,7 +96,7 @@ def stopped_by_signals(name: str) -> Iterator[None]:
     try:
         yield
     except StoppedError as error:
-        print(f"{name}: {error}; the same command goes on", file=sys.stderr)
+        print(f"{name}: {error}; the same command resumes", file=sys.stderr)
         raise SystemExit(exit_code(_stop.signum)) from None
     finally:
         for number, handler in before.items():
@@ -112,7 +112,7 @@ class ToolRun:
 
     Attributes:
         config: VISSL's ``config=``.
-        overrides: everything on the command line behind the config, but for SLURM's keys.
+        overrides: everything on the command line after the config, except SLURM's keys.
         output: the run's folder.
         slurm: overrides that send the run to SLURM; empty to run it here.
     """
@@ -129,7 +129,7 @@ class ToolRun:
 
     @property
     def arguments(self) -> list[str]:
-        """All that is told to VISSL's tool."""
+        """All arguments of VISSL's tool."""
         return [
             f"config={self.config}",
             *self.overrides,
@@ -145,11 +145,11 @@ class ToolRun:
         return note
 
     def read_metrics(self) -> dict[str, float] | None:
-        """The numbers that a finished run has left in its folder, by title, or None."""
+        """The numbers in the folder of a finished run, by title, or None."""
         raise NotImplementedError
 
     def details(self) -> dict[str, Any]:
-        """What a finished run says beside its metrics."""
+        """What a finished run reports in addition to its metrics."""
         raise NotImplementedError
 
     def metrics(self) -> dict[str, float] | None:
@@ -160,10 +160,10 @@ class ToolRun:
         """Run, or take the result where it is there, and return the metrics.
 
         Args:
-            progress: is told the fraction that is done, from 0 to 1, every second.
+            progress: is called with the fraction that is done, from 0 to 1, every second.
 
         Raises:
-            RunFailedError: VISSL or SLURM ended without a result, or another process is at it.
+            RunFailedError: VISSL or SLURM ended without a result, or another process is running it.
             OSError: the run's folder, or a file in it, cannot be read or written.
             StoppedError: this process was asked to end (:func:`stopped_by_signals`).
         """
@@ -214,7 +214,7 @@ class ToolRun:
         import submitit
 
         note = self.job_note
-        if not note.is_file():  # else a job that an earlier call has submitted, perhaps at work
+        if not note.is_file():  # else a job that an earlier call has submitted, perhaps running
             self._refuse_if_busy()
             log = self.output / "console.txt"
             with open_new(log) as stream:
@@ -231,7 +231,7 @@ class ToolRun:
             raise RunFailedError(f"{note} holds {job_id!r}; it must be the number of a job")
         job = executor.job_class(folder=self.output, job_id=job_id, tasks=[0])
         while not job.done():
-            _stop.check()  # the job goes on, and the next call waits for it
+            _stop.check()  # the job continues, and the next call waits for it
             progress(self.done())
             time.sleep(_POLL_SECONDS)
         # Done, well or not: the next try submits again. Another call may have waited for it, too.
@@ -264,4 +264,4 @@ def last_line(text: str) -> str:
     """The last line that names an exception, or else the last one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     raised = [line for line in lines if _EXCEPTION.match(line)]
-    return (raised or lines or ["it said nothing"])[-1]
+    return (raised or lines or ["no output"])[-1]

@@ -2,7 +2,7 @@
 
 The lock is the kernel's, on a byte of ``run.lock`` (POSIX, which NFS hands on to its server): it is
 gone as soon as its process is, however that ended and on whichever host, so that none is ever
-stale. What the file says is for the message alone.
+stale. The file's content is for the message alone.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def acquire(folder: str | Path, name: str = "config.CHECKPOINT.DIR") -> None:
 
 
 def release(folder: str | Path) -> None:
-    """Unlock a folder; the file stays, for who waits for it at this moment."""
+    """Unlock a folder; the file stays, for those that wait for it at this moment."""
     descriptor = _held.pop(Path(folder).resolve(), None)
     if descriptor is not None:
         os.close(descriptor)
@@ -74,7 +74,7 @@ def refuse_if_held(folder: str | Path) -> None:
     folder = Path(folder).resolve()
     if folder in _held:
         return
-    with contextlib.suppress(OSError):  # no such file, or not writable: others say so
+    with contextlib.suppress(OSError):  # no such file, or not writable: reported elsewhere
         descriptor = os.open(folder / FILE, os.O_RDWR | os.O_NOFOLLOW)
         try:
             free = _lock(descriptor, folder)
@@ -108,7 +108,7 @@ def _in_use(
 ) -> ConfigError:
     job = f", SLURM job {holder['slurm_job']}" if holder.get("slurm_job") else ""
     return ConfigError(
-        f"{name} is {str(folder)!r}, where another run is at work (process "
+        f"{name} is {str(folder)!r}, which is in use by another run (process "
         f"{holder.get('pid', 'unknown')} on {holder.get('host', 'an unknown host')}{job}): wait "
-        "for its end, end it, or take another folder"
+        "for it, stop it, or choose another folder"
     )

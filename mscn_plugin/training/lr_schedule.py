@@ -19,7 +19,7 @@ class WarmupCosineScheduler(ClassyParamScheduler):
     """Linear from ``warmup_start_value`` to ``start_value``, then cosine to ``end_value``.
 
     VISSL's own composition of a linear and a cosine schedule starts the warm-up at the rate of
-    one node, drops the warm-up without a word on a single node, and needs its lengths rewritten
+    one node, silently drops the warm-up on a single node, and needs its lengths rewritten
     whenever the number of epochs changes. This schedule has its warm-up in epochs, and VISSL's
     ``auto_lr_scaling`` rescales ``start_value`` and ``end_value`` like those of any schedule with
     "cosine" in its name.

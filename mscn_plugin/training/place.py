@@ -1,7 +1,7 @@
-"""Where in its epochs a run goes on, also with another number of steps in an epoch than before.
+"""Where in its epochs a run resumes, also with another number of steps in an epoch than before.
 
-VISSL infers it from the iteration and the steps of now, which are others with other images, another
-batch or other processes.
+VISSL infers it from the iteration and the current number of steps per epoch, which changes with
+other images, another batch or other processes.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ class Place:
 def place_of(
     checkpoint: dict[str, Any], per_epoch: int, within_epoch: bool, may_differ: bool
 ) -> Place:
-    """Where a run with ``per_epoch`` steps in an epoch goes on from a checkpoint.
+    """Where a run with ``per_epoch`` steps in an epoch resumes from a checkpoint.
 
     Within an epoch that is the same share of it. One line of the log says that the steps have
     changed.
 
     Args:
         checkpoint: of VISSL's trainer.
-        per_epoch: of now.
+        per_epoch: the current number of steps in an epoch.
         within_epoch: whether it was written there, for checkpoints of earlier versions.
         may_differ: whether its run may have had other steps in an epoch, for those, too.
     """
@@ -60,19 +60,19 @@ def place_of(
         if may_differ or not 0 <= done <= per_epoch:
             logging.warning(
                 "the checkpoint was written within an epoch, by an earlier version, and does not "
-                f"say how many iterations that has; it has {per_epoch} now, and begins anew"
+                f"state how many iterations that has; it has {per_epoch} now, and starts over"
             )
             return Place(epochs, 0, per_epoch)
     place = Place(epochs, done * per_epoch // before, per_epoch)
     if before != per_epoch:
         changed = f"an epoch has {per_epoch} iterations now, and {before} in the checkpoint"
         logging.info(
-            f"{changed}: rates and momenta go by epochs, of which {epochs} have been done, and "
-            f"iterations are counted on from {iteration}"
+            f"{changed}: rates and momenta follow the epochs, of which {epochs} are done, and "
+            f"the count of iterations continues from {iteration}"
         )
         if done:
             logging.warning(
-                f"{changed}: the epoch goes on at its batch {place.batch}, and some of its images "
+                f"{changed}: the epoch resumes at its batch {place.batch}, and some of its images "
                 "may come twice or not at all"
             )
     return place

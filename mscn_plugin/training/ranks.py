@@ -1,4 +1,4 @@
-"""Which rank is the first, and what ranks tell each other beside the training, past the GPUs.
+"""Which rank is the first, and messages between ranks that do not use the GPUs.
 
 NCCL is for tensors of the training step: its watchdog ends a job whose ranks wait for ten minutes,
 which a classifier on ImageNet's features takes, and a value that comes through it is known only
@@ -23,8 +23,8 @@ def is_first_rank(node_id: int = 0) -> bool:
     """Whether this process is a run's first rank, or starts it.
 
     ``RANK`` says so, of ``torchrun`` or of VISSL, whose launcher sets it also in the process that
-    starts a node's ranks. Before that the node does: SLURM's number of it under ``srun``, by which
-    VISSL goes, too, else the one that VISSL is told.
+    starts a node's ranks. Before that the node does: SLURM's number of it under ``srun``, which
+    VISSL uses, too, else the one that VISSL is given.
 
     Args:
         node_id: VISSL's argument of this name.
@@ -50,7 +50,7 @@ class Ranks:
         self._counting: Any = None
 
     def wait(self) -> None:
-        """Return when all ranks have come here, however long one of them works."""
+        """Return when all ranks have arrived here, however long one of them takes."""
         if self.group is not None:
             dist.barrier(self.group)
 

@@ -32,7 +32,7 @@ class ResumableLoader:
         self.rank = rank
         self.start(0, 0)
         loader = innermost(dataloader)
-        # DataLoader lets nobody replace its samplers, but the sampler of its batches is theirs.
+        # A DataLoader's samplers cannot be replaced, but that of its batch sampler can.
         self._kept = SkippingSampler(loader.batch_sampler.sampler)
         loader.batch_sampler.sampler = self._kept
         loader.worker_init_fn = functools.partial(_start_worker, loader.worker_init_fn)
@@ -42,7 +42,7 @@ class ResumableLoader:
         self.epoch, self.batch = epoch, batch
 
     def skip(self, batches: int) -> None:
-        """Leave out the epoch's first ``batches``, where the sampler cannot do it itself."""
+        """Skip the epoch's first ``batches``, where the sampler cannot do it itself."""
         self._kept.first = batches * innermost(self.dataloader).batch_size
 
     @property
@@ -75,7 +75,7 @@ class ResumableLoader:
         return len(self.dataloader)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # copying asks before there is a loader
+        if name.startswith("__"):  # copying looks these up before there is a loader
             raise AttributeError(name)
         return getattr(self.dataloader, name)
 

@@ -19,7 +19,7 @@ from typing import Any
 from mscn_plugin.data.parallel import die_with_parent
 
 EXIT_CODE = 75
-"""Exit code of a run that was asked to end and can go on: EX_TEMPFAIL, "try again later"."""
+"""Exit code of a run that was asked to end and can be resumed: EX_TEMPFAIL, "try again later"."""
 CTRL_C_EXIT_CODE = 130
 """Exit code after Ctrl-C, a shell's for SIGINT: whoever started the run does not want it again."""
 EXIT_CODES = (EXIT_CODE, CTRL_C_EXIT_CODE)
@@ -28,13 +28,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.
 SCRIPT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """Those that a command of ours heeds; submitit sends its own to the jobs alone."""
 WORKER_GRACE = 20
-"""Seconds for which a loader's worker goes on after SIGTERM, for the step under way."""
+"""Seconds for which a loader's worker continues after SIGTERM, for the step under way."""
 SAME_KEYSTROKE = 1.0
 """Seconds within which a second SIGINT is the first one: ``timeout`` sends it twice."""
 
 
 def exit_code(signum: int | None) -> int:
-    """With which code a run ends that ``signum`` has asked to end."""
+    """The exit code of a run that ``signum`` has asked to end."""
     return CTRL_C_EXIT_CODE if signum == signal.SIGINT else EXIT_CODE
 
 
@@ -56,7 +56,7 @@ def end_on_signals(name: str) -> None:
         if not asked:
             asked.append(now)
             stopped = f"{name}: stopped by {signal.Signals(signum).name}"
-            _write(f"{stopped}; to go on, start the same command again")
+            _write(f"{stopped}; to resume, start the same command again")
             raise SystemExit(exit_code(signum))
 
     for number in SCRIPT_SIGNALS:
@@ -89,15 +89,15 @@ class Interruption:
     """A request to end, which the training heeds at its next step boundary.
 
     Outside of training there is nothing to save, and the process ends at once. The process that
-    started ranks hands the signal on to them and waits; a second Ctrl-C ends all at once.
+    started ranks passes the signal on to them and waits; a second Ctrl-C ends all at once.
 
     Attributes:
         signum: the signal that came, if any.
         unsaved: whether there may be steps that are in no checkpoint yet.
-        afterwards: what goes on where the run ends, in words.
+        afterwards: what resumes the run, in words.
     """
 
-    afterwards = "the same command goes on"
+    afterwards = "the same command resumes"
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -127,7 +127,7 @@ class Interruption:
             handler = signal.getsignal(number)
             free = handler in (signal.SIG_DFL, signal.default_int_handler)
             if number == signal.SIGUSR2 and not _is_rank():
-                take = callable(handler)  # else nobody sends it
+                take = callable(handler)  # else it is not sent
             else:
                 take = free or number == signal.SIGUSR1 or _of_submitit(handler)
             if take and handler != signal.SIG_IGN:
@@ -272,7 +272,7 @@ def _write(line: str) -> None:
 
 
 def shield_loader_worker(_worker: int = 0) -> None:
-    """Let a loader's worker serve on while signals to the whole process group end the run.
+    """Let a loader's worker keep serving while signals to the whole process group end the run.
 
     SIGTERM ends it after :data:`WORKER_GRACE`, since it is also how Python ends a worker.
     """

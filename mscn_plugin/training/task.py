@@ -93,8 +93,8 @@ class MSCNTask(SelfSupervisionTask):
     (:mod:`mscn_plugin.schema`).
 
     Attributes:
-        ahead: steps that ``iteration`` counts beyond those of a run that has had the steps per
-            epoch of now from its start; negative where it counts fewer. Schedules go by
+        ahead: steps that ``iteration`` counts beyond those of a run that has had the current number
+            of steps per epoch from its start; negative where it counts fewer. Schedules follow
             :func:`~mscn_plugin.training.hooks.base.steps_of_schedules`.
     """
 
@@ -111,7 +111,7 @@ class MSCNTask(SelfSupervisionTask):
 
     @property
     def max_iteration(self) -> int:
-        """The last iteration's number. VISSL sets it as if all epochs had the steps of now."""
+        """The last iteration's number. VISSL sets it as if all epochs had the current steps."""
         return self._steps + self.ahead
 
     @max_iteration.setter
@@ -119,11 +119,11 @@ class MSCNTask(SelfSupervisionTask):
         self._steps = steps
 
     def _build_model(self) -> torch.nn.Module:
-        """VISSL's model in the memory format and with the compilation that ``MSCN`` asks for.
+        """VISSL's model in the memory format and with the compilation that ``MSCN`` states.
 
         Neither changes names or values of the parameters: checkpoints are interchangeable.
         """
-        # A trunk may take keys out of the configuration that it is built from, and MoCo builds a
+        # A trunk may remove keys from the configuration that it is built from, and MoCo builds a
         # second model from it.
         with self._configured_by(copy.deepcopy(self.config)):
             model = super()._build_model()
@@ -134,7 +134,7 @@ class MSCNTask(SelfSupervisionTask):
         return model
 
     def get_classy_state(self, deep_copy: bool = False) -> dict[str, Any]:
-        """VISSL's state, with what an evaluation and an exact resume ask for beside it."""
+        """VISSL's state, and what an evaluation and an exact resume need in addition."""
         state = super().get_classy_state(deep_copy)
         state[RECIPE_KEY] = json.dumps(self.recipe)
         state[MACHINE_KEY] = json.dumps(this_machine())
@@ -147,21 +147,21 @@ class MSCNTask(SelfSupervisionTask):
         return state
 
     def _set_classy_state(self, state: dict[str, Any]) -> None:
-        """VISSL's, at the place of now; it expects a scaler where there is the state of one."""
+        """VISSL's, at the current place; it expects a scaler where there is the state of one."""
         if self.checkpoint is not None and "train" in self.dataloaders:
             batch = self.datasets["train"].get_global_batchsize()
             within = is_within_epoch(Path(self.checkpoint_path))
             per_epoch, may_differ = len(self.dataloaders["train"]), self.config.MSCN.RESUME_CHANGED
             place = place_of(self.checkpoint, per_epoch, within, may_differ)
             self._resumed, self.ahead = place, self.checkpoint["iteration"] - place.step
-            state = {**state, "num_updates": place.step * batch}  # images, by which rates go
+            state = {**state, "num_updates": place.step * batch}  # images, which rates follow
         if "amp" in state and self.amp_type is None:
             logging.info("the checkpoint is of a run in mixed precision: its scale is not used")
             state = {key: value for key, value in state.items() if key != "amp"}
         super()._set_classy_state(state)
 
     def set_hooks(self, hooks: list[ClassyHook]) -> MSCNTask:
-        """Add MSCN's hooks behind VISSL's, so that they see what VISSL's have done.
+        """Add MSCN's hooks after VISSL's, so that they see what VISSL's have done.
 
         Some take the place of VISSL's: checkpoints that are complete, checks for NaN, frozen
         parameters, clipped gradients, and the second networks of DINO, MoCo and SwAV.
@@ -227,7 +227,7 @@ class MSCNTask(SelfSupervisionTask):
         return loaders
 
     def _compute_start_iter_from_checkpoint(self, phase_type: str) -> int:
-        """VISSL would take the iteration for one of a run with the steps per epoch of now."""
+        """VISSL would take the iteration for one of a run with the current steps per epoch."""
         return self._resumed.batch if self._resumed and phase_type == "train" else 0
 
     def set_epoch(self, phase_type: str, epoch: int, start_iter: int, train_phase_idx: int) -> None:

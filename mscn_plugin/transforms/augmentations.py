@@ -243,7 +243,7 @@ class ColorJitter:
         return (*given, *(float(places.index(which)) for which in range(4)))
 
     def apply(self, views: Tensor, parameters: Tensor) -> Tensor:
-        """Adjustments before the hue's, the hue's, and those behind it: each view's own order.
+        """Adjustments before the hue's, the hue's, and those after it: each view's own order.
 
         A view takes part in each of the six blends, with the factor 1 where it has none.
         """

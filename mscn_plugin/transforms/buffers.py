@@ -1,7 +1,7 @@
-"""Memory of batches on a CPU, used again as soon as nobody has it.
+"""Memory of batches on a CPU, used again as soon as nothing else uses it.
 
-The masked views of a batch are a hundred megabytes and more, which the system gives back and asks
-for again at each step, page by page: that takes twice the time of writing them.
+The masked views of a batch are a hundred megabytes and more, which are returned to the system and
+requested again at each step, page by page: that takes twice the time of writing them.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def loader_config(config: Config) -> tuple[Config, DeviceViews | None]:
         config: a completed configuration; it is not changed.
 
     Returns:
-        The configuration whose ``DATA.TRAIN`` is the training loader's, and the stage behind it,
+        The configuration whose ``DATA.TRAIN`` is the training loader's, and the stage after it,
         if there is one.
 
     Raises:

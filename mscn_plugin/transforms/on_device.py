@@ -199,7 +199,7 @@ def split_augmentations(train: Config, stage: DeviceViews) -> tuple[Config, Devi
         ValueError: between the augmentations stands what the stage does not know; the message
             starts with its key.
     """
-    transforms = train.TRANSFORMS[:-1]  # behind them comes PILToTensor
+    transforms = train.TRANSFORMS[:-1]  # PILToTensor comes after them
     names = [transform["name"] for transform in transforms]
     known = [is_known(transform) for transform in transforms]
     if True not in known:
@@ -209,7 +209,7 @@ def split_augmentations(train: Config, stage: DeviceViews) -> tuple[Config, Devi
         if not known[index]:
             raise ValueError(
                 f"TRANSFORMS[{index}] is {names[index]}, which is applied by the loader's workers "
-                f"alone, behind {names[first]}"
+                f"alone, after {names[first]}"
             )
     workers, moved = copy.deepcopy(train), copy.deepcopy(transforms[first:])
     workers.TRANSFORMS = [*transforms[:first], {"name": SAMPLED, "transforms": moved}]
@@ -239,7 +239,7 @@ def split_crops(train: Config, stage: DeviceViews) -> tuple[Config, DeviceViews]
         )
     if names[2:] not in (["PILToTensor"], [SAMPLED]):
         raise ValueError(
-            f"TRANSFORMS[2] is {names[2]}, which is applied by the loader's workers, behind the "
+            f"TRANSFORMS[2] is {names[2]}, which is applied by the loader's workers, after the "
             "crops"
         )
     replicate, crop, last = train.TRANSFORMS

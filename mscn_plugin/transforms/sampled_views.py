@@ -1,8 +1,8 @@
 """The worker's half of augmentations on the device: views as they are, and sampled parameters.
 
 :class:`MSCNSampleAugmentations` stands for a run of VISSL's transforms. It draws what they would
-draw, in their order, so that a seed gives the same augmentations, and the same masks behind them,
-whoever applies them.
+draw, in their order, so that a seed gives the same augmentations, and the same masks after them,
+wherever they are applied.
 """
 
 from __future__ import annotations

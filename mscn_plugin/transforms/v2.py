@@ -1,6 +1,6 @@
 """Filter and masks as transforms of ``torchvision.transforms.v2``, for pipelines of one's own.
 
-Both stand behind ``v2.ToDtype(torch.float32, scale=True)`` and ``v2.Normalize`` and take images
+Both come after ``v2.ToDtype(torch.float32, scale=True)`` and ``v2.Normalize`` and take images
 ``[..., C, H, W]``, as tensors or as ``tv_tensors.Image``. Labels, boxes and all else pass through.
 They need neither VISSL nor Classy Vision.
 """

@@ -1,4 +1,4 @@
-"""What is said of a command line that Hydra cannot take: the line to type, the configs there are.
+"""Messages about a command line that Hydra rejects: the line to type, the configs there are.
 
 Nothing here is heavy: it is imported while Hydra starts, and where it has failed.
 """
@@ -85,7 +85,7 @@ def names_no_config(arguments: Sequence[str]) -> bool:
 
 
 def about_configs(text: str) -> str | None:
-    """What to say where Hydra says in ``text`` that it has no such config, or none is named."""
+    """The message where Hydra's ``text`` says that there is no such config, or none is named."""
     if "must specify 'config'" in text:
         return f"no config is named: add config=<name>. {list_of_configs()}"
     missing = re.search(r"Could not find 'config/([^']*)'", text)
@@ -110,7 +110,7 @@ def about_grammar(override: str, arguments: Sequence[str]) -> str | None:
     """What to type in place of ``override``, which Hydra does not take.
 
     Args:
-        arguments: those in which it stands; the shell takes a value with spaces apart.
+        arguments: those in which it stands; the shell splits a value with spaces.
     """
     key, equals, value = override.partition("=")
     before = arguments[arguments.index(override) - 1] if override in arguments[1:] else ""

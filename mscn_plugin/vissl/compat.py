@@ -26,13 +26,13 @@ _HOOKED: dict[str, dict[str, tuple[str, ...]]] = {
         "_cleanup_local_dir": ("cfg",),
     },
 }
-"""Names of VISSL's in whose place ours stand, and with what their arguments begin."""
+"""VISSL's functions that ours replace, and their first arguments."""
 
 
 def unknown_hook() -> str | None:
-    """What is said of a VISSL into which the package cannot hook, or None.
+    """The message about a VISSL that the package cannot hook into, or None.
 
-    Arguments behind those of VISSL 0.1.6 are handed on: VISSL's main branch has one.
+    Arguments after those of VISSL 0.1.6 are passed on: VISSL's main branch has one.
     """
     for module, hooks in _HOOKED.items():
         for name, first in hooks.items():
@@ -122,7 +122,7 @@ def _round_first(value: Any, digits: int) -> float:
 def let_collators_share_memory() -> None:
     """Let a loader's worker that finds no shared memory end the run.
 
-    VISSL's loaders would wait for its batch for ever; see
+    VISSL's loaders would wait for its batch forever; see
     :mod:`mscn_plugin.data.shared_memory`.
     """
     import vissl.data

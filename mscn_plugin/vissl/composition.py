@@ -29,7 +29,7 @@ def install() -> None:
 def load_configuration(
     self: Any, config_name: str | None, overrides: list[str], *more: Any, **options: Any
 ) -> DictConfig:
-    """Hydra's, with checks of what is asked for by a name below ``mscn/``.
+    """Hydra's, with checks of the configs that are named below ``mscn/``.
 
     ``+config.MSCN.KEY=...`` overrides a key that is there as it adds one that is not: configs of
     earlier versions had few of them.
@@ -41,8 +41,7 @@ def load_configuration(
     for name in asked:
         if is_base(name):
             raise ConfigError(
-                f"{name} is what other configs inherit from, and none by itself. "
-                f"{list_of_configs()}"
+                f"{name} is a base of other configs, not a config by itself. {list_of_configs()}"
             )
     version = tuple(int(number) for number in hydra.__version__.split(".")[:2])
     if asked and version < _EARLIEST:
@@ -59,7 +58,7 @@ def load_configuration(
 
 
 def _config_in(override: str) -> str:
-    """The name below ``mscn/`` that an override asks for, ``mscn/machine/cpu``, or nothing."""
+    """The name below ``mscn/`` in an override, ``mscn/machine/cpu`` for instance, or nothing."""
     key, _, value = override.lstrip("+").partition("=")
     group, _, folder = key.partition("/")
     name = f"{folder}/{value}".lstrip("/")

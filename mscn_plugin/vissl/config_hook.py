@@ -40,21 +40,21 @@ def infer_and_assert_hydra_config(cfg: Config, *more: Any, **options: Any) -> An
 
     Args:
         cfg: the ``config`` part, completed in place.
-        more, options: what later VISSLs hand on beside it.
+        more, options: what later versions of VISSL pass in addition.
 
     Raises:
         ConfigError: the configuration cannot run here; nothing was written.
     """
     if not mscn.uses_mscn(cfg):
         _refuse_unfiltered(cfg)
-        return _vissl_infer_and_assert(cfg, *more, **options)  # later VISSLs hand an engine on
+        return _vissl_infer_and_assert(cfg, *more, **options)  # later VISSLs pass an engine
     print_errors_plainly()
     lists = prepare_config(cfg)
     try:
         with _views_as_of_multicrop(cfg.DATA.TRAIN):
             inferred = _vissl_infer_and_assert(cfg, *more, **options)
     except Exception as error:
-        # Half of VISSL's assertions have no words; the line says what was asserted.
+        # Half of VISSL's assertions have no message; the line shows what was asserted.
         line = traceback.extract_tb(error.__traceback__)[-1].line or ""
         words = " ".join(str(error).split()) or line
         raise ConfigError(
@@ -76,7 +76,7 @@ def infer_and_assert_hydra_config(cfg: Config, *more: Any, **options: Any) -> An
 def _views_as_of_multicrop(train: Config) -> Iterator[None]:
     """Show VISSL its multi-crop collator in the place of ours, which hands over the same list.
 
-    VISSL refuses SwAV with any other collator, and with DINO would replace ours without a word.
+    VISSL refuses SwAV with any other collator, and with DINO would silently replace ours.
     """
     ours = train.COLLATE_FUNCTION
     if ours == COLLATOR:

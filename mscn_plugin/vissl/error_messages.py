@@ -1,4 +1,4 @@
-"""What is said of errors in VISSL's tools: ours, and those of Hydra's command line.
+"""Messages of errors in VISSL's tools: ours, and those of Hydra's command line.
 
 Nothing here is heavy: it is imported while Hydra starts, and where it has failed.
 """
@@ -15,7 +15,7 @@ from mscn_plugin.vissl import command_line
 def print_errors_plainly() -> None:
     """Let an uncaught error that a user can act on end the process with one line.
 
-    Beside ours these are what Hydra says of overrides and configurations that it does not know.
+    Besides ours, these are Hydra's about overrides and configurations that it does not know.
     """
     errors.print_errors_plainly(message_of)
 

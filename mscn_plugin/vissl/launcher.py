@@ -78,7 +78,7 @@ class ResumableSlurmJob(distributed_launcher._ResumableSlurmJob):
     def __call__(self) -> None:
         mscn_plugin.register()
         if self.requeued or int(os.environ.get("SLURM_RESTART_COUNT", "0")):
-            self.config = going_on(self.config, self.submitted)
+            self.config = requeued_config(self.config, self.submitted)
         check_images_again(self.config)
         # Training writes to its configuration; a requeued job begins with what was submitted.
         _vissl["_ResumableSlurmJob"](self.engine_name, copy.deepcopy(self.config))()
@@ -92,8 +92,8 @@ class ResumableSlurmJob(distributed_launcher._ResumableSlurmJob):
         return submitit.helpers.DelayedSubmission(job)
 
 
-def going_on(cfg: Config, submitted: float) -> Config:
-    """The configuration of a requeued job: one that was to begin anew goes on where it has begun.
+def requeued_config(cfg: Config, submitted: float) -> Config:
+    """The configuration of a requeued job: one that was to start over resumes what it has done.
 
     Args:
         submitted: when the job was, in seconds of Unix time; checkpoints before it are others'.
@@ -111,15 +111,15 @@ def is_training_finished(cfg: Config, checkpoint_folder: str) -> bool | None:
     """VISSL's first step in a run's folder: from here on it is locked, and signals are heeded.
 
     Raises:
-        ConfigError: another run is at work there.
+        ConfigError: another run is using it.
     """
     if not uses_mscn(cfg):
         return _vissl["is_training_finished"](cfg, checkpoint_folder)
     interruption.listen()
     interruption.afterwards = (
-        "the same command goes on"
+        "the same command resumes"
         if cfg.CHECKPOINT.AUTO_RESUME or cfg.SLURM.USE_SLURM
-        else "with config.CHECKPOINT.AUTO_RESUME=True the same command goes on"
+        else "with config.CHECKPOINT.AUTO_RESUME=True the same command resumes"
     )
     if is_first_rank():
         lock.acquire(checkpoint_folder)
@@ -181,7 +181,7 @@ def get_resume_checkpoint(cfg: Config, checkpoint_folder: str) -> str | None:
             refuse_damaged(settings, folder)
         if is_first:
             cut_logs(folder, load_complete(newest)["iteration"] if newest else 0)
-    # VISSL reads PARAMS_FILE at a beginning alone: of a run that goes on its content is the noted.
+    # VISSL reads PARAMS_FILE only at a start: for a resumed run the noted content counts.
     if is_first and (newest is None or cfg.MSCN.RESUME_CHANGED or not noted_recipe(folder)):
         note_recipe(cfg)
     if newest is None:
@@ -206,7 +206,7 @@ def cleanup_local_dir(cfg: Config) -> None:
     if isinstance(error, ProcessExitedException) and error.exit_code in EXIT_CODES:
         code = error.exit_code
     elif code is None and error is not None and interruption.signum is not None:
-        # Ranks and workers end in various ways where a signal meets them in their imports.
+        # Ranks and workers end in various ways where a signal reaches them during their imports.
         logging.warning(f"ended on request, in the middle of an error: {error!r}")
         code = exit_code(interruption.signum)
     if code is not None:

@@ -38,7 +38,7 @@ def register_with_vissl() -> None:
     """See :func:`mscn_plugin.register`.
 
     Raises:
-        ConfigError: the command line asks for MSCN, and this VISSL has other hooks.
+        ConfigError: the command line names a config of MSCN, and this VISSL has other hooks.
     """
     from mscn_plugin.vissl import compat
 
@@ -67,7 +67,7 @@ def register_with_vissl() -> None:
 
 
 def _import_other_packages() -> None:
-    """Import the modules of :data:`ENTRY_POINTS`; one that fails is logged and left out."""
+    """Import the modules of :data:`ENTRY_POINTS`; one that fails is logged and skipped."""
     for entry in metadata.entry_points(group=ENTRY_POINTS):
         try:
             entry.load()

@@ -24,18 +24,18 @@ LOG = "console.txt"
 
 
 def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Training") -> AttrDict:
-    """Do what VISSL's tool does with these arguments, step by step as its ``hydra_main``.
+    """Do what VISSL's tool does with these arguments, in the steps of its ``hydra_main``.
 
     Args:
         verbose: print what VISSL prints, in place of appending it to :data:`LOG`.
-        title: of the line that says so.
+        title: of the line that announces it.
 
     Returns:
         The ``config`` part of the configuration.
 
     Raises:
         SystemExit: as in VISSL's tool.
-        ConfigError: SLURM takes no job, or is not there.
+        ConfigError: SLURM rejects the job, or is not there.
         Exception: what Hydra and the checks raise; nothing was written.
     """
     overrides = [*overrides, *_as_rank_of_torchrun()]
@@ -68,7 +68,7 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
                     engine_name=args.engine_name,
                     hook_generator=default_hook_generator,
                 )
-                # VISSL's logger goes on for as long as the process does, on the terminal.
+                # VISSL's logger keeps writing to the terminal as long as the process runs.
                 logging.root.setLevel(logging.WARNING)
         if job is not None and not verbose:
             print(f"SUBMITTED: {job.job_id}")
@@ -79,21 +79,21 @@ def launch(overrides: Sequence[str], verbose: bool = False, title: str = "Traini
 
 @contextlib.contextmanager
 def _refusal_in_one_line(partition: str) -> Iterator[None]:
-    """Raise ConfigError where ``sbatch`` or submitit takes no job, with what it says."""
+    """Raise ConfigError where ``sbatch`` or submitit rejects the job, with its reason."""
     from submitit.core.utils import FailedJobError
 
     try:
         yield
     except (FailedJobError, ValueError) as error:
-        said = str(error).strip().removeprefix("sbatch: error: ").splitlines()
-        reason = said[0] if said else "it does not say why"
+        lines = str(error).strip().removeprefix("sbatch: error: ").splitlines()
+        reason = lines[0] if lines else "no reason given"
         raise ConfigError(
-            f"config.SLURM.PARTITION is {partition!r}, and SLURM takes no job: {reason}"
+            f"config.SLURM.PARTITION is {partition!r}, and SLURM rejects the job: {reason}"
         ) from None
 
 
 def shown(file: Path) -> Path:
-    """The path as it is short, seen from the working directory."""
+    """The path, relative to the working directory where it is below that."""
     here = Path.cwd()
     return file.relative_to(here) if here in file.parents else file
 
@@ -102,7 +102,7 @@ def _as_rank_of_torchrun() -> list[str]:
     """Overrides that make of a process of ``torchrun`` one of VISSL's nodes, with one rank.
 
     VISSL starts the ranks of a node itself, and takes ``INIT_METHOD`` ``env`` for one node alone.
-    ``tcp`` leads to the store that ``torchrun`` has opened, too.
+    ``tcp``, too, leads to the store that ``torchrun`` has opened.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return []

@@ -233,11 +233,11 @@ class TestChangedImages:
             (lambda file: file.unlink(), "which went from 32 to 31 training images"),
             (
                 lambda file: file.rename(file.with_name("new.png")),
-                "some of whose training images have got other names since",
+                "some of whose training images have other names since",
             ),
             (
                 lambda file: file.write_bytes(file.read_bytes() + b"more"),
-                "some of whose training images have got another size since",
+                "some of whose training images have another size since",
             ),
         ],
     )
@@ -248,7 +248,7 @@ class TestChangedImages:
         with pytest.raises(ConfigError) as refused:
             start()
         assert str(refused.value).startswith(f"config.MSCN.DATA is '{data}', {message}")
-        assert "config.MSCN.RESUME_CHANGED=True to go on" in str(refused.value)
+        assert "config.MSCN.RESUME_CHANGED=True to resume" in str(refused.value)
         start("config.MSCN.RESUME_CHANGED=True")
 
     def test_others_may_change(self, start, data):
@@ -269,7 +269,7 @@ class TestChangedImages:
         (tmp_path / "list.txt").write_text(
             "\n".join(f"class{label}/{name}.png" for label in range(4) for name in "02")
         )
-        with pytest.raises(ConfigError, match="have got other names"):
+        with pytest.raises(ConfigError, match="images have other names"):
             start(part)
 
     def test_checkpoints_that_do_not_say_their_images_go_on(self, start, data, tmp_path):

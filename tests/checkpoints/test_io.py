@@ -48,8 +48,8 @@ def test_what_is_no_checkpoint_is_refused_in_one_sentence(tmp_path):
     for name, message in (
         ("none", "is not a file"),
         ("junk", "junk "),
-        ("empty", "is damaged, or no checkpoint"),
-        ("cut", "is damaged, or no checkpoint"),
+        ("empty", "is damaged, or not a checkpoint"),
+        ("cut", "is damaged, or not a checkpoint"),
         ("list", "holds no dictionary"),
         ("code", "without running code"),
     ):

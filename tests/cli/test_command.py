@@ -164,7 +164,7 @@ def test_scripts_heed_signals_before_they_import_anything_heavy(tmp_path, name, 
     script = FOLDER / f"{name}.py"
     result = run_python(script, *arguments, check=False, env={"PYTHONPATH": str(tmp_path)})
     assert result.returncode == 75
-    stopped = f"{name}: stopped by SIGTERM; to go on, start the same command again\n"
+    stopped = f"{name}: stopped by SIGTERM; to resume, start the same command again\n"
     assert result.stderr == stopped
 
 

@@ -56,7 +56,7 @@ def test_voc_and_its_pictures(resnet_runs, datasets, mscn, capsys, tmp_path):
 
     assert json.loads((output / "results.json").read_text()) == measured
     for method, more, status, message in (
-        ("simclr", small, 0, "is finished; --restart begins anew"),
+        ("simclr", small, 0, "is finished; --restart starts over"),
         ("simclr", (*small, "SOLVER.BASE_LR", "0.002"), 1, "differs in SOLVER.BASE_LR (was 0.001"),
         ("byol", small, 1, "differs in the checkpoint to start from"),
     ):
@@ -165,7 +165,7 @@ OVERRIDES = ("--dataset", "voc", "--data", "{data}", "--overrides")
             ("--dataset", "voc", "--data", "{tmp}"),
             "needs VOC2007/ImageSets/Main/trainval.txt in {tmp}",
         ),
-        (("--dataset", "custom", "--data", "{tmp}"), "{tmp} is no detection data"),
+        (("--dataset", "custom", "--data", "{tmp}"), "{tmp} is not detection data"),
         (("--dataset", "coco", "--sigma", "3"), "1.25"),
         ((*OVERRIDES, "SOLVER.MAX_ITERS", "3"), "Non-existent key: SOLVER.MAX_ITERS"),
         ((*OVERRIDES, "SOLVER.BASE_LR", "one"), "config key: SOLVER.BASE_LR"),

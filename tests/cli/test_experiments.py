@@ -156,7 +156,7 @@ def test_plots_do_not_lie_among_the_images(mscn, image_folder, tmp_path):
     with pytest.raises(SystemExit) as refused:
         mscn(*arguments, images / "train", "--output", images / "train" / "runs")
     assert "--output is" in str(refused.value)
-    assert "which lies among the images of --data" in str(refused.value)
+    assert "which is among the images of --data" in str(refused.value)
     with pytest.raises(SystemExit, match="--only nothing: none of table7"):
         mscn(*arguments, images, "--output", images / "runs")
 

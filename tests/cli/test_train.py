@@ -101,7 +101,7 @@ def test_a_run_does_not_lie_among_its_images(compose, image_folder, tmp_path, ru
     compose(*tiny, f"config.MSCN.DATA={images}", f"config.CHECKPOINT.DIR={images}/train/runs")
     data = images if run != "." else images / "train"
     folder = os.path.normpath(data / run)
-    with pytest.raises(ConfigError, match=f"config.CHECKPOINT.DIR is '{folder}', where images of"):
+    with pytest.raises(ConfigError, match=f"config.CHECKPOINT.DIR is '{folder}', which holds"):
         compose(*tiny, f"config.MSCN.DATA={data}", f"config.CHECKPOINT.DIR={folder}")
 
 
@@ -163,7 +163,7 @@ def test_a_signal_ends_it_with_a_checkpoint_as_vissls_tool(image_folder, tmp_pat
     process.send_signal(number)
     output, errors = process.communicate(timeout=120)
     assert process.returncode == code, errors
-    assert errors.splitlines()[-1] == "mscn-plugin: ended on request; the same command goes on"
+    assert errors.splitlines()[-1] == "mscn-plugin: ended on request; the same command resumes"
     assert "Traceback" not in errors
     assert "accuracy in %" not in output
 
@@ -208,7 +208,7 @@ def test_the_first_of_several_nodes_alone_sums_up(monkeypatch, capsys, rank, sai
 
 def test_a_folder_that_is_not_there_is_no_missing_config():
     arguments = argparse.Namespace(config="./nowhere")
-    with pytest.raises(ConfigError, match=r"CONFIG is './nowhere', which is no folder"):
+    with pytest.raises(ConfigError, match=r"CONFIG is './nowhere', which is neither a folder"):
         train.run(arguments)
 
 
@@ -216,12 +216,12 @@ def test_a_folder_that_is_not_there_is_no_missing_config():
     ("error", "reason"),
     [
         (FailedJobError("sbatch: error: invalid partition: any\nand so on"), "invalid part"),
-        (FailedJobError(""), "it does not say why"),
+        (FailedJobError(""), "no reason given"),
         (ValueError("Unavailable parameter(s): ['color']\nValid are:"), "Unavailable parameter"),
     ],
 )
 def test_why_a_job_is_not_taken_is_one_line(error, reason):
-    said = f"config.SLURM.PARTITION is 'any', and SLURM takes no job: {reason}"
+    said = f"config.SLURM.PARTITION is 'any', and SLURM rejects the job: {reason}"
     with pytest.raises(ConfigError) as refused, tool._refusal_in_one_line("any"):
         raise error
     assert str(refused.value).startswith(said)

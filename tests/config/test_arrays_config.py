@@ -124,7 +124,7 @@ def test_statistics_of_other_images_are_refused(compose, asked, arrays, caplog):
     with pytest.raises(ConfigError, match=r"statistics\.json cannot be read.*--channels 4 writes"):
         compose(*asked)
     compose(*asked, f"config.MSCN.STATISTICS={arrays.parent / 'kept.json'}")
-    assert "is of other images than the training images" in caplog.text
+    assert "is of other images than the current training images" in caplog.text
 
 
 def test_statistics_of_other_values_are_refused(compose, asked, arrays):

@@ -68,7 +68,7 @@ def test_a_worker_maps_the_file_that_the_run_began_with(path):
     entries = index.entries()
     more = {"classes": [], "left_out": {}, "fingerprint": {}}
     write_index(path, "tar_shards", index.shards, entries, **more)
-    with pytest.raises(RunError, match=r"index.mscn has changed while the run went on"):
+    with pytest.raises(RunError, match=r"index.mscn has changed during the run"):
         pickle.loads(sent)
     assert index.name(3) == "class3/0000003.jpg"  # who has it open goes on with the old one
 

@@ -232,7 +232,7 @@ def test_what_cannot_be_packed_is_refused(image_folder, tmp_path):
         ),
         (image_folder / "train", out, COPIED, "holds a pack of other images"),
         (image_folder, tmp_path, COPIED, "holds other files: name a folder that is new"),
-        (image_folder, image_folder / "packed", COPIED, "lies in .*images, which is to be packed"),
+        (image_folder, image_folder / "packed", COPIED, "is in .*images, which is to be packed"),
         (tmp_path / "none", out, COPIED, "the folder is '.*none', which is not a folder"),
     ):
         with pytest.raises(ConfigError, match=message):
@@ -258,7 +258,7 @@ def test_the_pack_of_a_pattern_may_lie_beside_its_files(image_folder, tmp_path):
     (tmp_path / "shards" / "._000000.tar").write_bytes(b"\0\5\26\7")
     lines = pack(f"{tmp_path}/shards/0*.tar", tmp_path / "shards" / "packed", COPIED)
     assert lines[0] == "images: 12 copied"
-    with pytest.raises(ConfigError, match="lies in .*shards, which is to be packed"):
+    with pytest.raises(ConfigError, match="is in .*shards, which is to be packed"):
         pack(f"{tmp_path}/shards", tmp_path / "shards" / "again", COPIED)
 
 

@@ -168,7 +168,7 @@ def test_the_splits_of_shards(tmp_path):
     ):
         with pytest.raises(ConfigError, match=f"KEY is '.*', which {message}"):
             taken(tmp_path / data)
-    with pytest.raises(ConfigError, match="is no path: the files must lie on a disk"):
+    with pytest.raises(ConfigError, match="is not a path: the files must be on a disk"):
         find_splits("https://x/{000..100}.tar", "KEY")
 
 

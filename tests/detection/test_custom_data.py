@@ -339,7 +339,7 @@ def test_every_defect_of_voc_in_one_list(tmp_path):
     with pytest.raises(ConfigError) as raised:
         DetectionData.read(tmp_path)
     assert counted(raised.value) == {
-        "XML file is no annotation of VOC": 3,
+        "XML file is not an annotation of VOC": 3,
         "XML file needs one picture of its name": 1,
         "object of VOC cannot be used": 4,
         "picture cannot be read": 2,
@@ -361,7 +361,7 @@ def test_every_defect_of_voc_in_one_list(tmp_path):
         "picture of train has no objects": 2,
         "transparent picture, of which detectron2 takes the colors alone": 1,
     }
-    assert "defects to be mended before training can start: 14" in str(raised.value)
+    assert "defects to fix before training can start: 14" in str(raised.value)
     assert "'Cat' (1 objects), 'cat'" in str(raised.value)
 
 
@@ -428,7 +428,7 @@ def test_every_defect_of_coco_in_one_list(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda root: shutil.rmtree(root / "train"), "is no detection data: it needs annotations"),
+        (lambda root: shutil.rmtree(root / "train"), "is not detection data: it needs annotations"),
         (
             lambda root: (root / "train" / "b.xml").unlink(),
             "fewer than 2 pictures.*train .0., val .1.",
@@ -491,7 +491,7 @@ def test_a_file_that_is_not_cocos(tmp_path, content):
     coco_split(tmp_path, "train", ["a.jpg", "b.jpg"])
     coco_split(tmp_path, "valid", ["a.jpg", "b.jpg"])
     (tmp_path / "valid" / "_annotations.coco.json").write_bytes(content.encode("latin-1"))
-    with pytest.raises(ConfigError, match="1 x file is no annotation file of COCO"):
+    with pytest.raises(ConfigError, match="1 x file is not an annotation file of COCO"):
         DetectionData.read(tmp_path)
 
 

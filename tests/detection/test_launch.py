@@ -221,7 +221,7 @@ def test_missing_data_are_named(dataset, folder, tmp_path, monkeypatch):
             "MODEL.MSCN.SIGMA cannot be overridden; it is pre-training's",
         ),
         (("MODEL.WEIGHTS", "a.pth"), "MODEL.WEIGHTS cannot be overridden; it is the converted"),
-        (("OUTPUT_DIR", "a"), "OUTPUT_DIR cannot be overridden; --output says it"),
+        (("OUTPUT_DIR", "a"), "OUTPUT_DIR cannot be overridden; --output sets it"),
         (("SOLVER.MAX_ITER=2",), "takes KEY VALUE pairs, not 'SOLVER.MAX_ITER=2'"),
         (("SOLVER.BASE_LR",), "takes KEY VALUE pairs, not 'SOLVER.BASE_LR'"),
     ],
@@ -274,5 +274,5 @@ def test_what_does_not_go_with_the_data(detectron2, tmp_path, overrides, num_gpu
 
 def test_the_output_is_not_among_the_data(tmp_path):
     folder = write_coco(tmp_path / "data")
-    with pytest.raises(ConfigError, match="lies in --data; it must be another folder"):
+    with pytest.raises(ConfigError, match="is in --data; it must be another folder"):
         detection("custom", tmp_path / "w.pth", 5.0, folder / "out", folder)

@@ -41,7 +41,7 @@ def test_another_recipe_is_refused(tmp_path, changed, message):
 def test_a_detector_without_a_recipe_is_refused(tmp_path):
     refuse_another(tmp_path, recipe_of(**ARGUMENTS))
     write(tmp_path, "model_0000001", 1)
-    with pytest.raises(ConfigError, match="does not say its checkpoint, data and configuration"):
+    with pytest.raises(ConfigError, match="does not state its checkpoint, data and configuration"):
         refuse_another(tmp_path, recipe_of(**ARGUMENTS))
     (tmp_path / "recipe.json").write_text("[1")
     with pytest.raises(ConfigError, match="recipe.json is damaged"):
@@ -75,7 +75,7 @@ def test_the_newest_complete_checkpoint_is_taken(tmp_path):
         assert any(f"{name}.pth is damaged" in line for line in said) == bool(name)
         assert len((tmp_path / "metrics.json").read_text().splitlines()) == lines + (not name) * 0
     (tmp_path / "model_0000001.pth").write_bytes(b"")
-    assert "beginning with the first iteration" in rewind(tmp_path)[-1]
+    assert "starting with the first iteration" in rewind(tmp_path)[-1]
     assert not (tmp_path / "last_checkpoint").exists()
     assert (tmp_path / "metrics.json").read_text() == ""
 

@@ -29,7 +29,7 @@ def shell(script):
         ("echo 'worker (pid 1) is killed by signal: Killed. ' >&2; exit 1", "out of memory"),
         ("echo 'torch.OutOfMemoryError: CUDA out of memory' >&2; exit 1", "the GPU's memory"),
         ("kill -TERM $$", "was ended by SIGTERM"),
-        ("exit 3", "ended with status 3; its messages stand above"),
+        ("exit 3", "ended with status 3; see its messages above"),
     ],
 )
 def test_why_the_tool_ended(script, message):

@@ -139,7 +139,7 @@ def test_what_is_stated_and_not_there_is_passed_over(tmp_path):
     write(tmp_path / "data.yaml", yaml)
     data = DetectionData.read(tmp_path)
     assert [len(pictures) for pictures in data.splits.values()] == [4, 2]
-    assert noted(data, "1 x list or folder of a split is not there: passed over: data.yaml: test")
+    assert noted(data, "1 x list or folder of a split is not there: ignored: data.yaml: test")
 
 
 def test_one_folder_for_train_and_val_is_split(tmp_path):
@@ -148,7 +148,7 @@ def test_one_folder_for_train_and_val_is_split(tmp_path):
     write(tmp_path / "a.yaml", "train: images/train2017\nval: images/train2017\nnames: [cat]\n")
     data = DetectionData.read(tmp_path)
     assert [len(pictures) for pictures in data.splits.values()] == [8, 2]
-    assert "- val is stated to be the pictures of train: passed over" in data.notes
+    assert "- val is stated to be the pictures of train: ignored" in data.notes
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_keypoints_are_no_polygon(tmp_path, shape, points):
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ("[4, 2]", "it has 8 numbers behind the class; kpt_shape says 12"),
+        ("[4, 2]", "it has 8 numbers after the class; kpt_shape states 12"),
         ("[17]", r"kpt_shape must be two whole numbers above 0.*data.yaml \(\[17\]\)"),
     ],
 )
@@ -259,7 +259,7 @@ def test_label_studio_writes_a_json_beside_its_labels(tmp_path, folders):
     assert "notes.json" in line
     # One of COCO goes before the labels, as ever; what is wrong with it is said.
     write(tmp_path / folders[0] / "notes.json", '{"images": [], "annotations": []}')
-    with pytest.raises(ConfigError, match="is no annotation file of COCO.*'categories'"):
+    with pytest.raises(ConfigError, match="is not an annotation file of COCO.*'categories'"):
         DetectionData.read(tmp_path)
 
 

@@ -373,7 +373,7 @@ def test_sigma_is_the_checkpoints_the_runs_or_the_users(save):
     assert PretrainingRun.of(save(None, None), sigma=3).sigma == 3
     assert PretrainingRun.of(save(None, 2.0).parent).sigma == 2  # a folder
     for arguments, message in (
-        ((save(None, None),), "does not say which high-pass filter its images passed"),
+        ((save(None, None),), "does not state which high-pass filter its images passed"),
         ((save("simclr", 5.0), 3), "--sigma is 3, but .* was pre-trained with 5"),
         ((config_folder(),), "is not a file; it must be a checkpoint of VISSL"),
     ):

@@ -143,12 +143,12 @@ def test_what_another_call_measures_meanwhile_stays(evaluate, monkeypatch):
 
 def test_results_of_other_images_settings_or_checkpoints_do_not(evaluate, data, tmp_path, capsys):
     evaluate("quick_linear")
-    assert "begins anew" not in capsys.readouterr().err
+    assert "starts over" not in capsys.readouterr().err
     assert list(evaluate("quick_frozen", overrides=["a=1"])) == ["quick_frozen"]
-    assert "results.json is of other overrides, and begins anew; " in capsys.readouterr().err
+    assert "results.json is of other overrides, and starts over; " in capsys.readouterr().err
     (tmp_path / "checkpoint.torch").write_bytes(b"others")
     assert list(evaluate("quick_linear", overrides=["a=1"])) == ["quick_linear"]
-    assert "results.json is of another checkpoint, and begins anew; " in capsys.readouterr().err
+    assert "results.json is of another checkpoint, and starts over; " in capsys.readouterr().err
     (data / "val" / "class0" / "0.png").unlink()
     assert list(evaluate("quick_frozen", overrides=["a=1"])) == ["quick_frozen"]
     said = "is of other images, boxes or settings, or of an earlier version, in quick_linear, "
@@ -186,9 +186,9 @@ def test_a_table_of_other_images_is_not_replaced_without_a_word(
     monkeypatch.setattr(EvaluationRun, "run", run)
     kept = evaluate("quick_linear", "quick_frozen", folders={"data": (str(other), "--data")})
     assert list(kept) == ["quick_frozen", "quick_linear"]
-    said = [line for line in capsys.readouterr().err.splitlines() if "begins anew" in line]
+    said = [line for line in capsys.readouterr().err.splitlines() if "starts over" in line]
     assert len(said) == 3  # at its begin, once of the call beside, and by that
-    assert "in quick_frozen, quick_linear, and begins anew there; " in said[0]
+    assert "in quick_frozen, quick_linear, and starts over there; " in said[0]
 
 
 def test_results_of_a_run_that_was_moved_stay(evaluate, suite, tmp_path, capsys, monkeypatch):
@@ -214,10 +214,10 @@ def test_the_result_on_boxes_stays_where_they_are_not_given_again(evaluate, data
     first = evaluate("quick_boxes", boxes=boxes)
     assert evaluate("quick_frozen") == {"quick_frozen": 1.0, **first}
     assert evaluate("quick_boxes") == {"quick_frozen": 1.0, **first}
-    assert "begins anew" not in capsys.readouterr().err
+    assert "starts over" not in capsys.readouterr().err
     (data / "val" / "class0" / "0.png").unlink()
     assert list(evaluate("quick_frozen")) == ["quick_frozen"]
-    assert "in quick_frozen, quick_boxes, and begins anew there; " in capsys.readouterr().err
+    assert "in quick_frozen, quick_boxes, and starts over there; " in capsys.readouterr().err
 
 
 def test_images_of_a_run_that_are_named_from_an_unknown_folder_are_not_guessed(tmp_path):

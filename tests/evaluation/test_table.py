@@ -56,7 +56,7 @@ def test_a_baseline_of_something_else_says_so():
     assert "The baseline's numbers are of the suite paper, not quick." in text
     assert "The baseline's overrides are others: `config.MSCN.TRAIN_SUBSET=0.5`." in text
     assert "The baseline was measured on other images: 9 images of /y." in text
-    assert "The baseline does not say on which images" in markdown(results, BASELINE)
+    assert "The baseline does not state on which images" in markdown(results, BASELINE)
 
 
 def test_areas_say_of_how_many_images_they_are():

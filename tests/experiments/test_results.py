@@ -95,7 +95,7 @@ def test_evaluations_of_an_earlier_call_stay_with_the_same_run():
     assert again() == few  # what failed is not asked for again
     assert again(evaluations={"boxes": {"metrics": 3}}) == {**few, "boxes": {"metrics": 3}}
     assert again(evaluations={"few": {"metrics": 3}}) == {"few": {"metrics": 3}}
-    failed = {"error": "where another run is at work"}
+    failed = {"error": "which is in use by another run"}
     assert again(evaluations={"few": failed, "boxes": failed}) == {**few, "boxes": failed}
     assert again(metrics={"kNN": 1}) is None  # trained again, by another version
     assert again(folder="b") is None
@@ -104,7 +104,7 @@ def test_evaluations_of_an_earlier_call_stay_with_the_same_run():
 def test_a_result_stays_where_another_call_is_at_work_on_the_same_run():
     run = {"folder": "a", "metrics": {"kNN": 2}}
     old = [of_table7("same_view", 0, **run, evaluations={"few": {"metrics": 1}})]
-    failed = of_table7("same_view", 0, folder="a", error="where another run is at work")
+    failed = of_table7("same_view", 0, folder="a", error="which is in use by another run")
     assert merged(old, [failed]) == old
     assert merged([failed], old) == old
     assert merged([failed], [failed]) == [failed]

@@ -136,7 +136,7 @@ def test_finished_runs_of_an_earlier_version_are_found_by_their_rows(tmp_path, r
 def test_rows_that_do_not_say_their_images_are_left_out_aloud(earlier, capsys):
     rows = [{**ROW, "data": "train"}, {**ROW, "data": "train", "images": "a"}]
     assert earlier(rows, images="a") == rows[1:]
-    assert "left out: 1 rows of an earlier version, which do not say" in capsys.readouterr().err
+    assert "left out: 1 rows of an earlier version, which do not state" in capsys.readouterr().err
     assert earlier([ROW]) == [ROW]  # the scale's own
     assert capsys.readouterr().err == ""
 

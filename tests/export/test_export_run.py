@@ -114,7 +114,7 @@ def test_an_unexpected_error_of_a_format_does_not_stop_the_others(model, tmp_pat
 def test_the_output_is_a_folder(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(ConfigError, match="is no folder to write to"), staged(place):
+        with pytest.raises(ConfigError, match="cannot be written to"), staged(place):
             pass
 
 

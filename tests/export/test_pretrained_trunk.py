@@ -119,7 +119,7 @@ def test_wrong_checkpoints_are_one_sentence(run, weights, tmp_path):
 def test_wrong_configurations_are_one_sentence(text, weights, tmp_path):
     file = write_checkpoint(tmp_path / "a.torch", weights, 5.0)
     (tmp_path / "train_config.yaml").write_text(text)
-    with pytest.raises(ConfigError, match="train_config.yaml is no configuration"):
+    with pytest.raises(ConfigError, match="train_config.yaml is not a configuration"):
         load_pretrained(file)
 
 

@@ -65,12 +65,12 @@ def test_features_are_timms_by_vissls_names(name):
         ({"NAME": "convnext_tiny.fb_in1k"}, "the tag of weights, fb_in1k, must be left out"),
         ({"NAME": "hf-hub:timm/resnet50"}, "which is not a model of timm"),
         ({"NAME": "tf_efficientnet_b0_ns"}, "which is not a model of timm"),  # timm's old name
-        ({"NAME": "vit_tiny_patch16_224"}, "which is no ConvNet: the paper's filter and masks"),
-        ({"NAME": "swin_tiny_patch4_window7_224"}, "which is no ConvNet: "),
-        ({"NAME": "maxvit_tiny_tf_224"}, "which is no ConvNet: "),
-        ({"NAME": "mixer_b16_224"}, "which is no ConvNet: "),
-        ({"NAME": "mobilenetv4_hybrid_medium"}, "which is no ConvNet but has MobileAttention"),
-        ({"NAME": "caformer_s18"}, "which is no ConvNet but has Attention"),
+        ({"NAME": "vit_tiny_patch16_224"}, "which is not a ConvNet: the paper's filter and masks"),
+        ({"NAME": "swin_tiny_patch4_window7_224"}, "which is not a ConvNet: "),
+        ({"NAME": "maxvit_tiny_tf_224"}, "which is not a ConvNet: "),
+        ({"NAME": "mixer_b16_224"}, "which is not a ConvNet: "),
+        ({"NAME": "mobilenetv4_hybrid_medium"}, "which is not a ConvNet but has MobileAttention"),
+        ({"NAME": "caformer_s18"}, "which is not a ConvNet but has Attention"),
         ({"NAME": "convnext_tiny", "NAEM": 1}, "NAEM is not a setting of timm; did you mean NAME"),
         ({"NAME": "convnext_tiny", "IN_CHANS": 0}, "IN_CHANS is 0; it must be null, or a whole"),
         ({"NAME": "convnext_tiny", "IN_CHANS": True}, "IN_CHANS is True; it must be"),
@@ -160,7 +160,7 @@ def test_files_that_are_no_weights_are_refused(tmp_path):
     torch.save(whole.state_dict(), tmp_path / "diverged.pth")
     for name, said in (
         ("text", r"which cannot be read \(\w+.*\); it must be a file of a model's state_dict"),
-        ("epoch", "which cannot be read .TypeError: epoch is no tensor"),
+        ("epoch", "which cannot be read .TypeError: epoch is not a tensor"),
         ("other", "does not hold the weights"),
         ("diverged", "which has NaN or Inf in stem.0.bias"),
     ):

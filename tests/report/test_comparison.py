@@ -158,7 +158,7 @@ def test_what_cannot_be_compared_is_one_message(runs, tmp_path):
     with pytest.raises(ConfigError, match="is a folder; it must be a file"):
         write_comparison(runs, tmp_path)
     (runs[1] / "train_config.yaml").write_text("{MSCN: {}, LOSS: {name: x}, MODEL: {}}")
-    with pytest.raises(ConfigError, match="is no configuration of VISSL"):
+    with pytest.raises(ConfigError, match="is not a configuration of VISSL"):
         write_comparison(runs)
     (runs[1] / "train_config.yaml").unlink()
     with pytest.raises(ConfigError, match="has no train_config.yaml beside it"):

@@ -47,7 +47,7 @@ def end(child):
 def test_a_second_run_is_refused_by_process_and_host(holder, tmp_path):
     child = holder()
     for lock in (run_lock.acquire, run_lock.refuse_if_held):
-        with pytest.raises(ConfigError, match=rf"another run is at work \(process {child} on "):
+        with pytest.raises(ConfigError, match=rf"in use by another run \(process {child} on "):
             lock(tmp_path)
 
 

@@ -86,7 +86,7 @@ def test_what_slurm_refuses_is_said_in_one_line(slurm, tiny, tmp_path):
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1] == (  # behind what sbatch itself prints
-        "mscn train: config.SLURM.PARTITION is 'nowhere', and SLURM takes no job: "
+        "mscn train: config.SLURM.PARTITION is 'nowhere', and SLURM rejects the job: "
         "invalid partition specified: nowhere"
     )
 

@@ -117,7 +117,7 @@ def test_a_signal_reaches_the_tool_and_no_other_is_started(
     assert not (tmp_path / "begun").exists()
     assert not (tmp_path / "first" / "finished").exists()
     assert capfd.readouterr().err == (
-        f"script: stopped by {number.name}; the same command goes on\n"
+        f"script: stopped by {number.name}; the same command resumes\n"
     )
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
 
@@ -141,7 +141,7 @@ def test_a_folder_in_which_another_process_is_at_work_is_left_alone(stop, tmp_pa
         os.write(write, b".")
         signal.pause()
     os.read(read, 1)
-    with pytest.raises(RunFailedError, match=f"another run is at work .process {child} "):
+    with pytest.raises(RunFailedError, match=f"in use by another run .process {child} "):
         program.run(lambda done: None)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)

@@ -18,10 +18,10 @@ from mscn_plugin.training.place import PLACE_KEY, Place, place_of
         (1000, 10, 50, (10, 0), "50 iterations now, and 100 in the checkpoint: rates"),
         (1000, 10, 99, (10, 0), "99 iterations now, and 100 in the checkpoint: rates"),
         (1051, 10, 100, (10, 51), ""),
-        (1051, 10, 50, (10, 25), "the epoch goes on at its batch 25"),
-        (1051, 10, 200, (10, 102), "the epoch goes on at its batch 102"),
-        (1100, 10, 50, (10, 50), "the epoch goes on at its batch 50"),  # of its last step
-        (30, 0, 50, (0, 15), "the epoch goes on at its batch 15"),
+        (1051, 10, 50, (10, 25), "the epoch resumes at its batch 25"),
+        (1051, 10, 200, (10, 102), "the epoch resumes at its batch 102"),
+        (1100, 10, 50, (10, 50), "the epoch resumes at its batch 50"),  # of its last step
+        (30, 0, 50, (0, 15), "the epoch resumes at its batch 15"),
     ],
 )
 @pytest.mark.parametrize("earlier", [False, True])
@@ -33,7 +33,7 @@ def test_a_run_goes_on_at_the_same_share_of_its_epochs(
     content = {"iteration": iteration, "train_phase_idx": epochs - 1, "classy_state_dict": state}
     within = iteration != 100 * epochs
     if earlier and within and now != 100:  # nothing says of how many steps its epoch is
-        place, says = (epochs, 0), f"it has {now} now, and begins anew"
+        place, says = (epochs, 0), f"it has {now} now, and starts over"
     assert place_of(content, now, within, may_differ=now != 100) == Place(*place, now)
     assert says in caplog.text
     assert bool(caplog.records) == bool(says)

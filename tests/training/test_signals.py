@@ -226,7 +226,7 @@ def test_a_script_ends_in_one_line(script_signals, monkeypatch, capfd, number, c
     with pytest.raises(SystemExit) as end:
         os.kill(os.getpid(), number)
     assert end.value.code == code
-    said = f"any: stopped by {number.name}; to go on, start the same command again\n"
+    said = f"any: stopped by {number.name}; to resume, start the same command again\n"
     assert capfd.readouterr().err == said
     os.kill(os.getpid(), number)  # as "timeout" does
     assert not ends

@@ -65,7 +65,7 @@ def test_a_config_of_vissl_gets_a_key_by_a_plus(composed):
 )
 def test_a_base_is_no_config(composed, override, name):
     said = refusal(["config=mscn/quickstart", override])
-    assert said.startswith(f"{name} is what other configs inherit from, and none by itself.")
+    assert said.startswith(f"{name} is a base of other configs, not a config by itself.")
     assert "_" not in {name.split("/")[-1][0] for name in said.partition("plugin: ")[2].split(", ")}
 
 

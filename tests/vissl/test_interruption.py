@@ -29,7 +29,7 @@ def test_ctrl_c_writes_a_checkpoint_and_is_not_success(tiny, tmp_path, compose, 
             command, cwd=tmp_path, env=tool_environment(), stdout=console, stderr=console
         )
         wait_for(lambda: (tmp_path / "run" / "model_phase0.torch").is_file())
-        with pytest.raises(ConfigError, match="another run is at work .process [0-9]+ on "):
+        with pytest.raises(ConfigError, match="in use by another run .process [0-9]+ on "):
             compose(*arguments)
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130

@@ -80,7 +80,7 @@ def test_a_damaged_last_checkpoint_gives_way_to_the_one_before(cfg, folder, task
     assert not nothing_left(cfg, str(folder))
     assert get_resume_checkpoint(cfg, str(folder)) == str(folder / "model_phase1.torch")
     assert f"Resume from file: {folder / 'model_phase1.torch'}" in caplog.text
-    assert "passing over a damaged checkpoint" in caplog.text
+    assert "skipping a damaged checkpoint" in caplog.text
     lines = (folder / "metrics.json").read_text().splitlines()
     assert len(lines) == 2  # what was said of the last epoch is of lost weights
 

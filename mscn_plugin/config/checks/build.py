@@ -1,9 +1,9 @@
 """Builds a part that a configuration names once, in the launching process.
 
 VISSL builds transforms, collators, heads, optimizer and schedules in its workers. Most of them read
-the keys that they know and say nothing of the others, and few check what they read. Here each part
-is built from its section by its own code; the keys that this code asks for are those that it knows,
-VISSL's parts and a user's alike.
+the keys that they know and silently ignore the others, and few check what they read. Here each part
+is built from its section by its own code; the keys that this code reads are those that it knows,
+for VISSL's parts and for a user's.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _NO_KEYS = ("name", "self", "batch", "model_config", "num_updates")
 _UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 
-class Asked(dict[str, Any]):
-    """A section of a configuration that notes for which keys it is asked.
+class RecordedSection(dict[str, Any]):
+    """A section of a configuration that records which of its keys are read.
 
     Attributes:
-        names: the keys so far. Whoever goes through all keys has asked for those that are there.
+        names: the keys so far. To iterate over the section is to read all of its keys.
     """
 
     def __init__(self, section: Mapping[str, Any]) -> None:
@@ -74,8 +74,8 @@ class Asked(dict[str, Any]):
         self.names.update(super().keys())
         return super().items()
 
-    def __copy__(self) -> Asked:
-        twin = Asked(dict(super().items()))
+    def __copy__(self) -> RecordedSection:
+        twin = RecordedSection(dict(super().items()))
         twin.names = self.names
         return twin
 
@@ -99,19 +99,19 @@ def build(
         name: of the part, as messages call it.
         make: builds the part from the section.
         part: the class or function whose signature says more of the values, or None.
-        others: keys of the section that somebody else reads, too.
+        others: keys of the section that are also read elsewhere.
         rules: what the values of some keys must be, where the part reads them.
-        siblings: parts that may stand in its place. Their keys stay behind where a name alone is
-            changed, which is no error, and a warning where such a key is overridden.
+        siblings: parts that may take its place. Their keys remain where only a name is changed:
+            this is not an error, and gives a warning where such a key is overridden.
 
     Raises:
         ConfigError: an unknown key, a wrong value, or whatever ``make`` raises.
     """
-    parameters, asked = parameters_of(part), Asked(copy.deepcopy(dict(section)))
+    parameters, recorded = parameters_of(part), RecordedSection(copy.deepcopy(dict(section)))
     error: Exception | None = None
     built = None
     try:
-        built = make(asked)
+        built = make(recorded)
     except Exception as raised:
         error = raised
     unexpected = _UNEXPECTED.search(str(error))
@@ -119,14 +119,14 @@ def build(
     if unknown:  # an error names one of them
         unknown += [key for key in section if key not in {*parameters, *others, *unknown}]
     if error is None:
-        unknown = [key for key in section if key not in asked.names and key not in others]
+        unknown = [key for key in section if key not in recorded.names and key not in others]
     of_siblings = {key for sibling in siblings for key in parameters_of(sibling)}
     for key in unknown:
         if error is None and key in of_siblings:
             if is_overridden(f"{path}.{key}".removeprefix("config.")):
                 logging.warning(f"{path}.{key} has no effect: {name} does not read it")
             continue
-        known = {*parameters, *(asked.names if error is None else ())} - {*unknown, *_NO_KEYS}
+        known = {*parameters, *(recorded.names if error is None else ())} - {*unknown, *_NO_KEYS}
         meant = suggestion(key, known) if known else "it has none"
         raise ConfigError(
             f"{path}.{key} is not a key of {name}; {meant} ({_way_out(path, unknown)})"
@@ -134,21 +134,21 @@ def build(
     if begins_with_a_key(error, section):
         raise ConfigError(f"{path}.{error}") from error
     for key, value in section.items():
-        if key in asked.names or (key in parameters and key not in others):
+        if key in recorded.names or (key in parameters and key not in others):
             _check_value(f"{path}.{key}", value, rules.get(key), parameters.get(key))
     if error is not None:
-        read = {key: value for key, value in section.items() if key in asked.names}
+        read = {key: value for key, value in section.items() if key in recorded.names}
         raise refusal(path, read, name, error) from error
     return built
 
 
 def _way_out(path: str, keys: list[str]) -> str:
-    """What takes keys out of a section of the config, with which Hydra merges what is given."""
+    """What removes keys from a section of the config, with which Hydra merges what is given."""
     dotted = re.sub(r"\[(\d+)\]", r".\1", path)
     if path.endswith("COLLATE_FUNCTION_PARAMS") and len(keys) > 1:
-        return f"{path}=null takes all out, which {{}} does not"
+        return f"{path}=null removes all, which {{}} does not"
     them = "it" if len(keys) == 1 else "them"
-    way = f"{' '.join(f'~{dotted}.{key}' for key in keys)} takes {them} out"
+    way = f"{' '.join(f'~{dotted}.{key}' for key in keys)} removes {them}"
     in_list = re.match(r"(.*?)\[\d+\]", path)
     if in_list is None:
         return way
@@ -156,12 +156,12 @@ def _way_out(path: str, keys: list[str]) -> str:
 
 
 def begins_with_a_key(error: Exception | None, section: Mapping[str, Any]) -> bool:
-    """Whether the words of an error are those of a part of ours, which name the key first."""
+    """Whether an error's message is that of a part of ours, which begins with the key."""
     return isinstance(error, ValueError) and str(error).split(" ")[0] in section
 
 
 def refusal(path: str, value: Any, name: str, error: Exception) -> ConfigError:
-    """The error for a value that ``name`` does not take, with its own words as the reason."""
+    """The error for a value that ``name`` does not take, with its own message as the reason."""
     if isinstance(error, ConfigError):
         return error
     text = " ".join(str(error).split())
@@ -213,7 +213,7 @@ _NUMBERS = Allowed("a number", lambda v: v is not None and not isinstance(v, (bo
 
 
 def _kind_of(parameter: Any) -> Allowed:
-    """What a signature says of a value: by the annotation, or else by the default."""
+    """What a signature states about a value: by the annotation, or else by the default."""
     if parameter.annotation in _KINDS:
         return _KINDS[parameter.annotation]
     if isinstance(parameter.default, bool):

@@ -12,13 +12,13 @@ from mscn_plugin.errors import ConfigError
 from mscn_plugin.types import Config
 
 _MEASURED = 1000
-"""Of more images the mean is taken of so many, at equal distances."""
+"""Of more images, the mean is taken over this many, evenly spaced."""
 
 
 def check_cache(cfg: Config, images: Sequence[Any]) -> None:
     """Compare what ``MSCN.CACHE`` needs with the memory that is left, and sizes for ``CROP_ON``.
 
-    For a SLURM job it is the memory that the job asks for. The ranks do it again, with all
+    For a SLURM job it is the memory that the job requests. The ranks do it again, with all
     images, on the machines that they run on.
 
     Args:

@@ -55,7 +55,7 @@ def check(cfg: Config) -> None:
         if cfg.MODEL.FEATURE_EVAL_SETTINGS.EVAL_MODE_ON:
             raise ConfigError(f"{FILE_KEY} is empty; it must be the checkpoint to evaluate")
         return
-    weights.PARAMS_FILE = os.path.realpath(weights.PARAMS_FILE)  # a link's aim may change
+    weights.PARAMS_FILE = os.path.realpath(weights.PARAMS_FILE)  # a link's target may change
     checkpoint: dict[str, Any] = {}
     if weights.STATE_DICT_KEY_NAME == "classy_state_dict":
         try:
@@ -78,7 +78,7 @@ def check(cfg: Config) -> None:
     if sigma_is_open:
         if sigma is None:
             raise ConfigError(
-                f"{FILE_KEY} is {weights.PARAMS_FILE!r}, which does not say its sigma: add "
+                f"{FILE_KEY} is {weights.PARAMS_FILE!r}, which does not state its sigma: add "
                 "+config.MODEL.TRUNK.HIGH_PASS.SIGMA=<pixels>"
             )
         cfg.MODEL.TRUNK["HIGH_PASS"] = section_like(cfg, {"SIGMA": sigma})
@@ -112,19 +112,19 @@ def refuse_unfiltered(cfg: Config) -> None:
 def stated_sigma(
     cfg: Config, checkpoint: dict[str, Any], config: dict[str, Any] | None
 ) -> float | None:
-    """Pre-training's sigma in pixels, or None where nothing says it.
+    """Pre-training's sigma in pixels, or None where it is not stated.
 
     Args:
         config: pre-training's, if it is known.
 
     Raises:
-        ConfigError: ``MSCN.PRETRAINING_SIGMA`` is not what the checkpoint says.
+        ConfigError: ``MSCN.PRETRAINING_SIGMA`` is not what the checkpoint states.
     """
     file, stated = cfg.MODEL.WEIGHTS_INIT.PARAMS_FILE, cfg.MSCN.PRETRAINING_SIGMA
     sigma = pretraining_sigma(checkpoint, config)
     if None not in (stated, sigma) and stated != sigma:
         raise ConfigError(
-            f"config.MSCN.PRETRAINING_SIGMA is {stated:g}, but {file} says {sigma:g}; it must be "
+            f"config.MSCN.PRETRAINING_SIGMA is {stated:g}, but {file} states {sigma:g}; it must be "
             "null"
         )
     return stated if sigma is None else sigma
@@ -140,8 +140,7 @@ def check_sigma(cfg: Config, sigma: float | None) -> None:
         used = input_sigma(cfg, split)
         if sigma is None:
             logging.warning(
-                f"{FILE_KEY} does not say the sigma of its pre-training; {split} is filtered with "
-                f"{used:g}"
+                f"{FILE_KEY} does not state pre-training's sigma; {split} is filtered with {used:g}"
             )
         elif abs(used - sigma) > 1e-6:
             raise ConfigError(
@@ -170,7 +169,7 @@ def _check_normalization(cfg: Config, config: dict[str, Any] | None) -> None:
 
 
 def _advice(cfg: Config, sigma: float) -> str:
-    """The overrides that bring the filter to ``sigma``, or in words what to do."""
+    """The overrides that set the filter to ``sigma``, or in words what to do."""
     overrides = [
         f"config.DATA.{split}.TRANSFORMS.{index}.sigma={sigma!r}"
         for split in ("TRAIN", "TEST")
@@ -180,9 +179,9 @@ def _advice(cfg: Config, sigma: float) -> str:
     if len(overrides) == 2:
         return f"add {' '.join(overrides)}"
     if not sigma:
-        return "take the filter out"
+        return "remove the filter"
     return (
-        f"put {TRANSFORM} behind Normalize in both splits, or without it set "
+        f"put {TRANSFORM} after Normalize in both splits, or without it set "
         f"config.MODEL.TRUNK.NAME=high_pass_{plain_name(cfg.MODEL.TRUNK.NAME)}"
     )
 

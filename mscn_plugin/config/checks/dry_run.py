@@ -1,8 +1,8 @@
 """Takes synthetic images through a configuration's transforms, collators and model.
 
-What does not fit together, a list where a tensor is expected, heads that do not chain, shows itself
-at the first batch: here that is a batch of a few small images, in the launching process. The model
-is one of shapes alone wherever a trunk can do with them, so that nothing is computed.
+Parts that do not fit together, a list where a tensor is expected, heads that do not chain, fail at
+the first batch: here that is a batch of a few small images, in the launching process. The model has
+shapes and no values wherever the trunk allows it, so that nothing is computed.
 
 Shape shorthand: B images, V views of an image, C, H, W channels, height, width.
 """
@@ -49,9 +49,9 @@ def check_first_batch(cfg: Config) -> None:
         cfg: a configuration that VISSL has completed; it is not changed.
 
     Raises:
-        ConfigError: a step fails; names its key and gives its own words as the reason.
+        ConfigError: a step fails; names its key and gives its own message as the reason.
     """
-    with _as_if_nothing_happened():
+    with _without_side_effects():
         if cfg.DATA.TEST.DATA_SOURCES:
             _first_batch(cfg, "TEST")
         batch = _first_batch(cfg, "TRAIN")
@@ -78,7 +78,7 @@ def _first_batch(cfg: Config, split: str) -> dict[str, Any]:
         if begins_with_a_key(error, settings):
             raise ConfigError(f"{path}_PARAMS.{error}") from error
         names = ", ".join(section["name"] for section in data.TRANSFORMS) or "no transform"
-        name = f"{data.COLLATE_FUNCTION} behind {names}"
+        name = f"{data.COLLATE_FUNCTION} after {names}"
         raise refusal(path, data.COLLATE_FUNCTION, name, error) from error
     for key in ("INPUT_KEY_NAMES", "TARGET_KEY_NAMES"):
         if not data[key] or not set(data[key]) <= set(batch):
@@ -149,7 +149,7 @@ def _model_outputs(cfg: Config, batch: dict[str, Any]) -> list[Any]:
 
 
 def _check_frozen(cfg: Config, names: list[str]) -> None:
-    """Check the names of parameters that are not to be trained; VISSL passes over unknown ones.
+    """Check the names of parameters that are not to be trained; VISSL ignores unknown ones.
 
     Those that are frozen for a time are looked up in what wraps the model, by another prefix.
     """
@@ -164,8 +164,8 @@ def _check_frozen(cfg: Config, names: list[str]) -> None:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0) or known[:1]
                 raise ConfigError(
-                    f"config.MODEL.{key} names {name!r}, which is no parameter of the model; did "
-                    f"you mean {near[0]}?"
+                    f"config.MODEL.{key} names {name!r}, which is not a parameter of the model; "
+                    f"did you mean {near[0]}?"
                 )
 
 
@@ -206,8 +206,8 @@ def _check_views(cfg: Config, outputs: list[Any]) -> None:
 
 
 @contextlib.contextmanager
-def _as_if_nothing_happened() -> Iterator[None]:
-    """Give the random generators back as they were, and hush what parts log when they are built."""
+def _without_side_effects() -> Iterator[None]:
+    """Restore the random generators, and silence what parts log when they are built."""
     states = random.getstate(), np.random.get_state()
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Checks of splits and classes, of evaluations and of the online one. Before any training."""
+"""Checks of splits and classes, of evaluations and of the online one, before any training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def is_evaluation(cfg: Config) -> bool:
 
 
 def evaluates_online(cfg: Config) -> bool:
-    """Whether a pre-training evaluates its trunk on the way, where its images have labels."""
+    """Whether a pre-training evaluates its trunk during training, where its images have labels."""
     return is_pretraining(cfg) and bool(cfg.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS)
 
 
@@ -53,8 +53,8 @@ def check_classes(cfg: Config, folders: dict[str, list[Contents]]) -> None:
         return
     if evaluation and not data.TEST.DATA_SOURCES and not makes_lists(cfg):
         raise ConfigError(
-            "config.DATA.TEST.DATA_PATHS is empty, and config.DATA.TRAIN is no folder of which an "
-            "evaluation could hold images out"
+            "config.DATA.TEST.DATA_PATHS is empty, and config.DATA.TRAIN is not a folder of which "
+            "an evaluation could hold images out"
         )
     _check_apart(cfg, folders)
     remedy = "" if evaluation else "; or add config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0"
@@ -67,7 +67,7 @@ def check_classes(cfg: Config, folders: dict[str, list[Contents]]) -> None:
         path = f"config.MODEL.HEAD.PARAMS[{index}][1].dims[-1]"
         if dims[-1] is None and number is None:
             raise ConfigError(
-                f"{path} is null, which asks the training folder for its classes, and "
+                f"{path} is null, which takes the number of classes of the training folder, and "
                 "config.DATA.TRAIN names none; give the number"
             )
         if number is not None and dims[-1] not in (None, number):

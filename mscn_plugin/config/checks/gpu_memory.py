@@ -60,7 +60,7 @@ def check_gpu_memory(config: Config, size: tuple[int, int] | None, available: in
         return
     try:
         of_view = activation_bytes(config, size)
-    except Exception:  # a model that the meta device cannot hold is not for that a wrong one
+    except Exception:  # a model that the meta device cannot hold need not be wrong
         return
     views = config.DATA.TRAIN.BATCHSIZE_PER_REPLICA * num_masked_views(config)
     if of_view * views > available:

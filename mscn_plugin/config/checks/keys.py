@@ -46,10 +46,10 @@ _MAY_LACK = re.compile(
     r"(LOSS|METERS|MODEL\.TRUNK)\.\w+\.|(LOSS|MODEL\.TRUNK)\.(?!name$|NAME$)\w+$|MSCN$"
     r"|MODEL\.FSDP_CONFIG\."
 )
-"""Sections of which a run reads but one part, and one from which VISSL takes what it has read."""
+"""Sections of which a run reads only one part, and one from which VISSL removes what it read."""
 _ANY_SIGN = re.compile(r"LOSS\.|SVM\.")
 _REAL = ("DROPOUT_RATE", "ATTENTION_DROPOUT_RATE", "DROP_PATH_RATE", "ETA", "MAX_NORM", "NORM_TYPE")
-"""Keys whose default looks whole and whose values need not be."""
+"""Keys whose default is a whole number and whose values need not be."""
 _TEXTS = ("CHECKPOINT.DIR", "DISTRIBUTED.RUN_ID", "DISTRIBUTED.INIT_METHOD", "MODEL.TRUNK.NAME")
 _ANY = (object, bool)
 _KINDS: tuple[tuple[Any, tuple[Any, ...], str], ...] = (
@@ -124,7 +124,7 @@ def _check_shape(path: str, section: Any, defaults: dict[str, Any]) -> None:
         if value is None and key in _NULLABLE:
             continue
         if isinstance(value, torch.dtype):
-            continue  # VISSL has been here before, and made it of a text
+            continue  # VISSL has already made it from a string
         default = defaults[key]
         kind = next(k for k in _KINDS if isinstance(default, k[0]))
         if not isinstance(value, kind[1]) or (isinstance(value, bool) and bool not in kind[1]):
@@ -144,7 +144,7 @@ def _check_shape(path: str, section: Any, defaults: dict[str, Any]) -> None:
 
 
 def _as_text(key: str, value: Any, default: Any) -> str:
-    """How to type what Hydra has read as a number, or as True or False, where it must be text."""
+    """How to type what Hydra has read as a number, True or False, where it must be text."""
     if not isinstance(default, str) or not isinstance(value, (int, float)):
         return ""
     return f": {line_to_type(key, str(value))}"

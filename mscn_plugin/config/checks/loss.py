@@ -24,7 +24,7 @@ OTHER_COLLATORS = (
     "siamese_collator",
     "targets_one_hot_default_collator",
 )
-"""VISSL's collators that do not hand over two views of each image."""
+"""VISSL's collators that do not give two views of each image."""
 LOSSES = losses()
 """Losses that take several masks per branch."""
 _COMMON_PASS = "multi_input_output_model"
@@ -110,7 +110,7 @@ def check(cfg: Config) -> None:
         raise ConfigError(
             f"config.LOSS.name is {name}, and config.LOSS.byol_loss is configured: a config of "
             "BYOL, with its predictor as the last of config.MODEL.HEAD.PARAMS. Start from a config "
-            f"of {name}, or take the section out, ~config.LOSS.byol_loss, if these heads are meant"
+            f"of {name}, or remove the section, ~config.LOSS.byol_loss, if these heads are meant"
         )
     if multimask and not known and (name in _NO_VIEWS or hasattr(torch_losses, name)):
         raise ConfigError(
@@ -186,14 +186,14 @@ def _check_crops(cfg: Config, path: str, section: dict[str, Any]) -> None:
 
 
 def _check_passes(cfg: Config) -> None:
-    """Check that branches which are handed over apart pass the network apart.
+    """Check that branches which are handed over separately pass the network separately.
 
     VISSL's model puts images of one size together again, in the heads with any setting: BYOL's
     normalize by the branch.
     """
     train, model = cfg.DATA.TRAIN, cfg.MODEL
     split = (train.COLLATE_FUNCTION_PARAMS or {}).get("split_branches") is True
-    split &= cfg.LOSS.name not in MULTICROP_LOSSES  # which ask for a list, and not for passes
+    split &= cfg.LOSS.name not in MULTICROP_LOSSES  # which need a list, and not passes
     apart = split or train.COLLATE_FUNCTION == "multicrop_collator"
     if model.BASE_MODEL_NAME != _COMMON_PASS or not apart:
         return
@@ -202,7 +202,7 @@ def _check_passes(cfg: Config) -> None:
     if cfg.LOSS.name == "byol_loss" or (split and not model.SINGLE_PASS_EVERY_CROP):
         raise ConfigError(
             f"config.MODEL.BASE_MODEL_NAME is {_COMMON_PASS}, which joins the branches that "
-            f"{train.COLLATE_FUNCTION} hands over apart; it must be {wanted}"
+            f"{train.COLLATE_FUNCTION} hands over separately; it must be {wanted}"
         )
 
 

@@ -38,12 +38,12 @@ def _check_batch(cfg: Config) -> None:
 
 
 def refuse_without_slurm() -> None:
-    """Refuse a job for SLURM where there is none: submitit would start it here, without a word.
+    """Refuse a job for SLURM where there is none: submitit would silently start it here.
 
     Raises:
         ConfigError: SLURM's programs are not on the ``PATH``.
     """
-    if shutil.which("srun") is None:  # by which submitit tells
+    if shutil.which("srun") is None:  # which submitit looks for
         raise ConfigError(
             "config.SLURM.USE_SLURM is True (--slurm), and there is no srun on the PATH: leave "
             "it out to run here, or submit from a machine with SLURM's programs"
@@ -105,7 +105,7 @@ def _check_devices(cfg: Config) -> None:
 
 
 def _check_loader_memory(cfg: Config) -> None:
-    """Batches that workers have ready must fit, or the run waits for ever within its first ones."""
+    """Batches that workers have ready must fit, or the run waits forever within its first ones."""
     train, size = cfg.DATA.TRAIN, crop_size(cfg.DATA.TRAIN.TRANSFORMS)
     if cfg.SLURM.USE_SLURM:
         return

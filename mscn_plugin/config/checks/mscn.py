@@ -56,8 +56,7 @@ def _check_input_type(cfg: Config) -> None:
     name, given = plain_name(cfg.MODEL.TRUNK.NAME), cfg.MODEL.INPUT_TYPE
     if name in _RGB_ALONE and given != "rgb":
         raise ConfigError(
-            f"config.MODEL.INPUT_TYPE is {given}, which the trunk {name} does not heed; it must be "
-            "rgb"
+            f"config.MODEL.INPUT_TYPE is {given}, which the trunk {name} ignores; it must be rgb"
         )
 
 
@@ -101,8 +100,8 @@ _ORDER = ("Normalize", "MSCNHighPass", "MSCNMask")
 def _check_order(cfg: Config) -> None:
     """Check that images are normalized, then filtered, then masked (4.3, 4.6), by whatever part.
 
-    Behind the filter a mean moves the 0 of the filtered image, which is what masks fill in, and
-    behind a mask the filter keeps the mask's edges.
+    After the filter, a mean would move the 0 of the filtered image, which is what masks fill in;
+    after a mask, the filter would keep the mask's edges.
     """
     for split in ("TRAIN", "TEST"):
         before: list[str] = []
@@ -115,8 +114,8 @@ def _check_order(cfg: Config) -> None:
             later = next((n for n in before if _ORDER.index(n) > _ORDER.index(name)), None)
             if later:
                 raise ConfigError(
-                    f"config.DATA.{split}.TRANSFORMS[{index}] is {name}, behind {later}; it must "
-                    "stand in front of it: images are normalized, then filtered, then masked"
+                    f"config.DATA.{split}.TRANSFORMS[{index}] is {name}, after {later}; it must "
+                    "come before it: images are normalized, then filtered, then masked"
                 )
             before.append(name)
         collator = split == "TRAIN" and cfg.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR
@@ -124,7 +123,7 @@ def _check_order(cfg: Config) -> None:
         name = cfg.MODEL.TRUNK.NAME
         if masks and trunk_sigma(cfg.MODEL.TRUNK):
             raise ConfigError(
-                f"config.MODEL.TRUNK.NAME is {name}, whose filter is behind the masks of {masks} "
+                f"config.MODEL.TRUNK.NAME is {name}, whose filter comes after the masks of {masks} "
                 f"in config.DATA.{split}; it must be {plain_name(name)}, and MSCNHighPass one of "
                 f"config.DATA.{split}.TRANSFORMS"
             )
@@ -148,7 +147,7 @@ def _check_collator(cfg: Config) -> None:
     if COLLATORS[COLLATOR] == train.COLLATE_FUNCTION:
         raise ConfigError(
             f"config.DATA.TRAIN.COLLATE_FUNCTION is {train.COLLATE_FUNCTION}, which MSCN itself "
-            f"puts in place; it must be {COLLATOR}"
+            f"sets where it is needed; it must be {COLLATOR}"
         )
     if train.COLLATE_FUNCTION != COLLATOR:
         return
@@ -171,13 +170,13 @@ def _check_collator(cfg: Config) -> None:
         if transform.get("name") in REPLICATING and views not in (num_views, NUM_BRANCHES):
             raise ConfigError(
                 f"config.DATA.TRAIN.TRANSFORMS[{index}].num_times is {views}; {COLLATOR} takes "
-                f"{num_views} views of an image: it must be {num_views} (num_masks is what there "
-                "may be more of)"
+                f"{num_views} views of an image: it must be {num_views} (for more "
+                "masks set num_masks)"
             )
 
 
 def _transforms(cfg: Config) -> Iterator[Any]:
-    """The transforms of both splits, of a configuration that nobody has checked."""
+    """The transforms of both splits, of a configuration that is not checked yet."""
     for split in ("TRAIN", "TEST"):
         yield from cfg.DATA[split].TRANSFORMS or ()
 

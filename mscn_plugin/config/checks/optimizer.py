@@ -82,7 +82,7 @@ def _check_optimizer(cfg: Config) -> None:
         ConfigError: see :func:`mscn_plugin.config.checks.build.build`.
     """
     settings = cfg.OPTIMIZER
-    # Classy Vision asks for a float by its type, and 0 is what people write.
+    # Classy Vision requires the type float, and people write 0.
     if is_whole(settings.momentum):
         settings.momentum = float(settings.momentum)
     schedules = _check_schedules(settings)
@@ -113,10 +113,10 @@ def _check_optimizer(cfg: Config) -> None:
 
 
 def _warn_of_convnext(cfg: Config) -> None:
-    """Behind the filter an empty patch is 0, of which a layer normalization has no direction.
+    """Warn where ConvNeXt would collapse: behind the filter an empty patch is 0.
 
-    Its gradient is multiplied by 1 / sqrt(eps), a thousand. With SGD the bias of ConvNeXt's stem
-    reached 100,000 in ten steps of the quickstart, beside which no picture is seen.
+    Layer normalization multiplies its gradient by 1 / sqrt(eps), a thousand. With SGD the bias of
+    ConvNeXt's stem reached 100,000 in ten steps of the quickstart, which drowns any picture.
     """
     optimizer = str(cfg.OPTIMIZER.name)
     if is_evaluation(cfg) or not is_timm(cfg.MODEL) or not optimizer.startswith(("sgd", "lars")):
@@ -145,10 +145,10 @@ schedule with "cosine" in its name it is ``start_value``."""
 def _check_rates(cfg: Config) -> None:
     """Check that the rates of the schedules are the user's, and that VISSL can scale them.
 
-    VISSL fills the keys of a schedule with its defaults, and scales without a look at the key.
+    VISSL fills the keys of a schedule with its defaults, and scales without looking at the key.
 
     Raises:
-        ConfigError: names the key that would be replaced, or that nobody has given.
+        ConfigError: names the key that would be replaced, or that was not given.
     """
     settings = cfg.OPTIMIZER
     if cfg.MODEL.FEATURE_EVAL_SETTINGS.EXTRACT_TRUNK_FEATURES_ONLY:
@@ -190,7 +190,7 @@ def _check_scaling(
     given = schedule.get(key)
     values: list[Any] = given if isinstance(given, list) else [given]
     if not values or not all(map(is_number, values)):
-        return  # said when the schedule is built
+        return  # reported when the schedule is built
     first, base = values[0], scaling["base_value"]
     if exact and first != base:
         raise ConfigError(
@@ -203,7 +203,7 @@ def _check_scaling(
     scaled = [first * ratio**step for step in range(len(values))]
     if not all(math.isclose(*pair, rel_tol=1e-3) for pair in zip(values, scaled)):
         raise ConfigError(
-            f"{path}.{key} is {given}; auto_lr_scaling keeps the first two and goes on by their "
+            f"{path}.{key} is {given}; auto_lr_scaling keeps the first two and continues by their "
             f"ratio, to {scaled[-1]:g}: set them so, or {off}"
         )
 
@@ -247,7 +247,7 @@ def _check_schedules(settings: Any) -> dict[str, Any]:
 
 
 def _check_first_epoch(path: str, schedule: ClassyParamScheduler) -> None:
-    """Refuse a warm-up from 0 that a schedule by the epoch makes an epoch without any change."""
+    """Refuse a warm-up from 0 by epochs, whose first epoch would change no weight."""
     if schedule.update_interval == UpdateInterval.EPOCH and schedule(0.0) == 0 < schedule(0.5):
         raise ConfigError(
             f"{path}.update_interval is 'epoch' and the rate at the start 0, so that the whole "

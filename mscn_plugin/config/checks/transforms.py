@@ -20,7 +20,7 @@ from mscn_plugin.allowed import (
     number,
     whole,
 )
-from mscn_plugin.config.checks.build import Asked, build, call_of
+from mscn_plugin.config.checks.build import RecordedSection, build, call_of
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.transforms.stated import resized, spellings
 from mscn_plugin.types import Config, is_whole
@@ -32,7 +32,7 @@ _KEEPING_SIZES = (
     *("RandomGrayscale", "RandomHorizontalFlip", "RandomVerticalFlip", "ToTensor", "Normalize"),
     *("MSCNHighPass", "MSCNMask"),
 )
-"""Transforms behind which an image is as large as before."""
+"""Transforms that keep the size of an image."""
 _WRAPPER_KEYS = ("name", "indices", "transform_type")
 """Keys of a transform that VISSL's wrapper reads."""
 _SIZES = list_of(whole(1))
@@ -138,8 +138,8 @@ def _check_transforms(
             raise ConfigError(f"{place}.radius_min is {low}; it must be at most radius_max, {high}")
 
 
-def _make_transform(section: Asked) -> Any:
-    """As Classy Vision does, which copies the section and would so ask for all of its keys."""
+def _make_transform(section: RecordedSection) -> Any:
+    """As Classy Vision does, which copies the section and would thus read all of its keys."""
     registered = TRANSFORM_REGISTRY.get(section["name"])
     if registered is None:
         return build_transform(section)

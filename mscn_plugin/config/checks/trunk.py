@@ -1,4 +1,4 @@
-"""Check of a trunk of timm, which is built and asked once, in shapes alone."""
+"""Check of a trunk of timm, which is built and run once, with shapes and no values."""
 
 from __future__ import annotations
 

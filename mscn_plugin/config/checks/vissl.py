@@ -1,4 +1,4 @@
-"""Checks of VISSL's own keys, which VISSL itself would trip over in its workers or not at all."""
+"""Checks of VISSL's own keys, which VISSL itself checks in its workers or not at all."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _TEXTS = Allowed("a list of texts", lambda value: all(isinstance(entry, str) for
 _LABEL_TYPES = one_of("standard", "sample_index", "zero")
 _SCALINGS = one_of("linear", "sqrt")
 _VALUES: dict[str, Allowed] = {
-    # Beside what the defaults say, 0 or a positive number (:mod:`mscn_plugin.config.checks.keys`).
+    # Beyond the defaults' kinds, 0 or a positive number (:mod:`mscn_plugin.config.checks.keys`).
     **dict.fromkeys(
         (
             "LOG_FREQUENCY",
@@ -287,7 +287,7 @@ def _refuse(key: str, value: Any, wanted: str) -> None:
 
 
 def refuse_name(key: str, name: Any, known: Any) -> None:
-    """Raise ConfigError: the name at ``config.<key>`` is none of those that are known."""
+    """Raise ConfigError: the name at ``config.<key>`` is not one of those that are known."""
     meant = suggestion(str(name), known)
     raise ConfigError(f"config.{key} is {name!r}, which is not registered; {meant}")
 

@@ -45,9 +45,9 @@ def is_logging_step(task: Task) -> bool:
 
 
 def steps_of_schedules(task: Task) -> tuple[int, int]:
-    """Steps done and steps of the run, as if each of its epochs had those of now.
+    """Steps done and steps of the run, as if each epoch had the current number of steps.
 
-    They are iterations, but where the steps per epoch were others before a resume.
+    They are iterations, unless the steps per epoch changed at a resume.
     """
     return task.iteration - task.ahead, task.max_iteration - task.ahead
 
@@ -64,15 +64,15 @@ def counted_by_schedules(task: Task) -> Iterator[None]:
 
 
 def second_model(task: Task) -> nn.Module:
-    """Another model as the task's, with weights of its own; on the task's device, drops nothing."""
-    with torch.random.fork_rng(devices=[]):  # a resumed run samples on as the unbroken one
+    """A second model like the task's, with its own weights, on its device, without dropout."""
+    with torch.random.fork_rng(devices=[]):  # a resumed run samples like the unbroken one
         model: nn.Module = task._build_model()
     without_dropout(model)
     return model.to(task.device)
 
 
 def distributions_of(config: Config) -> list[MaskDistribution]:
-    """The masks of both branches that a configuration's collator is told to sample."""
+    """The masks of both branches that a configuration's collator samples."""
     given = config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS or {}
     settings = {key: value for key, value in given.items() if key in MASK_SETTINGS}
     return mask_distributions(NUM_BRANCHES, settings)

@@ -52,11 +52,12 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
             interruption.end_if_asked()
 
     def on_phase_end(self, task: Task) -> None:
-        """VISSL's checkpoint of an epoch, also of one without where a pause follows.
+        """VISSL's checkpoint of an epoch; where a pause follows, also of an epoch without one.
 
         That is where the run is to end: before the next phase or evaluation, once the other hooks
-        have written their lines. And before an evaluation, so that a signal in it, which may take
-        longer than what asks gives, ends the run at once; the newest of these alone is kept.
+        have written their lines. And before an evaluation: this may take longer than the grace
+        period of the signal's sender, so that a signal in it ends the run at once. Of these
+        checkpoints only the newest is kept.
         """
         super().on_phase_end(task)
         if task.train:
@@ -73,7 +74,7 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
             interruption.unsaved = not saved
 
     def _keep_newest(self, before_evaluation: Path) -> None:
-        # VISSL removes none. This one stays to the next evaluation: somebody may be reading it.
+        # VISSL removes none. This one stays until the next evaluation: it may be being read.
         if self._before_evaluation is not None:
             self._before_evaluation.unlink(missing_ok=True)
         self._before_evaluation = before_evaluation
@@ -89,7 +90,7 @@ class CheckpointHook(LogLossMetricsCheckpointHook):
         return bool(asked)
 
     def _checkpoint_model(self, task: Task, *args: Any, **kwargs: Any) -> None:
-        flush_losses(task)  # a run that is killed goes on behind them: they would be missing
+        flush_losses(task)  # a killed run resumes after them, and they would be missing
         if not is_primary() or isinstance(task.base_model, FullyShardedDataParallel):
             # Shards are written by all ranks, into the folder itself, by VISSL.
             super()._checkpoint_model(task, *args, **kwargs)

@@ -12,7 +12,7 @@ class DINOTeacherHook(DINOHook):
     """Takes the place of VISSL's hook, which converts the teacher to SyncBN: of GPUs alone."""
 
     def on_start(self, task: Task) -> None:
-        """Normalize the prototypes of a new run: again, a resumed one's would round differently."""
+        """Normalize the prototypes of a new run; in a resumed one rounding would change them."""
         if task.loss.checkpoint is None:
             super().on_start(task)
 

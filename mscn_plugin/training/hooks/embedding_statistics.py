@@ -1,4 +1,4 @@
-"""Statistics of the embedding, in which a collapse is seen and not guessed."""
+"""Statistics of the embedding, which show a collapse."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TINY = 1e-12
 COLLAPSED = 0.1
 """Spread of an embedding, as a part of an even one, below which it counts as collapsed."""
 WINDOW = 10
-"""Of so many logged steps the means are judged: single batches of a healthy run look like it."""
+"""Means over this many logged steps are judged: single batches of a healthy run look collapsed."""
 NOT_TOLD_APART = 0.03
 """By which part of the way to 1 the similarity of an image's views must exceed that of others."""
 FEW_DIMENSIONS = 1.01
@@ -131,8 +131,8 @@ PATIENCE = {"": 2, "prediction_": WINDOW}
 class CollapseWatch:
     """Recognizes the kinds of collapse in the statistics of logged steps.
 
-    Each kind is said once, and again if it comes back. What a healthy network shows in its first
-    steps is judged by the means over :data:`WINDOW` steps of a settled run.
+    Each kind is reported once, and again if it comes back. What a healthy network shows in its
+    first steps is judged by the means over :data:`WINDOW` steps of a settled run.
 
     Args:
         patience: at how many steps in a row the embedding must be a point.
@@ -142,12 +142,12 @@ class CollapseWatch:
         self.patience = patience
         self.points = 0
         self.window: collections.deque[dict[str, float]] = collections.deque(maxlen=WINDOW)
-        self.said: set[str] = set()
+        self.reported: set[str] = set()
 
     def look(
         self, values: dict[str, float], even: float, settled: bool, late: bool
     ) -> Iterator[str]:
-        """Yield what is wrong with the embedding and has not been said.
+        """Yield what is wrong with the embedding and has not been reported.
 
         Args:
             values: of :func:`embedding_statistics`.
@@ -178,8 +178,8 @@ class CollapseWatch:
                     f"has collapsed to a line: it is spread in {mean['dimensions']:.2f} of "
                     f"{even**-2:.0f} dimensions"
                 )
-        yield from (text for kind, text in found.items() if kind not in self.said)
-        self.said = set(found)
+        yield from (text for kind, text in found.items() if kind not in self.reported)
+        self.reported = set(found)
 
 
 def told_apart(same: float, others: float) -> bool:

@@ -9,7 +9,7 @@ from mscn_plugin.types import Task
 
 
 class FrozenParametersHook(FreezeParametersHook):
-    """Takes the place of VISSL's hook: "1 epoch" is one of now, after a resume as well."""
+    """Takes the place of VISSL's hook: "1 epoch" has the current steps, after a resume as well."""
 
     def on_backward(self, task: Task) -> None:
         with counted_by_schedules(task):

@@ -99,16 +99,16 @@ class MaskedViewsPictureHook(MSCNHook):
 
 
 def caption_of(config: Config) -> str:
-    """What the views are, for who sees them for the first time."""
+    """What the views are, for readers who see them for the first time."""
     sigma = input_sigma(config, "TRAIN")
-    parts = [f"Each row is one image{_said_of_crops(config)}."]
+    parts = [f"Each row is one image{_about_crops(config)}."]
     if sigma:
         parts.append(
             f"The high-pass filter (sigma {sigma:g} pixels) leaves edges, and gray where there are "
             "none."
         )
     if config.DATA.TRAIN.COLLATE_FUNCTION == COLLATOR:
-        parts += _said_of_masks(config)
+        parts += _about_masks(config)
         parts.append("The loss makes the views of an image similar across the branches.")
     channels = config.MSCN.CHANNELS
     if channels is not None:
@@ -119,7 +119,7 @@ def caption_of(config: Config) -> str:
     return " ".join([*parts, "Contrast is stretched."])
 
 
-def _said_of_crops(config: Config) -> str:
+def _about_crops(config: Config) -> str:
     """Who sees which crop: views are copies of what comes before the transform that makes them."""
     names = [transform["name"] for transform in config.DATA.TRAIN.TRANSFORMS]
     copies = next((i for i, name in enumerate(names) if name in _COPYING), len(names))
@@ -131,7 +131,7 @@ def _said_of_crops(config: Config) -> str:
     return ", of which both branches see the same crop" if _CROPS & set(names) else ""
 
 
-def _said_of_masks(config: Config) -> list[str]:
+def _about_masks(config: Config) -> list[str]:
     masks = [of_branch for of_branch in distributions_of(config) if _hides(of_branch)]
     if not masks:
         return []

@@ -26,11 +26,11 @@ SMALLEST_SCALE = 2.0**-10
 """Scale of mixed precision below which no gradient is large enough to overflow by itself."""
 _MAX_NAMED = 16
 _SECTIONS = ("MODEL", "OPTIMIZER", "LOSS")
-"""Of a configuration, what a step depends on beside its batch and weights."""
+"""Of a configuration, what a step depends on besides its batch and weights."""
 
 
 class NonFiniteHook(MSCNHook):
-    """Takes the place of VISSL's checks for NaN, which go on, or do not name the batch.
+    """Takes the place of VISSL's checks for NaN, which continue, or do not name the batch.
 
     A loss that is not finite is so on all ranks, which average it, and each writes its part of the
     step. Gradients that overflow in half precision are none of it: the scaler skips the step and
@@ -43,7 +43,7 @@ class NonFiniteHook(MSCNHook):
 
     def on_loss_and_meter(self, task: Task) -> None:
         self._check_scale(task)
-        if math.isfinite(task.losses[-1]):  # VISSL has fetched it, which a tensor would ask again
+        if math.isfinite(task.losses[-1]):  # VISSL has fetched it; a tensor would be fetched again
             return
         file = Path(task.checkpoint_folder) / f"non_finite_rank{get_rank()}.torch"
         save_checkpoint(step_of(task), file)
@@ -123,7 +123,7 @@ def replay(file: Path) -> tuple[float | None, list[str]]:
         model = build_model(config.MODEL, config.OPTIMIZER)
         model.load_state_dict(step["model"])
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{file} is no step that a run has kept ({error!r})") from None
+        raise CheckpointError(f"{file} is not a step that a run has kept ({error!r})") from None
     model.train()
     broken: list[str] = []
 

@@ -1,4 +1,4 @@
-"""kNN and linear-probe accuracy of the frozen trunk while pre-training goes on.
+"""kNN and linear-probe accuracy of the frozen trunk during pre-training.
 
 Labels are read here and nowhere else; without labels there is no online evaluation.
 
@@ -62,7 +62,7 @@ class OnlineEvaluationHook(MSCNHook):
     """Evaluates the trunk before the first epoch, every few epochs, and at the end.
 
     All ranks compute features; the first rank fits and reports, like VISSL's meters, to the log,
-    to ``metrics.json``, and to tracking (``Online/...``). Beside the accuracies stand the
+    to ``metrics.json``, and to tracking (``Online/...``). With the accuracies it reports the
     images that they were measured on, and what chance and a color histogram reach on these.
     """
 
@@ -301,9 +301,9 @@ class EvaluationData:
         return (train[0], train[1]), (val[0], val[1])
 
     def images(self) -> dict[str, Any]:
-        """Number of readable images of both kinds, of the others, and where they lie.
+        """Number of readable images of both kinds, of the others, and where they are.
 
-        ``held_out`` is whether both kinds lie in the same folder or list.
+        ``held_out`` is whether both kinds are in the same folder or list.
         """
         content: dict[str, Any] = {"held_out": self.val.dataset is self.train.dataset}
         for name, images in (("train", self.train), ("val", self.val)):

@@ -1,4 +1,4 @@
-"""A progress bar with the time left where somebody can see it, else a line an epoch."""
+"""A progress bar with the time left on a terminal, else a line per epoch."""
 
 from __future__ import annotations
 

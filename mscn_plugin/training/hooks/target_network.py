@@ -1,4 +1,4 @@
-"""The moments at which a loss's target network is built, asked and moved."""
+"""Builds a loss's target network, runs it and updates it, at the right steps."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TargetNetworkHook(MSCNHook):
 
 
 def branches_can_be_told_apart(config: Config) -> bool:
-    """Whether BYOL is invited to encode the branch in place of the image.
+    """Whether BYOL may learn to encode the branch in place of the image.
 
     Seen where all three hold: the branches' masks differ, batch normalization sees both branches
     at once and keeps the difference, and biases let the projections have a mean of their own.

@@ -1,7 +1,7 @@
 """Where a run's curves and pictures go: TensorBoard, and services that compare runs.
 
 One hook for each service, a :class:`TrackingHook`; ``MSCN.TRACKING`` names them. The libraries are
-imported where a run asks for them, by the first rank alone.
+imported where a run uses them, by the first rank alone.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from mscn_plugin.training.signals import EXIT_CODES
 from mscn_plugin.types import Task
 
 IDS = "tracking.json"
-"""The file in a run's folder with the run's id in each service, by which a resumed run goes on."""
+"""The file in a run's folder with its id in each service, by which a resumed run continues."""
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 End = Literal["finished", "interrupted", "failed"]
-"""How a run ended; one that was interrupted goes on when it is started again."""
+"""How a run ended; one that was interrupted continues when it is started again."""
 _running: list[TrackingHook] = []
 
 
@@ -36,14 +36,14 @@ class TrackingHook(MSCNHook):
     """Writes loss, learning rate and all that other hooks log to one service.
 
     What fails at the start of a new run ends it. Later failures never do: after one warning the
-    run goes on without the service.
+    run continues without the service.
     """
 
     service: str
     """Its name in ``MSCN.TRACKING``."""
 
     def begin(self, task: Task, run_id: str | None) -> str:
-        """Begin a run with the task's configuration, or go on with the one that has ``run_id``.
+        """Begin a run with the task's configuration, or continue the one that has ``run_id``.
 
         Returns:
             The run's id.
@@ -67,9 +67,9 @@ class TrackingHook(MSCNHook):
             return
         ids_file = Path(task.checkpoint_folder) / IDS
         ids = _ids(ids_file)
-        anew = task.iteration == 0 and task.config.CHECKPOINT.OVERWRITE_EXISTING
+        starts_over = task.iteration == 0 and task.config.CHECKPOINT.OVERWRITE_EXISTING
         try:
-            ids[self.service] = self.begin(task, None if anew else ids.get(self.service))
+            ids[self.service] = self.begin(task, None if starts_over else ids.get(self.service))
         except Exception as error:
             if task.iteration == 0:
                 raise RunError(
@@ -113,7 +113,7 @@ class TrackingHook(MSCNHook):
     def _give_up(self, error: Exception) -> None:
         logging.warning(
             f"{self.service} fails ({type(error).__name__}: {in_one_line(str(error))}); the run "
-            "goes on without it, and its own logs have all"
+            "continues without it, and its own logs have everything"
         )
 
 

@@ -27,8 +27,8 @@ _EXIT_CODES: dict[End, int] = {"finished": 0, "interrupted": EXIT_CODE, "failed"
 class WandbHook(TrackingHook):
     """Writes to a run of Weights & Biases; its own environment variables choose account and mode.
 
-    Curves stand over ``iteration`` and ``epoch``, not over W&B's step, which cannot go back: a run
-    that goes on from a checkpoint writes the steps behind it again.
+    Curves are over ``iteration`` and ``epoch``, not over W&B's step, which cannot go back: a run
+    that resumes from a checkpoint writes the steps after it again.
     """
 
     service = "wandb"

@@ -16,11 +16,11 @@ from mscn_plugin.types import Task
 
 
 class UnreadableImagesHook(MSCNHook):
-    """Says at the end of each epoch how many images were replaced; in the log and ``metrics.json``.
+    """Reports after each epoch how many images were replaced; in the log and ``metrics.json``.
 
     Stops the run as soon as more than ``MSCN.MAX_UNREADABLE_SHARE`` of a rank's images of an epoch
-    are: a folder that is no longer mounted would else become hours of other pictures. Of an epoch
-    within which a run was resumed it knows the images from there on, and counts among these.
+    are: a folder that is no longer mounted would otherwise become hours of other pictures. Of an
+    epoch within which a run was resumed it knows the images from there on, and counts among these.
 
     Images that come out nearly blank stay in. In the first epoch after a start the first few are
     named as they come, and all are counted.

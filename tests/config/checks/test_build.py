@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mscn_plugin.config.checks.build import Asked, build
+from mscn_plugin.config.checks.build import RecordedSection, build
 from mscn_plugin.errors import ConfigError
 
 
@@ -47,11 +47,11 @@ def test_a_section_notes_every_way_of_asking():
         lambda section: section.setdefault("a", 1),
         lambda section: "a" in section,
     ):
-        section = Asked({"a": 1, "b": 2})
+        section = RecordedSection({"a": 1, "b": 2})
         ask(section)
         assert section.names == {"a"}
     for ask in (dict, list, lambda section: dict(**section), lambda section: section.items()):
-        section = Asked({"a": 1, "b": 2})
+        section = RecordedSection({"a": 1, "b": 2})
         ask(section)
         assert section.names == {"a", "b"}
 

@@ -87,7 +87,7 @@ def test_another_sigma_is_refused(linear, saved, tmp_path):
     assert linear(saved(None), "config.MSCN.PRETRAINING_SIGMA=1.25")
     stated = "config.MSCN.PRETRAINING_SIGMA"
     assert "was pre-trained with 2" in refusal(linear, saved(None), f"{stated}=2")
-    assert f"{stated} is 2, but {saved()} says 1.25; it must" in refusal(
+    assert f"{stated} is 2, but {saved()} states 1.25; it must" in refusal(
         linear, saved(), f"{stated}=2"
     )
     message = "config.MSCN.PRETRAINING_SIGMA is 'five'; it must be null, 0 or at least 0.25 pixels"
@@ -97,7 +97,7 @@ def test_another_sigma_is_refused(linear, saved, tmp_path):
 
 def test_a_checkpoint_that_says_nothing_is_evaluated_with_a_warning(linear, saved, caplog):
     linear(saved(None))
-    assert "does not say the sigma of its pre-training; TRAIN is filtered with 1.25" in caplog.text
+    assert "does not state pre-training's sigma; TRAIN is filtered with 1.25" in caplog.text
 
 
 def test_an_older_runs_sigma_is_read_from_its_configuration(linear, saved, checkpoints):
@@ -334,7 +334,7 @@ class TestVisslsOwnPages:
         twice = refusal(vissl, resnet(), name, *data, "+config/mscn/transforms=high_pass")
         assert "TRANSFORMS[4] and config.MODEL.TRUNK.NAME both filter the images" in twice
         silent = refusal(vissl, resnet(None), name, *data)
-        assert "does not say its sigma: add +config.MODEL.TRUNK.HIGH_PASS.SIGMA=" in silent
+        assert "does not state its sigma: add +config.MODEL.TRUNK.HIGH_PASS.SIGMA=" in silent
         negative = refusal(vissl, resnet(), name, *data, "+config.MODEL.TRUNK.HIGH_PASS.SIGMA=-1")
         assert "config.MODEL.TRUNK.HIGH_PASS.SIGMA is -1; it must be at least 0 pixels" in negative
         assert "whose sigma is the checkpoint's: set" in refusal(vissl, "''", name, *data)

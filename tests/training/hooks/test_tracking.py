@@ -268,8 +268,8 @@ def test_a_failure_in_a_run_is_one_warning(task, caplog, fails_at):
             log_all(task, service.hook)
         service.hook.on_end(task)
     assert [record.getMessage() for record in caplog.records] == [
-        "wandb fails (OSError: no space left); the run goes on without it, and its own logs have "
-        "all"
+        "wandb fails (OSError: no space left); the run continues without it, and its own logs have "
+        "everything"
     ]
     assert len(service.calls) == fails_at + 1
 
