@@ -58,7 +58,7 @@ def add_sigma(parser: argparse.ArgumentParser) -> None:
 
 
 def add_trusted(parser: argparse.ArgumentParser) -> None:
-    """Add ``--trusted``, by which a checkpoint is loaded as any pickle."""
+    """Add ``--trusted``: a checkpoint may hold any Python object, and run code."""
     parser.add_argument(
         "--trusted", action="store_true", help="load the checkpoint by pickle, which can run code"
     )
