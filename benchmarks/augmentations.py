@@ -1,6 +1,6 @@
 """A worker's time for one image, part by part: VISSL's transforms and the fast ones, one core.
 
-Two 224-pixel views of a 500 x 375 JPEG. The last rows are how far the pictures differ, for the
+Two 224-pixel views of a 500 x 375 JPEG. The last rows are how much the pictures differ, for the
 same seeds.
 """
 

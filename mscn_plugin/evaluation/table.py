@@ -202,8 +202,8 @@ def _of_the_paper(results: dict[str, Any]) -> Iterator[str]:
     others = [name for name in measured if not suite[name].learns_from(subset)]
     if any(COUNTERPARTS.get(name, name) in row for name in others for row in TABLES.values()):
         yield (
-            f"The paper's numbers are not beside others of `config.MSCN.TRAIN_SUBSET={subset}`: "
-            "its share of the labels is another, or not known."
+            f"The paper's numbers are left out for `config.MSCN.TRAIN_SUBSET={subset}`: it is "
+            "another share of the labels, or one that is not known."
         )
     measured = {name: metrics for name, metrics in measured.items() if name not in others}
     notes = dict.fromkeys(PROTOCOLS[name] for name in measured if name in PROTOCOLS)

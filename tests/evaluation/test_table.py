@@ -143,7 +143,7 @@ def test_a_subset_that_is_overridden_is_named_and_not_beside_the_papers_share(
     assert ("54.0" in " ".join(tuned)) == papers
     whole = subset in (None, "1.0")
     assert ("71.5" in " ".join(probe)) == ("Table 2" in text) == whole
-    said = f"The paper's numbers are not beside others of `config.MSCN.TRAIN_SUBSET={subset}`"
+    said = f"The paper's numbers are left out for `config.MSCN.TRAIN_SUBSET={subset}`"
     assert (said in text) == (not papers or not whole)
     other = {"evaluations": {"imagenet1k_1percent": {"metrics": {"of another share": 40.0}}}}
     assert "| of another share " in markdown(results, other)
