@@ -33,12 +33,12 @@ def run(options: argparse.Namespace) -> None:
 
     from mscn_plugin.report.kernels import first_kernels, kernel_norms, plot, table_row
 
+    norms = figure_file(options.output, ".json")
+    _refuse_foreign(norms)
     layers = {
         title: first_kernels(path)
         for title, path in zip(titles(options.checkpoints), options.checkpoints)
     }
-    norms = figure_file(options.output, ".json")
-    _refuse_foreign(norms)
     plot(layers, options.output)
     save_json(
         norms,

@@ -22,7 +22,7 @@ import argparse
 import sys
 
 from mscn_plugin.checkpoints.run_folder import checkpoint_of
-from mscn_plugin.cli.arguments import add_checkpoint, add_trusted
+from mscn_plugin.cli.arguments import add_checkpoint, add_sigma, add_trusted
 from mscn_plugin.export.formats import LIBRARIES
 from mscn_plugin.files import user_path
 
@@ -37,9 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: all that the trunk and the installed libraries allow",
     )
     parser.add_argument("--output", type=user_path, required=True, help="the folder to write to")
-    parser.add_argument(
-        "--sigma", type=float, help="of pre-training's filter in pixels, if no file states it"
-    )
+    add_sigma(parser)
     parser.add_argument(
         "--size", type=int, help="side of the images in pixels (default: the run's, else 224)"
     )

@@ -44,7 +44,7 @@ class StatedSplits(NamedTuple):
 
 
 def stated_splits(data: DataFolder, yaml: Path | None, findings: Findings) -> StatedSplits:
-    """Read ``data.yaml``, or ``obj.data`` where it names no split, and the lists.
+    """Read ``data.yaml``, or ``obj.data`` where no such file has names or splits, and lists.
 
     Args:
         yaml: the file of the kind of ``data.yaml``, where there is one.
@@ -52,7 +52,8 @@ def stated_splits(data: DataFolder, yaml: Path | None, findings: Findings) -> St
     known = set(data.pictures())
     stated = StatedSplits({}, set())
     in_yaml = [*_of_yaml(data, yaml, findings)] if yaml else []
-    for source, split, text in in_yaml or _of_darknet(data):
+    complete = yaml is not None and read_yaml(yaml).get("names") is not None
+    for source, split, text in in_yaml if in_yaml or complete else _of_darknet(data):
         pictures = _pictures_named(data, source, split, text, known, stated.lists, findings)
         if pictures is not None:
             stated.pictures.setdefault(split, set()).update(pictures)

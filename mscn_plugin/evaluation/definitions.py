@@ -100,12 +100,9 @@ class Evaluation:
         words = f"labels of {Path(str(subset)).name}"
         if is_number(subset):
             words = f"{_percent(subset)} of labels"
-        own = f"{_percent(self.share)} of labels"
-        metrics = {}
-        for title, keys in self.metrics.items():
-            if self.share == 1:  # it may state a part of these
-                title = title.replace("% of labels", f"% of {words}")
-            metrics[title.replace(own, words)] = keys
+        # Of all labels a title may state a part.
+        own = "labels" if self.share == 1 else f"{_percent(self.share)} of labels"
+        metrics = {title.replace(own, words): keys for title, keys in self.metrics.items()}
         return dataclasses.replace(self, metrics=metrics)
 
 

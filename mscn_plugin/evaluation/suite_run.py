@@ -111,8 +111,6 @@ class SuiteRun:
         lost = self._keep_earlier(results)
         if lost:
             print(lost, file=sys.stderr)
-        if not any(CURVES in entry for entry in results["evaluations"].values()):
-            (self.output / OCCLUSION_FILE).unlink(missing_ok=True)  # of what is not in the table
         return results
 
     def _keep_earlier(self, results: dict[str, Any]) -> str | None:
@@ -206,6 +204,9 @@ class SuiteRun:
                     }
                     save_json(file, results)
                     write_text(self.output / "results.md", markdown(results, self.baseline))
+                    if not any(CURVES in e for e in results["evaluations"].values()):
+                        # It shows what is no longer in the table.
+                        (self.output / OCCLUSION_FILE).unlink(missing_ok=True)
                     written = _text(file)
                 curves = results["evaluations"][evaluation.config].get(CURVES)
                 if curves is not None:

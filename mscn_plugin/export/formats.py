@@ -10,11 +10,11 @@ LIBRARIES: dict[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxruntime"),
 }
 """By format, the libraries that it takes beside the package's own."""
-FILES: dict[str, tuple[str, ...]] = {
-    "torchvision": ("torchvision.pth", "torchvision.safetensors"),
-    "timm": ("timm.pth", "timm.safetensors"),
-    "detectron2": ("detectron2.pth", "detectron2.safetensors"),
-    "torchscript": ("features.pt",),
-    "onnx": ("features.onnx",),
-}
-"""By format, the names of its files."""
+TORCHSCRIPT_FILE, ONNX_FILE = "features.pt", "features.onnx"
+_WEIGHTS = ("torchvision", "timm", "detectron2")
+FILES = (
+    *(f"{name}.{ending}" for name in _WEIGHTS for ending in ("pth", "safetensors")),
+    TORCHSCRIPT_FILE,
+    ONNX_FILE,
+)
+"""The names of the files of all formats."""

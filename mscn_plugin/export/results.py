@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from mscn_plugin.errors import ConfigError
 from mscn_plugin.files import file_digest
 
-_FOLDERS = re.compile(r"(?<![\w./-])/(?:[^/,;]+/)*(?=[^/,;]+/)")
+_FOLDERS = re.compile(r"(?<![\w./~-])~?/(?:[^/,;]+/)*(?=[^/,;]+/)")
 """The beginning of an absolute path, but for its last two names."""
 
 
@@ -55,7 +55,11 @@ def read_results(file: Path, checkpoint: Path | None = None) -> Results:
             for name, evaluation in evaluations.items()
             for metric, value in _leaves(evaluation.get("metrics", {}))
         ]
-        about = [_FOLDERS.sub("", line) for line in conditions(content, quote="")]
+        # Each override by itself: a path in one would reach to a slash in the next.
+        given = [_FOLDERS.sub("", override) for override in content.get("overrides", [])]
+        about = conditions({**content, "overrides": []}, quote="")
+        about = [_FOLDERS.sub("", line) for line in about]
+        about += conditions({"overrides": given}, quote="")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"--results {file} is not a file of the form "

@@ -79,8 +79,7 @@ def export_trunk(
 def left_from_before(output: Path, files: Sequence[CheckedFile]) -> list[str]:
     """The names of files of an earlier export, perhaps of another trunk, beside ``files``."""
     new = {file.name for file in files}
-    names = (name for of_format in FILES.values() for name in of_format)
-    return [name for name in names if name not in new and (output / name).is_file()]
+    return [name for name in FILES if name not in new and (output / name).is_file()]
 
 
 def export_format(

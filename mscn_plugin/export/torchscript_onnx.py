@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from mscn_plugin.checkpoints.io import SIGMA_KEY
 from mscn_plugin.export.export import Export
 from mscn_plugin.export.filtered_trunk import FilteredTrunk
+from mscn_plugin.export.formats import ONNX_FILE, TORCHSCRIPT_FILE
 from mscn_plugin.export.pretrained import Pretrained
 from mscn_plugin.models.input_channels import input_channels
 
-TORCHSCRIPT_FILE = "features.pt"
-ONNX_FILE = "features.onnx"
 _OPSET = 17
 
 TORCHSCRIPT_LOADING = """\

@@ -62,6 +62,10 @@ def in_percent(values: dict[str, float]) -> list[str]:
     return [f"{values[key]:.1f}" if key in values else "-" for key in METRICS.values()]
 
 
+_RUNS_LISTS = ("train_subset_images.npy", "held_out_images.npy")
+"""Lists that runs write of a part of their images, which do not tell where these are."""
+
+
 def images_in_short(evaluations: list[dict[str, Any]]) -> str:
     """How many images of which place the last evaluation was measured on and learned from.
 
@@ -73,4 +77,5 @@ def images_in_short(evaluations: list[dict[str, Any]]) -> str:
     split = "held-out images" if images["held_out"] else "validation images"
     place = Path(*Path(images["val"]["path"]).parts[-2:])
     number = images["val"]["number"]
-    return f"{number} {split} of {place}, classifiers of {images['train']['number']}"
+    of = "" if place.name in _RUNS_LISTS else f" of {place}"
+    return f"{number} {split}{of}, classifiers of {images['train']['number']}"

@@ -127,7 +127,9 @@ def differences_of_measurement(runs: dict[str, PretrainingRun]) -> dict[str, lis
     for run in runs.values():
         config = with_defaults(run.config or {})
         measured = {key: value_at(config, key) for key in _MEASUREMENT}
-        settings.append(dict(_leaves("", measured)))
+        leaves = dict(_leaves("", measured))
+        leaves.pop("MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS", None)  # when, and not how
+        settings.append(leaves)
     return _differing(settings)
 
 

@@ -28,7 +28,8 @@ class Curve:
         series: by name, its points as ``(xs, ys)``; one series is drawn without its name.
         markers: whether the points are few enough to be shown.
         from_zero: whether the distance to 0 means something.
-        smoothed: whether the series are noisy; drawn as a running mean, over the values themselves in a paler line.
+        smoothed: whether the series are noisy; drawn as a running mean, over the values
+            themselves in a paler line.
         levels: by name, values to be compared with, drawn as dashed lines.
         colors: of the series by name, in Matplotlib's terms; others have their place's.
     """

@@ -74,6 +74,14 @@ def test_lists_go_before_names_of_folders(tmp_path):
     assert len(data.splits["train"]) == 4
 
 
+def test_a_complete_yaml_goes_before_an_obj_data(tmp_path):
+    images_and_labels(tmp_path, "abcdef")
+    write(tmp_path / "data.yaml", "names: [cat]\n")
+    write(tmp_path / "obj.data", "train=old.txt\n")
+    write(tmp_path / "old.txt", "images/a.jpg\nimages/b.jpg\n")
+    assert sum(map(len, DetectionData.read(tmp_path).splits.values())) == 6
+
+
 def test_lists_that_ultralytics_names(tmp_path):
     images_and_labels(tmp_path / "set", "abcdefghi")
     for split, names in {"train": "abcd", "val": "ef", "held": "gh"}.items():

@@ -247,7 +247,7 @@ def test_results_are_read(tmp_path):
     about = {
         "assumed": ["/home/me/run/weights.torch does not hold its configuration"],
         "measured_on": {"data": "9 images of 2 classes in /home/me/my pictures/val; chance 50.0"},
-        "overrides": ["config.MSCN.BOXES=/home/me/boxes.csv", "config.MSCN.KNN_NEIGHBORS=5"],
+        "overrides": ["config.MSCN.BOXES=/home/me/boxes.csv", "+config/mscn/machine=cpu"],
     }
     file.write_text(json.dumps({"evaluations": evaluations, **about}))
     assert read_results(file) == (
@@ -255,7 +255,7 @@ def test_results_are_read(tmp_path):
         [
             "Warning: run/weights.torch does not hold its configuration.",
             "Measured on: 9 images of 2 classes in my pictures/val; chance 50.0.",
-            "Not as the configs stand: config.MSCN.BOXES=me/boxes.csv config.MSCN.KNN_NEIGHBORS=5",
+            "Not as the configs stand: config.MSCN.BOXES=me/boxes.csv +config/mscn/machine=cpu",
         ],
     )
     for text in ("", "{}", "[]", '{"evaluations": [1]}', '{"evaluations": {"a": 1}}'):

@@ -15,6 +15,7 @@ IMAGES = {
     "held_out": False,
 }
 HELD_OUT = {**IMAGES, "val": {"number": 7, "path": "/x"}, "held_out": True}
+LISTED = {**HELD_OUT, "val": {"number": 7, "path": "/runs/a/held_out_images.npy"}}
 
 
 def line(epoch, knn, images=IMAGES, **more):
@@ -78,6 +79,7 @@ def test_the_images_are_named(images, parts):
     [
         ([line(0, 30.0)], "12 validation images of x/valid, classifiers of 32"),
         ([line(0, 30.0), line(1, 30.0, HELD_OUT)], "7 held-out images of /x, classifiers of 32"),
+        ([line(0, 30.0, LISTED)], "7 held-out images, classifiers of 32"),
         ([], "not known"),
     ],
 )

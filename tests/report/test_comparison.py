@@ -36,7 +36,8 @@ def runs(compose, tiny, tmp_path):
     other += tuple(
         f"config.DATA.{split}.sigma=2" for split in ("TRAIN.TRANSFORMS.7", "TEST.TRANSFORMS.4")
     )
-    other += ("config.MSCN.ONLINE_EVALUATION.NUM_NEIGHBORS=4",)
+    online = "config.MSCN.ONLINE_EVALUATION"
+    other += (f"{online}.NUM_NEIGHBORS=4", f"{online}.EVERY_NUM_EPOCHS=3")
     first = write_run(tmp_path / "runs" / "a", compose("config=mscn/quickstart", *tiny))
     second = write_run(tmp_path / "runs" / "b", compose("config=mscn/quickstart", *tiny, *other))
     write_lines(second / "metrics.json", evaluation(-1, 20.0), evaluation(1, 50.0))
@@ -66,7 +67,8 @@ def test_accuracies_curves_and_settings_side_by_side(runs, tmp_path):
         assert f"<code>{key}</code>" in measurement
         assert key not in weights
     assert page.count("<img") == 5  # loss, rate, kNN, linear probe, spread
-    assert "LOG_FREQUENCY" not in page  # it changes nothing that is learned
+    for key in ("LOG_FREQUENCY", "EVERY_NUM_EPOCHS"):  # they change nothing that is learned
+        assert key not in page
     assert "CHECKPOINT.DIR" not in page
     assert write_comparison(runs, tmp_path / "new" / "x.html").read_text() == page
 

@@ -53,8 +53,8 @@ def check_classes(cfg: Config, folders: dict[str, list[Contents]]) -> None:
         return
     if evaluation and not data.TEST.DATA_SOURCES and not makes_lists(cfg):
         raise ConfigError(
-            "config.DATA.TEST.DATA_PATHS is empty, and config.DATA.TRAIN is not a folder from which "
-            "an evaluation could hold out images"
+            "config.DATA.TEST.DATA_PATHS is empty, and config.DATA.TRAIN is not a folder from "
+            "which an evaluation could hold out images"
         )
     _check_apart(cfg, folders)
     remedy = "" if evaluation else "; or add config.MSCN.ONLINE_EVALUATION.EVERY_NUM_EPOCHS=0"
