@@ -62,6 +62,7 @@ _TURNS = {
 _SWAPPING = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 _MAY_HOLD_ORIENTATION = ("exif", "xmp", "XML:com.adobe.xmp")  # in Pillow's info of a JPEG
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF's tag and value
+_BITS_PER_SAMPLE = 258
 
 
 class UnreadableImageError(Exception):
@@ -101,6 +102,11 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange = None) -> Image.Image:
     """
     with image:
         raw = _raw_mode(image)
+        if _in_deep_planes(image, raw):
+            raise ValueError(
+                "its color of more than 8 bits is stored plane by plane and not compressed, which "
+                "Pillow misreads; store it pixel by pixel"
+            )
         stated = _stated_color(image, raw, pixel_range)
         if image.format == "TIFF":
             # Pillow maps some files by their names, which scrambles those that are to be turned.
@@ -116,6 +122,14 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange = None) -> Image.Image:
             _scale_transparent_level(image, raw)
         picture = _on_white(picture)
     return picture if turn is None else picture.transpose(turn)
+
+
+def _in_deep_planes(image: Image.Image, raw: str) -> bool:
+    """Whether Pillow would read planes of 16 bits as if they had 8."""
+    if image.format != "TIFF" or len(image.getbands()) < 3 or not raw or ";16" in raw:
+        return False
+    bits = image.tag_v2.get(_BITS_PER_SAMPLE, (8,))  # type: ignore[attr-defined]
+    return max(bits) > 8 and image.tile[0][0] == "raw"  # type: ignore[attr-defined]
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -199,7 +213,7 @@ class EncodedImage:
         if self._decoded is not None:
             return self._decoded
         image, scale = self.image, 1.0
-        unchanged = image.mode in ("RGB", "L") and not _has_alpha(image)
+        unchanged = image.mode in ("RGB", "L") and not _has_alpha(image) and not is_deep(image)
         if self.reducible and reduction >= 2:
             width, height = image.size
             drafted = image.draft("RGB", (width // reduction, height // reduction))
@@ -397,5 +411,6 @@ def _stated_color(image: Image.Image, raw: str, pixel_range: PixelRange) -> Imag
     if values is None or values.dtype != np.uint16 or values.ndim != 3:
         raise ValueError(f"OpenCV cannot read its {raw}, which config.MSCN.PIXEL_RANGE requires")
     levels = _levels(values[..., 2::-1], black, white)
-    alpha = (values[..., 3:] // 256).astype(np.uint8)
+    has_alpha = "transparency" in image.info or not raw.startswith("RGBX")
+    alpha = (values[..., 3 if has_alpha else 4 :] // 256).astype(np.uint8)
     return Image.fromarray(np.concatenate([levels, alpha], axis=2))

@@ -271,6 +271,7 @@ def _scan_tar(path: str) -> Scanned:
     found = Scanned([], [], [], [], Counter())
     rows: dict[str, int] = {}
     labels: dict[str, int | str] = {}
+    classes: set[str] = set()
     with tarfile.open(path, "r:") as tar:
         for member in tar:
             tar.members = []  # type: ignore[attr-defined]  # else it remembers all of them
@@ -280,7 +281,7 @@ def _scan_tar(path: str) -> Scanned:
             if not member.isfile():
                 if not member.isdir():
                     found.left_out["link or device"] += 1
-            elif is_hidden(base):
+            elif any(map(is_hidden, os.path.join(folder, base).split(os.sep))):
                 found.left_out["hidden file"] += 1
             elif f".{ending}" in image_extensions() and key not in rows and not member.issparse():
                 rows[key] = len(found.names)
@@ -290,6 +291,11 @@ def _scan_tar(path: str) -> Scanned:
             elif ending in ("cls", "json"):
                 stream: Any = tar.extractfile(member)
                 label = _label(ending, stream.read())
+                if ending == "cls" and key in classes:
+                    raise ValueError(
+                        f"names {path}, which has two files {key}.cls: give each sample its key"
+                    )
+                classes.update([key] if ending == "cls" else [])
                 if label is not None and (ending == "cls" or key not in labels):
                     labels[key] = label
             else:

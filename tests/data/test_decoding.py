@@ -201,6 +201,8 @@ def test_a_stated_range_keeps_all_levels(bits):
     pixels = levels(Image.open(io.BytesIO(content.tobytes())), pixel_range)
     assert np.array_equal(pixels[1:], color[1:] >> (bits - 8))
     assert (pixels[0] == 255).all()
+    infrared = tiff(np.dstack([color, ramp]), photometric="rgb", extrasamples=["unspecified"])
+    assert np.array_equal(levels(infrared, pixel_range), color >> (bits - 8))
 
 
 def test_12_bits_that_the_file_states_need_no_range():
@@ -302,6 +304,26 @@ def test_files_are_closed(tmp_path):
         image = Image.open(tmp_path / f"x.{kind}")
         to_rgb(image)
         assert getattr(image, "fp", None) is None or image.fp.closed
+
+
+def test_planes_of_16_bits_that_pillow_misreads_are_unreadable():
+    planes = np.stack([RAMP, RAMP[::-1], RAMP.T])
+    for order in "<>":
+        with pytest.raises(ValueError, match="plane by plane"):
+            to_rgb(tiff(planes, photometric="rgb", planarconfig="separate", byteorder=order))
+    eight = tiff((planes // 256).astype(np.uint8), photometric="rgb", planarconfig="separate")
+    assert np.array_equal(levels(eight), planes.transpose(1, 2, 0) // 256)
+    packed = tiff(planes, photometric="rgb", planarconfig="separate", compression="zlib")
+    assert np.array_equal(levels(packed), planes.transpose(1, 2, 0) // 256)
+
+
+def test_12_of_16_bits_in_color_are_nearly_blank(tmp_path):
+    color = np.dstack([np.arange(4096, dtype=np.uint16).reshape(64, 64)] * 3)
+    cv2.imwrite(str(tmp_path / "x.png"), color)
+    with Image.open(tmp_path / "x.png") as image:
+        encoded = EncodedImage(image, None, "x.png")
+        encoded.decode()
+    assert encoded.nearly_blank
 
 
 def test_nearly_blank():

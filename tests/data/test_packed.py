@@ -263,6 +263,25 @@ def test_shards_stay_shards_beside_few_images_and_the_archive_they_came_in(tmp_p
     assert len(found.images) == 32
 
 
+def test_hidden_folders_in_a_shard_are_left_out(tmp_path):
+    names = ("a/x.png", "a/.ipynb_checkpoints/x-checkpoint.png")
+    write_tar(tmp_path / "x" / "0.tar", dict.fromkeys(names, picture()))
+    _, found = taken(tmp_path / "x")
+    assert (len(found.images), found.left_out) == (1, {"hidden file": 1})
+
+
+def test_two_labels_of_one_key_are_refused(tmp_path):
+    """Else the first picture would get the label of the second."""
+    with tarfile.open(tmp_path / "0.tar", "w") as tar:
+        for level, label in ((10, b"1"), (20, b"0")):
+            for name, content in (("0.png", picture(level)), ("0.cls", label)):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    with pytest.raises(ConfigError, match=r"0\.tar, which has two files 0\.cls: give each sample"):
+        taken(tmp_path / "0.tar")
+
+
 def test_hidden_twins_of_shards_are_left_out(tmp_path):
     """macOS leaves ``._x`` beside each file of a disk of another system."""
     for name in ("x-train-0", "x-val-0"):
