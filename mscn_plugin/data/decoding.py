@@ -129,7 +129,8 @@ def _in_deep_planes(image: Image.Image, raw: str) -> bool:
     if image.format != "TIFF" or len(image.getbands()) < 3 or not raw or ";16" in raw:
         return False
     bits = image.tag_v2.get(_BITS_PER_SAMPLE, (8,))  # type: ignore[attr-defined]
-    return max(bits) > 8 and image.tile[0][0] == "raw"  # type: ignore[attr-defined]
+    codec: str = image.tile[0][0]  # type: ignore[attr-defined]
+    return codec == "raw" and max(bits) > 8
 
 
 def is_deep(image: Image.Image) -> bool:
