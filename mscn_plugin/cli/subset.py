@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from mscn_plugin.data.sources import SOURCES, contents_of, find_splits
-    from mscn_plugin.data.train_subset import train_subset, write_lists
+    from mscn_plugin.data.train_subset import TRAIN_SUBSET, train_subset, write_lists
 
     try:
         subset = float(options.subset)
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
         paths, labels = train_subset(found, subset, options.seed)
     except ValueError as error:
         raise ConfigError(str(error).replace("TRAIN_SUBSET", "subset")) from None
-    images, classes = write_lists(options.output.resolve(), "train_subset", paths, labels)
+    images, classes = write_lists(options.output.resolve(), TRAIN_SUBSET, paths, labels)
     print(f"{len(paths)} of {found.in_words()}; for VISSL:")
     for key, value in (
         ("DATA_SOURCES", "disk_filelist"),

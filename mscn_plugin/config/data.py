@@ -40,6 +40,8 @@ from mscn_plugin.data.image_folder import (
 from mscn_plugin.data.index import IndexedImages
 from mscn_plugin.data.sources import ARRAYS_HINT, SOURCES, find_splits, open_listed, size_listed
 from mscn_plugin.data.train_subset import (
+    HELD_OUT,
+    TRAIN_SUBSET,
     as_arrays,
     check_fraction,
     read_list,
@@ -278,8 +280,8 @@ def _fingerprint(folders: Folders, paths: list[str]) -> dict[str, Any]:
 def use_lists(cfg: Config, lists: ImageLists) -> None:
     """Write lists of chosen images to the checkpoint folder, for VISSL to read them."""
     for split, name, images in (
-        ("TRAIN", "train_subset", lists.train),
-        ("TEST", "held_out", lists.val),
+        ("TRAIN", TRAIN_SUBSET, lists.train),
+        ("TEST", HELD_OUT, lists.val),
     ):
         if images is not None:
             data = cfg.DATA[split]

@@ -17,18 +17,16 @@ _UNQUOTED = re.compile(
     r"(?!(?:true|false|null|nan|inf)\Z)[a-z_/][\w/.-]*", re.ASCII | re.IGNORECASE
 )
 
-_FILE_KEYS = (
-    "config.DATA.TEST.DATA_PATHS",
-    "config.DATA.TEST.LABEL_PATHS",
-    "config.DATA.TRAIN.DATA_PATHS",
-    "config.DATA.TRAIN.LABEL_PATHS",
-    "config.MODEL.TRUNK.TIMM.WEIGHTS",
-    "config.MODEL.WEIGHTS_INIT.PARAMS_FILE",
-    "config.MSCN.BOXES",
-    "config.MSCN.STATISTICS",
-    "config.MSCN.TRAIN_SUBSET",
+PATH_KEYS = (
+    *("CHECKPOINT.DIR", "MODEL.WEIGHTS_INIT.PARAMS_FILE", "SLURM.LOG_FOLDER"),
+    *("MSCN.DATA", "MSCN.STATISTICS", "MSCN.TRAIN_SUBSET", "MSCN.TRACKING_DIR"),
+    *("EXTRACT_FEATURES.OUTPUT_DIR",),
+    *("HOOKS.TENSORBOARD_SETUP.LOG_DIR", "PROFILING.OUTPUT_FOLDER"),
+    *(f"DATA.{split}.{key}_PATHS" for split in ("TRAIN", "TEST") for key in ("DATA", "LABEL")),
 )
-"""Keys whose text is the path of a file, or of a folder, whatever it looks like."""
+"""Keys below ``config`` that hold a path, or a list of paths."""
+_RESOLVED_BY_READERS = ("MODEL.TRUNK.TIMM.WEIGHTS", "MSCN.BOXES")
+"""Keys of files whose readers expand the path."""
 
 
 def hydra_override(key: str, value: Any) -> str:
@@ -98,9 +96,9 @@ def refuse_given(overrides: Iterable[str], given_by: Mapping[str, str]) -> None:
 def named_files(overrides: Iterable[str]) -> list[Path]:
     """The files that overrides name, by themselves or in lists, seen from the working directory.
 
-    A name without a suffix and without a folder is taken for a word, but for :data:`_FILE_KEYS`.
+    A name without a suffix and without a folder is taken for a word, but for keys of paths.
     """
-    found = list(values_of(overrides))
+    found, keys = list(values_of(overrides)), (*PATH_KEYS, *_RESOLVED_BY_READERS)
     files = []
     for key, value in found:  # grows
         if isinstance(value, dict):
@@ -108,7 +106,7 @@ def named_files(overrides: Iterable[str]) -> list[Path]:
         elif isinstance(value, list):
             found += [(key, item) for item in value]
         elif isinstance(value, str) and (
-            os.sep in value or Path(value).suffix or key in _FILE_KEYS
+            os.sep in value or Path(value).suffix or key.removeprefix("config.") in keys
         ):
             with contextlib.suppress(OSError, RuntimeError, ValueError):  # it can be no path
                 if Path(value).expanduser().is_file():

@@ -22,6 +22,7 @@ from mscn_plugin.config.checks import (
     trunk,
     vissl,
 )
+from mscn_plugin.config.hydra_overrides import PATH_KEYS
 from mscn_plugin.masking.per_branch import NUM_BRANCHES
 from mscn_plugin.schema import complete_settings, is_pretraining
 from mscn_plugin.transforms.collate import COLLATOR, masks_of_branches, num_masks_of, num_views_of
@@ -93,19 +94,9 @@ def infer_slurm(cfg: Config) -> None:
         slurm.ADDITIONAL_PARAMETERS.setdefault("gpus_per_node", 0)
 
 
-_PATHS = (
-    *("CHECKPOINT.DIR", "MODEL.WEIGHTS_INIT.PARAMS_FILE", "SLURM.LOG_FOLDER"),
-    *("MSCN.DATA", "MSCN.STATISTICS", "MSCN.TRAIN_SUBSET", "MSCN.TRACKING_DIR"),
-    *("EXTRACT_FEATURES.OUTPUT_DIR",),
-    *("HOOKS.TENSORBOARD_SETUP.LOG_DIR", "PROFILING.OUTPUT_FOLDER"),
-    *(f"DATA.{split}.{key}_PATHS" for split in ("TRAIN", "TEST") for key in ("DATA", "LABEL")),
-)
-"""Keys that hold a path, or a list of paths."""
-
-
 def expand_paths(cfg: Config) -> None:
     """Replace a leading ``~`` by the home folder in every path, and remove a slash at its end."""
-    for path in _PATHS:
+    for path in PATH_KEYS:
         holder, _, key = path.rpartition(".")
         section, value = value_at(cfg, holder), value_at(cfg, path)
         if isinstance(value, list):

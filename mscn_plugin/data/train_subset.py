@@ -17,6 +17,9 @@ import numpy as np
 from mscn_plugin.data.image_folder import Contents
 from mscn_plugin.files import replacing
 
+TRAIN_SUBSET, HELD_OUT = "train_subset", "held_out"
+"""Names of the lists of images that :func:`write_lists` writes into the folders of runs."""
+
 
 def train_subset(
     available: Contents,
@@ -129,12 +132,17 @@ def _listed(
     return sorted({known[name] for name in names})
 
 
+def images_file(name: str) -> str:
+    """The file of a list's images."""
+    return f"{name}_images.npy"
+
+
 def write_lists(
     output: Path, name: str, paths: np.ndarray, labels: np.ndarray
 ) -> tuple[Path, Path]:
     """Write ``<name>_images.npy`` and ``<name>_labels.npy``, for VISSL's ``disk_filelist``."""
     output.mkdir(parents=True, exist_ok=True)
-    files = output / f"{name}_images.npy", output / f"{name}_labels.npy"
+    files = output / images_file(name), output / f"{name}_labels.npy"
     for path, array in zip(files, (paths, labels)):
         with replacing(path) as file:
             np.save(file, array, allow_pickle=False)

@@ -51,9 +51,11 @@ def stated_splits(data: DataFolder, yaml: Path | None, findings: Findings) -> St
     """
     known = set(data.pictures())
     stated = StatedSplits({}, set())
-    in_yaml = [*_of_yaml(data, yaml, findings)] if yaml else []
-    complete = yaml is not None and read_yaml(yaml).get("names") is not None
-    for source, split, text in in_yaml if in_yaml or complete else _of_darknet(data):
+    content = read_yaml(yaml) if yaml else {}
+    statements = [*_of_yaml(data, yaml, content, findings)] if yaml else []
+    if not statements and content.get("names") is None:
+        statements = [*_of_darknet(data)]
+    for source, split, text in statements:
         pictures = _pictures_named(data, source, split, text, known, stated.lists, findings)
         if pictures is not None:
             stated.pictures.setdefault(split, set()).update(pictures)
@@ -65,9 +67,11 @@ def stated_splits(data: DataFolder, yaml: Path | None, findings: Findings) -> St
     return stated._replace(pictures=_different(stated.pictures, findings))
 
 
-def _of_yaml(data: DataFolder, yaml: Path, findings: Findings) -> Iterator[tuple[Path, str, str]]:
+def _of_yaml(
+    data: DataFolder, yaml: Path, content: dict[str, Any], findings: Findings
+) -> Iterator[tuple[Path, str, str]]:
     """File, split and the list or folder that it names."""
-    for key, value in read_yaml(yaml).items():
+    for key, value in content.items():
         split = split_named(str(key))
         for text in _texts(value) if split else ():
             if isinstance(text, str):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mscn_plugin.checkpoints.run_folder import measured_on
+from mscn_plugin.data.train_subset import HELD_OUT, TRAIN_SUBSET, images_file
 from mscn_plugin.experiments.runs import METRICS
 from mscn_plugin.report.history import History
 
@@ -62,7 +63,7 @@ def in_percent(values: dict[str, float]) -> list[str]:
     return [f"{values[key]:.1f}" if key in values else "-" for key in METRICS.values()]
 
 
-_RUNS_LISTS = ("train_subset_images.npy", "held_out_images.npy")
+_RUNS_LISTS = (images_file(TRAIN_SUBSET), images_file(HELD_OUT))
 """Lists that runs write of a part of their images, which do not tell where these are."""
 
 
