@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from mscn_plugin.checkpoints.io import VISSL_UNPICKLES, CheckpointError, load_checkpoint
+from mscn_plugin.checkpoints.run_folder import LOGS
 from mscn_plugin.errors import DISK_FULL, ConfigError, RunError
 from mscn_plugin.files import staging_folder, sync
 from mscn_plugin.types import Config
@@ -55,7 +57,8 @@ def set_aside(folder: Path, final_alone: bool = False) -> None:
     """Move the checkpoints of an earlier run into ``replaced-<n>``, so that a new one can start.
 
     Args:
-        final_alone: leave those from which the run resumes.
+        final_alone: leave those from which the run resumes. It continues the logs, of which
+            copies, with what belongs to the final one, are moved.
     """
     pattern = "model_final*.torch" if final_alone else "model_*.torch"
     old = list(folder.glob(pattern))
@@ -64,6 +67,9 @@ def set_aside(folder: Path, final_alone: bool = False) -> None:
     if not final_alone:
         old += [*folder.glob("*.json"), *folder.glob(LINK)]
     target = move_aside(folder, old)
+    if final_alone:
+        for log in (folder / name for name in LOGS if (folder / name).is_file()):
+            shutil.copy(log, target)
     logging.warning(f"starting over: {len(old)} files of the previous run are in {target}")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from mscn_plugin import schema
-from mscn_plugin.checkpoints.complete import newest_checkpoint
+from mscn_plugin.checkpoints.complete import is_within_epoch, newest_checkpoint
 from mscn_plugin.checkpoints.io import VISSL_UNPICKLES, load_checkpoint, training_config
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.errors import ConfigError
@@ -233,11 +233,15 @@ def refuse_another_recipe(cfg: Config, only: str = "") -> None:
         only: the beginning of the keys to look at.
 
     Raises:
-        ConfigError: ``CHECKPOINT.DIR`` holds one; names a key that differs, and the ways out.
+        ConfigError: ``CHECKPOINT.DIR`` holds one; names a key that differs, and the ways out. With
+            ``MSCN.RESUME_CHANGED``: there are to be fewer epochs than are done.
     """
     folder, settings = Path(cfg.CHECKPOINT.DIR), cfg.CHECKPOINT
     starts_over = settings.OVERWRITE_EXISTING and not settings.AUTO_RESUME
-    if cfg.MSCN.RESUME_CHANGED or starts_over or not folder.is_dir():
+    if starts_over or not folder.is_dir():
+        return
+    if cfg.MSCN.RESUME_CHANGED:
+        _refuse_fewer_epochs(cfg)
         return
     newest = newest_checkpoint(folder, skip_final=settings.OVERWRITE_EXISTING)
     different = another_recipe(cfg, newest, only) if newest else None
@@ -265,4 +269,22 @@ def refuse_another_recipe(cfg: Config, only: str = "") -> None:
             f"config.CHECKPOINT.DIR, {str(folder)!r}, holds a run of an earlier version, which did "
             f"not record what was in config.{_WEIGHTS}: whether {weights!r} has changed since is "
             "not known"
+        )
+
+
+def _refuse_fewer_epochs(cfg: Config) -> None:
+    settings, epochs = cfg.CHECKPOINT, cfg.OPTIMIZER.num_epochs
+    nth, skip_final = settings.LATEST_CHECKPOINT_RESUME_FILE_NUM, settings.OVERWRITE_EXISTING
+    resumed = (
+        newest_checkpoint(Path(settings.DIR), nth, skip_final) if settings.AUTO_RESUME else None
+    )
+    if resumed is None:
+        return
+    checkpoint = load_checkpoint(resumed, trusted=VISSL_UNPICKLES)
+    started = checkpoint.get("train_phase_idx", -1) + 1 + is_within_epoch(resumed)
+    if epochs < started:
+        raise ConfigError(
+            f"config.OPTIMIZER.num_epochs is {epochs}, but {resumed}, from which the run resumes "
+            f"with config.MSCN.RESUME_CHANGED=True, is of epoch {started}: it must be at least "
+            f"{started}; or set another config.CHECKPOINT.DIR"
         )

@@ -41,6 +41,10 @@ def cut_logs(folder: Path, iteration: int) -> None:
     """Remove log lines of iterations after the one that a run resumes at.
 
     They belong to weights that are lost, perhaps of another configuration, and are written again.
+
+    Args:
+        folder: of the run.
+        iteration: at least 0, or -1 for a run that starts: no line stays.
     """
     for name in LOGS:
         lost = cut_log(folder / name, iteration)

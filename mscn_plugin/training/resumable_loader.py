@@ -49,7 +49,12 @@ class ResumableLoader:
     def num_samples(self) -> int:
         """Samples of the epoch on this rank, from :attr:`batch` on."""
         skipped: int = self.batch * innermost(self.dataloader).batch_size
-        return max(0, len(self._kept) - skipped)
+        return max(0, self.num_samples_of_epoch - skipped)
+
+    @property
+    def num_samples_of_epoch(self) -> int:
+        """Samples of the whole epoch on this rank."""
+        return len(self._kept)
 
     def __iter__(self) -> Iterator[Any]:
         self._seed_process(-1)

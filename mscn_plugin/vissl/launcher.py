@@ -179,8 +179,8 @@ def get_resume_checkpoint(cfg: Config, checkpoint_folder: str) -> str | None:
         )
         if newest is None:
             refuse_damaged(settings, folder)
-        if is_first:
-            cut_logs(folder, load_complete(newest)["iteration"] if newest else 0)
+    if is_first and (settings.AUTO_RESUME or settings.OVERWRITE_EXISTING):
+        cut_logs(folder, load_complete(newest)["iteration"] if newest else -1)
     # VISSL reads PARAMS_FILE only at a start: for a resumed run the noted content counts.
     if is_first and (newest is None or cfg.MSCN.RESUME_CHANGED or not noted_recipe(folder)):
         note_recipe(cfg)

@@ -76,6 +76,30 @@ def test_any_other_key_is_refused_with_the_ways_out(config, run):
         refuse_another_recipe(changed)
 
 
+@pytest.mark.parametrize(
+    ("name", "epochs", "refused"),
+    [
+        ("model_phase2.torch", 2, True),
+        ("model_phase2.torch", 3, False),
+        ("model_iteration14.torch", 3, True),
+        ("model_iteration14.torch", 4, False),
+    ],
+)
+def test_fewer_epochs_than_are_done_are_refused(config, tmp_path, name, epochs, refused):
+    content = {"iteration": 14, "train_phase_idx": 2, "classy_state_dict": {}}
+    torch.save(content, tmp_path / name)
+    config.CHECKPOINT.DIR, config.MSCN.RESUME_CHANGED = str(tmp_path), True
+    config.OPTIMIZER.num_epochs = epochs
+    if not refused:
+        refuse_another_recipe(config)
+        return
+    message = rf"config.OPTIMIZER.num_epochs is {epochs}, but .*{name}.* at least {epochs + 1};"
+    with pytest.raises(ConfigError, match=message):
+        refuse_another_recipe(config)
+    config.CHECKPOINT.AUTO_RESUME = False
+    refuse_another_recipe(config)
+
+
 def test_masks_and_transforms_belong_to_the_recipe(config, run):
     config.DATA.TRAIN.COLLATE_FUNCTION_PARAMS["ratio"] = 0.2
     with pytest.raises(ConfigError, match=r"config\.DATA\.TRAIN\.COLLATE_FUNCTION_PARAMS\.ratio"):

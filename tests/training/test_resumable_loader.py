@@ -95,6 +95,7 @@ def test_an_epoch_that_begins_within_has_the_samples_of_its_rest():
         loader.start(0, batch)
         remaining.append(loader.num_samples)
     assert remaining == [12, 7, 0]
+    assert loader.num_samples_of_epoch == 12
 
 
 def test_ranks_draw_other_noise():

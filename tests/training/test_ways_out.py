@@ -27,6 +27,8 @@ def test_the_final_one_alone_is_set_aside_to_end_again(tmp_path):
     for name in ("model_phase0.torch", "model_final_checkpoint_phase1.torch", "metrics.json"):
         (tmp_path / name).write_text("x")
     set_aside(tmp_path, final_alone=True)
+    (tmp_path / "metrics.json").write_text("")  # as the resumed run cuts it
+    assert (tmp_path / "replaced-1" / "metrics.json").read_text() == "x"
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "metrics.json",
         "model_phase0.torch",

@@ -97,6 +97,21 @@ def test_where_none_is_complete_nothing_begins_anew(cfg, folder, task):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@TASKS
+@pytest.mark.parametrize("resumes", [True, False])
+def test_of_a_run_that_died_before_its_first_checkpoint_no_line_stays(cfg, folder, task, resumes):
+    cfg.TRAINER.TASK_NAME, cfg.MSCN.RESUME_CHANGED = task, True
+    settings = cfg.CHECKPOINT
+    settings.AUTO_RESUME, settings.OVERWRITE_EXISTING = resumes, not resumes
+    for file in folder.glob("*.torch"):
+        file.unlink()
+    with (folder / "metrics.json").open("a") as stream:
+        stream.write(json.dumps({"iteration": 0, "train_phase_idx": -1}) + "\n")
+    assert not nothing_left(cfg, str(folder))
+    assert get_resume_checkpoint(cfg, str(folder)) is None
+    assert (folder / "metrics.json").read_text() == ""
+
+
 @pytest.fixture
 def job(cfg, folder, monkeypatch):
     """Of a run that is to begin anew in a folder with checkpoints of another; and what it ran."""

@@ -80,6 +80,8 @@ class OnlineEvaluationHook(MSCNHook):
         epochs, within = divmod(step, steps // task.num_train_phases)
         if self.data is None or within or not is_due(task, epochs - 1):
             return
+        if epochs - 1 != task.train_phase_idx:  # stopped after the epoch's last step: not yet over
+            return
         lines = json_lines(Path(task.checkpoint_folder) / "metrics.json")
         missing = epochs - 1 not in evaluated_epochs(lines)
         if task.iteration == 0 or broadcast_object(missing):

@@ -20,7 +20,9 @@ class UnreadableImagesHook(MSCNHook):
 
     Stops the run as soon as more than ``MSCN.MAX_UNREADABLE_SHARE`` of a rank's images of an epoch
     are: a folder that is no longer mounted would otherwise become hours of other pictures. Of an
-    epoch within which a run was resumed it knows the images from there on, and counts among these.
+    epoch within which a run was resumed it knows the images from there on, and reports the share of
+    these; the limit stays a share of the whole epoch, for a few near its end would else stop each
+    resumed run again.
 
     Images that come out nearly blank stay in. In the first epoch after a start the first few are
     named as they come, and all are counted.
@@ -43,7 +45,8 @@ class UnreadableImagesHook(MSCNHook):
         self.unreadable.update(index[valid < 0].tolist())
         if self.watches_for_blank:
             self._watch_for_blank(task, set(index[valid == NEARLY_BLANK].tolist()))
-        share, images = task.config.MSCN.MAX_UNREADABLE_SHARE, self._images(task)
+        share = task.config.MSCN.MAX_UNREADABLE_SHARE
+        images = task.dataloaders["train"].num_samples_of_epoch
         if len(self.unreadable) > share * images:
             raise RunError(
                 f"config.MSCN.MAX_UNREADABLE_SHARE is {share:g}, and {len(self.unreadable)} of the "
@@ -55,7 +58,8 @@ class UnreadableImagesHook(MSCNHook):
     def on_phase_end(self, task: Task) -> None:
         if not task.train:
             return
-        counts = [len(self.unreadable), len(self.nearly_blank), self._images(task)]
+        images = task.dataloaders["train"].num_samples
+        counts = [len(self.unreadable), len(self.nearly_blank), images]
         summed = torch.tensor(counts, dtype=torch.float64).to(task.device)
         unreadable, blank, images = map(int, all_reduce_sum(summed).tolist())
         if is_primary():
@@ -83,10 +87,6 @@ class UnreadableImagesHook(MSCNHook):
         place = {"iteration": task.iteration, "train_phase_idx": task.train_phase_idx}
         line = {**place, name: count, "seen_images": images}
         save_file(line, f"{task.checkpoint_folder}/metrics.json", verbose=False)
-
-    def _images(self, task: Task) -> int:
-        images: int = task.dataloaders["train"].num_samples
-        return images
 
     def _example(self, task: Task) -> str:
         return task.datasets["train"].path_of(min(self.unreadable))

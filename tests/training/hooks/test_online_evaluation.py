@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -90,6 +91,39 @@ def test_training_images_of_one_class_are_not_evaluated(caplog):
         hook._evaluate(task, -1)
     assert hook.data is None
     assert "no online evaluation: the 4 training images have one class" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("finished", "evaluated", "again"),
+    [
+        (True, [-1], [1]),  # killed before the evaluation that follows the epoch's checkpoint
+        (True, [-1, 1], []),
+        (False, [-1], []),  # stopped after the last step: the epoch is ended, and then evaluated
+    ],
+)
+def test_a_resumed_run_makes_up_for_an_evaluation_once(
+    monkeypatch, tmp_path, finished, evaluated, again
+):
+    from mscn_plugin.training.hooks import online_evaluation
+
+    lines = [{"train_phase_idx": epoch, "online_evaluation": {}} for epoch in evaluated]
+    (tmp_path / "metrics.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    monkeypatch.setattr(online_evaluation.EvaluationData, "of", lambda config: object())
+    made, settings = [], SimpleNamespace(EVERY_NUM_EPOCHS=2)
+    hook = online_evaluation.OnlineEvaluationHook()
+    monkeypatch.setattr(hook, "_evaluate", lambda task, epoch: made.append(epoch))
+    task = SimpleNamespace(
+        config=SimpleNamespace(MSCN=SimpleNamespace(ONLINE_EVALUATION=settings)),
+        checkpoint_folder=str(tmp_path),
+        test_only=False,
+        num_train_phases=4,
+        train_phase_idx=1 if finished else 0,
+        iteration=8,
+        max_iteration=16,
+        ahead=0,
+    )
+    hook.on_start(task)
+    assert made == again
 
 
 def test_baselines_of_another_knn_are_measured_again(monkeypatch, tmp_path):

@@ -37,7 +37,11 @@ def task_at(registered, tmp_path):
             device=torch.device("cpu"),
             checkpoint_folder=str(tmp_path),
             config=SimpleNamespace(MSCN=SimpleNamespace(MAX_UNREADABLE_SHARE=0.5)),
-            dataloaders={"train": SimpleNamespace(num_samples=10 - 2 * batch, batch=batch)},
+            dataloaders={
+                "train": SimpleNamespace(
+                    num_samples_of_epoch=10, num_samples=10 - 2 * batch, batch=batch
+                )
+            },
             datasets={"train": SimpleNamespace(path_of=lambda index: f"picture_{index}.png")},
             last_batch=SimpleNamespace(sample=sample),
         )
@@ -45,22 +49,25 @@ def task_at(registered, tmp_path):
     return task
 
 
-def test_an_epoch_that_was_resumed_counts_among_its_rest(task_at, tmp_path, caplog):
+def test_an_epoch_that_was_resumed_counts_among_its_rest_and_stops_by_the_whole(
+    task_at, tmp_path, caplog
+):
     from mscn_plugin.checkpoints.run_folder import cut_logs
     from mscn_plugin.errors import RunError
     from mscn_plugin.training.hooks.unreadable_images import UnreadableImagesHook
 
     hook = UnreadableImagesHook()
     hook.on_phase_start(task_at(1, [], [], batch=3))
-    hook.on_loss_and_meter(task_at(1, [6, 7], [-1, -1], batch=3))
+    hook.on_loss_and_meter(task_at(1, [6, 7, 8], [-1, -1, 1], batch=3))
     hook.on_phase_end(task_at(1, [], [], batch=3))
     assert "epoch 1 from batch 3 on: 2 of 4 images (50%) could not be read" in caplog.text
     line = {"train_phase_idx": 1, "iteration": 10, "unreadable_images": 2, "seen_images": 4}
     assert json_lines(tmp_path / "metrics.json") == [line]
     cut_logs(tmp_path, 9)
     assert json_lines(tmp_path / "metrics.json") == []
-    with pytest.raises(RunError, match="and 3 of the 4 images of an epoch from batch 3 on could"):
-        hook.on_loss_and_meter(task_at(1, [8], [-1], batch=3))
+    hook.on_loss_and_meter(task_at(1, [3, 4, 5], [-1, -1, -1], batch=2))  # half, which is allowed
+    with pytest.raises(RunError, match="and 6 of the 10 images of an epoch from batch 2 on could"):
+        hook.on_loss_and_meter(task_at(1, [8], [-1], batch=2))
 
 
 def test_nearly_blank_images_are_counted_once_and_a_few_are_named(task_at, tmp_path, caplog):
