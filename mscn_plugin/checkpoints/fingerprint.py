@@ -160,7 +160,7 @@ def another_recipe(cfg: Config, checkpoint: Path, only: str = "") -> tuple[str, 
     # The head's sizes follow the trunk's, which is what was changed.
     last = ["MODEL.HEAD.PARAMS", *_CHANGES]
     for key in sorted({*before, *now} - set(last)) + last:
-        if key.startswith(only) and _plain(before.get(key)) != _plain(now.get(key)):
+        if key.startswith(only) and before.get(key) != now.get(key):
             return key, before.get(key), now.get(key)
     return None
 
@@ -209,13 +209,6 @@ def noted_recipe(folder: Path) -> dict[str, Any]:
 def _digest(cfg: Config) -> str | None:
     file = Path(cfg.MODEL.WEIGHTS_INIT.PARAMS_FILE)
     return file_digest(file) if file.is_file() else None
-
-
-def _plain(value: Any) -> Any:
-    """A value without the slashes at the end of paths, which those of earlier versions may have."""
-    if isinstance(value, list):
-        return [_plain(part) for part in value]
-    return value.rstrip("/") if isinstance(value, str) else value
 
 
 def refuse_other_images(cfg: Config) -> None:

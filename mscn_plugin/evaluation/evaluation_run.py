@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +52,7 @@ class EvaluationRun(ToolRun):
 
     @functools.cached_property
     def output(self) -> Path:
-        earlier = self._named_after(self.overrides)
-        if earlier.is_dir():  # of an earlier version, which named it after the checkpoint's path
-            return earlier
-        return self._named_after(o for o in self.overrides if not o.startswith(_CHECKPOINT))
-
-    def _named_after(self, overrides: Iterable[str]) -> Path:
+        overrides = (o for o in self.overrides if not o.startswith(_CHECKPOINT))
         words = json.dumps([self.digest, self.evaluation.config, *overrides, *self.inputs])
         name = hashlib.sha256(words.encode()).hexdigest()[:10]
         return self.folder / f"{self.evaluation.config}-{name}"

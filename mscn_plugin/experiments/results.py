@@ -128,8 +128,7 @@ def comparable(old: Rows, new: Rows) -> Rows:
     """The rows of ``old`` that can stand beside ``new``, or be replaced by it.
 
     Rows of other data or of other overrides cannot, the scale's own among them, which a later
-    version may change: a mean over both would mean nothing. Nor can those of an earlier version
-    that do not state which images a folder of this name held.
+    version may change: a mean over both would mean nothing.
     """
     given = {_settings(row) for row in new}
     made = {(row["suite"], row["experiment"]): _overrides(row) for row in new}

@@ -100,7 +100,7 @@ class Schedule:
         config = config_of(experiment)
         data = [hydra_override(_DATA, self.data.resolve())] if self.data else []
         overrides = SCALES[self.scale].overrides(experiment, configs[config], seed)
-        run = ExperimentRun(
+        return ExperimentRun(
             name=f"{experiment.config}-seed{seed}",
             folder=self.folder,
             config=config,
@@ -109,20 +109,11 @@ class Schedule:
             images=self.images,
             files=self._files,
         )
-        nameless = dataclasses.replace(run, images=None)  # as earlier versions have it
-        return nameless if nameless.output.name in self._measured else run
 
     @functools.cached_property
     def _files(self) -> tuple[str, ...]:
         """Digests of the files that :attr:`overrides` name, whose content decides as well."""
         return tuple(map(file_digest, named_files(self.overrides)))
-
-    @functools.cached_property
-    def _measured(self) -> set[str]:
-        """Folders of the runs on these images of which there are rows."""
-        return {
-            row.get("folder", "") for row in self.read_rows() if row.get("images") == self.images
-        }
 
     def evaluate(self, outcomes: dict[Path, dict[str, Any]], jobs: int) -> None:
         """Add :attr:`evaluations` to the outcome of every run that has a result."""
@@ -221,12 +212,10 @@ class Schedule:
         """:meth:`read_rows`, less those that cannot stand beside ``new``; stderr says how many."""
         rows = self.read_rows()
         known = [row for row in rows if _is_known(row)]
-        told = [row for row in known if self.images is None or row.get("images") is not None]
-        same = comparable(told, list(new)) if new else told
+        same = comparable(known, list(new)) if new else known
         for kept, before, why in (
             (known, rows, "of experiments that this version does not have"),
-            (told, known, "of an earlier version, which do not state their images"),
-            (same, told, "of other data or overrides; --output keeps them apart"),
+            (same, known, "of other data or overrides; --output keeps them apart"),
         ):
             if len(kept) < len(before):
                 number = len(before) - len(kept)

@@ -34,9 +34,7 @@ class Place:
         return self.epochs * self.per_epoch + self.batch
 
 
-def place_of(
-    checkpoint: dict[str, Any], per_epoch: int, within_epoch: bool, may_differ: bool
-) -> Place:
+def place_of(checkpoint: dict[str, Any], per_epoch: int, within_epoch: bool) -> Place:
     """Where a run with ``per_epoch`` steps in an epoch resumes from a checkpoint.
 
     Within an epoch that is the same share of it. One line of the log says that the steps have
@@ -45,24 +43,21 @@ def place_of(
     Args:
         checkpoint: of VISSL's trainer.
         per_epoch: the current number of steps in an epoch.
-        within_epoch: whether it was written there, for checkpoints of earlier versions.
-        may_differ: whether its run may have had other steps in an epoch, for those, too.
+        within_epoch: whether it was written there, for checkpoints of VISSL's own task.
     """
     iteration, epochs = checkpoint["iteration"], checkpoint["train_phase_idx"] + 1
     state = checkpoint["classy_state_dict"]
     if PLACE_KEY in state:
         before = state[PLACE_KEY]["per_epoch"]
         done = state[PLACE_KEY]["step"] - epochs * before
-    elif epochs and not within_epoch:
-        before, done = iteration // epochs, 0
+    elif within_epoch:
+        logging.warning(
+            "the checkpoint was written within an epoch, by VISSL's own task, and does not state "
+            f"how many iterations that has; it has {per_epoch} now, and starts over"
+        )
+        return Place(epochs, 0, per_epoch)
     else:
-        before, done = per_epoch, iteration - epochs * per_epoch
-        if may_differ or not 0 <= done <= per_epoch:
-            logging.warning(
-                "the checkpoint was written within an epoch, by an earlier version, and does not "
-                f"state how many iterations that has; it has {per_epoch} now, and starts over"
-            )
-            return Place(epochs, 0, per_epoch)
+        before, done = iteration // epochs, 0
     place = Place(epochs, done * per_epoch // before, per_epoch)
     if before != per_epoch:
         changed = f"an epoch has {per_epoch} iterations now, and {before} in the checkpoint"

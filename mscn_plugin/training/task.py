@@ -151,8 +151,7 @@ class MSCNTask(SelfSupervisionTask):
         if self.checkpoint is not None and "train" in self.dataloaders:
             batch = self.datasets["train"].get_global_batchsize()
             within = is_within_epoch(Path(self.checkpoint_path))
-            per_epoch, may_differ = len(self.dataloaders["train"]), self.config.MSCN.RESUME_CHANGED
-            place = place_of(self.checkpoint, per_epoch, within, may_differ)
+            place = place_of(self.checkpoint, len(self.dataloaders["train"]), within)
             self._resumed, self.ahead = place, self.checkpoint["iteration"] - place.step
             state = {**state, "num_updates": place.step * batch}  # images, which rates follow
         if "amp" in state and self.amp_type is None:

@@ -133,13 +133,6 @@ def test_a_key_that_was_added_since_counts_as_its_default(config, rewrite):
         refuse_another_recipe(config)
 
 
-def test_a_path_with_a_slash_at_its_end_is_the_same(config, rewrite):
-    """As configurations of earlier versions have them."""
-    paths = config.DATA.TRAIN.DATA_PATHS
-    rewrite(lambda recipe: recipe.update({"DATA.TRAIN.DATA_PATHS": [f"{p}/" for p in paths]}))
-    refuse_another_recipe(config)
-
-
 def test_a_key_that_is_known_to_change_nothing_by_now_may_differ(config, rewrite):
     rewrite(lambda recipe: recipe.update({"MSCN.FROZEN_EVALUATIONS": ["svm"], "LOG_FREQUENCY": 3}))
     refuse_another_recipe(config)

@@ -140,7 +140,7 @@ def test_rows_of_another_folder_of_the_same_name_do_not_stay():
     assert merged(old, other) == other
     assert merged(old, [{**other[0], "images": "a"}]) == [*old, {**other[0], "images": "a"}]
     for row in old:
-        del row["images"]  # of an earlier version, which did not say it
+        del row["images"]
     assert merged(old, other) == other
     own = [of_table7("same_view", 0), of_table7("same_view", 1, images=None)]
     assert merged(own[:1], own[1:]) == own  # the scale's own data

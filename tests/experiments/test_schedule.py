@@ -120,27 +120,6 @@ def test_a_run_is_of_the_content_of_the_files_that_overrides_name(tmp_path, regi
     assert merged([{**row, "files": ["another"]}], [{**row, "seed": 1}]) == [{**row, "seed": 1}]
 
 
-@pytest.mark.hydra
-def test_finished_runs_of_an_earlier_version_are_found_by_their_rows(tmp_path, registered):
-    def run(images):
-        schedule = Schedule("smoke", tmp_path, tmp_path, images=images)
-        return schedule.plan(["table7"], ["same_view"], [0])[0].run
-
-    (earlier,) = {run(None).output}
-    row = {**ROW, "data": tmp_path.name, "images": "a", "folder": earlier.name}
-    (tmp_path / "results.json").write_text(json.dumps([row]))
-    assert run("a").output == earlier
-    assert run("b").output != earlier
-
-
-def test_rows_that_do_not_say_their_images_are_left_out_aloud(earlier, capsys):
-    rows = [{**ROW, "data": "train"}, {**ROW, "data": "train", "images": "a"}]
-    assert earlier(rows, images="a") == rows[1:]
-    assert "left out: 1 rows of an earlier version, which do not state" in capsys.readouterr().err
-    assert earlier([ROW]) == [ROW]  # the scale's own
-    assert capsys.readouterr().err == ""
-
-
 @pytest.mark.parametrize(
     "content",
     ["", "{", "{}", '{"a": 1}', "[1]", "3", "null", [{"suite": "table7"}], [{**ROW, "metrics": 3}]],
