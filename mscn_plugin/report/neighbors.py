@@ -9,7 +9,7 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -27,6 +27,9 @@ from mscn_plugin.export.pretrained import Pretrained
 from mscn_plugin.schema import with_defaults
 from mscn_plugin.transforms.on_device import STAGE
 from mscn_plugin.types import Config
+
+if TYPE_CHECKING:
+    from mscn_plugin.training.hooks.online_evaluation import EvaluationData
 
 NUM_QUERIES = 6
 NUM_NEIGHBORS = 6
@@ -102,28 +105,10 @@ def nearest_neighbors(
         ConfigError: the images or their labels are not there.
         RunError: none of them can be read.
     """
-    from mscn_plugin.training.hooks.online_evaluation import EvaluationData
-
     cfg = AttrDict(with_defaults(config))
     folders = _point_to_data(cfg, data)
     check_same_classes(cfg, folders)
-    settings = cfg.MSCN.ONLINE_EVALUATION
-    settings.MAX_TRAIN_IMAGES = min(settings.MAX_TRAIN_IMAGES, max_images)
-    settings.MAX_VAL_IMAGES = min(settings.MAX_VAL_IMAGES, MAX_VAL_IMAGES)
-    cfg.DATA.NUM_DATALOADER_WORKERS = 0
-    # The trunk's filter is applied after the transforms, which may have it or not.
-    transforms = [t for t in cfg.DATA.TEST.TRANSFORMS if t["name"] != "MSCNHighPass"]
-    cfg.DATA.TEST.TRANSFORMS = transforms
-    images = EvaluationData.of(cfg)
-    cfg.DATA.TEST.TRANSFORMS = list(
-        itertools.takewhile(lambda transform: transform["name"] not in STAGE, transforms)
-    )
-    pictures = EvaluationData.of(cfg) if cfg.DATA.TEST.TRANSFORMS else None
-    if images is None or pictures is None:
-        raise ConfigError(
-            "config.DATA.TRAIN.LABEL_SOURCES or config.DATA.TEST.TRANSFORMS is empty; without "
-            "labels, or without a resize and crop, there is nothing to compare"
-        )
+    images, pictures = _images_and_pictures(cfg, max_images)
     (train, train_labels), (val, val_labels) = images.features(
         pretrained.features, torch.device("cpu")
     )
@@ -162,6 +147,30 @@ def nearest_neighbors(
     return Neighborhood(
         queries, len(train), len(val), 100 * float(same_class.mean()), 100 * float(chance)
     )
+
+
+def _images_and_pictures(cfg: Config, max_images: int) -> tuple[EvaluationData, EvaluationData]:
+    """The images as the trunk sees them, and the same as pictures: both of the same places."""
+    from mscn_plugin.training.hooks.online_evaluation import EvaluationData
+
+    settings = cfg.MSCN.ONLINE_EVALUATION
+    settings.MAX_TRAIN_IMAGES = min(settings.MAX_TRAIN_IMAGES, max_images)
+    settings.MAX_VAL_IMAGES = min(settings.MAX_VAL_IMAGES, MAX_VAL_IMAGES)
+    cfg.DATA.NUM_DATALOADER_WORKERS = 0
+    # The trunk's filter is applied after the transforms, which may have it or not.
+    transforms = [t for t in cfg.DATA.TEST.TRANSFORMS if t["name"] != "MSCNHighPass"]
+    cfg.DATA.TEST.TRANSFORMS = transforms
+    images = EvaluationData.of(cfg)
+    cfg.DATA.TEST.TRANSFORMS = list(
+        itertools.takewhile(lambda transform: transform["name"] not in STAGE, transforms)
+    )
+    pictures = EvaluationData.of(cfg) if cfg.DATA.TEST.TRANSFORMS else None
+    if images is None or pictures is None:
+        raise ConfigError(
+            "config.DATA.TRAIN.LABEL_SOURCES or config.DATA.TEST.TRANSFORMS is empty; without "
+            "labels, or without a resize and crop, there is nothing to compare"
+        )
+    return images, pictures
 
 
 def shown(labels: Sequence[int], count: int = NUM_QUERIES) -> list[int]:
