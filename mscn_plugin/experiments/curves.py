@@ -198,14 +198,8 @@ def _draw(
     chances = {row["chance"] for row in rows if "chance" in row}  # one: all have the same images
     for column, (axes, panel) in enumerate(zip(all_axes, panels)):
         for label, seeds in curves.items():
-            number = numbers[label]
-            color, style = f"C{number % 10}", "-" if number < 10 else "--"
             by_place = [dict(zip(at, accuracies[panel])) for at, accuracies in seeds]
-            places = [at for at in by_place[0] if all(at in of_seed for of_seed in by_place)]
-            means = [np.mean([of_seed[at] for of_seed in by_place]) for at in places]
-            axes.plot(places, means, style, color=color, label=label)
-            for of_seed in by_place:
-                axes.plot([*of_seed], [*of_seed.values()], "o", ms=2.5, color=color)
+            _draw_experiment(axes, by_place, label, numbers[label])
         for number, (name, (places, accuracies)) in enumerate(beside(rows)):
             if panel in accuracies:
                 color = _GRAYS[number % len(_GRAYS)]
@@ -222,12 +216,27 @@ def _draw(
             headed.set_axis_off()
         headed.set_title(panel, fontsize=9)
     all_axes[0].set(ylabel="accuracy in %", ylim=(0, None))  # last: it ends where a line does now
-    handles = dict[str, Any]()  # not every panel has every line, and some have two of a name
+    _add_legend(figure, all_axes)
+    figure.suptitle(f"{title}; lines: means, points: seeds", fontsize=10)
+    save_figure(figure, path, ".png", ".pdf")
+
+
+def _draw_experiment(axes: Any, seeds: list[dict[float, float]], label: str, number: int) -> None:
+    """The mean where all seeds have an accuracy, and points of each seed, in one color."""
+    color, style = f"C{number % 10}", "-" if number < 10 else "--"
+    places = [at for at in seeds[0] if all(at in of_seed for of_seed in seeds)]
+    means = [np.mean([of_seed[at] for of_seed in seeds]) for at in places]
+    axes.plot(places, means, style, color=color, label=label)
+    for of_seed in seeds:
+        axes.plot([*of_seed], [*of_seed.values()], "o", ms=2.5, color=color)
+
+
+def _add_legend(figure: Any, all_axes: Sequence[Any]) -> None:
+    """One for all panels: not each has every line, and some have two of a name."""
+    handles = dict[str, Any]()
     for axes in all_axes:
         for handle, label in zip(*axes.get_legend_handles_labels()):
             handles.setdefault(label, handle)
     figure.legend(
         handles.values(), handles.keys(), loc="outside right center", fontsize=8, frameon=False
     )
-    figure.suptitle(f"{title}; lines: means, points: seeds", fontsize=10)
-    save_figure(figure, path, ".png", ".pdf")
