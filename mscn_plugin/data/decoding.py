@@ -7,8 +7,10 @@ Training, evaluations, exports and figures decode by :func:`to_rgb`:
 * **Alpha:** composited on white, whether it is a channel, a palette's, or one transparent color.
 * **8 bits and fewer, all color models:** Pillow's conversion to RGB; color profiles are ignored.
   JPEGs may be decoded by torchvision, to the same pixels (:meth:`EncodedImage.pixels`).
-* **Integers of 16 bits:** black is 0 and white 65535 (4095 in a TIFF of 12 bits), or what the data
-  set states as ``config.MSCN.PIXEL_RANGE``. The 8 highest bits of the range are kept.
+* **Integers of 9 to 16 bits:** black is 0 and white 65535 (4095 in a TIFF of 12 bits; in PPM, PGM
+  and JPEG 2000 the largest value that the file states), or what the data set states as
+  ``config.MSCN.PIXEL_RANGE``, of values as they are in the file. The 8 highest bits of the range
+  are kept.
 * **Integers of 32 bits and floats:** the stated range; without one the smallest of 0 to 1 (floats
   alone), 0 to 255 and 0 to 65535 that holds the picture. Others, NaN and Inf are unreadable.
 
@@ -21,6 +23,7 @@ import bisect
 import contextlib
 import itertools
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,6 +66,11 @@ _SWAPPING = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 _MAY_HOLD_ORIENTATION = ("exif", "xmp", "XML:com.adobe.xmp")  # in Pillow's info of a JPEG
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF's tag and value
 _BITS_PER_SAMPLE = 258
+_PLANES, _SEPARATE = 284, 2
+_SAMPLE_FORMAT, _SIGNED = 339, 2
+_BIG_ENDIAN = {"I;16BS": np.int16, "I;32BS": np.int32, "F;32BF": np.float32}
+_CODESTREAM = b"\xff\x4f\xff\x51"  # with which that of JPEG 2000 begins
+_SRGB, _GRAY = 16, 17  # color spaces of JPEG 2000
 
 
 class UnreadableImageError(Exception):
@@ -97,7 +105,8 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange = None) -> Image.Image:
         Upright RGB, 8 bits per channel.
 
     Raises:
-        ValueError: pixels are not finite, or outside of every range that could be meant.
+        ValueError: pixels are not finite, or outside of every range that could be meant, or the
+            file is of a kind that Pillow and OpenCV misread.
         Exception: what Pillow raises for damaged files.
     """
     with image:
@@ -107,18 +116,19 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange = None) -> Image.Image:
                 "its color of more than 8 bits is stored plane by plane and not compressed, which "
                 "Pillow misreads; store it pixel by pixel"
             )
-        stated = _stated_color(image, raw, pixel_range)
+        by_opencv = _by_opencv(image, raw, pixel_range)
         if image.format == "TIFF":
             # Pillow maps some files by their names, which scrambles those that are to be turned.
             image.filename = ""  # type: ignore[attr-defined]
         image.load()
         turn = _turn(image)
-        if stated is not None:
-            picture = stated
+        if by_opencv is not None:
+            picture = by_opencv
         elif image.mode == "F" or image.mode.startswith("I"):
             picture = Image.fromarray(_gray_levels(image, raw, pixel_range))
         else:
             picture = image
+            _check_unsigned(image)
             _scale_transparent_level(image, raw)
         picture = _on_white(picture)
     return picture if turn is None else picture.transpose(turn)
@@ -135,7 +145,41 @@ def _in_deep_planes(image: Image.Image, raw: str) -> bool:
 
 def is_deep(image: Image.Image) -> bool:
     """Whether an opened image has more than 8 bits per channel."""
-    return image.mode == "F" or image.mode.startswith("I") or ";16" in _raw_mode(image)
+    if image.mode == "F" or image.mode.startswith("I") or ";16" in _raw_mode(image):
+        return True
+    return _rescaled_white(image) is not None
+
+
+def _rescaled_white(image: Image.Image) -> int | None:
+    """White, as the file states it, of a deep picture whose values Pillow scales to 8 or 16 bits.
+
+    Returns:
+        More than 255; None for all other pictures, and for those in memory.
+    """
+    tiles = getattr(image, "tile", None)
+    white = 0
+    if not tiles:
+        return None
+    if image.format == "PPM":
+        arguments = tiles[0][3]
+        white = arguments[1] if isinstance(arguments, tuple) else 0
+    elif image.format == "JPEG2000":
+        channels = _jpeg2000_channels(_content(image))
+        white = max((2 ** ((channel[0] & 127) + 1) - 1 for channel in channels), default=0)
+    elif image.format == "AVIF":
+        content = _content(image)
+        place = content.find(b"av1C")
+        flags = content[place + 6] if 0 < place < len(content) - 6 else 0
+        white = (4095 if flags & 0x20 else 1023) if flags & 0x40 else 255
+    return white if white > 255 else None
+
+
+def _jpeg2000_channels(content: bytes) -> list[bytes]:
+    """Of each channel three bytes: its bits less 1, 128 added if signed, and two of its spacing."""
+    start = content.find(_CODESTREAM) + 4
+    count = int.from_bytes(content[start + 36 : start + 38], "big")
+    places = range(start + 38, min(start + 38 + 3 * count, len(content) - 2), 3)
+    return [content[place : place + 3] for place in places]
 
 
 def nearly_blank(picture: Image.Image, levels: int = BLANK_LEVELS) -> bool:
@@ -214,7 +258,8 @@ class EncodedImage:
         if self._decoded is not None:
             return self._decoded
         image, scale = self.image, 1.0
-        unchanged = image.mode in ("RGB", "L") and not _has_alpha(image) and not is_deep(image)
+        with reading(self.path):
+            unchanged = image.mode in ("RGB", "L") and not _has_alpha(image) and not is_deep(image)
         if self.reducible and reduction >= 2:
             width, height = image.size
             drafted = image.draft("RGB", (width // reduction, height // reduction))
@@ -354,9 +399,26 @@ def _scale_transparent_level(image: Image.Image, raw: str) -> None:
         image.info["transparency"] *= factor
 
 
+def _check_unsigned(image: Image.Image) -> None:
+    """Raise ValueError if Pillow reads negative values of 8 bits as bright ones."""
+    if getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, (1,))[0] != _SIGNED:
+        return
+    if image.getextrema()[1] > 127:  # type: ignore[operator]
+        raise ValueError("its signed values of 8 bits go below 0: store them as 16 bits")
+
+
+def _values(image: Image.Image, raw: str) -> np.ndarray:
+    """Gray with more than 8 bits as it is in the file, ``[H, W]``."""
+    values = np.asarray(image)
+    if raw in _BIG_ENDIAN and image.info.get("compression", "raw") != "raw":
+        # libtiff brings the bytes to the machine's order, and Pillow takes them for the file's.
+        return values.astype(_BIG_ENDIAN[raw]).byteswap().astype(values.dtype)
+    return values.view(np.uint32) if raw == "I;32N" else values
+
+
 def _gray_levels(image: Image.Image, raw: str, pixel_range: PixelRange) -> np.ndarray:
     """Gray with more than 8 bits as uint8 ``[H, W]``, transparent pixels white."""
-    values = np.asarray(image)
+    values = _values(image, raw)
     if not np.isfinite(values).all():
         raise ValueError("it has pixels that are not finite")
     black, white = pixel_range or _range_of(image, raw, values)
@@ -395,23 +457,73 @@ def _levels(values: np.ndarray, black: float, white: float) -> np.ndarray:
     return levels.clip(0, 255).astype(np.uint8)
 
 
-def _stated_color(image: Image.Image, raw: str, pixel_range: PixelRange) -> Image.Image | None:
-    """Color of 16 bits per channel, of which Pillow keeps the higher byte, by OpenCV.
+def _by_opencv(image: Image.Image, raw: str, pixel_range: PixelRange) -> Image.Image | None:
+    """Pictures of more than 8 bits of which Pillow does not keep the values that count.
 
     Returns:
-        RGB or RGBA; None where the higher byte is what is wanted.
+        Gray, RGB or RGBA; None where Pillow serves.
+
+    Raises:
+        ValueError: OpenCV does not read the file, or would misread it.
     """
-    if ";16" not in raw or raw.startswith("I"):
-        return None
-    black, white = pixel_range or (0, 65535)
-    if (black, white) == (0, 65535) and "transparency" not in image.info:
-        return None
+    rescaled = _rescaled_white(image)
+    black, white = pixel_range or (0, rescaled or 65535)
+    if rescaled is None:
+        if ";16" not in raw or raw.startswith("I"):
+            return None
+        if (black, white) == (0, 65535) and "transparency" not in image.info:
+            return None  # Pillow's higher byte
+    if image.format == "AVIF":
+        if pixel_range is None:
+            return None
+        raise ValueError(
+            "its AVIF has more than 8 bits, of which 8 can be read, and config.MSCN.PIXEL_RANGE is "
+            "about all of them: store it as PNG or TIFF"
+        )
+    _check_opencv_reads(image, raw)
     import cv2
 
-    values = cv2.imdecode(np.frombuffer(_content(image), np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16 or values.ndim != 3:
-        raise ValueError(f"OpenCV cannot read its {raw}, which config.MSCN.PIXEL_RANGE requires")
+    content = _content(image)
+    if image.format == "PPM":  # OpenCV takes the last number of plain ones for cut off without it
+        content += b"\n"
+    values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16:
+        raise ValueError(
+            f"OpenCV, by which {image.format} files of more than 8 bits ({raw}) are read, cannot "
+            "read it"
+        )
+    if values.ndim == 2:
+        return Image.fromarray(_levels(values, black, white))
     levels = _levels(values[..., 2::-1], black, white)
     has_alpha = "transparency" in image.info or not raw.startswith("RGBX")
-    alpha = (values[..., 3 if has_alpha else 4 :] // 256).astype(np.uint8)
+    alpha = _levels(values[..., 3 if has_alpha else 4 :], 0, rescaled or 65535)
     return Image.fromarray(np.concatenate([levels, alpha], axis=2))
+
+
+def _check_opencv_reads(image: Image.Image, raw: str) -> None:
+    """Raise ValueError if OpenCV would misread a picture of more than 8 bits without a word."""
+    if getattr(image, "tag_v2", {}).get(_PLANES) == _SEPARATE:
+        raise ValueError(
+            "its color of more than 8 bits is stored plane by plane, which OpenCV misreads, and "
+            "config.MSCN.PIXEL_RANGE requires OpenCV; store it pixel by pixel"
+        )
+    if raw.startswith("RGBa"):
+        raise ValueError(
+            "its color of more than 8 bits is multiplied by alpha, to which "
+            "config.MSCN.PIXEL_RANGE cannot be applied; store it with unassociated alpha"
+        )
+    if image.format != "JPEG2000":
+        return
+    content = _content(image)
+    channels = set(_jpeg2000_channels(content))
+    space = re.search(rb"colr\x01..(.{4})", content[: content.find(_CODESTREAM)], re.DOTALL)
+    if (
+        len(channels) > 1
+        or not all(channel[0] < 128 and channel[1:] == b"\1\1" for channel in channels)
+        or image.mode not in ("L", "I;16", "RGB", "RGBA")
+        or (space and int.from_bytes(space[1], "big") not in (_SRGB, _GRAY))
+    ):
+        raise ValueError(
+            "JPEG 2000 of more than 8 bits must be gray or sRGB, of unsigned values, and of the "
+            "same bits and size in all channels; store it as PNG or TIFF"
+        )

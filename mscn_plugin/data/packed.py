@@ -61,6 +61,8 @@ PACK_AGAIN = "put the file back, or pack the images again, into another folder"
 _PARALLEL = 16
 """From so many files on, an index is made by several processes."""
 _LABEL_KEYS = ("label", "cls", "class")
+_MAX_NAMED = 3
+_REPEATED = "image of a key that has one"
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd")
 
 
@@ -72,6 +74,7 @@ class Scanned(NamedTuple):
         labels: numbers, words, or None where there is none.
         left_out: kinds of what was not taken, with their numbers.
         classes: names of the numbered classes, where the file says them.
+        repeated: the first few images that were left out since their key has one already.
     """
 
     names: list[str | None]
@@ -80,6 +83,7 @@ class Scanned(NamedTuple):
     labels: list[int | str | None]
     left_out: Counter[str]
     classes: list[str] | None = None
+    repeated: Sequence[str] = ()
 
 
 class IndexedSource(ImageSource):
@@ -268,7 +272,8 @@ def _descriptor(path: str) -> int:
 
 
 def _scan_tar(path: str) -> Scanned:
-    found = Scanned([], [], [], [], Counter())
+    repeated: list[str] = []
+    found = Scanned([], [], [], [], Counter(), repeated=repeated)
     rows: dict[str, int] = {}
     labels: dict[str, int | str] = {}
     classes: set[str] = set()
@@ -283,7 +288,10 @@ def _scan_tar(path: str) -> Scanned:
                     found.left_out["link or device"] += 1
             elif any(map(is_hidden, os.path.join(folder, base).split(os.sep))):
                 found.left_out["hidden file"] += 1
-            elif f".{ending}" in image_extensions() and key not in rows and not member.issparse():
+            elif f".{ending}" in image_extensions() and key in rows:
+                found.left_out[_REPEATED] += 1
+                repeated += [os.path.join(folder, base)] if len(repeated) < _MAX_NAMED else []
+            elif f".{ending}" in image_extensions() and not member.issparse():
                 rows[key] = len(found.names)
                 found.names.append(os.path.join(folder, base))
                 found.offsets.append(member.offset_data)
@@ -318,7 +326,9 @@ def _label(ending: str, content: bytes) -> int | str | None:
             return None
         if not isinstance(values, dict):  # a caption, for instance
             return None
-        found = next((values[k] for k in _LABEL_KEYS if k in values), None)
+        found = next((values[k] for k in _LABEL_KEYS if values.get(k) is not None), None)
+        if isinstance(found, float) and found.is_integer():  # as tables of floats write numbers
+            return int(found)
         return found if isinstance(found, (int, str)) and not isinstance(found, bool) else None
     return int(text) if re.fullmatch(r"-?\d{1,18}", text) else text or None
 
@@ -410,6 +420,8 @@ def _make_index(
     parts = [found[path] for path in paths]
     entries, classes = _entries([shard.name for shard in shards], parts)
     left_out = sum((part.left_out for part in parts), Counter())
+    if repeated := [name for part in parts for name in part.repeated][:_MAX_NAMED]:
+        left_out[f"{_REPEATED}, such as {', '.join(repeated)}"] = left_out.pop(_REPEATED)
     if not len(entries.names):
         raise ValueError(f"holds no images ({', '.join(image_extensions())}) in its files")
     sizes = entries.sizes.tolist() if (entries.sizes >= 0).all() else [s.size for s in shards]

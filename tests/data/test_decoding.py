@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import skimage.color
 import tifffile
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mscn_plugin.data.decoding import (
     EncodedImage,
     UnreadableImageError,
     check_pixel_range,
+    is_deep,
     nearly_blank,
     reading,
     to_rgb,
@@ -51,6 +52,34 @@ def png(width, bits, color, row, transparent=b""):
     content += chunk(b"tRNS", transparent) if transparent else b""
     content += chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
     return Image.open(io.BytesIO(content))
+
+
+def pnm(values, white, plain=False):
+    """PGM or PPM, of bytes or of words, whose largest value is ``white``."""
+    kind = {(2, False): 5, (3, False): 6, (2, True): 2, (3, True): 3}[values.ndim, plain]
+    content = values.astype(">u2" if white > 255 else "u1").tobytes()
+    if plain:
+        content = b"\n".join(b"%d" % value for value in values.ravel())
+    height, width = values.shape[:2]
+    return Image.open(io.BytesIO(b"P%d\n%d %d\n%d\n" % (kind, width, height, white) + content))
+
+
+def jpeg2000(values, bits, signed=False, space=None, last_bits=None, codestream=False):
+    """JPEG 2000 without loss: 16 bits as OpenCV writes them, with a header that says otherwise."""
+    shifted = (values + (2**15 - 2 ** (bits - 1))).astype(np.uint16)
+    bgr = shifted if values.ndim == 2 else shifted[..., [2, 1, 0, 3][: values.shape[2]]]
+    _, encoded = cv2.imencode(".jp2", bgr, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])
+    content = bytearray(encoded.tobytes())
+    start = content.find(b"\xff\x4f\xff\x51")
+    channels = content[start + 41]
+    for channel in range(channels):
+        content[start + 42 + 3 * channel] = bits - 1 + 128 * signed
+    if last_bits:
+        content[start + 42 + 3 * channel] = last_bits - 1
+    content[content.find(b"ihdr") + 14] = bits - 1
+    if space:
+        content[content.find(b"colr") + 10] = space
+    return Image.open(io.BytesIO(bytes(content[start:] if codestream else content)))
 
 
 def levels(image, pixel_range=None):
@@ -205,6 +234,100 @@ def test_a_stated_range_keeps_all_levels(bits):
     assert np.array_equal(levels(infrared, pixel_range), color >> (bits - 8))
 
 
+def random_values(shape, white):
+    values = np.random.RandomState(0).randint(0, white + 1, shape)
+    values.flat[:2] = 0, white
+    return values
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3)])
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("white", [255, 256, 1000, 4095, 65535])
+@pytest.mark.parametrize("pixel_range", [None, (0, 511)])
+def test_pnm_has_the_values_that_are_in_the_file(shape, plain, white, pixel_range):
+    values = random_values(shape, white)
+    image = pnm(values, white, plain)
+    top = pixel_range[1] if pixel_range and white > 255 else white
+    assert is_deep(image) == (white > 255)
+    expected = np.minimum(values * 256 // (top + 1), 255)
+    pixels = levels(image, pixel_range)
+    assert np.array_equal(pixels if len(shape) == 3 else pixels[..., 0], expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("bits", [8, 9, 12, 15, 16])
+@pytest.mark.parametrize("pixel_range", [None, (0, 511)])
+def test_jpeg_2000_has_the_values_that_are_in_the_file(channels, bits, pixel_range):
+    values = random_values((64, 64, channels), 2**bits - 1)
+    image = jpeg2000(values if channels > 1 else values[..., 0], bits)
+    assert is_deep(image) == (bits > 8)
+    top = pixel_range[1] if pixel_range and bits > 8 else 2**bits - 1
+    expected = np.minimum(values[..., :3] * 256 // (top + 1), 255)
+    if channels == 4:
+        expected = on_white(expected, values[..., 3] >> (bits - 8))
+    assert np.abs(levels(image, pixel_range) - expected).max() <= (channels == 4)
+
+
+def test_a_jpeg_2000_without_boxes_is_read_as_one_with_them():
+    values = random_values((64, 64, 3), 4095)
+    assert np.array_equal(levels(jpeg2000(values, 12, codestream=True)), values >> 4)
+
+
+@pytest.mark.parametrize(
+    "options", [{"signed": True}, {"space": 18}, {"space": 14}, {"last_bits": 8}]
+)
+def test_jpeg_2000_that_would_be_misread_is_unreadable(options):
+    image = jpeg2000(random_values((64, 64, 3), 65535), 16, **options)
+    assert is_deep(image)
+    with pytest.raises(ValueError, match="must be gray or sRGB, of unsigned values, and of the"):
+        to_rgb(image)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_avif_of_more_than_8_bits_takes_no_range(bits):
+    values = random_values((32, 32, 3), 2**bits - 1).astype(np.uint8 if bits == 8 else np.uint16)
+    _, content = cv2.imencode(".avif", values, [cv2.IMWRITE_AVIF_DEPTH, bits])
+    image, again, third = (Image.open(io.BytesIO(content.tobytes())) for _ in range(3))
+    assert is_deep(image) == (bits > 8)
+    if bits == 8:
+        assert np.array_equal(levels(image, (0, 4095)), levels(again))
+        return
+    with pytest.raises(ValueError, match="its AVIF has more than 8 bits, of which 8 can be read"):
+        to_rgb(image, (0, 4095))
+    assert np.array_equal(levels(again), np.asarray(third))
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [None, "zlib", "lzma"])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+@pytest.mark.parametrize("kind", ["u2", "i2", "u4", "i4", "f4"])
+def test_gray_tiffs_have_the_values_that_tifffile_reads(order, compression, tile, kind):
+    values = random_values((48, 64), 30000).astype(kind)
+    options = {"byteorder": order, "compression": compression, "tile": tile}
+    try:
+        image = tiff(values, **options)
+    except UnidentifiedImageError:
+        assert (order, kind) == (">", "u4")
+        return
+    expected = np.minimum(values.astype(int) * 256 // 8192, 255)
+    assert np.abs(gray(image, (0, 8191)).astype(int) - expected.ravel()).max() <= (kind == "f4")
+    if kind[0] in "if":
+        below = tiff(values - values.dtype.type(100), **options)
+        assert np.abs(gray(below, (-100, 8091)).astype(int) - expected.ravel()).max() <= 1
+
+
+def test_unsigned_integers_of_32_bits_have_their_upper_half():
+    values = random_values((20, 30), 2**32 - 1).astype(np.uint32)
+    assert np.array_equal(gray(tiff(values), (0, 2**32 - 1)), values.ravel() >> 24)
+
+
+def test_signed_values_of_8_bits_are_levels_where_none_is_below_0():
+    values = np.arange(128, dtype=np.int8).reshape(8, 16)
+    assert np.array_equal(gray(tiff(values)), values.ravel())
+    with pytest.raises(ValueError, match="its signed values of 8 bits go below 0"):
+        to_rgb(tiff(values - np.int8(1)))
+
+
 def test_12_bits_that_the_file_states_need_no_range():
     ramp = np.arange(4096, dtype=np.uint16)
     packed = "".join(f"{value:012b}" for value in ramp)
@@ -315,6 +438,21 @@ def test_planes_of_16_bits_that_pillow_misreads_are_unreadable():
     assert np.array_equal(levels(eight), planes.transpose(1, 2, 0) // 256)
     packed = tiff(planes, photometric="rgb", planarconfig="separate", compression="zlib")
     assert np.array_equal(levels(packed), planes.transpose(1, 2, 0) // 256)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"planarconfig": "separate", "compression": "zlib"}, "plane by plane, which OpenCV"),
+        ({"extrasamples": ["assocalpha"]}, "is multiplied by alpha, to which"),
+    ],
+)
+def test_color_of_16_bits_that_opencv_misreads_takes_no_range(options, message):
+    values = np.dstack([RAMP] * (4 if "extrasamples" in options else 3))
+    values = np.moveaxis(values, -1, 0) if "planarconfig" in options else values
+    with pytest.raises(ValueError, match=message):
+        to_rgb(tiff(values, photometric="rgb", **options), (0, 4095))
+    to_rgb(tiff(values, photometric="rgb", **options))
 
 
 def test_12_of_16_bits_in_color_are_nearly_blank(tmp_path):

@@ -146,7 +146,9 @@ def test_larger_images_are_made_smaller_and_upright():
     again, _, what = packed_image(content, Settings(short_side=400, reencode=True))
     assert (Image.open(io.BytesIO(again)).size, what) == ((400, 1000), "encoded")
     deep = content_of(np.zeros((400, 500), np.uint16), "PNG")
-    assert packed_image(deep, Settings(short_side=100)) == (deep, "", "deep")
+    ppm = b"P6 500 400 4095\n" + bytes(2 * 3 * 400 * 500)
+    for file in (deep, ppm):
+        assert packed_image(file, Settings(short_side=100)) == (file, "", "deep")
     # Damaged ones are counted, however small, but where nothing is decoded.
     for cut, short_side in ((content, 100), (content, 400), (deep, 100)):
         cut = cut[: len(cut) // 2]

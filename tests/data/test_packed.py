@@ -89,11 +89,26 @@ def test_images_without_labels_and_what_is_left_out(tmp_path):
         f"{tmp_path}/x.tar/b/2.jpg",
     ]
     assert not found.labeled
-    assert found.left_out == {".seg.png": 1, ".txt": 1, ".png": 1, "hidden file": 1}
+    repeated = "image of a key that has one, such as b/2.png"
+    assert found.left_out == {".seg.png": 1, ".txt": 1, repeated: 1, "hidden file": 1}
+
+
+def test_of_the_images_of_repeated_keys_the_first_are_named(tmp_path):
+    for number in range(2):
+        members = {f"{number}{key}.{kind}": picture() for key in "ab" for kind in ("jpg", "png")}
+        write_tar(tmp_path / "x" / f"{number}.tar", members)
+    _, found = taken(tmp_path / "x")
+    assert found.left_out_in_words() == (
+        "; left out: image of a key that has one, such as 0a.png, 0b.png, 1a.png (4)"
+    )
 
 
 @pytest.mark.parametrize(
-    "content", ["7", "0", '"a label of words"', '["label"]', "true", "null", "{}", '{"label": [1]}']
+    "content",
+    [
+        *("7", "0", '"a label of words"', '["label"]', "true", "null", "{}", '{"label": [1]}'),
+        *('{"label": 1.5}', '{"label": true}', '{"label": null}', '{"label": Infinity}'),
+    ],
 )
 def test_json_without_a_labels_key_has_none(tmp_path, content):
     members = {"1.png": picture(), "1.json": content.encode()}
@@ -102,6 +117,23 @@ def test_json_without_a_labels_key_has_none(tmp_path, content):
     members |= {"2.png": picture(), "2.json": b'{"label": 1}'}
     with pytest.raises(ConfigError, match=r"holds 1\.png without a label, and others with one"):
         taken(write_tar(tmp_path / "y.tar", members))
+
+
+@pytest.mark.parametrize(
+    ("content", "classes"),
+    [
+        ('{"label": 1.0}', ["1", "3"]),
+        ('{"label": 1e0, "cls": 2}', ["1", "3"]),
+        ('{"label": null, "cls": 2}', ["2", "3"]),
+        ('{"label": null, "cls": null, "class": 0.0}', ["0", "3"]),
+    ],
+)
+def test_json_has_labels_as_floats_and_below_later_keys(tmp_path, content, classes):
+    members = {"1.png": picture(), "1.json": content.encode()}
+    members |= {"2.png": picture(), "2.json": b'{"label": 3}'}
+    _, found = taken(write_tar(tmp_path / "x.tar", members))
+    assert found.classes == classes
+    assert [label for _, label in found.images] == [0, 1]
 
 
 def test_a_training_shard_is_no_validation_shard(tmp_path):
