@@ -29,6 +29,7 @@ from mscn_plugin.files import save_figure
 Curves = tuple[list[float], dict[str, list[float]]]
 """Places on the horizontal axis, and the accuracies there by the panel that they are drawn in."""
 EXAMPLE_SHARE = 0.3
+_COLORS = ("blue", "orange", "green", "brown", "purple", "red", "cyan", "olive", "pink", "gray")
 _GRAYS = ("0.0", "0.35", "0.55", "0.7")  # of what was measured beside the trunks
 
 
@@ -217,16 +218,24 @@ def _draw(
         headed.set_title(panel, fontsize=9)
     all_axes[0].set(ylabel="accuracy in %", ylim=(0, None))  # last: it ends where a line does now
     _add_legend(figure, all_axes)
-    figure.suptitle(f"{title}; lines: means, points: seeds", fontsize=10)
+    alike = all(len({tuple(at) for at, _ in seeds}) == 1 for seeds in curves.values())
+    lines = "means" if alike else "means, or seeds that were measured at other places"
+    figure.suptitle(f"{title}; points: seeds, lines: {lines}", fontsize=10)
     save_figure(figure, path, ".png", ".pdf")
 
 
 def _draw_experiment(axes: Any, seeds: list[dict[float, float]], label: str, number: int) -> None:
-    """The mean where all seeds have an accuracy, and points of each seed, in one color."""
-    color, style = f"C{number % 10}", "-" if number < 10 else "--"
-    places = [at for at in seeds[0] if all(at in of_seed for of_seed in seeds)]
-    means = [np.mean([of_seed[at] for of_seed in seeds]) for at in places]
-    axes.plot(places, means, style, color=color, label=label)
+    """Each seed's points, and their mean as a line; a line of each where their places differ.
+
+    A mean at the few places that all seeds have would be a line far from their points.
+    """
+    color, style = f"tab:{_COLORS[number % len(_COLORS)]}", "-" if number < len(_COLORS) else "--"
+    alike = all(of_seed.keys() == seeds[0].keys() for of_seed in seeds)
+    lines = seeds
+    if alike:
+        lines = [{at: np.mean([of_seed[at] for of_seed in seeds]) for at in seeds[0]}]
+    for line in lines:
+        axes.plot([*line], [*line.values()], style, color=color, label=label)
     for of_seed in seeds:
         axes.plot([*of_seed], [*of_seed.values()], "o", ms=2.5, color=color)
 

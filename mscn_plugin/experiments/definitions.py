@@ -149,9 +149,9 @@ _ARMS = {
     "control_crop_high_pass": "crops + filter",
     "04_different_crops": "crops + filter + masks of zeros",
     "05_noise": "crops + filter + masks of noise",
-    "06_channelwise": "the same, channel-wise",
-    "09_asymmetry": "standard + filter + masks",
-    "10_multimask": "the same, K = 2",
+    "06_channelwise": "crops + filter + channel-wise masks",
+    "09_asymmetry": "standard + filter + one mask",
+    "10_multimask": "standard + filter + two masks",
     "11_final": "final",
 }
 SUITES["study"] = [
