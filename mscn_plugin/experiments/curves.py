@@ -220,7 +220,7 @@ def _draw(
     _add_legend(figure, all_axes)
     alike = all(len({tuple(at) for at, _ in seeds}) == 1 for seeds in curves.values())
     lines = "means" if alike else "means, or seeds that were measured at other places"
-    figure.suptitle(f"{title}; points: seeds, lines: {lines}", fontsize=10)
+    figure.suptitle(f"{title}; lines: {lines}, points: seeds", fontsize=10)
     save_figure(figure, path, ".png", ".pdf")
 
 
