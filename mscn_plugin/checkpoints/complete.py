@@ -66,18 +66,22 @@ def set_aside(folder: Path, final_alone: bool = False) -> None:
         return
     if not final_alone:
         old += [*folder.glob("*.json"), *folder.glob(LINK)]
-    target = move_aside(folder, old)
-    if final_alone:
-        for log in (folder / name for name in LOGS if (folder / name).is_file()):
-            shutil.copy(log, target)
+    logs = [folder / name for name in LOGS if final_alone and (folder / name).is_file()]
+    target = move_aside(folder, old, logs)
     logging.warning(f"starting over: {len(old)} files of the previous run are in {target}")
 
 
-def move_aside(folder: Path, files: Iterable[Path]) -> Path:
-    """Move ``files`` into the first ``replaced-<n>`` of ``folder`` that is not there yet."""
+def move_aside(folder: Path, files: Iterable[Path], copied: Iterable[Path] = ()) -> Path:
+    """Move ``files`` into the first ``replaced-<n>`` of ``folder`` that is not there yet.
+
+    Args:
+        copied: files of which copies are put there first.
+    """
     number = next(n for n in itertools.count(1) if not (folder / f"replaced-{n}").exists())
     target = folder / f"replaced-{number}"
     target.mkdir()
+    for path in copied:
+        shutil.copy(path, target)
     for path in files:
         path.rename(target / path.name)
     return target

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from mscn_plugin import schema
-from mscn_plugin.checkpoints.complete import is_within_epoch, newest_checkpoint
+from mscn_plugin.checkpoints.complete import is_final, newest_checkpoint
 from mscn_plugin.checkpoints.io import VISSL_UNPICKLES, load_checkpoint, training_config
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.errors import ConfigError
@@ -227,7 +227,7 @@ def refuse_another_recipe(cfg: Config, only: str = "") -> None:
 
     Raises:
         ConfigError: ``CHECKPOINT.DIR`` holds one; names a key that differs, and the ways out. With
-            ``MSCN.RESUME_CHANGED``: there are to be fewer epochs than are done.
+            ``MSCN.RESUME_CHANGED``: there are to be no more epochs than are done.
     """
     folder, settings = Path(cfg.CHECKPOINT.DIR), cfg.CHECKPOINT
     starts_over = settings.OVERWRITE_EXISTING and not settings.AUTO_RESUME
@@ -274,10 +274,11 @@ def _refuse_fewer_epochs(cfg: Config) -> None:
     if resumed is None:
         return
     checkpoint = load_checkpoint(resumed, trusted=VISSL_UNPICKLES)
-    started = checkpoint.get("train_phase_idx", -1) + 1 + is_within_epoch(resumed)
-    if epochs < started:
+    done = checkpoint.get("train_phase_idx", -1) + 1
+    least = done if is_final(resumed) else done + 1  # VISSL writes no final one after no epoch
+    if epochs < least:
         raise ConfigError(
             f"config.OPTIMIZER.num_epochs is {epochs}, but {resumed}, from which the run resumes "
-            f"with config.MSCN.RESUME_CHANGED=True, is of epoch {started}: it must be at least "
-            f"{started}; or set another config.CHECKPOINT.DIR"
+            f"with config.MSCN.RESUME_CHANGED=True, has done {done}: it must be at least {least}; "
+            "or set another config.CHECKPOINT.DIR"
         )

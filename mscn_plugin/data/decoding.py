@@ -99,6 +99,7 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange = None) -> Image.Image:
     """Decode an opened image by the rule above, and close its file.
 
     Args:
+        image: not loaded yet, since Pillow then scales some pictures of more than 8 bits.
         pixel_range: black and white of a picture with more than 8 bits per channel.
 
     Returns:
@@ -120,7 +121,8 @@ def to_rgb(image: Image.Image, pixel_range: PixelRange = None) -> Image.Image:
         if image.format == "TIFF":
             # Pillow maps some files by their names, which scrambles those that are to be turned.
             image.filename = ""  # type: ignore[attr-defined]
-        image.load()
+        if by_opencv is None or image.format != "PPM":  # whose decoder of 16 bits takes seconds
+            image.load()
         turn = _turn(image)
         if by_opencv is not None:
             picture = by_opencv
@@ -486,11 +488,14 @@ def _by_opencv(image: Image.Image, raw: str, pixel_range: PixelRange) -> Image.I
     content = _content(image)
     if image.format == "PPM":  # OpenCV takes the last number of plain ones for cut off without it
         content += b"\n"
+    # It would print a line for each picture of a color space that it only assumes.
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    cv2.utils.logging.setLogLevel(level)
     if values is None or values.dtype != np.uint16:
         raise ValueError(
             f"OpenCV, by which {image.format} files of more than 8 bits ({raw}) are read, cannot "
-            "read it"
+            "read it; it may be damaged"
         )
     if values.ndim == 2:
         return Image.fromarray(_levels(values, black, white))
@@ -524,6 +529,6 @@ def _check_opencv_reads(image: Image.Image, raw: str) -> None:
         or (space and int.from_bytes(space[1], "big") not in (_SRGB, _GRAY))
     ):
         raise ValueError(
-            "JPEG 2000 of more than 8 bits must be gray or sRGB, of unsigned values, and of the "
-            "same bits and size in all channels; store it as PNG or TIFF"
+            "JPEG 2000 of more than 8 bits must be gray without alpha or sRGB, of unsigned values, "
+            "and of the same bits and size in all channels; store it as PNG or TIFF"
         )

@@ -34,6 +34,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from mscn_plugin.data.decoding import printable
 from mscn_plugin.data.image_folder import (
     SPLIT_NAMES,
     TRAIN,
@@ -421,7 +422,9 @@ def _make_index(
     entries, classes = _entries([shard.name for shard in shards], parts)
     left_out = sum((part.left_out for part in parts), Counter())
     if repeated := [name for part in parts for name in part.repeated][:_MAX_NAMED]:
-        left_out[f"{_REPEATED}, such as {', '.join(repeated)}"] = left_out.pop(_REPEATED)
+        left_out[f"{_REPEATED}, such as {', '.join(map(printable, repeated))}"] = left_out.pop(
+            _REPEATED
+        )
     if not len(entries.names):
         raise ValueError(f"holds no images ({', '.join(image_extensions())}) in its files")
     sizes = entries.sizes.tolist() if (entries.sizes >= 0).all() else [s.size for s in shards]

@@ -38,6 +38,7 @@ from mscn_plugin.config.checks.mscn import uses_mscn
 from mscn_plugin.data.parallel import die_with_parent
 from mscn_plugin.files import remove_abandoned
 from mscn_plugin.runs import lock
+from mscn_plugin.schema import is_pretraining
 from mscn_plugin.training.hooks.tracking import ends_marked
 from mscn_plugin.training.ranks import is_first_rank
 from mscn_plugin.training.signals import EXIT_CODES, exit_code, interruption
@@ -180,7 +181,9 @@ def get_resume_checkpoint(cfg: Config, checkpoint_folder: str) -> str | None:
         if newest is None:
             refuse_damaged(settings, folder)
     if is_first and (settings.AUTO_RESUME or settings.OVERWRITE_EXISTING):
-        cut_logs(folder, load_complete(newest)["iteration"] if newest else -1)
+        # Evaluations of frozen features have no checkpoints, and results of iteration 0.
+        start = -1 if is_pretraining(cfg) else 0
+        cut_logs(folder, load_complete(newest)["iteration"] if newest else start)
     # VISSL reads PARAMS_FILE only at a start: for a resumed run the noted content counts.
     if is_first and (newest is None or cfg.MSCN.RESUME_CHANGED or not noted_recipe(folder)):
         note_recipe(cfg)

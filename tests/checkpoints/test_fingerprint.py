@@ -77,23 +77,25 @@ def test_any_other_key_is_refused_with_the_ways_out(config, run):
 
 
 @pytest.mark.parametrize(
-    ("name", "epochs", "refused"),
+    ("name", "least"),
     [
-        ("model_phase2.torch", 2, True),
-        ("model_phase2.torch", 3, False),
-        ("model_iteration14.torch", 3, True),
-        ("model_iteration14.torch", 4, False),
+        ("model_phase2.torch", 4),
+        ("model_iteration14.torch", 4),
+        ("model_final_checkpoint_phase2.torch", 3),
     ],
 )
-def test_fewer_epochs_than_are_done_are_refused(config, tmp_path, name, epochs, refused):
+@pytest.mark.parametrize("refused", [True, False])
+def test_fewer_epochs_than_are_done_are_refused(config, tmp_path, name, least, refused):
     content = {"iteration": 14, "train_phase_idx": 2, "classy_state_dict": {}}
     torch.save(content, tmp_path / name)
     config.CHECKPOINT.DIR, config.MSCN.RESUME_CHANGED = str(tmp_path), True
-    config.OPTIMIZER.num_epochs = epochs
+    config.OPTIMIZER.num_epochs = epochs = least - refused
     if not refused:
         refuse_another_recipe(config)
         return
-    message = rf"config.OPTIMIZER.num_epochs is {epochs}, but .*{name}.* at least {epochs + 1};"
+    message = (
+        rf"config.OPTIMIZER.num_epochs is {epochs}, but .*{name}.* done 3: .* at least {least};"
+    )
     with pytest.raises(ConfigError, match=message):
         refuse_another_recipe(config)
     config.CHECKPOINT.AUTO_RESUME = False

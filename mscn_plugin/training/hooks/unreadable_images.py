@@ -50,7 +50,7 @@ class UnreadableImagesHook(MSCNHook):
         if len(self.unreadable) > share * images:
             raise RunError(
                 f"config.MSCN.MAX_UNREADABLE_SHARE is {share:g}, and {len(self.unreadable)} of the "
-                f"{images} images of an epoch{_since(task)} could not be read, such as "
+                f"{images} images of an epoch could not be read{_since(task)}, such as "
                 f"{self._example(task)}; earlier checkpoints are kept; "
                 "config.MSCN.MAX_UNREADABLE_SHARE=<share> allows more"
             )

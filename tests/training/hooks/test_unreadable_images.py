@@ -66,7 +66,9 @@ def test_an_epoch_that_was_resumed_counts_among_its_rest_and_stops_by_the_whole(
     cut_logs(tmp_path, 9)
     assert json_lines(tmp_path / "metrics.json") == []
     hook.on_loss_and_meter(task_at(1, [3, 4, 5], [-1, -1, -1], batch=2))  # half, which is allowed
-    with pytest.raises(RunError, match="and 6 of the 10 images of an epoch from batch 2 on could"):
+    with pytest.raises(
+        RunError, match="and 6 of the 10 images of an epoch could not be read from batch 2"
+    ):
         hook.on_loss_and_meter(task_at(1, [8], [-1], batch=2))
 
 
