@@ -233,7 +233,7 @@ def _draw_experiment(axes: Any, seeds: list[dict[float, float]], label: str, num
     alike = all(of_seed.keys() == seeds[0].keys() for of_seed in seeds)
     lines = seeds
     if alike:
-        lines = [{at: np.mean([of_seed[at] for of_seed in seeds]) for at in seeds[0]}]
+        lines = [{at: float(np.mean([of_seed[at] for of_seed in seeds])) for at in seeds[0]}]
     for line in lines:
         axes.plot([*line], [*line.values()], style, color=color, label=label)
     for of_seed in seeds:
