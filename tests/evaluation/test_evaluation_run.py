@@ -145,11 +145,6 @@ def test_an_evaluation_of_a_checkpoint_that_was_moved_is_the_same(tmp_path):
         return EvaluationRun(LINEAR, (f"{file}={overrides[0]}", "a=1"), tmp_path, "digest")
 
     assert launch("/a.torch").output == launch("/b.torch").output
-    # A version that hashed the path as well has left a folder, whose name it is.
-    earlier = tmp_path / "quick_linear-ecf4beb9e8"
-    earlier.mkdir()
-    assert launch("/a.torch").output == earlier
-    assert launch("/b.torch").output != earlier
 
 
 def test_curves_of_hidden_shares_are_those_of_the_one_layer(folder):
