@@ -141,6 +141,14 @@ def newest_checkpoint(folder: Path, nth: int = 1, skip_final: bool = False) -> P
     return complete[:nth][-1][-1] if complete else None
 
 
+def checkpoint_to_resume(settings: Config, folder: Path) -> Path | None:
+    """The checkpoint in ``folder`` from which a run resumes by ``config.CHECKPOINT``, if any."""
+    if not settings.AUTO_RESUME:
+        return None
+    nth = settings.LATEST_CHECKPOINT_RESUME_FILE_NUM
+    return newest_checkpoint(folder, nth, skip_final=settings.OVERWRITE_EXISTING)
+
+
 def refuse_links(folder: Path, staged: bool) -> None:
     """Refuse a run's folder in which a file is a link through which VISSL would write.
 

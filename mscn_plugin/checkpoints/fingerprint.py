@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from mscn_plugin import schema
-from mscn_plugin.checkpoints.complete import is_final, newest_checkpoint
+from mscn_plugin.checkpoints.complete import checkpoint_to_resume, is_final, newest_checkpoint
 from mscn_plugin.checkpoints.io import VISSL_UNPICKLES, load_checkpoint, training_config
 from mscn_plugin.data.image_folder import PHOTOGRAPHS
 from mscn_plugin.errors import ConfigError
@@ -266,11 +266,8 @@ def refuse_another_recipe(cfg: Config, only: str = "") -> None:
 
 
 def _refuse_fewer_epochs(cfg: Config) -> None:
-    settings, epochs = cfg.CHECKPOINT, cfg.OPTIMIZER.num_epochs
-    nth, skip_final = settings.LATEST_CHECKPOINT_RESUME_FILE_NUM, settings.OVERWRITE_EXISTING
-    resumed = (
-        newest_checkpoint(Path(settings.DIR), nth, skip_final) if settings.AUTO_RESUME else None
-    )
+    epochs = cfg.OPTIMIZER.num_epochs
+    resumed = checkpoint_to_resume(cfg.CHECKPOINT, Path(cfg.CHECKPOINT.DIR))
     if resumed is None:
         return
     checkpoint = load_checkpoint(resumed, trusted=VISSL_UNPICKLES)

@@ -482,16 +482,18 @@ def _by_opencv(image: Image.Image, raw: str, pixel_range: PixelRange) -> Image.I
             "its AVIF has more than 8 bits, of which 8 can be read, and config.MSCN.PIXEL_RANGE is "
             "about all of them: store it as PNG or TIFF"
         )
-    _check_opencv_reads(image, raw)
+    content = _content(image)
+    _check_opencv_reads(image, raw, content)
     import cv2
 
-    content = _content(image)
     if image.format == "PPM":  # OpenCV takes the last number of plain ones for cut off without it
         content += b"\n"
     # It would print a line for each picture of a color space that it only assumes.
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    cv2.utils.logging.setLogLevel(level)
+    try:
+        values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if values is None or values.dtype != np.uint16:
         raise ValueError(
             f"OpenCV, by which {image.format} files of more than 8 bits ({raw}) are read, cannot "
@@ -505,7 +507,7 @@ def _by_opencv(image: Image.Image, raw: str, pixel_range: PixelRange) -> Image.I
     return Image.fromarray(np.concatenate([levels, alpha], axis=2))
 
 
-def _check_opencv_reads(image: Image.Image, raw: str) -> None:
+def _check_opencv_reads(image: Image.Image, raw: str, content: bytes) -> None:
     """Raise ValueError if OpenCV would misread a picture of more than 8 bits without a word."""
     if getattr(image, "tag_v2", {}).get(_PLANES) == _SEPARATE:
         raise ValueError(
@@ -519,7 +521,6 @@ def _check_opencv_reads(image: Image.Image, raw: str) -> None:
         )
     if image.format != "JPEG2000":
         return
-    content = _content(image)
     channels = set(_jpeg2000_channels(content))
     space = re.search(rb"colr\x01..(.{4})", content[: content.find(_CODESTREAM)], re.DOTALL)
     if (

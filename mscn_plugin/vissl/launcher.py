@@ -20,6 +20,7 @@ from vissl.utils import distributed_launcher
 
 import mscn_plugin
 from mscn_plugin.checkpoints.complete import (
+    checkpoint_to_resume,
     is_final,
     load_complete,
     newest_checkpoint,
@@ -171,15 +172,9 @@ def get_resume_checkpoint(cfg: Config, checkpoint_folder: str) -> str | None:
     if not uses_mscn(cfg):
         return _vissl["get_resume_checkpoint"](cfg, checkpoint_folder)
     settings, folder = cfg.CHECKPOINT, Path(checkpoint_folder)
-    newest, is_first = None, is_first_rank()
-    if settings.AUTO_RESUME:
-        newest = newest_checkpoint(
-            folder,
-            nth=settings.LATEST_CHECKPOINT_RESUME_FILE_NUM,
-            skip_final=settings.OVERWRITE_EXISTING,
-        )
-        if newest is None:
-            refuse_damaged(settings, folder)
+    newest, is_first = checkpoint_to_resume(settings, folder), is_first_rank()
+    if newest is None:
+        refuse_damaged(settings, folder)
     if is_first and (settings.AUTO_RESUME or settings.OVERWRITE_EXISTING):
         # Evaluations of frozen features have no checkpoints, and results of iteration 0.
         start = -1 if is_pretraining(cfg) else 0

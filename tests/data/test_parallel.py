@@ -29,7 +29,7 @@ def late():
 parallel._begin = late
 signal.signal(signal.SIGTERM, lambda *_: None)
 with parallel.in_processes(abs, [-1, -2], 2) as results:
-    next(results)
+    print(next(results))
 print(signal.pthread_sigmask(signal.SIG_BLOCK, []))
 """
 
@@ -39,7 +39,9 @@ def test_a_process_that_has_only_just_begun_is_ended_too():
     done = subprocess.run(
         [sys.executable, "-c", EARLY], capture_output=True, text=True, timeout=60, check=True
     )
-    assert done.stdout == "set()\n"  # this process blocks no signal
+    result, blocked = done.stdout.splitlines()
+    assert result in ("1", "2")  # of either process, whichever begins first
+    assert blocked == "set()"  # this process blocks no signal
 
 
 def test_all_results_come_and_an_error_is_raised_here():
